@@ -1,0 +1,189 @@
+"""Where images come from: a folder, a csv or parquet table of paths, or the rendered scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import SummandError
+from ..scenes import parse_source
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
+_SCENES_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Images by index. `name(i)` says what image i is called; `image(i)` may raise `OSError` for a broken file."""
+
+    label: str
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str: ...
+
+    def image(self, index: int) -> Image.Image: ...
+
+    def attributes(self) -> pd.DataFrame | None:
+        """A table of known truth about the images, one row each, or None."""
+        ...
+
+
+def open_source(source: str, count: int | None = None) -> ImageSource:
+    """An image source from its one-string form.
+
+    source: a folder (searched recursively), a `.csv`/`.parquet` file with a column `path`, or
+    `scenes[:key=value,…]`. count: use at most this many images (evenly spread over a folder's files).
+
+    Raises `SummandError` when there is nothing to read.
+    """
+    if count is not None and count < 1:
+        raise SummandError(f"--count must be at least 1, got {count}")
+    if source == "scenes" or source.startswith("scenes:"):
+        return SceneImages(source, count)
+    for scheme in ("hf:", "wds:"):
+        if source.startswith(scheme):
+            raise SummandError(
+                f"image source {source!r}: {scheme} is not supported yet; give a folder, a table or scenes"
+            )
+    path = Path(source).expanduser()
+    if path.suffix.lower() in (".csv", ".parquet") and path.is_file():
+        return FileImages(_paths_of_table(path), str(source), path.parent, count)
+    if not path.exists():
+        raise SummandError(f"no image source {source!r}: expected a folder, a .csv or .parquet of paths, or scenes[:…]")
+    if not path.is_dir():
+        raise SummandError(
+            f"{source} is a file; expected a folder of images, a .csv or .parquet of paths, or scenes[:…]"
+        )
+    try:
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS and file.is_file())
+    except PermissionError as error:
+        raise SummandError(f"the folder {source} cannot be read: {error.strerror}") from error
+    if not files:
+        raise SummandError(f"no images in {source} (looked for {', '.join(sorted(EXTENSIONS))} in it and its folders)")
+    return FileImages(files, str(source), path, count)
+
+
+def _paths_of_table(path: Path) -> list[Path]:
+    try:
+        table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
+    except Exception as error:
+        raise SummandError(f"{path} could not be read as a table: {error}") from error
+    if "path" not in table.columns:
+        raise SummandError(f"{path} needs a column called 'path'; it has {', '.join(map(str, table.columns))}")
+    if not len(table):
+        raise SummandError(f"{path} has no rows")
+    return [path.parent / str(entry) for entry in table["path"]]
+
+
+class FileImages:
+    """Image files; greyscale, palette, alpha and EXIF rotation are handled as a viewer would show them."""
+
+    def __init__(self, files: list[Path], label: str, root: Path, count: int | None) -> None:
+        if count is not None and count < len(files):
+            files = [files[i] for i in np.linspace(0, len(files) - 1, count).round().astype(int)]
+        self.files, self.label, self.root = files, label, root
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        file = self.files[index]
+        return str(file.relative_to(self.root)) if file.is_relative_to(self.root) else str(file)
+
+    def image(self, index: int) -> Image.Image:
+        return read_image(self.files[index])
+
+    def attributes(self) -> None:
+        return None
+
+
+def read_image(path: Path) -> Image.Image:
+    """A picture as RGB, upright. Raises `OSError` with a short reason for anything that cannot be read."""
+    try:
+        with Image.open(path) as opened:
+            opened.seek(0)
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+                layered = upright.convert("RGBA")
+                white = Image.new("RGBA", layered.size, "white")
+                return Image.alpha_composite(white, layered).convert("RGB")
+            if upright.mode.startswith("I"):  # 16 bit: scale, since a plain conversion would clip
+                values = np.asarray(upright, dtype=np.float64)
+                return Image.fromarray((values / max(values.max(), 1) * 255).astype(np.uint8)).convert("RGB")
+            return upright.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise OSError("not an image that Pillow can read") from error
+    except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise OSError(str(error) or type(error).__name__) from error
+
+
+class SceneImages:
+    """Rendered scenes, drawn when they are read."""
+
+    def __init__(self, source: str, count: int | None) -> None:
+        self.label = source
+        self._source = parse_source(source)
+        if count is not None:
+            # A longer sample starts with the same scenes, but the coins of ties and shifts are drawn for the whole.
+            self._source = replace(self._source, count=count)
+        self._chunk: tuple[int, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def name(self, index: int) -> str:
+        return f"scene {index}"
+
+    def array(self, start: int, stop: int) -> np.ndarray:
+        """uint8 [scene, 64, 64, 3] of scenes start … stop − 1."""
+        return self._source.sample(start, stop).images
+
+    def image(self, index: int) -> Image.Image:
+        chunk = index // _SCENES_CHUNK
+        if self._chunk is None or self._chunk[0] != chunk:
+            self._chunk = (chunk, self.array(chunk * _SCENES_CHUNK, (chunk + 1) * _SCENES_CHUNK))
+        return Image.fromarray(self._chunk[1][index % _SCENES_CHUNK])
+
+    def attributes(self) -> pd.DataFrame:
+        return self._source.causes.table()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Indices into the source and their images, in order; unreadable ones are left out."""
+
+    indices: list[int]
+    images: list[Image.Image] | np.ndarray
+
+
+def batches(source: ImageSource, size: int, skipped: list[Skipped]) -> Iterator[Batch]:
+    """The whole source in batches. A file that cannot be read is added to `skipped` and costs nothing else."""
+    for start in range(0, len(source), size):
+        stop = min(start + size, len(source))
+        if isinstance(source, SceneImages):
+            yield Batch(list(range(start, stop)), source.array(start, stop))
+            continue
+        indices, images = [], []
+        for index in range(start, stop):
+            try:
+                images.append(source.image(index))
+                indices.append(index)
+            except OSError as error:
+                skipped.append(Skipped(source.name(index), str(error) or type(error).__name__))
+        if indices:
+            yield Batch(indices, images)

@@ -1,0 +1,115 @@
+"""Direct effects of a batch: the representation as an exact sum over layers, heads and tokens (paper C)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .effects import Effects
+from .errors import SummandError
+from .towers import AttentionView, Tower, Trace
+
+
+class Parts:
+    r"""M(x) = embedding + Σ_l Σ_h head_{l,h} + Σ_l mlp_l + bias, each term [image, embed]; paper C, Eq. 1–6.
+
+    head_{l,h} = (Σ_i a_i v_i / σ) W_O F, with F = (I − 11ᵀ/D) diag(γ) P: every term is centred by its own mean, which
+    is what the final LayerNorm does at the σ of the real pass. Value biases stay in their heads; output biases and β P
+    are the bias term.
+
+    Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
+    need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
+    """
+
+    def __init__(
+        self,
+        tower: Tower,
+        pixels: Float[Tensor, "image channel height width"],
+        encode: Callable[[Tensor], Tensor],
+    ) -> None:
+        self._tower, self._pixels, self._encode = tower, pixels, encode
+        self._trace: Trace | None = None
+        self._token_stream: Tensor | None = None
+
+    @property
+    def trace(self) -> Trace:
+        if self._trace is None:
+            self._trace = self._tower.run(self._pixels)
+        return self._trace
+
+    @cached_property
+    def _directions(self) -> Float[Tensor, "layer head channel embed"]:
+        return self._tower.head_maps().directions
+
+    def head_effects(self) -> Effects:
+        """The heads' direct effects as `Effects`: units (layer, head), one path per value channel."""
+        coefficients = self.trace.values * self.trace.scale[:, None, None, None]
+        return Effects(coefficients, self._directions, units=("layer", "head"), paths=("channel",))
+
+    def heads(self) -> Float[Tensor, "image layer head embed"]:
+        """Direct effect of every head."""
+        return self.head_effects().vectors()
+
+    def mlps(self) -> Float[Tensor, "image layer embed"]:
+        """Direct effect of every MLP; zero layers where none writes to the output."""
+        return self.trace.mlps
+
+    def embedding(self) -> Float[Tensor, "image embed"]:
+        """What the pooled token held before the first block; zeros where the tower has no such term."""
+        return self.trace.embedding
+
+    def bias(self) -> Float[Tensor, "image embed"]:
+        """Every constant term: the attention output biases (through 1/σ) and β P."""
+        return self.trace.bias
+
+    def total(self) -> Float[Tensor, "image embed"]:
+        """The sum of all terms; equals `encode_image` up to rounding."""
+        return self.embedding() + self.heads().sum(dim=(1, 2)) + self.mlps().sum(dim=1) + self.bias()
+
+    @torch.no_grad()
+    def residual(self) -> float:
+        """max |total − encode_image| / max |encode_image| over the batch, against the model's own forward pass."""
+        truth = self._encode(self._pixels).to(self.trace.bias.dtype)
+        return float((self.total() - truth).abs().max() / truth.abs().max())
+
+    def tokens(self) -> Float[Tensor, "image token embed"]:
+        """What every token contributes through all heads; token 0 is the class (or mean) token.
+
+        Summed over tokens it equals `heads()` summed over layers and heads.
+        """
+        if self._token_stream is None:
+            directions = self._directions
+            total: Tensor | None = None
+
+            def visit(layer: int, view: AttentionView) -> None:
+                nonlocal total
+                written = view.token_values().flatten(2) @ directions[layer].flatten(0, 1)
+                total = written if total is None else total + written
+
+            self._trace = self._tower.run(self._pixels, visit)
+            assert total is not None
+            self._token_stream = total * self._trace.scale[:, None, None]
+        return self._token_stream
+
+    def toward(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "image layer head token direction"]:
+        """⟨contribution of a token through a head, direction⟩, contracted before anything larger is built."""
+        if directions.ndim != 2 or directions.shape[1] != self._tower.embed:
+            raise SummandError(
+                f"directions must be [direction, {self._tower.embed}] for this model, got {list(directions.shape)}"
+            )
+        along = self._directions @ directions.to(self._directions).T  # [layer, head, channel, direction]
+        layers: list[Tensor] = []
+
+        def visit(layer: int, view: AttentionView) -> None:
+            layers.append(torch.einsum("ithc,hcd->ihtd", view.token_values(), along[layer]))
+
+        self._trace = self._tower.run(self._pixels, visit)
+        return torch.stack(layers, dim=1) * self._trace.scale[:, None, None, None, None]
+
+
+Parity = Literal["paper"] | None

@@ -1,0 +1,5 @@
+"""Passes over a data set."""
+
+from .collect import Collected, collect
+
+__all__ = ["Collected", "collect"]

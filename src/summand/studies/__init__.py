@@ -1,0 +1,1 @@
+"""What to do with the terms of the sum."""

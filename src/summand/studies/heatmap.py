@@ -1,0 +1,129 @@
+"""Where in the picture: the token decomposition along texts, as maps (paper C, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import SummandError
+from ..models import Model
+from ..scenes.pretrained import NAMES as SCENES_MODELS
+
+_CONTRAST_TEXTS = 120
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """Maps of one image.
+
+    texts: what each map is about. grid: contribution of every patch, [text, row, column], in units of the embedding.
+    picture: the image as the model saw it, uint8 [height, width, 3].
+    """
+
+    texts: tuple[str, ...]
+    grid: Float[np.ndarray, "text row column"]
+    picture: np.ndarray
+
+    def upsampled(self) -> Float[np.ndarray, "text height width"]:
+        """The maps at the size of the picture, bilinear."""
+        size = self.picture.shape[:2]
+        maps = torch.from_numpy(self.grid)[:, None]
+        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)[:, 0].numpy()
+
+    def figure(self) -> Any:
+        """A matplotlib figure: the picture, then each map laid over it, on one colour scale."""
+        from matplotlib.figure import Figure
+
+        maps = self.upsampled()
+        limit = float(np.abs(maps).max()) or 1.0
+        figure = Figure(figsize=(3.1 * (len(maps) + 1) + 0.5, 3.5), layout="constrained")
+        axes = figure.subplots(1, len(maps) + 1, squeeze=False)[0]
+        axes[0].imshow(self.picture)
+        axes[0].set_title("image", fontsize=10)
+        shown = None
+        for axis, text, values in zip(axes[1:], self.texts, maps, strict=True):
+            axis.imshow(self.picture.mean(axis=2), cmap="gray", vmin=-60, vmax=300)
+            shown = axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.6)
+            axis.set_title(text, fontsize=10, wrap=True)
+        for axis in axes:
+            axis.set_axis_off()
+        bar = figure.colorbar(shown, ax=list(axes), shrink=0.8, pad=0.01)
+        bar.set_label("contribution", fontsize=9)
+        bar.ax.tick_params(labelsize=8)
+        return figure
+
+    def save(self, path: str | Path) -> None:
+        """Write the figure as a picture; the format follows the file name."""
+        path = Path(path)
+        if path.suffix.lower() not in (".png", ".pdf", ".svg", ".jpg"):
+            raise SummandError(f"cannot write a picture to {path}: the name must end in .png, .jpg, .svg or .pdf")
+        try:
+            self.figure().savefig(path, dpi=130)
+        except OSError as error:
+            raise SummandError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def heatmap(
+    model: Model,
+    image: Image.Image | np.ndarray,
+    texts: str | Sequence[str],
+    versus: str | None = None,
+    contrast: Sequence[str] | None = None,
+) -> Heatmap:
+    r"""map[text, patch] = ⟨Σ_{l,h} c_{patch}^{l,h}, t − t̄⟩, the patches' direct effects along a text (paper C, §5).
+
+    texts: one or several. versus: with it, one map of t − t_versus: red where the image speaks for the text, blue
+    where it speaks for the other. contrast: texts whose mean t̄ is taken away; by default a spread of the model's own
+    description pool (the scenes prompts, else the general pool).
+
+    Raises `SummandError` for empty texts, or an image that is neither PIL nor uint8 [height, width, 3].
+    """
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    if versus is not None and len(texts) != 1:
+        raise SummandError(f"versus compares one text with another, got {len(texts)} texts")
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    pixels = model.preprocess(image)[None].to(model.device, model.dtype)
+    directions = model.encode_text(texts)
+    if versus is not None:
+        directions = directions - model.encode_text(versus)
+        titles = (f"{texts[0]}  (red)\nversus {versus}  (blue)",)
+    else:
+        directions = directions - model.encode_text(contrast or default_contrast(model)).mean(dim=0)
+        titles = tuple(texts)
+    tokens = model.decompose(pixels).tokens()[0, 1:]
+    maps = (directions.to(tokens) @ tokens.T).unflatten(1, model.tower.grid)
+    return Heatmap(titles, maps.float().cpu().numpy(), model.picture(pixels)[0])
+
+
+def default_contrast(model: Model) -> list[str]:
+    """A spread of the description pool that fits the model."""
+    from ..text.pools import pool
+
+    texts = pool(default_pool(model)).texts
+    step = max(1, len(texts) // _CONTRAST_TEXTS)
+    return list(texts[::step])
+
+
+def default_pool(model: Model) -> str:
+    """The description pool that fits a model: its own world for the scenes models, `general` for all others."""
+    return "scenes" if model.name in SCENES_MODELS else "general"
+
+
+def overlay(values: Tensor | np.ndarray, limit: float) -> Image.Image:
+    """A map [row, column] as a small picture to lay over an image: red speaks for, blue against, clear says nothing."""
+    from matplotlib import colormaps
+
+    share = np.clip(np.asarray(values, dtype=np.float64) / (limit or 1.0), -1, 1)
+    colour = colormaps["RdBu_r"]((share + 1) / 2)
+    colour[..., 3] = 0.15 * (np.abs(share) > 0.05) + 0.65 * np.abs(share)
+    return Image.fromarray((colour * 255).astype(np.uint8), mode=None)

@@ -1,0 +1,1 @@
+"""Words for units: description pools and the algorithms that choose from them."""

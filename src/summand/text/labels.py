@@ -1,0 +1,89 @@
+"""Labels for heads: TextSpan's texts, how much they explain, and how much the head matters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..moments import Moments
+from ..scenes.captions import attribute_of
+from .textspan import textspan
+
+_TEXTS_THAT_NAME = 3
+
+
+@dataclass(frozen=True)
+class HeadLabel:
+    """One head in words.
+
+    texts: in TextSpan's order. explained: cumulative share of the head's variance. importance: the head's share, among
+    all heads, of the variance along the class texts. indices: of the texts in the pool.
+    """
+
+    layer: int
+    head: int
+    texts: tuple[str, ...]
+    explained: tuple[float, ...]
+    importance: float
+    indices: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.layer}.{self.head}"
+
+    @property
+    def attribute(self) -> str | None:
+        """The scenes attribute that the first texts name, weighted by the variance that each adds; None where they
+        are not about scenes."""
+        return named_attribute(self.texts, self.explained)
+
+
+def named_attribute(texts: Sequence[str], explained: Sequence[float]) -> str | None:
+    """The attribute named by the first texts, each counted by the variance it adds; None if the first names none."""
+    votes: Counter[str] = Counter()
+    before = 0.0
+    for text, share in list(zip(texts, explained, strict=True))[:_TEXTS_THAT_NAME]:
+        attribute = attribute_of(text)
+        if attribute is not None:
+            votes[attribute] += share - before
+        before = share
+    return votes.most_common(1)[0][0] if votes else None
+
+
+def importance(moments: Moments, classes: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head"]:
+    """Share of each head in Σ_heads Σ_texts Var⟨head, t − t̄⟩: how much it moves the image among the class texts."""
+    centred = classes - classes.mean(dim=0)
+    along = moments.variance_along(centred).sum(dim=-1)
+    return along / along.sum().clamp(min=torch.finfo(along.dtype).tiny)
+
+
+def label_heads(
+    moments: Moments,
+    layers: Sequence[int],
+    texts: Sequence[str],
+    embeddings: Float[Tensor, "text embed"],
+    shares: Float[Tensor, "layer head"],
+    size: int = 10,
+) -> list[HeadLabel]:
+    """TextSpan for every head of the given layers, ordered by layer and head. `shares` as from `importance`."""
+    spans = textspan(moments.select(list(layers)), embeddings, size)
+    labels = []
+    for row, layer in enumerate(layers):
+        for head in range(spans.indices.shape[1]):
+            chosen = tuple(int(i) for i in spans.indices[row, head])
+            labels.append(
+                HeadLabel(
+                    layer=layer,
+                    head=head,
+                    texts=tuple(texts[i] for i in chosen),
+                    explained=tuple(float(e) for e in spans.explained[row, head]),
+                    importance=float(shares[layer, head]),
+                    indices=chosen,
+                )
+            )
+    return labels

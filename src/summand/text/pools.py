@@ -1,0 +1,168 @@
+"""Description pools: the texts that heads and neurons are labelled with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import SummandError, nearest
+from .phrases import CLASSES_WITHOUT_ARTICLE, descriptions, fill
+
+_CLASS_TEMPLATES = ("a photo of {a}", "a close-up of {a}", "a drawing of {a}", "a blurry photo of {a}")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Texts to choose labels from, no two alike but for upper and lower case (CLIP's tokenizers lower the case).
+
+    dropped: how many repetitions were left out of what the user gave.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    about: str
+    dropped: int = 0
+
+
+def pool(source: str | Path | Sequence[str]) -> Pool:
+    """The pool of a name (see `names`), of a text file, or of a list of texts.
+
+    A text file has one description a line; blank lines and lines that start with # are ignored. A string is taken for
+    a name first and for a path second; a `Path` always is a path. Of repeated descriptions the first is kept.
+
+    Raises `SummandError` for an unknown name, a file that is missing, empty, not UTF-8 or holds one description only
+    repeated, an empty list, and "random", which is no list of texts (see `random_directions`).
+    """
+    if isinstance(source, Path):
+        return _from_file(source)
+    if isinstance(source, str):
+        if source in _POOLS:
+            return _named(source)
+        # The empty string would be the current folder.
+        if source and (Path(source).exists() or _looks_like_path(source)):
+            return _from_file(Path(source))
+        raise SummandError(
+            f"unknown description pool {source!r}{nearest(source, _POOLS)} (pools: {', '.join(_POOLS)}; or give the "
+            f"path of a text file with one description a line)"
+        )
+    return _from_list(source)
+
+
+def names() -> dict[str, str]:
+    """Name → what the pool is, in one line, in the order to list them."""
+    return {name: about for name, (about, _) in _POOLS.items()}
+
+
+def random_directions(count: int, embed: int, seed: int = 0) -> Float[Tensor, "count embed"]:
+    """g/‖g‖ with g ~ N(0, I): uniform on the sphere, the baseline that any pool of texts must beat."""
+    if count < 1 or embed < 1:
+        raise SummandError(f"random directions need a count and an embed of at least 1, got {count} and {embed}")
+    directions = torch.randn(count, embed, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(directions, dim=-1)
+
+
+def _general() -> Iterable[str]:
+    return (text for texts in descriptions().values() for text in texts)
+
+
+def _common_words(count: int) -> Iterable[str]:
+    from wordfreq import top_n_list
+
+    # A few per cent of the list are numbers, contractions and words from other scripts.
+    listed = top_n_list("en", count + count // 2)
+    return [word for word in listed if word.isascii() and word.isalpha() and len(word) >= 2][:count]
+
+
+def _classes() -> Iterable[str]:
+    from open_clip import IMAGENET_CLASSNAMES
+
+    for listed in IMAGENET_CLASSNAMES:
+        name = listed.replace(" / ", " or ")
+        for template in _CLASS_TEMPLATES:
+            yield fill(template.replace("{a}", "{}") if name in CLASSES_WITHOUT_ARTICLE else template, name)
+
+
+def _scenes() -> Iterable[str]:
+    from ..scenes.attributes import ATTRIBUTES
+    from ..scenes.captions import prompts
+
+    return [text for attribute in ATTRIBUTES for texts in prompts(attribute).values() for text in texts]
+
+
+def _random() -> Iterable[str]:
+    raise SummandError(
+        "'random' is the baseline of random directions, not a list of texts: use "
+        "`summand.text.pools.random_directions(count, embed, seed)` in place of text embeddings"
+    )
+
+
+_POOLS: dict[str, tuple[str, Callable[[], Iterable[str]]]] = {
+    "general": ("about 4,500 short descriptions of images, one concept each, from colours to professions", _general),
+    "words-10k": ("the 10,000 most common English words", partial(_common_words, 10_000)),
+    "words-30k": ("the 30,000 most common English words", partial(_common_words, 30_000)),
+    "classes": (f"the 1,000 ImageNet classes, each in {len(_CLASS_TEMPLATES)} short descriptions", _classes),
+    "scenes": ("every prompt of every value of Summand's own rendered scenes", _scenes),
+    "random": ("no texts: random unit directions, the baseline (use `random_directions`)", _random),
+}
+
+
+@lru_cache(maxsize=len(_POOLS))
+def _named(name: str) -> Pool:
+    about, read = _POOLS[name]
+    return Pool(name, _distinct(read()), about)
+
+
+def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(text.casefold(), text)
+    return tuple(first.values())
+
+
+def _looks_like_path(source: str) -> bool:
+    return "/" in source or "\\" in source or bool(Path(source).suffix)
+
+
+def _from_file(path: Path) -> Pool:
+    try:
+        # utf-8-sig: editors on Windows begin a file with a byte-order mark.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise SummandError(
+            f"{path}: there is no such file; give a text file with one description a line, or the name of a pool "
+            f"({', '.join(_POOLS)})"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise SummandError(
+            f"{path}: not a text file in UTF-8 (byte {error.start} cannot be read); save it again as UTF-8 plain text, "
+            f"one description a line"
+        ) from None
+    except OSError as error:
+        raise SummandError(
+            f"{path}: cannot be read ({error.strerror}); give a text file with one description a line"
+        ) from None
+    texts = [line.strip() for line in lines]
+    return _given(path.name, str(path), [text for text in texts if text and not text.startswith("#")])
+
+
+def _from_list(source: Sequence[str]) -> Pool:
+    wrong = next((item for item in source if not isinstance(item, str)), None)
+    if wrong is not None:
+        raise SummandError(f"a description pool is a list of strings, got {type(wrong).__name__} {wrong!r} in it")
+    return _given("list", "the list", [text.strip() for text in source if text.strip()])
+
+
+def _given(name: str, where: str, texts: Sequence[str]) -> Pool:
+    if not texts:
+        raise SummandError(f"{where}: no descriptions in it; give at least one, one a line in a file")
+    kept = _distinct(texts)
+    dropped = len(texts) - len(kept)
+    if dropped and len(kept) == 1:
+        raise SummandError(f"{where}: nothing but {kept[0]!r}, {len(texts)} times; give descriptions that differ")
+    return Pool(name, kept, f"{len(kept):,} descriptions from {where}", dropped)

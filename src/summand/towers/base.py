@@ -1,0 +1,124 @@
+"""What every kind of image tower must tell about itself, and what one forward pass leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class AttentionView:
+    """One attention layer seen from the pooled token: the row a of its query, and where values come from.
+
+    row: softmax weights of the pooled query, [image, head, token], summing to one. inputs: what keys and values read
+    (after the LayerNorm), [image, token, width]. value_weight: [head, channel, width]; value_bias: [head, channel].
+    """
+
+    row: Float[Tensor, "image head token"]
+    inputs: Float[Tensor, "image token width"]
+    value_weight: Float[Tensor, "head channel width"]
+    value_bias: Float[Tensor, "head channel"]
+
+    def values(self) -> Float[Tensor, "image head channel"]:
+        """Σ_i a_i v_i = W_V Σ_i a_i n_i + b_V: the value map is applied once, to the mean input, not to every token."""
+        mean_input = self.row @ self.inputs  # [image, head, width]
+        return torch.einsum("ihw,hcw->ihc", mean_input, self.value_weight) + self.value_bias
+
+    def token_values(self) -> Float[Tensor, "image token head channel"]:
+        """a_i v_i for every token."""
+        heads, channels, width = self.value_weight.shape
+        values = self.inputs @ self.value_weight.reshape(heads * channels, width).T
+        values = values.unflatten(-1, (heads, channels)) + self.value_bias
+        return self.row.transpose(1, 2)[..., None] * values
+
+
+Visit = Callable[[int, AttentionView], None]
+
+
+@dataclass(frozen=True)
+class HeadMaps:
+    """The weight-only part of the heads: direction of every value channel through everything that follows, at unit σ.
+
+    directions: W_O^{l,h} F, [layer, head, channel, embed].
+    """
+
+    directions: Float[Tensor, "layer head channel embed"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one pass leaves at the pooled token. Every term is already in the embedding space but the head values.
+
+    values: Σ_i a_i v_i, [image, layer, head, channel]. scale: 1/σ of the final LayerNorm (ones where there is none),
+    [image]. embedding [image, embed]; mlps [image, layer, embed]; bias, every constant term, [image, embed].
+    """
+
+    values: Float[Tensor, "image layer head channel"]
+    scale: Float[Tensor, " image"]
+    embedding: Float[Tensor, "image embed"]
+    mlps: Float[Tensor, "image mlp_layer embed"]
+    bias: Float[Tensor, "image embed"]
+
+
+@runtime_checkable
+class Tower(Protocol):
+    """An image tower as a sum. `terms` names what it is a sum of, for tables and errors."""
+
+    kind: str
+    terms: tuple[str, ...]
+    layers: int
+    heads: int
+    channels: int
+    embed: int
+    image_size: tuple[int, int]
+    grid: tuple[int, int]
+    """Rows and columns of patch tokens; tokens are the class (or mean) token and then the grid, row by row."""
+
+    def head_maps(self) -> HeadMaps: ...
+
+    def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
+        """One forward pass; `visit(layer, view)` is called for every attention layer while its inputs are alive."""
+        ...
+
+
+class _Enough(Exception):
+    """Everything that is needed has been seen; leave the forward pass."""
+
+
+@contextmanager
+def listening(listeners: Iterator[tuple[nn.Module, str, Callable[..., Any]]]) -> Iterator[None]:
+    """Attach read-only hooks for the duration of a pass and always detach them.
+
+    A listener is (module, "before" or "after", function): `before` gets (module, args), `after` gets (module, args,
+    output). A listener may raise `_Enough` to end the pass early.
+    """
+    handles = []
+    try:
+        for module, when, function in listeners:
+            attach = module.register_forward_pre_hook if when == "before" else module.register_forward_hook
+            handles.append(attach(function))
+        yield
+    except _Enough:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def working(tensor: Tensor) -> Tensor:
+    """σ, attention rows and sums are computed in fp32, or in fp64 for a model in fp64."""
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def fold_final_norm(
+    gain: Float[Tensor, " width"], projection: Float[Tensor, "width embed"]
+) -> Float[Tensor, "width embed"]:
+    """F = (I − 11ᵀ/D) diag(γ) P: the final LayerNorm at fixed σ and the projection as one linear map."""
+    folded = gain[:, None] * projection
+    return folded - folded.mean(dim=0, keepdim=True)
