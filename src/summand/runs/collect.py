@@ -50,6 +50,7 @@ def collect(
     moments, skipped = Moments(), []
     first_kept = max(0, model.tower.layers - keep_layers)
     kept, mlps, outputs, indices = [], [], [], []
+    effects: Effects | None = None
     residual = 0.0
     bar = tqdm(total=len(source), desc="images", unit="img", file=sys.stderr, disable=not progress, leave=False)
     with bar:
@@ -64,7 +65,7 @@ def collect(
             outputs.append(parts.total().cpu())
             indices.extend(batch.indices)
             bar.update(batch.indices[-1] + 1 - bar.n)
-    if len(indices) < 2:
+    if effects is None or len(indices) < 2:
         reasons = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
         raise SummandError(
             f"{source.label}: only {len(indices)} image(s) could be read, at least 2 are needed ({reasons})"

@@ -85,7 +85,7 @@ class Scenes:
     @property
     def masks(self) -> np.ndarray:
         """bool [scene, 64, 64]: pixels of any object."""
-        return self.group_masks.any(axis=1)
+        return np.logical_or.reduce(self.group_masks, axis=1)
 
     @property
     def attributes(self) -> pd.DataFrame:

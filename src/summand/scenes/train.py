@@ -264,12 +264,13 @@ class Prompts:
         if not locked:
             tokens = self.tokenizer([options[c] for options, c in zip(self.texts, chosen, strict=True)])
             return model.encode_text(tokens.to(self.device), normalize=True).split(self.sizes)
-        if self.table is None:
+        table = self.table
+        if table is None:
             with torch.no_grad():
                 everything = [text for options in self.texts for text in options]
-                self.table = model.encode_text(self.tokenizer(everything).to(self.device), normalize=True)
+                table = self.table = model.encode_text(self.tokenizer(everything).to(self.device), normalize=True)
         first = np.cumsum([0] + [len(options) for options in self.texts])[:-1]
-        return self.table[torch.from_numpy(first + np.array(chosen))].split(self.sizes)
+        return table[torch.from_numpy(first + np.array(chosen))].split(self.sizes)
 
 
 @dataclass(frozen=True)
@@ -483,7 +484,9 @@ def draw_curve(rows: list[dict[str, float]], path: Path, name: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m summand.scenes.train", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m summand.scenes.train", description="Train a scenes CLIP from scratch."
+    )
     parser.add_argument("model", choices=NAMES)
     parser.add_argument("--out", required=True, help="folder for checkpoint, log, weights, card and curve")
     parser.add_argument("--images", type=int, default=700_000, help="images to see (default: %(default)s)")
