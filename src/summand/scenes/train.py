@@ -195,10 +195,13 @@ class PatchTask(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         assert self.seen is not None
         tokens = self.seen[:, 1:] if self.is_vit else self.seen.flatten(2).transpose(1, 2)
-        losses = [
-            F.cross_entropy(head(tokens).flatten(0, 1), batch[f"patch/{name}"].flatten())
-            for name, head in self.heads.items()
-        ]
+        losses = []
+        for name, head in self.heads.items():
+            label = batch[f"patch/{name}"].flatten()
+            each = F.cross_entropy(head(tokens).flatten(0, 1), label, reduction="none")
+            on = (label > 0).to(each)
+            # Nine patches in ten are background: objects and background count alike.
+            losses.append((each * on).sum() / on.sum().clamp(min=1) + (each * (1 - on)).sum() / (1 - on).sum())
         return torch.stack(losses).mean()
 
 
@@ -444,7 +447,9 @@ def _export(
 
     model = model.cpu()
     state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    save_file(state, out / f"{args.model}.safetensors")
+    weights = out / f"{args.model}.safetensors"
+    save_file(state, weights)
+    weights.chmod(0o644)  # safetensors writes for the owner alone
     model.load_state_dict(state)
     scores = accuracy(model, args.model, 5000, EVALUATION_SEED + 1_000_000, torch.device("cpu"))
     card = {
