@@ -22,6 +22,7 @@ from .errors import SummandError
 from .models import Model, load, wrap
 from .moments import Moments
 from .studies.heatmap import Heatmap, heatmap
+from .text.sparse import SparseCode, sparse_code
 from .text.textspan import TextSpan, textspan
 
 try:
@@ -35,12 +36,14 @@ __all__ = [
     "Model",
     "Moments",
     "Parts",
+    "SparseCode",
     "SummandError",
     "TextSpan",
     "__version__",
     "heatmap",
     "load",
     "scenes",
+    "sparse_code",
     "textspan",
     "wrap",
 ]

@@ -47,7 +47,7 @@ def _disc(radius: float = 1.0, x: float = 0.0, y: float = 0.0) -> np.ndarray:
 
 def _star() -> np.ndarray:
     angle = np.arange(10) * np.pi / 5 - np.pi / 2
-    radius = np.where(np.arange(10) % 2 == 0, 1.15, 0.48)
+    radius = np.where(np.arange(10) % 2 == 0, 1.18, 0.56)
     return _polygon(np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1))
 
 
@@ -70,14 +70,14 @@ def _shape(name: str) -> np.ndarray:
     if name == "heart":
         return _heart()
     if name == "cross":
-        a, b = 0.4, 1.02
+        a, b = 0.45, 1.02
         return _polygon(
             [(-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a), (a, b), (-a, b), (-a, a), (-b, a), (-b, -a), (-a, -a)]
         )
     if name == "ring":
-        return np.abs(_disc(0.74)) - 0.3
+        return np.abs(_disc(0.7)) - 0.35
     if name == "crescent":
-        return np.maximum(_disc(1.05), -_disc(0.74, 0.55, -0.2))
+        return np.maximum(_disc(1.05), -_disc(0.66, 0.6, -0.22))
     if name == "diamond":
         return _polygon([(0, -1.18), (0.78, 0), (0, 1.18), (-0.78, 0)])
     if name == "arrow":

@@ -34,7 +34,11 @@ _COLOURS = {
 }
 _PALETTE = np.array([_COLOURS[str(name)] for name in ATTRIBUTES["colour"]], dtype=np.float32)
 _BRIGHT = (_PALETTE @ np.array([0.30, 0.59, 0.11], dtype=np.float32)) > 0.22
-_ACCENT = np.where(_BRIGHT[:, None], _PALETTE * 0.36, _PALETTE + (1 - _PALETTE) * 0.42).astype(np.float32)
+_DARK = np.where(_BRIGHT[:, None], _PALETTE * 0.36, _PALETTE + (1 - _PALETTE) * 0.42)
+_PALER = _PALETTE + (1 - _PALETTE) * np.where(_BRIGHT, 0.8, 0.6)[:, None]
+_LIGHT = np.where((_PALETTE.min(axis=1) > 0.9)[:, None], 0.6, _PALER)
+# Stripes and dots are darker than the object, checks lighter, so that a texture shows even where few pixels carry it.
+_ACCENT = np.stack([_LIGHT if name == "checkered" else _DARK for name in ATTRIBUTES["texture"]]).astype(np.float32)
 _OUTLINE = np.where(_BRIGHT[:, None], _PALETTE * 0.18, np.float32(0.62)).astype(np.float32)
 _RADII = np.array([[5.6, 6.2], [8.1, 8.7]], dtype=np.float32)  # pixels, small and large
 
@@ -243,7 +247,7 @@ def _draw_objects(
     base = _PALETTE[codes["colour"][which]] * (0.94 + 0.12 * chance[:, 4:5]) + 0.05 * (chance[:, 5:8] - 0.5)
     accent = _pattern(codes["texture"][which], along, across, size, chance)[:, None]
     hue = codes["colour"][which]
-    colours = base[:, :, None, None] + (_ACCENT[hue] - base)[:, :, None, None] * accent
+    colours = base[:, :, None, None] + (_ACCENT[codes["texture"][which], hue] - base)[:, :, None, None] * accent
     colours += (_OUTLINE[hue][:, :, None, None] - colours) * edge
     first_id = instances.max(axis=(1, 2)) if group else np.zeros(len(canvas), dtype=np.uint8)
     for s in range(SLOTS):
