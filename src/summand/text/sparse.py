@@ -62,8 +62,8 @@ def sparse_code(
 ) -> SparseCode:
     r"""Repeat `size` times: pick argmax_j |⟨r, a_j⟩|, then r = target − its projection on the span of the picks.
 
-    targets: directions to describe, [target, embed]. atoms: text embeddings, [atom, embed]; `prepare_atoms` says what is
-    done to them first. nonnegative: only atoms with a positive correlation are picked and no coefficient is
+    targets: directions to describe, [target, embed]. atoms: text embeddings, [atom, embed]; `prepare_atoms` says what
+    is done to them first. nonnegative: only atoms with a positive correlation are picked and no coefficient is
     negative. Each residual is kept orthogonal to an orthonormal basis of its picks, so no Gram matrix of the atoms is
     ever built; correlations are computed in blocks of targets of bounded memory. Ties go to the first atom.
 
