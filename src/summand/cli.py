@@ -319,7 +319,7 @@ def pools(
 @app.command(epilog="Examples:\n\n  summand models\n\n  summand models --json")
 def models(as_json: JsonOption = False) -> None:
     """List every model by name, with its image tower and whether it can be taken apart."""
-    from .models import catalogue
+    from .loading import catalogue
 
     rows = catalogue()
     if as_json:
