@@ -170,14 +170,14 @@ def test_tokenizer_of_a_folder(tmp_path, where, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    text = {"vocab_size": len(tiny.WORDS), "hf_tokenizer_name": "org/tiny", "pool_type": "eos", "eos_id": 2}
+    text = {"vocab_size": len(tiny.WORDS), "hf_tokenizer_name": "org/tiny", "pool_type": "eos", "eos_id": 11}
     clip = tiny.clip(custom_text=True, text={**text, "pad_id": 0})
     folder = tmp_path / "m" if where == "folder" else tiny.hub_snapshot(tmp_path, "org/tiny")
     tiny.write_folder(folder, clip, custom_text=True, text={**text, "pad_id": 0})
     tiny.write_tokenizer(folder)
     model = summand.load(f"local-dir:{folder}" if where == "folder" else "hf-hub:org/tiny")
     ids = torch.zeros(1, 16, dtype=torch.long)
-    ids[0, :5] = torch.tensor([1, 4, 5, 7, 2])
+    ids[0, :5] = torch.tensor([1, 3, 4, 6, 11])
     with torch.no_grad():
         truth = torch.nn.functional.normalize(clip.encode_text(ids), dim=-1)
     torch.testing.assert_close(model.encode_text("a red star"), truth, rtol=0, atol=0)

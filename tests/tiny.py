@@ -26,7 +26,7 @@ PREPROCESS = {
     "resize_mode": "squash",
     "size": [32, 32],
 }
-WORDS = ["<pad>", "<s>", "</s>", "<unk>", "a", "red", "blue", "star", "ring", "on", "the", "left"]
+WORDS = ["<pad>", "<s>", "<unk>", "a", "red", "blue", "star", "ring", "on", "the", "left", "</s>"]
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -55,14 +55,15 @@ def write_folder(folder: Path, model: torch.nn.Module, preprocess: dict[str, Any
     return folder
 
 
-def hub_snapshot(cache: Path, name: str) -> Path:
-    """The folder of a model's files in the hub's cache."""
+def hub_snapshot(cache: Path, name: str, absent: tuple[str, ...] = ("config.json",)) -> Path:
+    """The folder of a model's files in the hub's cache. absent: what the hub once said not to have."""
     home = cache / f"models--{name.replace('/', '--')}"
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text(COMMIT)
-    absent = home / ".no_exist" / COMMIT  # what the hub once said not to have
-    absent.mkdir(parents=True)
-    (absent / "config.json").touch()
+    lacking = home / ".no_exist" / COMMIT
+    lacking.mkdir(parents=True)
+    for file in absent:
+        (lacking / file).touch()
     return home / "snapshots" / COMMIT
 
 
@@ -76,7 +77,7 @@ def write_tokenizer(folder: Path, **settings: Any) -> None:
 
     raw = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
     raw.pre_tokenizer = Whitespace()
-    raw.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    raw.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 11)])
     made = PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>", **settings
     )

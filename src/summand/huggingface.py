@@ -66,6 +66,9 @@ def _tokenizer(transformers: Any, where: str, config: Any) -> Callable[..., Any]
         found = transformers.AutoTokenizer.from_pretrained(where)
     except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
         return MissingTokenizer(first_line(error))
+    known, expected = len(found), config.text_config.vocab_size
+    if 2 * known < expected:  # transformers makes an empty tokenizer where the files are missing
+        return MissingTokenizer(f"its files are missing or of another model ({known} tokens for {expected})")
     return HuggingFaceTokenizer(found, config.text_config.max_position_embeddings)
 
 

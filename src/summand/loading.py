@@ -205,7 +205,7 @@ def _stay_offline(name: str, pretrained: str | None) -> bool:
     elif name.startswith("hf-hub:"):
         return not reachable()
     else:
-        config = open_clip.get_model_config(name).get("text_cfg", {})
+        config = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
     needs_hub = pretrained or config.get("hf_model_name") or config.get("hf_tokenizer_name")
     return not needs_hub or not reachable()
 
@@ -266,10 +266,10 @@ def _check_tag(name: str, pretrained: str | None) -> None:
 
 
 def _checked_size(size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
-    sides = size if isinstance(size, (tuple, list)) else (size,)
-    if size is not None and (len(sides) > 2 or any(not isinstance(side, int) or side < 1 for side in sides)):
+    sides = size if isinstance(size, tuple) else (size,)
+    if size is not None and (len(sides) not in (1, 2) or any(not isinstance(side, int) or side < 1 for side in sides)):
         raise SummandError(f"image_size must be a positive number of pixels or (height, width), got {size!r}")
-    return tuple(size) if isinstance(size, list) else size
+    return size
 
 
 @contextmanager

@@ -67,8 +67,9 @@ def count_tokens(tokenizer: Callable[..., Any], text: str) -> int | None:
     """Tokens that a text needs, start and end included; None where the tokenizer does not tell."""
     if isinstance(tokenizer, SceneTokenizer):  # raises by itself
         return None
-    if hasattr(tokenizer, "sot_token_id") and hasattr(tokenizer, "encode"):
-        return len(tokenizer.encode(text)) + 2
+    encode = getattr(tokenizer, "encode", None)
+    if encode is not None and hasattr(tokenizer, "sot_token_id"):
+        return len(encode(text)) + 2
     inner = getattr(tokenizer, "tokenizer", None)
     if inner is None:
         return None

@@ -89,7 +89,8 @@ def fit(clip: nn.Module, state: dict[str, Tensor], source: str) -> None:
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 
-    state = convert_state_dict(clip, dict(state))
+    model: Any = clip
+    state = convert_state_dict(model, dict(state))
     if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     expected = clip.state_dict()
@@ -103,8 +104,8 @@ def fit(clip: nn.Module, state: dict[str, Tensor], source: str) -> None:
         if name not in expected:
             state.pop(name, None)
     if "visual.positional_embedding" in state:
-        resize_pos_embed(state, clip)
-    resize_text_pos_embed(state, clip)
+        resize_pos_embed(state, model)
+    resize_text_pos_embed(state, model)
     check_fit(expected, state, source)
     clip.load_state_dict(state)
 

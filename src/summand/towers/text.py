@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ class TextTower:
     cannot see (and padding behind a causal mask) contribute exactly nothing.
     """
 
-    terms = ("embedding", "heads", "mlps", "bias")
+    terms: tuple[str, ...] = ("embedding", "heads", "mlps", "bias")
     image_size = grid = (0, 0)
 
     def __init__(self, clip: nn.Module, parts: _Parts) -> None:
@@ -110,7 +110,7 @@ class TextTower:
                 entering.append(x)
                 raise _Enough
 
-        def listeners():
+        def listeners() -> Iterator[tuple[nn.Module, str, Callable[..., Any]]]:
             for layer, block in enumerate(self._blocks):
                 yield block.module, "arguments", lambda _, args, kw, layer=layer: before_block(layer, args, kw)
                 yield block.norm_1, "after", lambda _, args, out, layer=layer: look(layer, batch_first(out))
@@ -132,7 +132,7 @@ class TextTower:
         norm, folded = self._parts.final_norm, self._folded()
         deviation = pooled - pooled.mean(dim=-1, keepdim=True)
         scale = (deviation.square().mean(dim=-1) + norm.eps).rsqrt()
-        constant = sum(block.scaled(1, working(block.out().bias)) for block in self._blocks)
+        constant = torch.stack([block.scaled(1, working(block.out().bias)) for block in self._blocks]).sum(dim=0)
         bias = (constant @ folded) * scale[:, None] + working(norm.bias) @ working(self._parts.projection())
         after = self._parts.projection_bias()
         return Trace(
@@ -165,6 +165,8 @@ class _Block:
         self.module: Any = module
         hugging_face = hasattr(module, "self_attn")
         self.attention: Any = module.self_attn if hugging_face else module.attn
+        self.norm_1: Any
+        self.norm_2: Any
         self.norm_1, self.norm_2 = (
             (module.layer_norm1, module.layer_norm2) if hugging_face else (module.ln_1, module.ln_2)
         )
