@@ -125,14 +125,14 @@ def atlas(
     The site is a folder of plain files: open its index.html, no server needed.
     """
     from .atlas import build
-    from .atlas.build import claim_folder
+    from .atlas.build import check_folder
     from .data import open_source
     from .studies.heatmap import default_pool
     from .text.pools import pool
 
     source = open_source(images, count)
     chosen = pool(texts) if texts else None
-    claim_folder(out)
+    check_folder(out)
     loaded = _wait(f"loading {model}", lambda: _load(model, pretrained, random_init, device))
     chosen = chosen or pool(default_pool(loaded))
     made = build(
@@ -183,13 +183,15 @@ def atlas(
 
 
 def _heads_table(labels: list[Any], scenes: bool) -> None:
-    table = Table(title="What each head of the last layers writes", title_justify="left", header_style="bold")
-    table.add_column("head")
-    table.add_column("importance", justify="right")
+    table = Table(
+        title="What each head of the last layers writes", title_justify="left", header_style="bold", expand=True
+    )
+    table.add_column("head", no_wrap=True)
+    table.add_column("importance", justify="right", no_wrap=True)
     if scenes:
-        table.add_column("sees", style="bold")
-    table.add_column("first texts", overflow="ellipsis", no_wrap=True)
-    table.add_column("explained", justify="right")
+        table.add_column("sees", style="bold", no_wrap=True)
+    table.add_column("first texts", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("explained", justify="right", no_wrap=True)
     for label in sorted(labels, key=lambda label: -label.importance):
         seen = [label.attribute or ""] if scenes else []
         table.add_row(

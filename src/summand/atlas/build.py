@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import shutil
 import sys
 import time
@@ -74,7 +75,7 @@ def build(
     a head. Raises `SummandError` before any expensive work for an output folder that is not empty and not ours.
     """
     started = time.time()
-    claim_folder(out)
+    _claim_folder(out)
     embeddings = model.encode_text(pool.texts, progress=progress)
     found = collect(model, source, keep_layers=layers, batch_size=batch_size, progress=progress)
     shares = importance(found.moments, embeddings)
@@ -92,22 +93,27 @@ def build(
     )
 
 
-def claim_folder(out: Path) -> None:
-    """Make `out` ours: new, empty, or an atlas that we wrote before, whose files are then removed."""
+def check_folder(out: Path) -> None:
+    """Raise `SummandError` unless `out` is new, empty, or an atlas that we wrote before. Changes nothing."""
+    if out.exists() and not out.is_dir():
+        raise SummandError(f"{out} is a file; give another folder with --out")
+    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(parent, os.W_OK):
+        raise SummandError(f"no permission to write to {parent}; give another folder with --out")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
+        raise SummandError(f"the folder {out} is not empty and holds no atlas of ours; give another folder with --out")
+
+
+def _claim_folder(out: Path) -> None:
+    """Make `out` ours, without the pages of an earlier atlas."""
+    check_folder(out)
     try:
-        if out.exists() and not out.is_dir():
-            raise SummandError(f"{out} is a file; give another folder with --out")
-        if out.is_dir() and any(out.iterdir()):
-            if not (out / MARKER).is_file():
-                raise SummandError(
-                    f"the folder {out} is not empty and holds no atlas of ours; give another folder with --out"
-                )
-            for name in ("heads", "images", "index.html", "style.css"):
-                target = out / name
-                if target.is_dir():
-                    shutil.rmtree(target)
-                elif target.exists():
-                    target.unlink()
+        for name in ("heads", "images", "index.html", "style.css"):
+            target = out / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            elif target.exists():
+                target.unlink()
         out.mkdir(parents=True, exist_ok=True)
         (out / MARKER).write_text("This folder is written by `summand atlas`, which replaces what is in it.\n")
     except OSError as error:

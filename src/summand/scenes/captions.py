@@ -12,6 +12,9 @@ import numpy as np
 from ..errors import SummandError, nearest
 from .attributes import ATTRIBUTES, GROUP_ATTRIBUTES, Causes, Value, check_attribute
 
+LONGEST = 30
+"""Words of a caption at most: what the context of the scenes models holds."""
+
 COUNT_WORDS = ("one", "two", "three", "four", "five", "six")
 _NOUNS = (("object", "objects"), ("shape", "shapes"), ("thing", "things"), ("item", "items"))
 _PLURALS = {"cross": "crosses"}
@@ -175,7 +178,9 @@ def _sentence(rng: random.Random, groups: np.ndarray, spoken: np.ndarray, place:
     if where and rng.random() < 0.2:
         return " ".join(filter(None, (where, text, sign)))
     ends = [where, sign] if rng.random() < 0.7 else [sign, where]
-    return " ".join(filter(None, (rng.choice(_LEADS), text, *ends)))
+    lead = rng.choice(_LEADS)
+    words = " ".join(filter(None, (lead, text, *ends)))
+    return words if len(words.split()) <= LONGEST else " ".join(filter(None, (text, *ends)))
 
 
 @lru_cache(maxsize=len(ATTRIBUTES))

@@ -57,7 +57,7 @@ def grain(chance: np.ndarray) -> np.ndarray:
 
 
 def _mix(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """First where share [scene, row, column] is 0, second where it is 1; colours are [..., 3, row, column] or broadcast."""
+    """First where share [scene, row, column] is 0, second where it is 1; colours are [..., 3, row, column]."""
     return first + (second - first) * share[:, None]
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import SummandError
-from .captions import check_words, vocabulary
+from .captions import LONGEST, check_words, vocabulary
 
-CONTEXT_LENGTH = 32
+CONTEXT_LENGTH = LONGEST + 2
 
 
 class SceneTokenizer:

@@ -20,7 +20,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from .tokenizer import SceneTokenizer
 TWO_GROUP_SHARE = 0.25
 CAPTIONS_PER_SCENE = 2
 TEXT_STEPS = 800
+WARM_UP = 24_000
 UNLOCK_AT = 0.85
 PATCH_TASK_UNTIL = 0.75
 PATCH_TASK = ("shape", "colour", "texture")
@@ -58,21 +60,23 @@ def mixed_causes(count: int, seed: int) -> Causes:
 
 
 class Batches(torch.utils.data.IterableDataset):
-    """Batch k of a run is a function of (seed, k) alone, so that a resumed run sees what it would have seen."""
+    """The batch at a position of a run is a function of (seed, images seen before it) alone, so that a resumed run
+    sees what it would have seen."""
 
-    def __init__(self, first: int, size: int, seed: int, input_size: int) -> None:
-        self.first, self.size, self.seed = first, size, seed
+    def __init__(self, first: int, stride: int, size: int, seed: int, input_size: int) -> None:
+        self.first, self.stride, self.size, self.seed = first, stride, size, seed
         self.preprocess, self.tokenizer = ScenePreprocess(input_size), SceneTokenizer()
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         worker = torch.utils.data.get_worker_info()
-        step, stride = (self.first + worker.id, worker.num_workers) if worker else (self.first, 1)
+        turn, turns = (worker.id, worker.num_workers) if worker else (0, 1)
+        position = self.first + turn * self.stride
         while True:
-            yield self.batch(step)
-            step += stride
+            yield self.batch(position)
+            position += turns * self.stride
 
-    def batch(self, step: int) -> dict[str, Tensor]:
-        seed = self.seed * 100_000_000 + step
+    def batch(self, position: int) -> dict[str, Tensor]:
+        seed = self.seed * 100_000_000 + position
         scenes = render(mixed_causes(self.size, seed), Chance.draw(self.size, seed))
         said = captions(scenes.causes, seed, CAPTIONS_PER_SCENE)
         return {
@@ -268,6 +272,72 @@ class Prompts:
         return self.table[torch.from_numpy(first + np.array(chosen))].split(self.sizes)
 
 
+@dataclass(frozen=True)
+class Team:
+    """Data-parallel processes, as started by torchrun; alone where there is no such launcher."""
+
+    rank: int
+    size: int
+
+    @staticmethod
+    def join(device: torch.device) -> Team:
+        if "WORLD_SIZE" not in os.environ:
+            return Team(0, 1)
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return Team(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+    def average(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Replace every gradient by its mean over the team, in one message."""
+        if self.size == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        torch.distributed.all_reduce(flat)
+        for gradient, mean in zip(gradients, (flat / self.size).split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+
+class Optimizers:
+    """Muon for the matrices of the image tower's blocks, AdamW for everything else; one learning rate for all, the
+    text tower's a twentieth of it. Muon's updates are scaled to AdamW's size."""
+
+    def __init__(self, model: nn.Module, task: nn.Module, weight_decay: float, muon: bool) -> None:
+        image = [(n, p) for n, p in model.named_parameters() if n.startswith("visual.") or n == "logit_scale"]
+        blocks = [p for n, p in image if muon and p.ndim == 2 and "resblocks" in n]
+        taken = {id(p) for p in blocks}
+        rest = [p for _, p in image if id(p) not in taken] + list(task.parameters())
+        self.text = _text_parameters(model)
+        groups = [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay, "share": 1.0},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "share": 1.0},
+            {"params": self.text, "weight_decay": 0.0, "share": 0.05},
+        ]
+        self.all: dict[str, torch.optim.Optimizer] = {"adamw": torch.optim.AdamW(groups, betas=(0.9, 0.98))}
+        if blocks:
+            self.all["muon"] = torch.optim.Muon(
+                [{"params": blocks, "share": 1.0}], weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+            )
+        self.parameters = [p for o in self.all.values() for group in o.param_groups for p in group["params"]]
+
+    def step(self, rate: float) -> None:
+        for optimizer in self.all.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["share"]
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        for optimizer in self.all.values():
+            optimizer.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: optimizer.state_dict() for name, optimizer in self.all.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, optimizer in self.all.items():
+            if name in state:
+                optimizer.load_state_dict(state[name])
+
+
 def train(args: argparse.Namespace) -> None:
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -279,55 +349,44 @@ def train(args: argparse.Namespace) -> None:
     task = PatchTask(model).to(device)
     chance = torch.Generator()
     drop_class_token_mlps(model, chance)
-    text = _text_parameters(model)
-    image = [p for n, p in model.named_parameters() if n.startswith("visual.") or n == "logit_scale"]
-    image += list(task.parameters())
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in image if p.ndim > 1], "weight_decay": args.weight_decay, "rate": 1.0},
-            {"params": [p for p in image if p.ndim <= 1], "weight_decay": 0.0, "rate": 1.0},
-            {"params": text, "weight_decay": 0.0, "rate": 0.05},
-        ],
-        lr=args.lr,
-        betas=(0.9, 0.98),
-    )
-    step, rows, spent = 0, [], 0.0
+    optimizers = Optimizers(model, task, args.weight_decay, args.muon)
+    team = Team.join(device)
+    seen, rows, spent = 0, [], 0.0
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         task.load_state_dict(state["task"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, rows, spent = state["step"], state["rows"], state["spent"]
-        print(f"resumed at {step * args.batch:,} images", flush=True)
+        optimizers.load_state_dict(state["optimizers"])
+        seen, rows, spent = state["seen"], state["rows"], state["spent"]
+        print(f"resumed at {seen:,} images", flush=True)
     else:
         train_text(model, args.seed, args.text_steps, device, report=lambda line: print(line, flush=True))
 
     def save() -> None:
-        state = {"model": model.state_dict(), "task": task.state_dict(), "optimizer": optimizer.state_dict()}
+        state = {"model": model.state_dict(), "task": task.state_dict(), "optimizers": optimizers.state_dict()}
         temporary = checkpoint.with_suffix(".tmp")
-        torch.save({**state, "step": step, "rows": rows, "spent": spent + time.time() - started}, temporary)
+        torch.save({**state, "seen": seen, "rows": rows, "spent": spent + time.time() - started}, temporary)
         os.replace(temporary, checkpoint)
 
-    steps = max(1, args.images // args.batch)
+    share = args.batch * team.size
     batches = torch.utils.data.DataLoader(
-        Batches(step, args.batch, args.seed, INPUT_SIZE[args.model]), batch_size=None, num_workers=args.workers
+        Batches(seen + team.rank * args.batch, share, args.batch, args.seed, INPUT_SIZE[args.model]),
+        batch_size=None,
+        num_workers=args.workers,
     )
     prompted = Prompts(device)
     started = saved = time.time()
-    first = step
+    first = seen
     model.train()
     for batch in batches:
-        if step >= steps:
+        if seen >= args.images:
             break
-        done = step / steps
-        rate = args.lr * min(1, (step + 1) / 300) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["rate"]
+        done = seen / args.images
         locked = done < UNLOCK_AT
-        for parameter in text:
+        for parameter in optimizers.text:
             parameter.requires_grad_(not locked)
-        chance.manual_seed(args.seed * 100_000_000 + step)
+        chance.manual_seed(args.seed * 100_000_000 + seen + team.rank)
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         batch["images"] = batch["images"].contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=args.bf16):
@@ -339,30 +398,34 @@ def train(args: argparse.Namespace) -> None:
             within = torch.stack(
                 [
                     -(batch[f"target/{name}"] * (scale * images @ piece.T).log_softmax(dim=1)).sum(dim=1).mean()
-                    for name, piece in zip(ATTRIBUTES, prompted(model, step, locked), strict=True)
+                    for name, piece in zip(ATTRIBUTES, prompted(model, seen, locked), strict=True)
                 ]
             ).mean()
             loss = contrast + 2 * within
             if done < PATCH_TASK_UNTIL:
                 loss = loss + 0.5 * task(batch)
-        optimizer.zero_grad()
+        optimizers.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
-        optimizer.step()
+        team.average(optimizers.parameters)
+        nn.utils.clip_grad_norm_(optimizers.parameters, 1.0)
+        optimizers.step(args.lr * min(1, (seen + share) / WARM_UP) * (0.01 + 0.495 * (1 + math.cos(math.pi * done))))
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))
-        step += 1
-        if step % args.evaluate_every == 0 or step == steps:
+        before, seen = seen, seen + share
+        if team.rank:
+            continue
+        if seen // args.evaluate_every > before // args.evaluate_every or seen >= args.images:
             scores = accuracy(model, args.model, 500, EVALUATION_SEED, device)
-            speed = (step - first) * args.batch / (time.time() - started)
-            rows.append({"images": step * args.batch, "loss": loss.item(), "contrast": contrast.item(), **scores})
+            speed = (seen - first) / (time.time() - started)
+            rows.append({"images": seen, "loss": loss.item(), "contrast": contrast.item(), **scores})
             _log(out, rows)
             listed = "  ".join(f"{name} {score:.3f}" for name, score in scores.items())
-            print(f"{step * args.batch:>9,} images  {speed:.0f}/s  loss {loss.item():.3f}  {listed}", flush=True)
-        if time.time() - saved > 120 or step == steps:
+            print(f"{seen:>9,} images  {speed:.0f}/s  loss {loss.item():.3f}  {listed}", flush=True)
+        if time.time() - saved > 60 or seen >= args.images:
             save()
             saved = time.time()
-    _export(model, args, rows, spent + time.time() - started, out)
+    if team.rank == 0:
+        _export(model, args, rows, spent + time.time() - started, out)
 
 
 def _log(out: Path, rows: list[dict[str, float]]) -> None:
@@ -424,16 +487,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("model", choices=NAMES)
     parser.add_argument("--out", required=True, help="folder for checkpoint, log, weights, card and curve")
     parser.add_argument("--images", type=int, default=700_000, help="images to see (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=80)
+    parser.add_argument("--batch", type=int, default=80, help="images a step and process")
     parser.add_argument("--lr", type=float, default=1.2e-3)
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the trainer")
     parser.add_argument("--workers", type=int, default=0, help="processes that render ahead")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--muon", action="store_true", help="Muon for the matrices of a ViT's blocks (torch ≥ 2.9)")
     parser.add_argument("--bf16", action="store_true", help="bf16 autocast (GPU only: slower on CPUs)")
     parser.add_argument("--text-steps", type=int, default=TEXT_STEPS)
-    parser.add_argument("--evaluate-every", type=int, default=250, help="steps")
+    parser.add_argument("--evaluate-every", type=int, default=20_000, help="images")
     args = parser.parse_args(arguments)
     args.command = sys.argv[1:] if arguments is None else arguments
     train(args)

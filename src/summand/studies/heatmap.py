@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..errors import SummandError
 from ..models import Model
 from ..scenes.pretrained import NAMES as SCENES_MODELS
+from ..text.pools import pool
 
 _CONTRAST_TEXTS = 120
 
@@ -107,8 +108,6 @@ def heatmap(
 
 def default_contrast(model: Model) -> list[str]:
     """A spread of the description pool that fits the model."""
-    from ..text.pools import pool
-
     texts = pool(default_pool(model)).texts
     step = max(1, len(texts) // _CONTRAST_TEXTS)
     return list(texts[::step])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -44,8 +45,7 @@ def pool(source: str | Path | Sequence[str]) -> Pool:
     if isinstance(source, str):
         if source in _POOLS:
             return _named(source)
-        # The empty string would be the current folder.
-        if source and (Path(source).exists() or _looks_like_path(source)):
+        if os.path.exists(source) or _looks_like_path(source):
             return _from_file(Path(source))
         raise SummandError(
             f"unknown description pool {source!r}{nearest(source, _POOLS)} (pools: {', '.join(_POOLS)}; or give the "

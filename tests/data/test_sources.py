@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from summand import SummandError
+from summand.data import open_source
+from summand.data.sources import batches, read_image
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Eight readable pictures of every awkward kind, three that cannot be read, and a file that is no picture."""
+    rng = np.random.default_rng(0)
+    colour = rng.integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    (tmp_path / "deeper").mkdir()
+    Image.fromarray(colour).save(tmp_path / "a.png")
+    Image.fromarray(colour).convert("L").save(tmp_path / "grey.jpg")
+    Image.fromarray(colour).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    Image.fromarray(np.dstack([colour, colour[..., 0]])).save(tmp_path / "deeper" / "alpha.PNG")
+    Image.fromarray((np.arange(600).reshape(20, 30) * 100).astype(np.uint16)).save(tmp_path / "sixteen.png")
+    Image.fromarray(colour).save(tmp_path / "b.gif", save_all=True, append_images=[Image.fromarray(colour[::-1])])
+    turned = Image.fromarray(colour)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    Image.new("RGB", (1, 1), "red").save(tmp_path / "one.bmp")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "liar.png").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("x")
+    return tmp_path
+
+
+def test_broken_files_are_skipped_named_and_cost_nothing_else(folder):
+    source = open_source(str(folder))
+    assert len(source) == 11
+    skipped = []
+    found = [source.name(i) for batch in batches(source, 3, skipped) for i in batch.indices]
+    assert sorted(item.name for item in skipped) == ["empty.jpg", "liar.png", "truncated.png"]
+    assert all(item.reason for item in skipped)
+    assert len(found) == 8
+    assert "deeper/alpha.PNG" in found
+
+
+def test_every_mode_becomes_upright_rgb(folder):
+    for name in ("a.png", "grey.jpg", "cmyk.jpg", "deeper/alpha.PNG", "sixteen.png", "b.gif", "turned.jpg", "one.bmp"):
+        assert read_image(folder / name).mode == "RGB"
+    assert read_image(folder / "turned.jpg").size == (20, 30)
+    sixteen = np.asarray(read_image(folder / "sixteen.png"))
+    assert sixteen.max() == 255
+    assert 100 < sixteen.mean() < 150  # scaled, not clipped
+
+
+def test_count_spreads_over_the_folder(folder):
+    source = open_source(str(folder), count=3)
+    assert [source.name(i) for i in range(3)] == ["a.png", "grey.jpg", "turned.jpg"]
+
+
+def test_a_table_of_paths(folder):
+    pd.DataFrame({"path": ["a.png", "deeper/alpha.PNG"], "label": [0, 1]}).to_csv(folder / "list.csv", index=False)
+    source = open_source(str(folder / "list.csv"))
+    assert [source.name(i) for i in range(len(source))] == ["a.png", "deeper/alpha.PNG"]
+    assert source.image(1).size == (30, 20)
+    pd.DataFrame({"file": ["a.png"]}).to_parquet(folder / "wrong.parquet")
+    with pytest.raises(SummandError, match="column called 'path'; it has file"):
+        open_source(str(folder / "wrong.parquet"))
+
+
+def test_scenes_are_the_same_alone_and_in_batches():
+    source = open_source("scenes:count=20,seed=3")
+    stacked = np.concatenate([batch.images for batch in batches(source, 7, [])])
+    assert len(stacked) == 20
+    np.testing.assert_array_equal(stacked[13], np.asarray(source.image(13)))
+    assert list(source.attributes().columns)[:2] == ["shape", "colour"]
+    assert len(open_source("scenes:seed=3", count=5)) == 5
+    np.testing.assert_array_equal(stacked[:5], open_source("scenes:seed=3", count=5).array(0, 5))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("/no/such/folder", "no image source"),
+        ("scenes:colour=red", "colour"),
+        ("hf:cifar10", "not supported yet"),
+    ],
+)
+def test_nothing_to_read_is_an_error(source, words):
+    with pytest.raises(SummandError, match=words):
+        open_source(source)
+
+
+def test_a_folder_without_images_and_a_single_file_are_errors(folder):
+    (folder / "deep").mkdir()
+    with pytest.raises(SummandError, match="no images in"):
+        open_source(str(folder / "deep"))
+    with pytest.raises(SummandError, match="is a file"):
+        open_source(str(folder / "a.png"))
+    with pytest.raises(SummandError, match="at least 1"):
+        open_source(str(folder), count=0)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import summand
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "summand", *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+def test_version_and_help():
+    assert run("--version").stdout.strip() == f"summand {summand.__version__}"
+    for command in ("atlas", "heatmap", "scenes", "pools", "models"):
+        found = run(command, "--help")
+        assert found.returncode == 0
+        assert "Examples:" in found.stdout
+
+
+def test_atlas_on_photographs_with_an_open_clip_name_and_a_broken_file(tmp_path):
+    for i in range(4):
+        Image.effect_noise((60, 40), 20 * i + 5).convert("RGB").save(tmp_path / f"{i}.jpg")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8nothing")
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a dog\na red car\nthe sea\na photo of rust\n")
+    found = run(
+        "atlas", "--images", str(tmp_path), "--model", "RN50", "--random-init", "--pool", str(texts),
+        "--out", str(tmp_path / "site"), "--json", "--batch-size", "2",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    result = json.loads(found.stdout)
+    assert result["command"] == "atlas"
+    assert result["model"] == "RN50"
+    assert len(result["rows"]) == 32
+    assert [item["name"] for item in result["skipped"]] == ["broken.jpg"]
+    assert result["residual"] < 1e-5
+    assert "RANDOM" in found.stderr
+    assert "broken.jpg" in found.stderr
+    assert Path(result["page"]).is_file()
+
+
+def test_heatmap_and_scenes_end_to_end(tmp_path):
+    drawn = run(
+        "scenes", "--text", "a red star and a blue ring", "--count", "2", "--out", "drawn", "--json", cwd=tmp_path
+    )
+    rows = json.loads(drawn.stdout)["rows"]
+    assert [row["shape"] for row in rows] == ["star", "star"]
+    found = run("heatmap", "drawn/images/000000.png", "a red star", "--versus", "a blue ring", "--json", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    result = json.loads(found.stdout)
+    assert len(result["grid"][0]) == 8
+    assert (tmp_path / "heatmap.png").is_file()
+    assert run("scenes", "--count", "6", "--out", "sheet.png", cwd=tmp_path).returncode == 0
+    assert Image.open(tmp_path / "sheet.png").size[0] > 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("atlas", "--model", "VIT-B-32"), "unknown model 'VIT-B-32', did you mean"),
+        (("atlas", "--model", "ViT-B-32"), "needs a pretrained tag"),
+        (("atlas", "--images", "/nowhere"), "no image source"),
+        (("atlas", "--pool", "nothing"), "nothing"),
+        (("heatmap", "missing.png", "a star"), "cannot read the image"),
+        (("scenes", "--shift", "colour/reed/0.5"), "red"),
+        (("scenes", "--text", "a red unicorn"), "unicorn"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_bad_input_is_short_clear_and_exits_with_2(arguments, words, tmp_path):
+    found = run(*arguments, cwd=tmp_path)
+    assert found.returncode == 2
+    assert words in found.stderr.replace("\n", " ")
+    assert "Traceback" not in found.stderr
+    assert found.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_interrupting_leaves_with_130(tmp_path):
+    import signal
+    import time
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "summand", "atlas", "--count", "100000", "--out", str(tmp_path / "a")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.time() + 60
+    while not (tmp_path / "a").exists() and time.time() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in error
