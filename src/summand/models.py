@@ -69,10 +69,9 @@ class Model:
 
     @property
     def _image_module(self) -> nn.Module:
-        for name in ("visual", "vision_model"):
-            if isinstance(found := getattr(self.clip, name, None), nn.Module):
-                return found
-        return self.clip
+        owners = ((self.tower, "visual"), (self.clip, "visual"), (self.clip, "vision_model"))
+        found = (getattr(owner, name, None) for owner, name in owners)
+        return next((module for module in found if isinstance(module, nn.Module)), self.clip)
 
     def preprocess(self, images: Image.Image | np.ndarray) -> Float[Tensor, "*image 3 height width"]:
         """A PIL image → [3, height, width]; a uint8 array [image, height, width, 3] → [image, 3, height, width]."""

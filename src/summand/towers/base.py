@@ -95,15 +95,12 @@ class _Enough(Exception):
 def listening(listeners: Iterator[tuple[nn.Module, str, Callable[..., Any]]]) -> Iterator[None]:
     """Attach read-only hooks for the duration of a pass and always detach them.
 
-    A listener is (module, when, function): `before` gets (module, args), `arguments` (module, args, kwargs), `after`
-    (module, args, output). A listener may raise `_Enough` to end the pass early.
+    A listener is (module, "before" or "after", function): `before` gets (module, args), `after` gets (module, args,
+    output). A listener may raise `_Enough` to end the pass early.
     """
     handles = []
     try:
         for module, when, function in listeners:
-            if when == "arguments":
-                handles.append(module.register_forward_pre_hook(function, with_kwargs=True))
-                continue
             attach = module.register_forward_pre_hook if when == "before" else module.register_forward_hook
             handles.append(attach(function))
         yield

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import AttentionView, HeadMaps, Trace, Visit, _Enough, fold_final_norm, listening, working
+from .base import AttentionView, HeadMaps, Trace, Visit, working
 
 SUPPORTED = ("open_clip CLIP", "TextTransformer", "CLIPTextModel", "SiglipTextModel", "Siglip2TextModel")
 
@@ -27,6 +29,19 @@ def text_features(clip: nn.Module, tokens: Int[Tensor, "text token"]) -> Float[T
         return clip.encode_text(tokens, normalize=False)  # CoCa normalises unless told not to
     except TypeError:
         return clip.encode_text(tokens)
+
+
+class _Seen(Exception):
+    """Everything that is needed has been seen; leave the forward pass."""
+
+
+def _before(module: nn.Module, function: Callable[[Tensor, dict[str, Any]], None]) -> Any:
+    """A hook that sees a module's first argument and its keyword arguments, among which is the attention mask."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        function(args[0] if args else kwargs["hidden_states"], kwargs)
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
 
 
 @dataclass(frozen=True)
@@ -54,9 +69,11 @@ class TextTower:
 
     terms: tuple[str, ...] = ("embedding", "heads", "mlps", "bias")
     image_size = grid = (0, 0)
+    prefix = 0
 
     def __init__(self, clip: nn.Module, parts: _Parts) -> None:
-        self.clip, self._parts = clip, parts
+        self.clip = self.visual = clip
+        self._parts = parts
         self._blocks = parts.blocks
         self.kind, self.extra_tokens = parts.kind, parts.extra_tokens
         self.layers = len(self._blocks)
@@ -69,7 +86,8 @@ class TextTower:
         return text_features(self.clip, tokens)
 
     def _folded(self) -> Float[Tensor, "width embed"]:
-        return fold_final_norm(working(self._parts.final_norm.weight), working(self._parts.projection()))
+        folded = working(self._parts.final_norm.weight)[:, None] * working(self._parts.projection())
+        return folded - folded.mean(dim=0, keepdim=True)
 
     @torch.no_grad()
     def head_maps(self) -> HeadMaps:
@@ -100,24 +118,25 @@ class TextTower:
             if visit is not None:
                 visit(layer, view)
 
-        def before_block(layer: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            x = args[0] if args else kwargs["hidden_states"]
+        def before_block(layer: int, x: Tensor, kwargs: dict[str, Any]) -> None:
             masks.append(kwargs.get("attn_mask"))
             if layer:
                 mlps.append(here(x) - stream[-1])
             stream.append(here(x))
             if layer == self.layers - 1:
                 entering.append(x)
-                raise _Enough
+                raise _Seen
 
-        def listeners() -> Iterator[tuple[nn.Module, str, Callable[..., Any]]]:
+        with ExitStack() as hooks:
             for layer, block in enumerate(self._blocks):
-                yield block.module, "arguments", lambda _, args, kw, layer=layer: before_block(layer, args, kw)
-                yield block.norm_1, "after", lambda _, args, out, layer=layer: look(layer, batch_first(out))
-                yield block.norm_2, "before", lambda _, args: stream.append(here(args[0]))
-
-        with listening(listeners()):
-            self.encode(tokens)
+                for handle in (
+                    _before(block.module, partial(before_block, layer)),
+                    block.norm_1.register_forward_hook(lambda _, args, out, layer=layer: look(layer, batch_first(out))),
+                    _before(block.norm_2, lambda x, _: stream.append(here(x))),
+                ):
+                    hooks.callback(handle.remove)
+            with suppress(_Seen):
+                self.encode(tokens)
         if not entering:
             raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")
         last = self._blocks[-1]
