@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 from jaxtyping import install_import_hook
 
@@ -20,6 +21,7 @@ import summand  # noqa: E402
 
 matplotlib.use("Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["SUMMAND_CACHE"] = tempfile.mkdtemp(prefix="summand-cache-")
 torch.set_num_threads(1)
 settings.register_profile("summand", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("summand")

@@ -98,3 +98,47 @@ def literal_textspan(outputs: np.ndarray, texts: np.ndarray, size: int) -> tuple
         c = np.stack([row - (row @ direction) * direction for row in c])
         texts = np.stack([text - (text @ direction) * direction for text in texts])
     return chosen, shares
+
+
+def literal_text(
+    start: Tensor, layers: list[dict], mask: Tensor, pooled: int, norm: nn.Module, projection: Tensor, shift: Tensor
+) -> dict[str, Tensor]:
+    """Every term of one text's embedding by explicit loops.
+
+    start: what enters the first block, [token, width]. layers: ln_1, ln_2, mlp, ls_1, ls_2 (callables), q, k, v, out
+    (pairs of weight and bias) and heads. mask: added to the logits.
+    """
+    z = start
+    attention_terms, mlp_terms, constants = [], [], []
+    for layer in layers:
+        heads = layer["heads"]
+        size = z.shape[1] // heads
+        normed = layer["ln_1"](z)
+        terms = torch.zeros(heads, len(z), z.shape[1], dtype=z.dtype)
+        write = torch.zeros_like(z)
+        for h in range(heads):
+            rows = slice(h * size, (h + 1) * size)
+            q, k, v = (normed @ weight[rows].T + bias[rows] for weight, bias in (layer[name] for name in "qkv"))
+            a = (q @ k.T / size**0.5 + mask).softmax(dim=-1)
+            out = layer["out"][0][:, rows]
+            write += (a @ v) @ out.T
+            for i in range(len(z)):
+                terms[h, i] = a[pooled, i] * (out @ v[i])
+        attention_terms.append(layer["ls_1"](terms))
+        constants.append(layer["ls_1"](layer["out"][1]))
+        z = z + layer["ls_1"](write + layer["out"][1])
+        written = layer["ls_2"](layer["mlp"](layer["ln_2"](z)))
+        mlp_terms.append(written[pooled])
+        z = z + written
+    last = z[pooled]
+    sigma = (((last - last.mean()) ** 2).mean() + norm.eps) ** 0.5
+
+    def to_output(term: Tensor) -> Tensor:
+        return ((term - term.mean(dim=-1, keepdim=True)) / sigma * norm.weight) @ projection
+
+    return {
+        "tokens": to_output(torch.stack(attention_terms)),
+        "mlps": to_output(torch.stack(mlp_terms)),
+        "embedding": to_output(start[pooled]),
+        "bias": to_output(torch.stack(constants).sum(dim=0)) + norm.bias @ projection + shift,
+    }

@@ -19,7 +19,8 @@ from . import scenes
 from .decomposition import Parts
 from .effects import Effects
 from .errors import SummandError
-from .models import Model, load, wrap
+from .loading import load
+from .models import Model, wrap
 from .moments import Moments
 from .studies.heatmap import Heatmap, heatmap
 from .text.sparse import SparseCode, sparse_code

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .effects import Effects
 from .errors import SummandError
+from .tokenizing import CLASS, Piece
 from .towers import AttentionView, Tower, Trace
+from .towers.text import TextTower
 
 
 class Parts:
@@ -29,7 +31,7 @@ class Parts:
     def __init__(
         self,
         tower: Tower,
-        pixels: Float[Tensor, "image channel height width"],
+        pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
     ) -> None:
         self._tower, self._pixels, self._encode = tower, pixels, encode
@@ -110,6 +112,29 @@ class Parts:
 
         self._trace = self._tower.run(self._pixels, visit)
         return torch.stack(layers, dim=1) * self._trace.scale[:, None, None, None, None]
+
+
+class TextParts(Parts):
+    r"""E(t) = embedding + Σ_l Σ_h head_{l,h} + Σ_l mlp_l + bias for texts, as `Parts` is for images.
+
+    The pooled token is the one that the text tower reads out (end of text, or the last). `tokens()` and `toward()`
+    have one entry for each token that the tower reads; `words()` says which piece of the text each one is.
+    """
+
+    def __init__(
+        self,
+        tower: TextTower,
+        tokens: Int[Tensor, "text token"],
+        encode: Callable[[Tensor], Tensor],
+        pieces: Sequence[Sequence[Piece]],
+    ) -> None:
+        super().__init__(tower, tokens, encode)
+        # CoCa's class token is put behind the text.
+        self.pieces = [[*row, *[Piece(CLASS)] * (tower.extra_tokens)] for row in pieces]
+
+    def words(self) -> list[list[str]]:
+        """The token axis as pieces of each text; `<start>`, `<end>` and `<pad>` for tokens that are no text."""
+        return [[piece.text for piece in row] for row in self.pieces]
 
 
 Parity = Literal["paper"] | None

@@ -1,27 +1,27 @@
-"""Loading and wrapping: names, weights, QuickGELU, preprocessing, text encoding."""
+"""A CLIP that can be taken apart: pixels and texts in, embeddings and their terms out."""
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .decomposition import Parts
-from .errors import SummandError, nearest
+from .decomposition import Parts, TextParts
+from .errors import SummandError
 from .scenes import pretrained as scenes_models
+from .text_cache import TextCache, fingerprint, state_version
+from .tokenizing import check_length, pieces
 from .towers import Tower, tower_of
+from .towers.text import TextTower, text_features, text_tower_of
 
-_REMOTE = ("hf-hub:", "local-dir:")
 _TEXT_BATCH = 256
 _OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -45,6 +45,8 @@ class Model:
     ) -> None:
         self.clip, self.tower, self.name, self.random_weights = clip, tower, name, random_weights
         self._preprocess, self._tokenizer = preprocess, tokenizer
+        self._text_tower: TextTower | None = None
+        self._fingerprint: tuple[Any, str] | None = None
 
     def __repr__(self) -> str:
         tower = self.tower
@@ -59,7 +61,17 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.clip.visual.parameters()).dtype
+        """What the image tower computes in. Its LayerNorms and positions may be kept in fp32 beside bf16 weights."""
+        for module in self._image_module.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                return module.weight.dtype
+        return next(self._image_module.parameters()).dtype
+
+    @property
+    def _image_module(self) -> nn.Module:
+        owners = ((self.tower, "visual"), (self.clip, "visual"), (self.clip, "vision_model"))
+        found = (getattr(owner, name, None) for owner, name in owners)
+        return next((module for module in found if isinstance(module, nn.Module)), self.clip)
 
     def preprocess(self, images: Image.Image | np.ndarray) -> Float[Tensor, "*image 3 height width"]:
         """A PIL image → [3, height, width]; a uint8 array [image, height, width, 3] → [image, 3, height, width]."""
@@ -85,9 +97,8 @@ class Model:
         if isinstance(self._preprocess, scenes_models.ScenePreprocess):
             mean, std = [scenes_models.MEAN] * 3, [scenes_models.STD] * 3
         else:
-            visual = self.clip.visual
-            mean = getattr(visual, "image_mean", None) or _OPENAI_MEAN
-            std = getattr(visual, "image_std", None) or _OPENAI_STD
+            mean = getattr(self._image_module, "image_mean", None) or getattr(self._preprocess, "mean", _OPENAI_MEAN)
+            std = getattr(self._image_module, "image_std", None) or getattr(self._preprocess, "std", _OPENAI_STD)
         shape = (1, 3, 1, 1)
         light = pixels.detach().float().cpu() * torch.tensor(std).reshape(shape) + torch.tensor(mean).reshape(shape)
         return (light.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -96,11 +107,85 @@ class Model:
     def encode_image(self, x: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image embed"]:
         """The wrapped model's own numbers, not normalised."""
         self._check_pixels(x)
-        return self.clip.encode_image(x)
+        return self._encode_pixels(x)
+
+    def _encode_pixels(self, x: Tensor) -> Tensor:
+        encode = getattr(self.tower, "encode", None)
+        return encode(x) if encode is not None else self.clip.encode_image(x)
 
     @torch.no_grad()
     def encode_text(self, texts: str | Sequence[str], progress: bool = False) -> Float[Tensor, "text embed"]:
-        """Unit-norm embeddings of texts, fp32 or better. progress: a bar on stderr for many texts."""
+        """Unit-norm embeddings of texts, fp32 or better. progress: a bar on stderr for many texts.
+
+        Long lists go through `text_batch` and its cache on disk. Raises `SummandError` for an empty list, an empty
+        text, a text longer than the model's context, or a model in training mode.
+        """
+        texts = self._checked(texts)
+        if len(texts) >= _TEXT_BATCH and not self.random_weights:
+            return self.text_batch(texts, progress=progress)
+        return self._encode_texts(texts, _TEXT_BATCH, progress)
+
+    @torch.no_grad()
+    def text_batch(
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = _TEXT_BATCH,
+        progress: bool = False,
+        cache: bool = True,
+    ) -> Float[Tensor, "text embed"]:
+        """`encode_text` for many texts: each text once, in batches, kept on disk for the next time.
+
+        progress: a bar on stderr. cache: look up and keep embeddings in `SUMMAND_CACHE` (else in the platform's cache
+        folder), by model name, a hash of the text tower's weights, and text.
+        """
+        texts = self._checked(texts)
+        if batch_size < 1:
+            raise SummandError(f"batch_size must be at least 1, got {batch_size}")
+        wanted = list(dict.fromkeys(texts))
+        store = TextCache(self.name, self._text_fingerprint()) if cache else None
+        known = store.read() if store is not None else {}
+        new = [text for text in wanted if text not in known]
+        if new:
+            rows = self._encode_texts(new, batch_size, progress).cpu().numpy()
+            if store is not None:
+                known = {**store.read(), **known}  # another process may have added some meanwhile
+            known.update(zip(new, rows, strict=True))
+            if store is not None:
+                store.write(known)
+        return torch.from_numpy(np.stack([known[text] for text in texts])).to(self.device)
+
+    def decompose_text(self, texts: str | Sequence[str]) -> TextParts:
+        """The terms whose sum is the text's embedding before it is normalised: heads, words (tokens), MLPs.
+
+        The vocabulary is that of `decompose`, with texts in the place of images and words in the place of patches.
+        Raises `SummandError` as `encode_text` does, and for a text tower that cannot be taken apart.
+        """
+        texts = self._checked(texts)
+        tokens = self._tokens(texts)
+        words = [pieces(self._tokenizer, row) for row in tokens.tolist()]
+        return TextParts(self.text_tower, tokens, self.text_tower.encode, words)
+
+    @property
+    def text_tower(self) -> TextTower:
+        """The text side as a sum; made when first asked for."""
+        if self._text_tower is None:
+            self._text_tower = text_tower_of(self.clip)
+        return self._text_tower
+
+    def _encode_texts(self, texts: list[str], batch_size: int, progress: bool) -> Float[Tensor, "text embed"]:
+        rows = []
+        with tqdm(
+            total=len(texts), desc="texts", unit="text", file=sys.stderr, disable=not progress, leave=False
+        ) as bar:
+            for start in range(0, len(texts), batch_size):
+                tokens = self._tokens(texts[start : start + batch_size])
+                found = text_features(self.clip, tokens)
+                rows.append(F.normalize(found if found.dtype == torch.float64 else found.float(), dim=-1))
+                bar.update(len(tokens))
+        return torch.cat(rows)
+
+    def _checked(self, texts: str | Sequence[str]) -> list[str]:
         if self._tokenizer is None:
             raise SummandError(f"{self.name} was wrapped without a tokenizer; pass tokenizer= to summand.wrap")
         texts = [texts] if isinstance(texts, str) else list(texts)
@@ -109,15 +194,27 @@ class Model:
         for text in texts:
             if not isinstance(text, str) or not text.strip():
                 raise SummandError(f"a text must be a non-empty string, got {text!r}")
-        rows = []
-        bar = tqdm(total=len(texts), desc="texts", unit="text", file=sys.stderr, disable=not progress, leave=False)
-        for start in range(0, len(texts), _TEXT_BATCH):
-            tokens = self._tokenizer(texts[start : start + _TEXT_BATCH]).to(self.device)
-            rows.append(self.clip.encode_text(tokens))
-            bar.update(len(tokens))
-        bar.close()
-        found = torch.cat(rows)
-        return F.normalize(found if found.dtype == torch.float64 else found.float(), dim=-1)
+        if any(
+            module.training for name, module in self.clip.named_children() if name not in ("visual", "vision_model")
+        ):
+            raise SummandError(f"{self.name} is in training mode, where dropout changes every pass; call .eval() on it")
+        return texts
+
+    def _tokens(self, texts: Sequence[str]) -> Int[Tensor, "text token"]:
+        assert self._tokenizer is not None
+        tokens = self._tokenizer(list(texts))
+        if not isinstance(tokens, Tensor) or tokens.ndim != 2 or len(tokens) != len(texts):
+            got = list(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
+            raise SummandError(f"a tokenizer must return token ids [{len(texts)}, token], got {got}")
+        check_length(self._tokenizer, texts, tokens)
+        return tokens.to(self.device)
+
+    def _text_fingerprint(self) -> str:
+        assert self._tokenizer is not None
+        version = state_version(self.clip)
+        if self._fingerprint is None or self._fingerprint[0] != version:
+            self._fingerprint = (version, fingerprint(self.clip, self._tokenizer))
+        return self._fingerprint[1]
 
     def decompose(self, x: Float[Tensor, "image channel height width"]) -> Parts:
         """The terms whose sum is `encode_image(x)`. One forward pass, made when the first term is asked for.
@@ -126,7 +223,7 @@ class Model:
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode.
         """
         self._check_pixels(x)
-        return Parts(self.tower, x, self.clip.encode_image)
+        return Parts(self.tower, x, self._encode_pixels)
 
     def _check_pixels(self, x: Tensor) -> None:
         height, width = self.tower.image_size
@@ -145,7 +242,7 @@ class Model:
             )
         if not torch.isfinite(x).all():
             raise SummandError("the pixels hold NaN or infinite numbers; check the images and the preprocessing")
-        if self.clip.visual.training:
+        if self._image_module.training:
             raise SummandError(f"{self.name} is in training mode, where dropout changes every pass; call .eval() on it")
 
 
@@ -162,150 +259,3 @@ def wrap(
     cannot be taken apart.
     """
     return Model(clip, tower_of(clip), preprocess, tokenizer, name or type(clip).__name__, random_weights=False)
-
-
-def load(
-    name: str,
-    pretrained: str | None = None,
-    *,
-    device: str | torch.device = "cpu",
-    random_init: bool = False,
-    seed: int = 0,
-) -> Model:
-    """Load a CLIP by name, in evaluation mode.
-
-    name: `scenes-vit` or `scenes-rn` (shipped in the package), a name of `open_clip.list_models()`, or an open_clip
-    location `hf-hub:org/name` or `local-dir:path`. pretrained: open_clip's tag, or a checkpoint file; QuickGELU
-    follows the tag in both towers, and an explicit `-quickgelu` name is honoured. random_init=True builds the
-    architecture with random weights drawn from `seed`; without it, no tag is an error, so that random weights never
-    go unnoticed.
-
-    Raises `SummandError` for an unknown name (nearest names given), a missing or unknown tag (tags listed), and
-    weights that cannot be had offline.
-    """
-    if name in scenes_models.NAMES and not random_init:
-        if pretrained is not None:
-            raise SummandError(f"{name} ships with its one set of weights; leave out pretrained={pretrained!r}")
-        clip, preprocess, tokenizer = scenes_models.load(name)
-        model = wrap(clip.to(device), preprocess=preprocess, tokenizer=tokenizer, name=name)
-        return model
-    if name in scenes_models.NAMES:
-        with _seeded(seed):
-            clip = scenes_models.build(name).eval()
-        made = clip, scenes_models.ScenePreprocess(scenes_models.INPUT_SIZE[name]), scenes_models.SceneTokenizer()
-    else:
-        made = _load_open_clip(name, pretrained, random_init, seed)
-    clip, preprocess, tokenizer = made
-    label = name if pretrained is None else f"{name}/{pretrained}"
-    model = wrap(clip.to(device), preprocess=preprocess, tokenizer=tokenizer, name=label)
-    model.random_weights = random_init
-    return model
-
-
-def _load_open_clip(name: str, pretrained: str | None, random_init: bool, seed: int) -> tuple[nn.Module, Any, Any]:
-    import open_clip
-
-    remote = name.startswith(_REMOTE)
-    if not remote and name not in open_clip.list_models():
-        known = [*scenes_models.NAMES, *open_clip.list_models()]
-        raise SummandError(
-            f"unknown model {name!r}{nearest(name, known) or ', no similar name is known'} "
-            f"(`summand models` lists all {len(known)})"
-        )
-    if random_init and pretrained is not None:
-        raise SummandError(f"random_init=True contradicts pretrained={pretrained!r}; leave one of them out")
-    if not random_init and not remote:
-        _check_tag(name, pretrained)
-    quick = bool(pretrained and open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu"))
-    try:
-        with _seeded(seed), _quiet(random_init):
-            clip, _, preprocess = open_clip.create_model_and_transforms(
-                name,
-                pretrained=pretrained,
-                load_weights=not random_init,
-                force_quick_gelu=quick,
-            )
-        tokenizer = open_clip.get_tokenizer(name)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
-        raise SummandError(
-            f"could not load {name!r}, pretrained={pretrained!r}: {_first_line(error)}. Weights come from the network "
-            f"once and then from the local cache; offline, give a checkpoint file, local-dir:PATH, or the shipped "
-            f"scenes-vit. Tags of {name}: {tags}"
-        ) from error
-    return clip.eval(), preprocess, tokenizer
-
-
-def _check_tag(name: str, pretrained: str | None) -> None:
-    from pathlib import Path
-
-    import open_clip
-
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    listed = ", ".join(tags) if tags else "none; give a checkpoint file"
-    if pretrained is None:
-        raise SummandError(
-            f"{name} needs a pretrained tag, else its weights would be random (tags: {listed}); "
-            f"to explain random weights on purpose, say random_init=True (--random-init)"
-        )
-    if pretrained not in tags and not Path(pretrained).is_file():
-        raise SummandError(f"{name} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)} (tags: {listed})")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _quiet(silence: bool) -> Iterator[None]:
-    """open_clip warns that no weights were loaded; where that was asked for, say nothing."""
-    root = logging.getLogger()
-    level = root.level
-    try:
-        if silence:
-            root.setLevel(logging.ERROR)
-        yield
-    finally:
-        root.setLevel(level)
-
-
-def catalogue() -> list[dict[str, Any]]:
-    """Every name that `load` knows: its image tower by its configuration, and whether it can be taken apart.
-
-    Rows: model, tower, supported, reason (None where supported), tags (number of sets of weights).
-    """
-    import open_clip
-
-    rows = [
-        {"model": name, "tower": tower, "supported": True, "reason": None, "tags": 1}
-        for name, tower in (("scenes-vit", "VisionTransformer"), ("scenes-rn", "ModifiedResNet"))
-    ]
-    for name in open_clip.list_models():
-        config = open_clip.get_model_config(name) or {}
-        tower, reason = _tower_by_configuration(config)
-        tags = len(open_clip.list_pretrained_tags_by_model(name))
-        rows.append({"model": name, "tower": tower, "supported": reason is None, "reason": reason, "tags": tags})
-    return rows
-
-
-def _tower_by_configuration(config: dict[str, Any]) -> tuple[str, str | None]:
-    vision = config.get("vision_cfg", {})
-    if vision.get("timm_model_name"):
-        return f"timm {vision['timm_model_name']}", "timm trunks are not supported yet"
-    if isinstance(vision.get("layers"), (list, tuple)):
-        return "ModifiedResNet", None
-    if vision.get("attentional_pool"):
-        return "VisionTransformer", "attentional poolers are not supported yet"
-    if vision.get("pool_type", "tok") != "tok":
-        return "VisionTransformer", f"pool_type {vision['pool_type']!r} is not supported yet"
-    if vision.get("block_type") or any(vision.get(key) for key in ("qk_norm", "scaled_cosine_attn", "scale_heads")):
-        return "VisionTransformer", "custom blocks are not supported yet"
-    return "VisionTransformer", None

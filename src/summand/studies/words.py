@@ -1,0 +1,76 @@
+"""Which word of a text makes it similar to an image, or to another text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import SummandError
+from ..models import Model
+from ..tokenizing import PAD, whole_words
+
+
+@dataclass(frozen=True)
+class Words:
+    """Contributions that sum to a cosine similarity.
+
+    words: the words of the text in order, with `<start>`, `<end>` and, where the tower reads it, `<pad>`.
+    contributions: one for each, through all heads. other: what is no word's own: "embedding" (the pooled token itself),
+    "mlps" and "bias". similarity: the model's own cosine; residual: what the sum misses of it.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    contributions: tuple[float, ...]
+    other: dict[str, float]
+    similarity: float
+    residual: float
+
+
+@torch.no_grad()
+def words(model: Model, text: str, image: Image.Image | np.ndarray | None = None, versus: str | None = None) -> Words:
+    r"""⟨E(t), u⟩/‖E(t)‖ = (Σ_w ⟨c_w, u⟩ + ⟨embedding, u⟩ + Σ_l ⟨mlp_l, u⟩ + ⟨bias, u⟩) / ‖E(t)‖, c_w over all heads.
+
+    u: the unit embedding of the image, of the other text, or, where neither is given, of the text itself: then the
+    contributions are shares of its own embedding and sum to one.
+
+    Raises `SummandError` for an image and a text at once, and for what `Model.decompose_text` refuses.
+    """
+    if image is not None and versus is not None:
+        raise SummandError("compare the text with an image or with another text, not with both")
+    parts = model.decompose_text(text)
+    total = parts.total()[0]
+    if image is not None:
+        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        pixels = model.preprocess(picture)[None].to(model.device, model.dtype)
+        unit = F.normalize(model.encode_image(pixels)[0].to(total), dim=0)
+    else:
+        unit = model.encode_text(versus if versus is not None else text)[0].to(total)
+    length = total.norm()
+
+    def along(term: Tensor) -> Tensor:
+        return term @ unit / length
+
+    tokens = along(parts.tokens()[0])
+    found = [(word, float(tokens[where].sum())) for word, where in whole_words(parts.pieces[0])]
+    found = [(word, value) for word, value in found if word != PAD or value != 0]
+    other = {
+        "embedding": float(along(parts.embedding()[0])),
+        "mlps": float(along(parts.mlps()[0].sum(dim=0))),
+        "bias": float(along(parts.bias()[0])),
+    }
+    similarity = float(model.encode_text(text)[0].to(total) @ unit)
+    summed = sum(value for _, value in found) + sum(other.values())
+    return Words(
+        text=text,
+        words=tuple(word for word, _ in found),
+        contributions=tuple(value for _, value in found),
+        other=other,
+        similarity=similarity,
+        residual=abs(summed - similarity),
+    )

@@ -1,0 +1,159 @@
+"""What a tokenizer made of a text: how many tokens it needs, and which piece of the text each token is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from .errors import SummandError
+from .scenes.tokenizer import SceneTokenizer
+
+START, END, PAD, CLASS = "<start>", "<end>", "<pad>", "<class>"
+_SPECIAL = frozenset((START, END, PAD, CLASS))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One token as text. opens: whether a new word begins here."""
+
+    text: str
+    opens: bool = True
+
+
+class HuggingFaceTokenizer:
+    """texts → token ids, int64 [text, context_length]; the padding that the model was trained with."""
+
+    def __init__(self, tokenizer: Any, context_length: int) -> None:
+        self.tokenizer, self.context_length = tokenizer, context_length
+
+    def __call__(self, texts: str | Sequence[str]) -> Tensor:
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        return self.tokenizer(
+            texts, padding="max_length", truncation=True, max_length=self.context_length, return_tensors="pt"
+        ).input_ids
+
+
+class MissingTokenizer:
+    """Stands for a tokenizer that could not be had, so that work on images alone goes on without it."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        raise SummandError(f"the tokenizer could not be loaded, so no text can be read: {self.reason}")
+
+
+def check_length(tokenizer: Callable[..., Any], texts: Sequence[str], tokens: Tensor) -> None:
+    """Raise `SummandError` for a text that did not fit: open_clip's tokenizers cut it off silently.
+
+    tokens: what the tokenizer made of the texts, [text, token]. A tokenizer of the caller's own is trusted.
+    """
+    context = tokens.shape[-1]
+    suspects: Iterable[int] = range(len(texts))
+    end = getattr(tokenizer, "eot_token_id", None)
+    if end is not None:  # SimpleTokenizer: only a full row, whose last token is the end token, can have been cut
+        suspects = (tokens[:, -1] == end).nonzero()[:, 0].tolist()
+    for i in suspects:
+        needed = count_tokens(tokenizer, texts[i])
+        if needed is not None and needed > context:
+            shown = texts[i] if len(texts[i]) <= 80 else f"{texts[i][:77]}..."
+            raise SummandError(f"a text needs {needed} tokens, the model reads {context}; shorten it: {shown!r}")
+
+
+def count_tokens(tokenizer: Callable[..., Any], text: str) -> int | None:
+    """Tokens that a text needs, start and end included; None where the tokenizer does not tell."""
+    if isinstance(tokenizer, SceneTokenizer):  # raises by itself
+        return None
+    encode = getattr(tokenizer, "encode", None)
+    if encode is not None and hasattr(tokenizer, "sot_token_id"):
+        return len(encode(text)) + 2
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is None:
+        return None
+    clean = getattr(tokenizer, "clean_fn", None)
+    if clean is None and type(tokenizer).__name__ == "SigLipTokenizer":
+        from open_clip.tokenizer import basic_clean, canonicalize_text
+
+        text = canonicalize_text(basic_clean(text))
+    elif clean is not None:
+        text = clean(text)
+    if getattr(tokenizer, "tokenizer_mode", "") == "clips":  # start, end and class tokens are added by hand
+        return len(inner(text, add_special_tokens=False, truncation=False).input_ids) + 3
+    return len(inner(text, truncation=False).input_ids)
+
+
+def pieces(tokenizer: Callable[..., Any] | None, row: Sequence[int]) -> list[Piece]:
+    """The tokens of one text as pieces of text; `<start>`, `<end>` and `<pad>` for tokens that are no text."""
+    if isinstance(tokenizer, SceneTokenizer):
+        words = {i: word for word, i in tokenizer._ids.items()}
+        names = {tokenizer.start: START, tokenizer.end: END, 0: PAD}
+        return [Piece(names.get(i) or words[i]) for i in row]
+    if hasattr(tokenizer, "byte_decoder") and hasattr(tokenizer, "eot_token_id"):
+        return _byte_pairs(tokenizer, row)
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is not None and hasattr(inner, "convert_ids_to_tokens"):
+        return _hugging_face(inner, row)
+    return [Piece(str(i)) for i in row]
+
+
+def _byte_pairs(tokenizer: Any, row: Sequence[int]) -> list[Piece]:
+    found, opens, over = [], True, False
+    for i in row:
+        if over:
+            found.append(Piece(PAD))
+        elif i == tokenizer.sot_token_id:
+            found.append(Piece(START))
+        elif i == tokenizer.eot_token_id:
+            found.append(Piece(END))
+            over = True
+        else:
+            coded = tokenizer.decoder[i]
+            closes = coded.endswith("</w>")
+            coded = coded.removesuffix("</w>")
+            text = bytearray(tokenizer.byte_decoder[c] for c in coded).decode("utf-8", errors="replace")
+            found.append(Piece(text, opens))
+            opens = closes
+    return found
+
+
+def _hugging_face(inner: Any, row: Sequence[int]) -> list[Piece]:
+    ends = {i for i in (inner.eos_token_id, inner.sep_token_id) if i is not None}
+    starts = {i for i in (inner.bos_token_id, inner.cls_token_id) if i is not None}
+    tokens = inner.convert_ids_to_tokens(list(row))
+    closing = any(token.endswith("</w>") for token in tokens)  # CLIP marks the end of a word,
+    opening = any(token[:1] in ("▁", "Ġ") for token in tokens)  # sentencepiece and GPT-2 its beginning,
+    found, opens, over = [], True, False  # and BERT (##) what goes on
+    for i, token in zip(row, tokens, strict=True):
+        if i in ends and not over:
+            found.append(Piece(END))
+            over = True
+        elif over or i == inner.pad_token_id:  # CLIP's tokenizers pad with the end token
+            found.append(Piece(PAD))
+        elif i in starts:
+            found.append(Piece(START))
+        else:
+            plain = token.removesuffix("</w>").removeprefix("##").lstrip("▁Ġ")
+            read = getattr(inner, "convert_tokens_to_string", None)  # byte-level tokens are no readable text
+            text = read([token]).strip() if read is not None and not token.startswith("##") else plain
+            found.append(
+                Piece(text, opens if closing else token[:1] in ("▁", "Ġ") if opening else not token.startswith("##"))
+            )
+            opens = token.endswith("</w>")
+    return found
+
+
+def whole_words(row: Sequence[Piece]) -> list[tuple[str, list[int]]]:
+    """Words of a text, each with the positions of its tokens; all padding together comes last."""
+    words: list[tuple[str, list[int]]] = []
+    padding = [i for i, piece in enumerate(row) if piece.text == PAD]
+    for i, piece in enumerate(row):
+        if piece.text == PAD:
+            continue
+        if piece.opens or not words or words[-1][0] in _SPECIAL:
+            words.append((piece.text, [i]))
+        else:
+            words[-1] = (words[-1][0] + piece.text, [*words[-1][1], i])
+    return [*words, (PAD, padding)] if padding else words

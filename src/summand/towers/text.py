@@ -1,0 +1,307 @@
+"""Text towers of open_clip and Hugging Face as a sum over layers, heads and words, read out at one token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..errors import SummandError
+from .base import AttentionView, HeadMaps, Trace, Visit, working
+
+SUPPORTED = ("open_clip CLIP", "TextTransformer", "CLIPTextModel", "SiglipTextModel", "Siglip2TextModel")
+
+
+def text_features(clip: nn.Module, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
+    """The wrapped model's own text embeddings, not normalised."""
+    if hasattr(clip, "get_text_features"):  # Hugging Face: a tensor before version 5, an output object since
+        found = clip.get_text_features(input_ids=tokens)
+        return found if isinstance(found, Tensor) else found.pooler_output
+    if not hasattr(clip, "encode_text"):
+        raise SummandError(f"{type(clip).__name__} has no text tower")
+    try:
+        return clip.encode_text(tokens, normalize=False)  # CoCa normalises unless told not to
+    except TypeError:
+        return clip.encode_text(tokens)
+
+
+class _Seen(Exception):
+    """Everything that is needed has been seen; leave the forward pass."""
+
+
+def _before(module: nn.Module, function: Callable[[Tensor, dict[str, Any]], None]) -> Any:
+    """A hook that sees a module's first argument and its keyword arguments, among which is the attention mask."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        function(args[0] if args else kwargs["hidden_states"], kwargs)
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Where a text tower keeps what the sum needs. pooled: token ids → the position that is read out."""
+
+    kind: str
+    blocks: list[_Block]
+    final_norm: Any
+    projection: Callable[[], Tensor]
+    projection_bias: Callable[[], Tensor | None]
+    pooled: Callable[[Tensor], Tensor]
+    batch_first: bool = True
+    causal: bool = False
+    extra_tokens: int = 0
+
+
+class TextTower:
+    r"""E(t) = Fᵀ(z⁰ + Σ_l (Σ_h W_O^{l,h} Σ_i a_i^{l,h} v_i^{l,h} + b_O^l + MLP^l)) / σ + β P + b_P at the pooled token.
+
+    The model's own forward runs, watched by hooks, up to the last block; of that one only the pooled token is
+    computed. The attention mask is the one that the model gives to its blocks, so that words which the pooled token
+    cannot see (and padding behind a causal mask) contribute exactly nothing.
+    """
+
+    terms: tuple[str, ...] = ("embedding", "heads", "mlps", "bias")
+    image_size = grid = (0, 0)
+    prefix = 0
+
+    def __init__(self, clip: nn.Module, parts: _Parts) -> None:
+        self.clip = self.visual = clip
+        self._parts = parts
+        self._blocks = parts.blocks
+        self.kind, self.extra_tokens = parts.kind, parts.extra_tokens
+        self.layers = len(self._blocks)
+        self.heads = self._blocks[0].heads
+        self.channels = self._blocks[0].out().weight.shape[1] // self.heads
+        self.embed = parts.projection().shape[1]
+
+    @torch.no_grad()
+    def encode(self, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
+        return text_features(self.clip, tokens)
+
+    def _folded(self) -> Float[Tensor, "width embed"]:
+        folded = working(self._parts.final_norm.weight)[:, None] * working(self._parts.projection())
+        return folded - folded.mean(dim=0, keepdim=True)
+
+    @torch.no_grad()
+    def head_maps(self) -> HeadMaps:
+        folded = self._folded()
+        layers = [block.scaled(1, working(block.out().weight).T) @ folded for block in self._blocks]
+        return HeadMaps(torch.stack(layers).reshape(self.layers, self.heads, self.channels, self.embed))
+
+    @torch.no_grad()
+    def run(self, tokens: Int[Tensor, "text token"], visit: Visit | None = None) -> Trace:
+        pooled = self._parts.pooled(tokens)
+        each = torch.arange(len(tokens), device=tokens.device)
+        values: list[Tensor] = []
+        stream: list[Tensor] = []  # the pooled token before each block and between its attention and its MLP
+        mlps: list[Tensor] = []
+        entering: list[Tensor] = []
+        masks: list[Tensor | None] = []
+
+        def batch_first(x: Tensor) -> Tensor:
+            return x if self._parts.batch_first else x.transpose(0, 1)
+
+        def here(x: Tensor) -> Tensor:
+            return working(batch_first(x)[each, pooled])
+
+        def look(layer: int, normed: Tensor) -> None:
+            normed = working(normed)
+            view = self._blocks[layer].view(normed, normed[each, pooled], self._bias(masks[layer], normed, pooled))
+            values.append(view.values())
+            if visit is not None:
+                visit(layer, view)
+
+        def before_block(layer: int, x: Tensor, kwargs: dict[str, Any]) -> None:
+            masks.append(kwargs.get("attn_mask"))
+            if layer:
+                mlps.append(here(x) - stream[-1])
+            stream.append(here(x))
+            if layer == self.layers - 1:
+                entering.append(x)
+                raise _Seen
+
+        with ExitStack() as hooks:
+            for layer, block in enumerate(self._blocks):
+                for handle in (
+                    _before(block.module, partial(before_block, layer)),
+                    block.norm_1.register_forward_hook(lambda _, args, out, layer=layer: look(layer, batch_first(out))),
+                    _before(block.norm_2, lambda x, _: stream.append(here(x))),
+                ):
+                    hooks.callback(handle.remove)
+            with suppress(_Seen):
+                self.encode(tokens)
+        if not entering:
+            raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")
+        last = self._blocks[-1]
+        look(self.layers - 1, batch_first(last.norm_1(entering[0])))
+        out = last.out()
+        written = last.scaled(1, values[-1].flatten(1) @ working(out.weight).T + working(out.bias))
+        middle = stream[-1] + written
+        mlps.append(last.scaled(2, working(last.module.mlp(last.norm_2(middle[:, None].to(entering[0].dtype)))))[:, 0])
+        return self._trace(torch.stack(values, dim=1), stream[0], torch.stack(mlps, dim=1), middle + mlps[-1])
+
+    def _trace(self, values: Tensor, start: Tensor, mlps: Tensor, pooled: Tensor) -> Trace:
+        norm, folded = self._parts.final_norm, self._folded()
+        deviation = pooled - pooled.mean(dim=-1, keepdim=True)
+        scale = (deviation.square().mean(dim=-1) + norm.eps).rsqrt()
+        constant = torch.stack([block.scaled(1, working(block.out().bias)) for block in self._blocks]).sum(dim=0)
+        bias = (constant @ folded) * scale[:, None] + working(norm.bias) @ working(self._parts.projection())
+        after = self._parts.projection_bias()
+        return Trace(
+            values=values,
+            scale=scale,
+            embedding=(start @ folded) * scale[:, None],
+            mlps=(mlps @ folded) * scale[:, None, None],
+            bias=bias if after is None else bias + working(after),
+        )
+
+    def _bias(self, mask: Tensor | None, normed: Tensor, pooled: Tensor) -> Tensor | None:
+        """What is added to the logits of the pooled query, [text, one or head, token]."""
+        texts, length = normed.shape[:2]
+        if mask is None:
+            if not self._parts.causal:
+                return None
+            later = torch.arange(length, device=normed.device) > pooled[:, None]
+            return torch.zeros_like(normed[..., 0]).masked_fill(later, float("-inf"))[:, None]
+        if mask.dtype == torch.bool:
+            mask = torch.zeros_like(mask, dtype=normed.dtype).masked_fill(mask, float("-inf"))
+        if mask.ndim == 2:
+            return mask.to(normed)[pooled][:, None]
+        return mask.to(normed).reshape(texts, -1, length, length)[torch.arange(texts), :, pooled]
+
+
+class _Block:
+    """A pre-norm block, read by the names that open_clip and Hugging Face give to its parts."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module: Any = module
+        hugging_face = hasattr(module, "self_attn")
+        self.attention: Any = module.self_attn if hugging_face else module.attn
+        self.norm_1: Any
+        self.norm_2: Any
+        self.norm_1, self.norm_2 = (
+            (module.layer_norm1, module.layer_norm2) if hugging_face else (module.ln_1, module.ln_2)
+        )
+        self.heads: int = self.attention.num_heads
+        for owner, names in ((self.attention, ("ln_q", "ln_k", "ln_inner")), (module, ("ln_attn",))):
+            for name in names:
+                if not isinstance(getattr(owner, name, None), (nn.Identity, type(None))):
+                    raise SummandError(f"a text tower with {name} in its blocks is not supported")
+        for name in ("logit_scale", "head_scale"):
+            if getattr(self.attention, name, None) is not None:
+                raise SummandError(f"a text tower with {name} in its attention is not supported")
+
+    def out(self) -> Any:
+        return self.attention.out_proj
+
+    def scaled(self, which: int, vectors: Tensor) -> Tensor:
+        """LayerScale where the block has one."""
+        gamma = getattr(getattr(self.module, f"ls_{which}", None), "gamma", None)
+        return vectors if gamma is None else vectors * working(gamma)
+
+    def _projections(self) -> list[tuple[Tensor, Tensor | None]]:
+        a = self.attention
+        if getattr(a, "in_proj_weight", None) is not None:
+            biases = (None,) * 3 if a.in_proj_bias is None else a.in_proj_bias.chunk(3)
+            return list(zip(a.in_proj_weight.chunk(3), biases, strict=True))
+        return [(p.weight, p.bias) for p in (a.q_proj, a.k_proj, a.v_proj)]
+
+    def view(
+        self,
+        normed: Float[Tensor, "text token width"],
+        query_from: Float[Tensor, "text width"],
+        bias: Float[Tensor, "text one_or_head token"] | None,
+    ) -> AttentionView:
+        split = (self.heads, -1)
+        (wq, bq), (wk, _), (wv, bv) = self._projections()
+        query_weight, key_weight, value_weight = (working(w).unflatten(0, split) for w in (wq, wk, wv))
+        query = torch.einsum("iw,hcw->ihc", query_from, query_weight)
+        if bq is not None:
+            query = query + working(bq).unflatten(0, split)
+        # ⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out of the softmax.
+        read = torch.einsum("ihc,hcw->ihw", query * query.shape[-1] ** -0.5, key_weight)
+        logits = read @ normed.transpose(1, 2)
+        row = (logits if bias is None else logits + bias).softmax(dim=-1)
+        value_bias = value_weight.new_zeros(value_weight.shape[:2]) if bv is None else working(bv).unflatten(0, split)
+        return AttentionView(row, normed, value_weight, value_bias)
+
+
+def text_tower_of(clip: nn.Module) -> TextTower:
+    """The text tower of a CLIP. Raises `SummandError` for a kind that cannot be taken apart."""
+    if hasattr(clip, "text_model"):
+        return TextTower(clip, _hugging_face(clip, clip.text_model))
+    text = getattr(clip, "text", clip)
+    if not hasattr(text, "token_embedding") or not hasattr(getattr(text, "transformer", None), "resblocks"):
+        raise SummandError(
+            f"the text tower {type(text).__name__} of {type(clip).__name__} cannot be taken apart "
+            f"(supported: {', '.join(SUPPORTED)})"
+        )
+    return TextTower(clip, _open_clip(text))
+
+
+def _open_clip(text: Any) -> _Parts:
+    pool = getattr(text, "pool_type", None) or getattr(text, "text_pool_type", "argmax")
+    end = getattr(text, "eos_id", getattr(text, "text_eos_id", None))
+    class_token = getattr(text, "cls_emb", None) is not None
+    if class_token:  # CoCa puts it last and pools there, whatever pool_type says
+        pool = "last"
+    where: dict[str, Callable[[Tensor], Tensor]] = {
+        "first": lambda tokens: torch.zeros_like(tokens[:, 0]),
+        "last": lambda tokens: torch.full_like(tokens[:, 0], tokens.shape[1] - 1 + class_token),
+        "argmax": lambda tokens: tokens.argmax(dim=-1),
+        "eos": lambda tokens: (tokens == end).int().argmax(dim=-1),
+    }
+    if pool not in where:
+        raise SummandError(f"a text tower with pool_type={pool!r} is not supported (only {', '.join(where)})")
+
+    def projection() -> Tensor:
+        found = text.text_projection
+        if found is None:
+            return torch.eye(len(text.ln_final.weight), device=text.ln_final.weight.device).to(
+                working(text.ln_final.weight)
+            )
+        return found.weight.T if isinstance(found, nn.Linear) else found
+
+    return _Parts(
+        kind="TextTransformer",
+        blocks=[_Block(block) for block in text.transformer.resblocks],
+        final_norm=text.ln_final,
+        projection=projection,
+        projection_bias=lambda: getattr(text.text_projection, "bias", None),
+        pooled=where[pool],
+        batch_first=getattr(text.transformer, "batch_first", False),
+        extra_tokens=int(class_token),
+    )
+
+
+def _hugging_face(clip: Any, text: Any) -> _Parts:
+    # Until version 4 the text model of CLIPTextModelWithProjection and SiglipTextModel is one level further in.
+    text = getattr(text, "text_model", text)
+    siglip = hasattr(text, "head")
+    linear = text.head if siglip else getattr(clip, "text_projection", None)
+    if not hasattr(text, "final_layer_norm") or linear is None:
+        raise SummandError(f"the text tower {type(text).__name__} cannot be taken apart ({', '.join(SUPPORTED)} can)")
+    end = getattr(text, "eos_token_id", None)
+
+    def pooled(tokens: Tensor) -> Tensor:
+        if siglip:
+            return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
+        # transformers keeps the old rule (the largest id) for configurations with the wrong end token 2.
+        return tokens.argmax(dim=-1) if end == 2 else (tokens == end).int().argmax(dim=-1)
+
+    return _Parts(
+        kind=type(text).__name__,
+        blocks=[_Block(layer) for layer in text.encoder.layers],
+        final_norm=text.final_layer_norm,
+        projection=lambda: linear.weight.T,
+        projection_bias=lambda: linear.bias,
+        pooled=pooled,
+        causal=not siglip,
+    )
