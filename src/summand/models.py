@@ -59,7 +59,7 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.clip.visual.parameters()).dtype
+        return next(self.tower.visual.parameters()).dtype
 
     def preprocess(self, images: Image.Image | np.ndarray) -> Float[Tensor, "*image 3 height width"]:
         """A PIL image → [3, height, width]; a uint8 array [image, height, width, 3] → [image, 3, height, width]."""
@@ -85,7 +85,7 @@ class Model:
         if isinstance(self._preprocess, scenes_models.ScenePreprocess):
             mean, std = [scenes_models.MEAN] * 3, [scenes_models.STD] * 3
         else:
-            visual = self.clip.visual
+            visual = getattr(self.clip, "visual", None)
             mean = getattr(visual, "image_mean", None) or _OPENAI_MEAN
             std = getattr(visual, "image_std", None) or _OPENAI_STD
         shape = (1, 3, 1, 1)
@@ -96,7 +96,7 @@ class Model:
     def encode_image(self, x: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image embed"]:
         """The wrapped model's own numbers, not normalised."""
         self._check_pixels(x)
-        return self.clip.encode_image(x)
+        return self.tower.encode(x)
 
     @torch.no_grad()
     def encode_text(self, texts: str | Sequence[str], progress: bool = False) -> Float[Tensor, "text embed"]:
@@ -126,7 +126,7 @@ class Model:
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode.
         """
         self._check_pixels(x)
-        return Parts(self.tower, x, self.clip.encode_image)
+        return Parts(self.tower, x, self.tower.encode)
 
     def _check_pixels(self, x: Tensor) -> None:
         height, width = self.tower.image_size
@@ -145,7 +145,7 @@ class Model:
             )
         if not torch.isfinite(x).all():
             raise SummandError("the pixels hold NaN or infinite numbers; check the images and the preprocessing")
-        if self.clip.visual.training:
+        if self.tower.visual.training:
             raise SummandError(f"{self.name} is in training mode, where dropout changes every pass; call .eval() on it")
 
 
