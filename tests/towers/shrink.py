@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from open_clip import timm_model as open_clip_timm
 from timm.models.vitamin import VitCfg
 
+import summand
 from tests.oracles import perturb
 
 EMBED = 24
@@ -40,64 +42,59 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shrink_timm(name: str) -> dict[str, Any]:
-    model = _timm_on_meta(name)
-    kind = type(model).__name__
-    if kind not in ("VisionTransformer", "Eva", "VisionTransformerRelPos"):
-        return {}
     if name.startswith("vitamin"):
         return {**_TIMM_WIDTH, "depth": 2, "img_size": 48, "embed_cfg": "vitamin"}
     if "mci" in name:  # the convolutional stem fixes the width
         return {"depth": 2, "img_size": 48}
-    patch = model.patch_embed.patch_size[0]
-    return {**_TIMM_WIDTH, "depth": 2, "img_size": 3 * patch}
+    patch = re.search(r"patch(\d+)", name)
+    assert patch is not None
+    return {**_TIMM_WIDTH, "depth": 2, "img_size": 3 * int(patch[1])}
 
 
 @cache
-def _timm_on_meta(name: str) -> torch.nn.Module:
-    with torch.device("meta"):
-        return timm.create_model(name)
+def shrunk() -> dict[str, tuple[dict[str, Any], tuple[str, ...]]]:
+    """Each distinct shrunk tower that can be taken apart, by its first name, and all the names it stands for.
 
-
-@cache
-def shrunk() -> dict[str, list[str]]:
-    """Each distinct shrunk tower (as json) and the names it stands for; a timm trunk is told by what is in it."""
-    found: dict[str, list[str]] = {}
+    Two towers are the same where their modules print the same and their configurations differ in nothing structural.
+    """
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for name in open_clip.list_models():
-        found.setdefault(_key(shrink(open_clip.get_model_config(name))), []).append(name)
-    return found
+        if not summand.towers.describe_configuration(name)["exact"]:
+            continue
+        small = shrink(open_clip.get_model_config(name))
+        vision = {k: v for k, v in small["vision"].items() if k != "timm_model_name"}
+        key = json.dumps([vision, small["coca"], small["quick_gelu"] and "timm" not in small], sort_keys=True)
+        if "timm" in small:
+            key += _printed(small["vision"]["timm_model_name"], json.dumps(small))
+        found.setdefault(key, (small, []))[1].append(name)
+    return {names[0]: (small, tuple(names)) for small, names in found.values()}
 
 
-def _key(small: dict[str, Any]) -> str:
-    """Towers that differ in nothing but a width or depth that shrinking takes away share a key."""
-    trunk = small["vision"].get("timm_model_name")
-    if trunk is None or not small["timm"]:
-        return json.dumps(small, sort_keys=True)
-    model = _timm_on_meta(trunk)
-    blocks = next(iter(model.blocks))
-    structure = {
-        "stem": str(type(model.patch_embed).__name__),
-        "switches": [name for name, _ in blocks.named_parameters()],
-        "kinds": sorted({f"{n.rsplit('.', 1)[-1]}:{type(m).__name__}" for n, m in model.named_modules()
-                         if not n.startswith("patch_embed") and not n.rsplit(".", 1)[-1].isdigit()}),
-        "prefix": model.num_prefix_tokens,
-        "pool": small["vision"].get("timm_pool"),
-        "proj": small["vision"].get("timm_proj"),
-        "patch": small["timm"]["img_size"],
-    }  # fmt: skip
-    return json.dumps(structure, sort_keys=True)
+@cache
+def _printed(trunk: str, small: str) -> str:
+    with torch.device("meta"):
+        return repr(_visual(json.loads(small)))
 
 
 def build(small: dict[str, Any], seed: int = 0) -> torch.nn.Module:
-    """A CLIP with this tower and a tiny text tower; random weights, every gain and bias moved; fp64, evaluation."""
+    """A CLIP with this tower and a tiny text tower, in fp64, for evaluation. Random weights, none of them trivial:
+    every gain and bias is moved and every matrix drawn so that all terms of the sum have the same order of size."""
     torch.manual_seed(seed)
+    made: dict[str, Any] = {"embed_dim": EMBED, "quick_gelu": small["quick_gelu"], "text_cfg": _TEXT}
     with _small_trunk(small.get("timm", {})):
-        made: dict[str, Any] = {"embed_dim": EMBED, "quick_gelu": small["quick_gelu"]}
         if small["coca"]:
-            clip = open_clip.CoCa(**made, vision_cfg=small["vision"], text_cfg=_TEXT, multimodal_cfg=_MULTIMODAL)
+            clip = open_clip.CoCa(**made, vision_cfg=small["vision"], multimodal_cfg=_MULTIMODAL)
         else:
-            vision = {**small["vision"], "output_tokens": False}
-            clip = open_clip.CLIP(**made, vision_cfg=vision, text_cfg=_TEXT)
+            clip = open_clip.CLIP(**made, vision_cfg=small["vision"])
+    for parameter in clip.visual.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
     return perturb(clip).double().eval()
+
+
+def _visual(small: dict[str, Any]) -> torch.nn.Module:
+    with _small_trunk(small["timm"]):
+        return open_clip.model._build_vision_tower(EMBED, small["vision"])
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from .base import AttentionView, HeadMaps, Tower, Trace
 from .hf import KINDS as _HUGGING_FACE
 from .hf import hf_tower
 from .resnet import resnet_tower
-from .timm import timm_tower
+from .timm import REASONS, timm_tower
 from .vit import vision_transformer_tower
 
-__all__ = ["SUPPORTED", "AttentionView", "HeadMaps", "Tower", "Trace", "tower_of"]
+__all__ = ["SUPPORTED", "AttentionView", "HeadMaps", "Tower", "Trace", "describe_configuration", "tower_of"]
 
 _OPEN_CLIP = {
     "VisionTransformer": vision_transformer_tower,
@@ -69,3 +69,6 @@ def _named(name: str, make: Callable[[], Tower]) -> Tower:
         raise SummandError(
             f"the image tower {name} cannot be taken apart: {error} (supported: {SUPPORTED})"
         ) from error
+
+
+from .catalogue import describe_configuration  # noqa: E402 - it asks `tower_of_visual`

@@ -14,7 +14,7 @@ from .pool import LatentPool, PoolTower
 from .residual import ResidualTower
 
 _TRANSFORMERS = ("VisionTransformer", "Eva", "VisionTransformerRelPos")
-_WHY_NOT = {
+REASONS = {
     "ConvNeXt": "it has no attention: its output is the mean of convolutional features",
     "FastVit": "it ends in convolutions and a squeeze-and-excitation head, which are not a sum over tokens",
     "SwinTransformer": "patch merging between its stages mixes tokens, so early layers have no path of their own",
@@ -27,7 +27,7 @@ def timm_tower(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> Tower:
     trunk: Any = visual.trunk
     name = type(trunk).__name__
     if name not in _TRANSFORMERS:
-        raise SummandError(_WHY_NOT.get(name, "it is not a plain transformer on one grid of tokens"))
+        raise SummandError(REASONS.get(name, "it is not a plain transformer on one grid of tokens"))
     head = _linear_head(visual)
     shape = {
         "image_size": tuple(trunk.patch_embed.img_size),
