@@ -142,9 +142,7 @@ def literal_averaged_vit(visual: nn.Module, image: Tensor) -> dict[str, Tensor]:
     }
 
 
-def literal_latent_pool(
-    attention: nn.MultiheadAttention, query: Tensor, keys: Tensor
-) -> tuple[Tensor, Tensor]:
+def literal_latent_pool(attention: nn.MultiheadAttention, query: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     """What every (head, token) writes for one learned query [width] over keys [token, width], and the output bias."""
     size = attention.embed_dim // attention.num_heads
     if attention.in_proj_weight is not None:

@@ -41,7 +41,7 @@ def test_every_name_is_described():
         assert row["exact"] == (row["model"] in standing) == (row["reason"] is None) == bool(row["terms"])
     refused = {row["tower"] for row in described if not row["exact"]}
     assert refused == {"timm ConvNeXt", "timm FastVit", "timm SwinTransformer"}
-    with pytest.raises(summand.SummandError, match="did you mean|ViT-B-32"):
+    with pytest.raises(summand.SummandError, match="did you mean"):
         describe_configuration("ViT-B-33")
 
 

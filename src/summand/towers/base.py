@@ -87,7 +87,7 @@ class Tower(Protocol):
     prefix: int
     """Tokens before the grid: the class (or mean) token and registers; 0 where there is none."""
 
-    def encode(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor, /) -> Tensor:
         """The wrapped model's own embedding, not normalised."""
         ...
 

@@ -1,4 +1,4 @@
-"""What each of open_clip's configurations is a sum of, told from one block on torch's meta device: no weights, no pass."""
+"""What each of open_clip's configurations is a sum of, told from one block on torch's meta device, without weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SummandError, nearest
-from . import REASONS, name_of, tower_of_visual
+from .dispatch import name_of, tower_of_visual
+from .timm import REASONS
 
 
 def describe_configuration(name: str) -> dict[str, Any]:

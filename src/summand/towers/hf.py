@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,14 +46,14 @@ def hf_tower(model: nn.Module) -> Tower:
         )
     if not vision.use_head:
         raise SummandError("it was made without its pooling head (vision_use_head=False), so it has no image embedding")
-    if kind == "SigLIP":
-        side = config.image_size // config.patch_size
-        inputs: Callable[[Tensor], dict[str, Tensor]] = lambda pixels: {"pixel_values": pixels}  # noqa: E731
-    else:
-        side = round(config.num_patches**0.5)
-        inputs = lambda pixels: _patches(pixels, config.patch_size)  # noqa: E731
+    whole = kind == "SigLIP"
+    side = config.image_size // config.patch_size if whole else round(config.num_patches**0.5)
+
+    def inputs(pixels: Tensor) -> dict[str, Tensor]:
+        return {"pixel_values": pixels} if whole else _patches(pixels, config.patch_size)
+
     head = vision.head
-    tower = PoolTower(
+    return PoolTower(
         vision,
         head,
         LatentPool(head.attention, lambda: head.probe[0]),
@@ -65,9 +64,8 @@ def hf_tower(model: nn.Module) -> Tower:
         grid=(side, side),
         prefix=0,
         mlp=lambda vectors: head.mlp(head.layernorm(vectors)),
+        forward=lambda pixels: vision(**inputs(pixels)),
     )
-    tower.visual_forward = lambda pixels: vision(**inputs(pixels))
-    return tower
 
 
 def _embedding(output: Any) -> Tensor:

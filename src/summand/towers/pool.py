@@ -81,12 +81,14 @@ class PoolTower:
         prefix: int,
         mlp: Callable[[Tensor], Tensor] | None = None,
         norm: nn.Module | None = None,
+        forward: Callable[[Tensor], Any] | None = None,
     ) -> None:
+        self._forward = visual if forward is None else forward
         self.visual, self.kind, self.encode = visual, kind, encode
         self.image_size, self.grid, self.prefix = image_size, grid, prefix
         self._pool_module, self._pool, self._attention = pool_module, pool, pool.attention
         self._mlp, self._norm, self._projection = mlp, optional_norm(norm, "the norm behind its pool"), projection
-        self.terms = ("heads", "bias") if mlp is None else ("heads", "mlps", "bias")
+        self.terms: tuple[str, ...] = ("heads", "bias") if mlp is None else ("heads", "mlps", "bias")
         self.heads, self.channels = self._attention.heads, self._attention.channels
         self.embed = projection.size(len(self._attention.out.weight))
         self._maps: tuple[Any, HeadMaps] | None = None
@@ -115,7 +117,7 @@ class PoolTower:
             raise _Enough
 
         with listening(iter([(self._pool_module, "before", before_pool)])):
-            self.visual_forward(pixels)
+            self._forward(pixels)
         tokens = self._pool.tokens(seen[0])
         queries = self._pool.queries(tokens)
         weights = tokens.new_full((len(tokens), queries.shape[1]), 1 / queries.shape[1])
@@ -125,10 +127,6 @@ class PoolTower:
         if visit is not None:
             visit(0, view)
         return self._trace(view, weights.sum(dim=1), seen[0].dtype, one=queries.shape[1] == 1)
-
-    def visual_forward(self, pixels: Tensor) -> None:
-        """Run the wrapped encoder for its listeners."""
-        self.visual(pixels)
 
     def _each_by_its_own_deviation(
         self, view: AttentionView, queries: Tensor, tokens: Tensor, weights: Tensor

@@ -28,7 +28,7 @@ class ResidualTower:
     class token is computed, since nothing else of it reaches the output.
     """
 
-    terms = ("embedding", "heads", "mlps", "bias")
+    terms: tuple[str, ...] = ("embedding", "heads", "mlps", "bias")
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class ResidualTower:
             return _Pass(self, visit, self._even).of_mean(pixels, scaled=False)
         ends: list[Tensor] = []
         with listening(iter([(self._blocks[-1].module, "after", ends.append)])):
-            self.visual_forward(pixels)
+            self.visual(pixels)
         last = working(self.batch_first(ends[0]))[:, self._pooled_from :]
         weights = inverse_deviation(self._norm, last) / last.shape[1]
         return _Pass(self, visit, lambda _: weights).of_mean(pixels, scaled=True)
@@ -90,10 +90,6 @@ class ResidualTower:
     def _even(self, tokens: Tensor) -> Float[Tensor, "image query"]:
         count = tokens.shape[1] - self._pooled_from
         return tokens.new_full((len(tokens), count), 1 / count)
-
-    def visual_forward(self, pixels: Tensor) -> None:
-        """Run the wrapped encoder for its listeners."""
-        self.visual(pixels)
 
     def batch_first(self, tokens: Tensor) -> Tensor:
         transformer = getattr(self.visual, "transformer", None)
@@ -137,7 +133,7 @@ class _Pass:
             raise _Enough
 
         with listening(self._listeners(enter_last, None)):
-            self.tower.visual_forward(pixels)
+            self.tower.visual(pixels)
         self._check(entering)
         last, tokens = self.blocks[-1], entering[0]
         inputs = working(last.attention_input(tokens))
@@ -154,7 +150,7 @@ class _Pass:
             raise _Enough
 
         with listening(self._listeners(None, leave_last)):
-            self.tower.visual_forward(pixels)
+            self.tower.visual(pixels)
         self._check(ends)
         self.mlps.append(ends[0] - self.stream[-1])
         return self.tower._trace(self, ends[0], scaled)
