@@ -158,3 +158,39 @@ def literal_latent_pool(attention: nn.MultiheadAttention, query: Tensor, keys: T
         values = [weight_v[rows] @ n + bias_v[rows] for n in keys]
         terms.append(torch.stack([a[i] * (attention.out_proj.weight[:, rows] @ v) for i, v in enumerate(values)]))
     return torch.stack(terms), attention.out_proj.bias
+
+
+def literal_even_split(visual: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """Paper C, A.1, as its code does it, for one image [3, h, w]: each of the 2L + 1 writers to the stream takes an
+    equal part of −μ and of β, an attention layer deals its part and its output bias out to T · H pairs."""
+    x = visual.conv1(image[None])[0].flatten(1).T
+    z = visual.ln_pre(torch.cat([visual.class_embedding[None], x]) + visual.positional_embedding)
+    start, norm, blocks = z[0], visual.ln_post, visual.transformer.resblocks
+    raw, mlps = [], []
+    for block in blocks:
+        attention = block.attn
+        heads, size = attention.num_heads, z.shape[1] // attention.num_heads
+        n = block.ln_1(z)
+        q, k, v = (n @ attention.in_proj_weight.T + attention.in_proj_bias).chunk(3, dim=-1)
+        pairs = torch.zeros(heads, len(z), z.shape[1], dtype=z.dtype)
+        for h in range(heads):
+            rows = slice(h * size, (h + 1) * size)
+            a = (q[0, rows] @ k[:, rows].T / size**0.5).softmax(dim=-1)
+            for i in range(len(z)):
+                pairs[h, i] = attention.out_proj.weight[:, rows] @ (a[i] * v[i, rows])
+                pairs[h, i] += attention.out_proj.bias / (heads * len(z))
+        raw.append(block.ls_1(pairs))
+        z = z + block.ls_1(block.attention(n[None])[0])
+        mlps.append(block.ls_2(block.mlp(block.ln_2(z)))[0])
+        z = z + block.ls_2(block.mlp(block.ln_2(z)))
+    mu, sigma = z[0].mean(), (z[0].var(correction=0) + norm.eps).sqrt()
+
+    def to_output(term: Tensor, of: int) -> Tensor:
+        return ((term - mu / of) / sigma * norm.weight + norm.bias / of) @ visual.proj
+
+    writers = 2 * len(blocks) + 1
+    return {
+        "tokens": to_output(torch.stack(raw), writers * raw[0].shape[0] * raw[0].shape[1]),
+        "mlps": to_output(torch.stack(mlps), writers),
+        "embedding": to_output(start, writers),
+    }

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .decomposition import Parts
+from .decomposition import Parity, Parts
 from .errors import SummandError, nearest
 from .scenes import pretrained as scenes_models
 from .towers import Tower, describe_configuration, tower_of
@@ -119,14 +119,15 @@ class Model:
         found = torch.cat(rows)
         return F.normalize(found if found.dtype == torch.float64 else found.float(), dim=-1)
 
-    def decompose(self, x: Float[Tensor, "image channel height width"]) -> Parts:
+    def decompose(self, x: Float[Tensor, "image channel height width"], parity: Parity = None) -> Parts:
         """The terms whose sum is `encode_image(x)`. One forward pass, made when the first term is asked for.
 
-        x: preprocessed pixels [image, 3, height, width] on the model's device. Raises `SummandError` for a wrong
+        x: preprocessed pixels [image, 3, height, width] on the model's device. parity="paper": constants split evenly
+        over the terms, as paper C's code does it (class-token transformers). Raises `SummandError` for a wrong
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode.
         """
         self._check_pixels(x)
-        return Parts(self.tower, x, self.tower.encode)
+        return Parts(self.tower, x, self.tower.encode, parity)
 
     def _check_pixels(self, x: Tensor) -> None:
         height, width = self.tower.image_size

@@ -73,9 +73,12 @@ class Attention:
         assert weight is not None
         bias = weight.new_zeros(len(weight)) if bias is None else bias
         group = self.heads * self.channels // len(weight)
-        return tuple(x.unflatten(0, (-1, self.channels)).repeat_interleave(group, dim=0) for x in (weight, bias))
+        weight, bias = weight.unflatten(0, (-1, self.channels)), bias.unflatten(0, (-1, self.channels))
+        if group == 1:
+            return weight, bias
+        return weight.repeat_interleave(group, dim=0), bias.repeat_interleave(group, dim=0)
 
-    def rows(
+    def logits(
         self,
         queries: Float[Tensor, "one_or_image query width"],
         tokens: Float[Tensor, "image token width2"],
@@ -107,12 +110,13 @@ class Attention:
         query, key = normed(norms[0] or norms[2], query), normed(norms[1] or norms[3], key)
         if rope is not None:
             query, key = self._rotated(query, first, rope), self._rotated(key, 0, rope)
-        key = key.repeat_interleave(self.heads // key.shape[1], dim=1)
+        group = self.heads // key.shape[1]
+        key = key if group == 1 else key.repeat_interleave(group, dim=1)
         return query * self.channels**-0.5, key.transpose(2, 3), bias
 
     def _rotated(self, vectors: Tensor, first: int, rope: Tensor) -> Tensor:
         """Rotary positions as timm's EvaAttention applies them: not to the class and register tokens."""
-        from timm.layers import apply_rot_embed_cat
+        from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 
         prefix = self.module.num_prefix_tokens
         start = max(prefix - first, 0)
@@ -129,6 +133,15 @@ class Attention:
         bias = own.get_bias() if own is not None else shared
         return None if bias is None else working(bias)[:, :, first : first + count]
 
+    def rows(
+        self,
+        queries: Float[Tensor, "one_or_image query width"],
+        tokens: Float[Tensor, "image token width2"],
+        **positions: Any,
+    ) -> Float[Tensor, "image head query token"]:
+        """softmax(q kᵀ/√c + bias) of every query; `queries` are the first tokens, or learned ones."""
+        return _softmax(*self.logits(queries, tokens, 0, **positions))
+
     def look(
         self,
         queries: Float[Tensor, "one_or_image query width"],
@@ -143,7 +156,7 @@ class Attention:
         The σ are those of the sub-LN inside the attention and of a norm behind it, held at the values of this pass.
         Second result: Σ_q w_q / σ_q^out, what the constants of this layer are multiplied with.
         """
-        left, right, bias = self.rows(queries, tokens, first, **positions)
+        left, right, bias = self.logits(queries, tokens, first, **positions)
         value_weight, value_bias = self.value_map()
         images, heads, count = len(tokens), self.heads, queries.shape[1]
         row = tokens.new_zeros(images, heads, tokens.shape[1])
@@ -151,8 +164,7 @@ class Attention:
         step = max(1, _AT_ONCE // (images * heads * tokens.shape[1]))
         for begin in range(0, count, step):
             some = slice(begin, begin + step)
-            logits = left[:, :, some] @ right
-            rows = (logits if bias is None else logits + bias[:, :, some]).softmax(dim=-1)
+            rows = _softmax(left[:, :, some], right, None if bias is None else bias[:, :, some])
             share = outer = weights[:, some]
             if self.inner is not None or out_norm is not None:
                 outputs = torch.einsum("ihqt,itw,hcw->iqhc", rows, tokens, value_weight) + value_bias
@@ -160,7 +172,7 @@ class Attention:
                 if out_norm is not None:
                     outer = weights[:, some] * inverse_deviation(out_norm, self.project_out(outputs))
                 share = outer if self.inner is None else outer * inverse_deviation(self.inner, outputs)
-            row = row + torch.einsum("iq,ihqt->iht", share, rows)
+            row = row + (share[..., None] * rows[:, :, 0] if count == 1 else torch.einsum("iq,ihqt->iht", share, rows))
             mass = mass + outer.sum(dim=1)
         return AttentionView(row, tokens, value_weight, value_bias), mass
 
@@ -193,6 +205,17 @@ class Attention:
         """Everything that `write_directions` depends on."""
         found = [self.out.weight, getattr(self.module, "head_scale", None), getattr(self.inner, "weight", None)]
         return [tensor for tensor in found if tensor is not None]
+
+
+def _softmax(left: Tensor, right: Tensor, bias: Tensor | None) -> Float[Tensor, "image head query token"]:
+    """softmax(left @ right + bias); where all heads share the right factor it is not repeated for each."""
+    if right.shape[1] == 1:
+        images = max(len(left), len(right))
+        logits = left.flatten(1, 2).expand(images, -1, -1) @ right[:, 0]
+        logits = logits.unflatten(1, left.shape[1:3])
+    else:
+        logits = left @ right
+    return (logits if bias is None else logits + bias).softmax(dim=-1)
 
 
 def _linear(tokens: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -55,11 +55,28 @@ class HeadMaps:
 
 
 @dataclass(frozen=True)
+class Shares:
+    """Constants that paper C's code deals out evenly (A.1): what every head of a layer gets besides its own term.
+
+    coefficients × directions, of which every token has an equal part. coefficients: [image, share]; directions:
+    [layer, share, embed].
+    """
+
+    coefficients: Float[Tensor, "image share"]
+    directions: Float[Tensor, "layer share embed"]
+
+    def each(self) -> Float[Tensor, "image layer embed"]:
+        """For one head, all tokens together."""
+        return torch.einsum("is,lse->ile", self.coefficients, self.directions)
+
+
+@dataclass(frozen=True)
 class Trace:
     """What one pass leaves at the pooled token. Every term is already in the embedding space but the head values.
 
     values: Σ_i a_i v_i, [image, layer, head, channel]. scale: 1/σ of the final LayerNorm (ones where there is none),
-    [image]. embedding [image, embed]; mlps [image, layer, embed]; bias, every constant term, [image, embed].
+    [image]. embedding [image, embed]; mlps [image, layer, embed]; bias, every constant term, [image, embed]. shares:
+    only where the constants are split over the heads, as paper C's code does it.
     """
 
     values: Float[Tensor, "image layer head channel"]
@@ -67,6 +84,7 @@ class Trace:
     embedding: Float[Tensor, "image embed"]
     mlps: Float[Tensor, "image mlp_layer embed"]
     bias: Float[Tensor, "image embed"]
+    shares: Shares | None = None
 
 
 @runtime_checkable

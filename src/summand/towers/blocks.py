@@ -37,7 +37,7 @@ class Block:
         behind = first if self.post else getattr(module, "ln_attn", None)
         self.out_norm = optional_norm(behind, "the norm behind its attention")
         self.second: Any = second
-        self.before_mlp: nn.Module = module.mlp if self.post else second
+        self.before_mlp: nn.Module = self.module.mlp if self.post else second
         """Reads the stream between attention and MLP."""
 
     def _part(self, *names: str) -> Any:
@@ -70,11 +70,9 @@ class Block:
         """The heads' outputs of the class token, free of the σ that the view's row carries."""
         if self.out_norm is None and self.attention.inner is None:
             return self.attention.outputs(view)
-        left, right, bias = self.attention.rows(inputs[:, :1], inputs, 0, **positions)
-        logits = left @ right if bias is None else left @ right + bias
-        return self.attention.outputs(
-            AttentionView(logits.softmax(dim=-1)[:, :, 0], view.inputs, view.value_weight, view.value_bias)
-        )
+        rows = self.attention.rows(inputs[:, :1], inputs, **positions)
+        plain = AttentionView(rows[:, :, 0], view.inputs, view.value_weight, view.value_bias)
+        return self.attention.outputs(plain)
 
     def mlp(self, middle: Float[Tensor, "image token width"]) -> Float[Tensor, "image token width"]:
         m = self.module

@@ -47,7 +47,13 @@ class Projection:
         return vectors
 
     def matrix(self, like: Float[Tensor, "*any width"]) -> Float[Tensor, "width embed"]:
-        return self(torch.eye(like.shape[-1], dtype=like.dtype, device=like.device))
+        maps = [working(weight) for weight, _ in self._maps()]
+        if not maps:
+            return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
+        matrix = maps[0]
+        for weight in maps[1:]:
+            matrix = matrix @ weight
+        return matrix
 
     def shift(self, like: Float[Tensor, "*any width"]) -> Float[Tensor, " embed"]:
         """s, the biases through the maps behind them."""

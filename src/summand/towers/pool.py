@@ -132,8 +132,7 @@ class PoolTower:
         self, view: AttentionView, queries: Tensor, tokens: Tensor, weights: Tensor
     ) -> tuple[AttentionView, Float[Tensor, "image query"]]:
         """Queries that are normalised before they are averaged: w_q = 1/(N σ_q)."""
-        left, right, _ = self._attention.rows(queries, tokens)
-        rows = (left @ right).softmax(dim=-1)
+        rows = self._attention.rows(queries, tokens)
         outputs = torch.einsum("ihqt,itw,hcw->iqhc", rows, tokens, view.value_weight) + view.value_bias
         weights = weights * inverse_deviation(self._norm, self._attention.project_out(outputs.flatten(2)))
         return self._attention.look(queries, tokens, weights)[0], weights

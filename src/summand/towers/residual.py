@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import AttentionView, HeadMaps, Trace, Visit, _Enough, listening, working
+from .base import AttentionView, HeadMaps, Shares, Trace, Visit, _Enough, listening, working
 from .blocks import Block
 from .linear import Projection, fold_norm, inverse_deviation, optional_norm, version
 
@@ -59,6 +60,19 @@ class ResidualTower:
         self.heads, self.channels = sizes.pop()
         self.embed = projection.size(len(self._blocks[0].attention.out.weight))
         self._maps: tuple[Any, HeadMaps] | None = None
+        self._even_split = False
+
+    def evenly(self) -> ResidualTower:
+        """The same sum as paper C's code splits it (A.1): μ, β and the output biases in equal parts over the terms."""
+        plain = all(block.out_norm is None and block.attention.inner is None for block in self._blocks)
+        if self._averaged or self._norm is None or not plain:
+            raise SummandError(
+                f"parity='paper' is defined for a class token, a final LayerNorm and plain pre-norm blocks (paper C); "
+                f"this {self.kind} has something else"
+            )
+        tower = copy.copy(self)
+        tower._even_split, tower._maps = True, None
+        return tower
 
     @torch.no_grad()
     def head_maps(self) -> HeadMaps:
@@ -72,7 +86,11 @@ class ResidualTower:
 
     def _folded(self) -> Float[Tensor, "width embed"]:
         projection = self._projection.matrix(working(self._blocks[0].attention.out.weight.T))
-        return projection if self._norm is None else fold_norm(self._norm, projection)
+        if self._norm is None:
+            return projection
+        if self._even_split:
+            return projection if self._norm.weight is None else working(self._norm.weight)[:, None] * projection
+        return fold_norm(self._norm, projection)
 
     @torch.no_grad()
     def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
@@ -101,6 +119,8 @@ class ResidualTower:
         scale = pooled.new_ones(len(pooled))
         if self._norm is not None and not scaled:
             scale = inverse_deviation(self._norm, pooled)
+        if self._even_split:
+            return self._evenly_split(seen, pooled, folded, scale)
         bias = (seen.constant @ folded) * scale[:, None]
         if self._norm is not None and self._norm.bias is not None:
             bias = bias + self._projection(working(self._norm.bias))
@@ -110,6 +130,25 @@ class ResidualTower:
             embedding=(seen.stream[0] @ folded) * scale[:, None],
             mlps=(torch.stack(seen.mlps, dim=1) @ folded) * scale[:, None, None],
             bias=bias + self._projection.shift(pooled),
+        )
+
+    def _evenly_split(self, seen: _Pass, pooled: Tensor, folded: Tensor, scale: Tensor) -> Trace:
+        """Paper C, A.1, and its code: L attention terms, L MLPs and the embedding each take 1/(2L + 1) of −μ γ/σ + β;
+        a layer's attention passes its part and its output bias on to its heads, and they to their tokens, evenly."""
+        parts, one = 2 * self.layers + 1, scale.new_ones(1)
+        mean = pooled.mean(dim=-1)
+        gain = folded.sum(dim=0)  # 1ᵀ diag(γ) P
+        shift = torch.zeros_like(gain) if self._norm.bias is None else self._projection(working(self._norm.bias))
+        biases = torch.cat([block.constant(one, one) for block in self._blocks]) @ folded
+        each = torch.stack([biases, (gain / parts).expand_as(biases), (shift / parts).expand_as(biases)], dim=1)
+        share = ((-mean * scale)[:, None] * gain + shift) / parts
+        return Trace(
+            values=torch.stack(seen.values, dim=1),
+            scale=scale,
+            embedding=(seen.stream[0] @ folded) * scale[:, None] + share,
+            mlps=(torch.stack(seen.mlps, dim=1) @ folded) * scale[:, None, None] + share[:, None],
+            bias=self._projection.shift(pooled).expand(len(pooled), -1),
+            shares=Shares(torch.stack([scale, -mean * scale, torch.ones_like(scale)], dim=1), each / self.heads),
         )
 
 
