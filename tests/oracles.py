@@ -142,3 +142,99 @@ def literal_text(
         "embedding": to_output(start[pooled]),
         "bias": to_output(torch.stack(constants).sum(dim=0)) + norm.bias @ projection + shift,
     }
+
+
+def literal_averaged_vit(visual: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """Paper C's sum for a VisionTransformer of open_clip with pool_type="avg", one image [3, h, w]: every patch is a
+    query, and the contribution of (layer, head, token) is the mean over queries of what it writes to each of them."""
+    x = visual.conv1(image[None])[0].flatten(1).T
+    z = visual.ln_pre(torch.cat([visual.class_embedding[None], x]) + visual.positional_embedding)
+    patches = range(1, len(z))
+    start, terms, mlps, constants = z, [], [], []
+    for block in visual.transformer.resblocks:
+        attention = block.attn
+        size = z.shape[1] // attention.num_heads
+        n = block.ln_1(z)
+        q, k, v = (n @ attention.in_proj_weight.T + attention.in_proj_bias).chunk(3, dim=-1)
+        written = torch.zeros(attention.num_heads, len(z), len(z), z.shape[1], dtype=z.dtype)  # head query token width
+        for h in range(attention.num_heads):
+            rows = slice(h * size, (h + 1) * size)
+            a = (q[:, rows] @ k[:, rows].T / size**0.5).softmax(dim=-1)
+            for query in range(len(z)):
+                for i in range(len(z)):
+                    written[h, query, i] = block.ls_1(attention.out_proj.weight[:, rows] @ (a[query, i] * v[i, rows]))
+        constant = block.ls_1(attention.out_proj.bias)
+        z = z + written.sum(dim=(0, 2)) + constant
+        mlp = block.ls_2(block.mlp(block.ln_2(z)))
+        z = z + mlp
+        terms.append(written), mlps.append(mlp), constants.append(constant)
+    norm = visual.ln_post
+    mean = z[1:].mean(dim=0)
+    variance = torch.stack([((mean if visual.final_ln_after_pool else z[q]).var(correction=0)) for q in patches])
+    sigma = (variance + norm.eps).sqrt()
+
+    def to_output(term: Tensor) -> Tensor:
+        """[..., query, width] → the mean over the patches, each by its own σ (the same for all after pooling)."""
+        each = [(term[..., q, :] - term[..., q, :].mean(dim=-1, keepdim=True)) / sigma[q - 1] for q in patches]
+        return (torch.stack(each).mean(dim=0) * norm.weight) @ visual.proj
+
+    return {
+        "tokens": torch.stack([to_output(written.transpose(1, 2)) for written in terms]),  # [layer, head, token, embed]
+        "mlps": torch.stack([to_output(mlp) for mlp in mlps]),
+        "embedding": to_output(start),
+        "bias": to_output(torch.stack(constants).sum(dim=0).expand(len(z), -1)) + norm.bias @ visual.proj,
+    }
+
+
+def literal_latent_pool(attention: nn.MultiheadAttention, query: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """What every (head, token) writes for one learned query [width] over keys [token, width], and the output bias."""
+    size = attention.embed_dim // attention.num_heads
+    if attention.in_proj_weight is not None:
+        weight_q, weight_k, weight_v = attention.in_proj_weight.chunk(3)
+    else:
+        weight_q, weight_k, weight_v = attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight
+    bias_q, bias_k, bias_v = attention.in_proj_bias.chunk(3)
+    terms = []
+    for h in range(attention.num_heads):
+        rows = slice(h * size, (h + 1) * size)
+        q = weight_q[rows] @ query + bias_q[rows]
+        a = torch.stack([q @ (weight_k[rows] @ n + bias_k[rows]) / size**0.5 for n in keys]).softmax(dim=0)
+        values = [weight_v[rows] @ n + bias_v[rows] for n in keys]
+        terms.append(torch.stack([a[i] * (attention.out_proj.weight[:, rows] @ v) for i, v in enumerate(values)]))
+    return torch.stack(terms), attention.out_proj.bias
+
+
+def literal_even_split(visual: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """Paper C, A.1, as its code does it, for one image [3, h, w]: each of the 2L + 1 writers to the stream takes an
+    equal part of −μ and of β, an attention layer deals its part and its output bias out to T · H pairs."""
+    x = visual.conv1(image[None])[0].flatten(1).T
+    z = visual.ln_pre(torch.cat([visual.class_embedding[None], x]) + visual.positional_embedding)
+    start, norm, blocks = z[0], visual.ln_post, visual.transformer.resblocks
+    raw, mlps = [], []
+    for block in blocks:
+        attention = block.attn
+        heads, size = attention.num_heads, z.shape[1] // attention.num_heads
+        n = block.ln_1(z)
+        q, k, v = (n @ attention.in_proj_weight.T + attention.in_proj_bias).chunk(3, dim=-1)
+        pairs = torch.zeros(heads, len(z), z.shape[1], dtype=z.dtype)
+        for h in range(heads):
+            rows = slice(h * size, (h + 1) * size)
+            a = (q[0, rows] @ k[:, rows].T / size**0.5).softmax(dim=-1)
+            for i in range(len(z)):
+                pairs[h, i] = attention.out_proj.weight[:, rows] @ (a[i] * v[i, rows])
+                pairs[h, i] += attention.out_proj.bias / (heads * len(z))
+        raw.append(block.ls_1(pairs))
+        z = z + block.ls_1(block.attention(n[None])[0])
+        mlps.append(block.ls_2(block.mlp(block.ln_2(z)))[0])
+        z = z + block.ls_2(block.mlp(block.ln_2(z)))
+    mu, sigma = z[0].mean(), (z[0].var(correction=0) + norm.eps).sqrt()
+
+    def to_output(term: Tensor, of: int) -> Tensor:
+        return ((term - mu / of) / sigma * norm.weight + norm.bias / of) @ visual.proj
+
+    writers = 2 * len(blocks) + 1
+    return {
+        "tokens": to_output(torch.stack(raw), writers * raw[0].shape[0] * raw[0].shape[1]),
+        "mlps": to_output(torch.stack(mlps), writers),
+        "embedding": to_output(start, writers),
+    }

@@ -320,7 +320,7 @@ def pools(
 
 @app.command(epilog="Examples:\n\n  summand models\n\n  summand models --json")
 def models(as_json: JsonOption = False) -> None:
-    """List every model by name, with its image tower and whether it can be taken apart."""
+    """List every model by name, with its image tower, the terms of its sum, and whether the sum is exact."""
     from .loading import catalogue
 
     rows = catalogue()
@@ -328,11 +328,11 @@ def models(as_json: JsonOption = False) -> None:
         _emit("models", None, None, {}, rows)
         return
     table = Table(header_style="bold")
-    for column in ("model", "image tower", "can be taken apart", "weights"):
+    for column in ("model", "image tower", "terms", "exact", "weights"):
         table.add_column(column, no_wrap=column == "model")
     for row in rows:
-        verdict = "[green]yes[/]" if row["supported"] else f"[yellow]no: {row['reason']}[/]"
-        table.add_row(row["model"], row["tower"], verdict, str(row["tags"]))
+        verdict = "[green]exact[/]" if row["exact"] else f"[yellow]no: {row['reason']}[/]"
+        table.add_row(row["model"], row["tower"], ", ".join(row["terms"]), verdict, str(row["tags"]))
     Console(highlight=False).print(table)
 
 

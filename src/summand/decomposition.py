@@ -14,7 +14,10 @@ from .effects import Effects
 from .errors import SummandError
 from .tokenizing import CLASS, Piece
 from .towers import AttentionView, Tower, Trace
+from .towers.residual import ResidualTower
 from .towers.text import TextTower
+
+Parity = Literal["paper"] | None
 
 
 class Parts:
@@ -23,6 +26,10 @@ class Parts:
     head_{l,h} = (Σ_i a_i v_i / σ) W_O F, with F = (I − 11ᵀ/D) diag(γ) P: every term is centred by its own mean, which
     is what the final LayerNorm does at the σ of the real pass. Value biases stay in their heads; output biases and β P
     are the bias term.
+
+    parity="paper" splits the constants as paper C's code does (A.1): −μ γ/σ and β in 2L + 1 equal parts over attention
+    layers, MLPs and the embedding, a layer's part and its output bias evenly over heads and tokens; `bias()` is then
+    zero. The sum is the same. (That code also divides by ‖M(x)‖ afterwards; here the sum stays `encode_image`.)
 
     Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
     need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
@@ -33,7 +40,14 @@ class Parts:
         tower: Tower,
         pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
+        parity: Parity = None,
     ) -> None:
+        if parity not in (None, "paper"):
+            raise SummandError(f"parity must be None or 'paper', got {parity!r}")
+        if parity is not None:
+            if not isinstance(tower, ResidualTower):
+                raise SummandError(f"parity='paper' is defined for a class-token transformer, not for a {tower.kind}")
+            tower = tower.evenly()
         self._tower, self._pixels, self._encode = tower, pixels, encode
         self._trace: Trace | None = None
         self._token_stream: Tensor | None = None
@@ -50,8 +64,14 @@ class Parts:
 
     def head_effects(self) -> Effects:
         """The heads' direct effects as `Effects`: units (layer, head), one path per value channel."""
-        coefficients = self.trace.values * self.trace.scale[:, None, None, None]
-        return Effects(coefficients, self._directions, units=("layer", "head"), paths=("channel",))
+        coefficients, directions = self.trace.values * self.trace.scale[:, None, None, None], self._directions
+        shares = self.trace.shares
+        if shares is not None:  # three more paths: the output bias, μ and β
+            more = shares.coefficients[:, None, None].expand(*coefficients.shape[:3], -1)
+            coefficients = torch.cat([coefficients, more], dim=-1)
+            even = shares.directions[:, None].expand(-1, directions.shape[1], -1, -1)
+            directions = torch.cat([directions, even], dim=2)
+        return Effects(coefficients, directions, units=("layer", "head"), paths=("channel",))
 
     def heads(self) -> Float[Tensor, "image layer head embed"]:
         """Direct effect of every head."""
@@ -95,7 +115,11 @@ class Parts:
 
             self._trace = self._tower.run(self._pixels, visit)
             assert total is not None
-            self._token_stream = total * self._trace.scale[:, None, None]
+            total = total * self._trace.scale[:, None, None]
+            shares = self._trace.shares
+            if shares is not None:
+                total = total + shares.each().sum(dim=1, keepdim=True) * (self._tower.heads / total.shape[1])
+            self._token_stream = total
         return self._token_stream
 
     def toward(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "image layer head token direction"]:
@@ -111,7 +135,12 @@ class Parts:
             layers.append(torch.einsum("ithc,hcd->ihtd", view.token_values(), along[layer]))
 
         self._trace = self._tower.run(self._pixels, visit)
-        return torch.stack(layers, dim=1) * self._trace.scale[:, None, None, None, None]
+        found = torch.stack(layers, dim=1) * self._trace.scale[:, None, None, None, None]
+        shares = self._trace.shares
+        if shares is None:
+            return found
+        even = shares.each() @ directions.to(found).T / found.shape[3]  # [image, layer, direction]
+        return found + even[:, :, None, None]
 
 
 class TextParts(Parts):
@@ -135,6 +164,3 @@ class TextParts(Parts):
     def words(self) -> list[list[str]]:
         """The token axis as pieces of each text; `<start>`, `<end>` and `<pad>` for tokens that are no text."""
         return [[piece.text for piece in row] for row in self.pieces]
-
-
-Parity = Literal["paper"] | None

@@ -16,6 +16,7 @@ from .huggingface import load_hugging_face
 from .models import Model, wrap
 from .scenes import pretrained as scenes_models
 from .tokenizing import MissingTokenizer
+from .towers import describe_configuration
 from .weights import fit, read_checkpoint
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -280,34 +281,17 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """Every name that `load` knows: its image tower by its configuration, and whether it can be taken apart.
+    """Every name that `load` knows, what its image tower is a sum of, and whether the sum is exact.
 
-    Rows: model, tower, supported, reason (None where supported), tags (number of sets of weights).
+    Rows: model, tower, terms, exact, reason (None where exact), tags (number of sets of weights).
     """
     import open_clip
 
     rows = [
-        {"model": name, "tower": tower, "supported": True, "reason": None, "tags": 1}
-        for name, tower in (("scenes-vit", "VisionTransformer"), ("scenes-rn", "ModifiedResNet"))
+        {**describe_configuration(alike), "model": name, "tags": 1}
+        for name, alike in (("scenes-vit", "ViT-B-32"), ("scenes-rn", "RN50"))
     ]
     for name in open_clip.list_models():
-        config = open_clip.get_model_config(name) or {}
-        tower, reason = _tower_by_configuration(config)
         tags = len(open_clip.list_pretrained_tags_by_model(name))
-        rows.append({"model": name, "tower": tower, "supported": reason is None, "reason": reason, "tags": tags})
+        rows.append({**describe_configuration(name), "tags": tags})
     return rows
-
-
-def _tower_by_configuration(config: dict[str, Any]) -> tuple[str, str | None]:
-    vision = config.get("vision_cfg", {})
-    if vision.get("timm_model_name"):
-        return f"timm {vision['timm_model_name']}", "timm trunks are not supported yet"
-    if isinstance(vision.get("layers"), (list, tuple)):
-        return "ModifiedResNet", None
-    if vision.get("attentional_pool"):
-        return "VisionTransformer", "attentional poolers are not supported yet"
-    if vision.get("pool_type", "tok") != "tok":
-        return "VisionTransformer", f"pool_type {vision['pool_type']!r} is not supported yet"
-    if vision.get("block_type") or any(vision.get(key) for key in ("qk_norm", "scaled_cosine_attn", "scale_heads")):
-        return "VisionTransformer", "custom blocks are not supported yet"
-    return "VisionTransformer", None

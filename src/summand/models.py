@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .decomposition import Parts, TextParts
+from .decomposition import Parity, Parts, TextParts
 from .errors import SummandError
 from .scenes import pretrained as scenes_models
 from .text_cache import TextCache, fingerprint, state_version
@@ -107,11 +107,7 @@ class Model:
     def encode_image(self, x: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image embed"]:
         """The wrapped model's own numbers, not normalised."""
         self._check_pixels(x)
-        return self._encode_pixels(x)
-
-    def _encode_pixels(self, x: Tensor) -> Tensor:
-        encode = getattr(self.tower, "encode", None)
-        return encode(x) if encode is not None else self.clip.encode_image(x)
+        return self.tower.encode(x)
 
     @torch.no_grad()
     def encode_text(self, texts: str | Sequence[str], progress: bool = False) -> Float[Tensor, "text embed"]:
@@ -216,14 +212,15 @@ class Model:
             self._fingerprint = (version, fingerprint(self.clip, self._tokenizer))
         return self._fingerprint[1]
 
-    def decompose(self, x: Float[Tensor, "image channel height width"]) -> Parts:
+    def decompose(self, x: Float[Tensor, "image channel height width"], parity: Parity = None) -> Parts:
         """The terms whose sum is `encode_image(x)`. One forward pass, made when the first term is asked for.
 
-        x: preprocessed pixels [image, 3, height, width] on the model's device. Raises `SummandError` for a wrong
+        x: preprocessed pixels [image, 3, height, width] on the model's device. parity="paper": constants split evenly
+        over the terms, as paper C's code does it (class-token transformers). Raises `SummandError` for a wrong
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode.
         """
         self._check_pixels(x)
-        return Parts(self.tower, x, self._encode_pixels)
+        return Parts(self.tower, x, self.tower.encode, parity)
 
     def _check_pixels(self, x: Tensor) -> None:
         height, width = self.tower.image_size

@@ -221,7 +221,8 @@ class _Site:
             toward = self.model.decompose(pixels).toward(self.embeddings[texts])
             for i, row in enumerate(some):
                 for label in wanted[row]:
-                    contribution = toward[i, label.layer, label.head, 1:, column[label.indices[0]]]
+                    tokens = toward[i, label.layer, label.head, :, column[label.indices[0]]]
+                    contribution = tokens[self.model.tower.prefix :]
                     maps[label.name, row] = contribution.unflatten(0, self.model.tower.grid).float().cpu()
             for row, picture in zip(some, self.model.picture(pixels), strict=True):
                 self._thumbnail(row, picture)

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 class AttentionView:
     """One attention layer seen from the pooled token: the row a of its query, and where values come from.
 
-    row: softmax weights of the pooled query, [image, head, token], summing to one. inputs: what keys and values read
-    (after the LayerNorm), [image, token, width]. value_weight: [head, channel, width]; value_bias: [head, channel].
+    row: softmax weights of the pooled query, [image, head, token]. They sum to one for a class token; where several
+    queries are pooled the row is their weighted sum, and where a norm stands between the heads and the stream (sub-LN,
+    post-norm) it carries that norm's 1/σ. inputs: what keys and values read (after the LayerNorm), [image, token,
+    width]. value_weight: [head, channel, width]; value_bias: [head, channel].
     """
 
     row: Float[Tensor, "image head token"]
@@ -26,9 +28,10 @@ class AttentionView:
     value_bias: Float[Tensor, "head channel"]
 
     def values(self) -> Float[Tensor, "image head channel"]:
-        """Σ_i a_i v_i = W_V Σ_i a_i n_i + b_V: the value map is applied once, to the mean input, not to every token."""
+        """Σ_i a_i v_i = W_V Σ_i a_i n_i + b_V Σ_i a_i: the value map is applied once, not to every token."""
         mean_input = self.row @ self.inputs  # [image, head, width]
-        return torch.einsum("ihw,hcw->ihc", mean_input, self.value_weight) + self.value_bias
+        read = torch.einsum("ihw,hcw->ihc", mean_input, self.value_weight)
+        return read + self.row.sum(dim=-1)[..., None] * self.value_bias
 
     def token_values(self) -> Float[Tensor, "image token head channel"]:
         """a_i v_i for every token."""
@@ -52,11 +55,28 @@ class HeadMaps:
 
 
 @dataclass(frozen=True)
+class Shares:
+    """Constants that paper C's code deals out evenly (A.1): what every head of a layer gets besides its own term.
+
+    coefficients × directions, of which every token has an equal part. coefficients: [image, share]; directions:
+    [layer, share, embed].
+    """
+
+    coefficients: Float[Tensor, "image share"]
+    directions: Float[Tensor, "layer share embed"]
+
+    def each(self) -> Float[Tensor, "image layer embed"]:
+        """For one head, all tokens together."""
+        return torch.einsum("is,lse->ile", self.coefficients, self.directions)
+
+
+@dataclass(frozen=True)
 class Trace:
     """What one pass leaves at the pooled token. Every term is already in the embedding space but the head values.
 
     values: Σ_i a_i v_i, [image, layer, head, channel]. scale: 1/σ of the final LayerNorm (ones where there is none),
-    [image]. embedding [image, embed]; mlps [image, layer, embed]; bias, every constant term, [image, embed].
+    [image]. embedding [image, embed]; mlps [image, layer, embed]; bias, every constant term, [image, embed]. shares:
+    only where the constants are split over the heads, as paper C's code does it.
     """
 
     values: Float[Tensor, "image layer head channel"]
@@ -64,12 +84,15 @@ class Trace:
     embedding: Float[Tensor, "image embed"]
     mlps: Float[Tensor, "image mlp_layer embed"]
     bias: Float[Tensor, "image embed"]
+    shares: Shares | None = None
 
 
 @runtime_checkable
 class Tower(Protocol):
     """An image tower as a sum. `terms` names what it is a sum of, for tables and errors."""
 
+    visual: nn.Module
+    """The wrapped model's own image encoder, read and never changed."""
     kind: str
     terms: tuple[str, ...]
     layers: int
@@ -78,7 +101,13 @@ class Tower(Protocol):
     embed: int
     image_size: tuple[int, int]
     grid: tuple[int, int]
-    """Rows and columns of patch tokens; tokens are the class (or mean) token and then the grid, row by row."""
+    """Rows and columns of patch tokens; tokens are `prefix` others and then the grid, row by row."""
+    prefix: int
+    """Tokens before the grid: the class (or mean) token and registers; 0 where there is none."""
+
+    def encode(self, pixels: Tensor, /) -> Tensor:
+        """The wrapped model's own embedding, not normalised."""
+        ...
 
     def head_maps(self) -> HeadMaps: ...
 
@@ -95,14 +124,29 @@ class _Enough(Exception):
 def listening(listeners: Iterator[tuple[nn.Module, str, Callable[..., Any]]]) -> Iterator[None]:
     """Attach read-only hooks for the duration of a pass and always detach them.
 
-    A listener is (module, "before" or "after", function): `before` gets (module, args), `after` gets (module, args,
-    output). A listener may raise `_Enough` to end the pass early.
+    A listener is (module, "before" or "after", function): `before` gets the module's first argument and its keyword
+    arguments, `after` gets its output. A listener may raise `_Enough` to end the pass early.
     """
+
+    def before(function: Callable[..., Any]) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            function(args[0] if args else next(iter(kwargs.values())), kwargs)
+
+        return hook
+
+    def after(function: Callable[..., Any]) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            function(output[0] if isinstance(output, tuple) else output)
+
+        return hook
+
     handles = []
     try:
         for module, when, function in listeners:
-            attach = module.register_forward_pre_hook if when == "before" else module.register_forward_hook
-            handles.append(attach(function))
+            if when == "before":
+                handles.append(module.register_forward_pre_hook(before(function), with_kwargs=True))
+            else:
+                handles.append(module.register_forward_hook(after(function)))
         yield
     except _Enough:
         pass
@@ -114,11 +158,3 @@ def listening(listeners: Iterator[tuple[nn.Module, str, Callable[..., Any]]]) ->
 def working(tensor: Tensor) -> Tensor:
     """σ, attention rows and sums are computed in fp32, or in fp64 for a model in fp64."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-
-
-def fold_final_norm(
-    gain: Float[Tensor, " width"], projection: Float[Tensor, "width embed"]
-) -> Float[Tensor, "width embed"]:
-    """F = (I − 11ᵀ/D) diag(γ) P: the final LayerNorm at fixed σ and the projection as one linear map."""
-    folded = gain[:, None] * projection
-    return folded - folded.mean(dim=0, keepdim=True)

@@ -1,0 +1,226 @@
+"""Attention modules of open_clip, timm, Hugging Face and torch, read by the names of their parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import SummandError
+from .base import AttentionView, working
+from .linear import fold_norm, inverse_deviation, normed, optional_norm
+
+_READABLE = (
+    *("MultiheadAttention", "Attention", "EvaAttention", "AttentionRope", "RelPosAttention"),
+    *("AttentionPoolLatent", "AttentionPool2d", "CLIPAttention", "SiglipAttention", "Siglip2Attention"),
+)
+_AT_ONCE = 1 << 25  # numbers of attention rows that are held at the same time where every token is a query
+
+
+class Attention:
+    r"""One attention: q = W_Q x, k = W_K n, v = W_V n, row a = softmax(q kᵀ/√c + bias), then s_h, sub-LN and W_O.
+
+    Weights are read anew at every use, so that a model that is trained further or edited in place is read as it is.
+    Query and key norms, rotary positions, cosine attention, relative position biases, head scales (NormFormer) and
+    grouped keys and values are read where the module has them; a module that does something else is refused.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        kind = type(module).__name__
+        if not any(ancestor.__name__ in _READABLE for ancestor in type(module).__mro__):
+            raise SummandError(f"its attention is a {kind}, which cannot be read ({', '.join(_READABLE)} can)")
+        if getattr(module, "gate", None) is not None:
+            raise SummandError(f"its attention ({kind}) has an output gate, which is not fixed by the weights alone")
+        if getattr(module, "bias_k", None) is not None or getattr(module, "add_zero_attn", False):
+            raise SummandError(f"its attention ({kind}) adds keys that belong to no token")
+        self.module: Any = module
+        self.heads: int = module.num_heads
+        self.out: Any = next(getattr(module, name) for name in ("out_proj", "proj", "c_proj") if hasattr(module, name))
+        self.channels: int = self.out.weight.shape[1] // self.heads
+        inner = next((getattr(module, name) for name in ("ln_inner", "norm") if self._self_attends(name)), None)
+        self.inner: Any = optional_norm(inner, "the norm inside its attention")
+
+    def _self_attends(self, name: str) -> bool:
+        """An attention pool's `norm` belongs to its MLP, not to the attention."""
+        return hasattr(self.module, name) and type(self.module).__name__ != "AttentionPoolLatent"
+
+    def projection(self, which: int) -> tuple[Tensor | None, Tensor | None]:
+        """Weight [head · channel, width] and bias of the query (0), key (1) or value (2) map; None: the identity."""
+        m, name = self.module, "qkv"[which]
+        if getattr(m, "in_proj_weight", None) is not None or getattr(m, "q_proj_weight", None) is not None:
+            fused = getattr(m, "in_proj_weight", None)
+            weight = getattr(m, f"{name}_proj_weight") if fused is None else fused.chunk(3)[which]
+            bias = None if m.in_proj_bias is None else m.in_proj_bias.chunk(3)[which]
+        elif getattr(m, "qkv", None) is not None:
+            weight, bias = m.qkv.weight.chunk(3)[which], getattr(m, f"{name}_bias", None)
+            if bias is None and m.qkv.bias is not None:
+                bias = m.qkv.bias.chunk(3)[which]
+        elif getattr(m, f"{name}_proj", None) is not None:
+            weight, bias = getattr(m, f"{name}_proj").weight, getattr(m, f"{name}_proj").bias
+        elif name == "q":
+            weight, bias = getattr(m.q, "weight", None), getattr(m.q, "bias", None)
+        else:
+            weight = m.kv.weight.chunk(2)[which - 1]
+            bias = None if m.kv.bias is None else m.kv.bias.chunk(2)[which - 1]
+        return None if weight is None else working(weight), None if bias is None else working(bias)
+
+    def value_map(self) -> tuple[Float[Tensor, "head channel width"], Float[Tensor, "head channel"]]:
+        """W_V and b_V of every head; heads of a group share theirs."""
+        weight, bias = self.projection(2)
+        assert weight is not None
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
+        group = self.heads * self.channels // len(weight)
+        weight, bias = weight.unflatten(0, (-1, self.channels)), bias.unflatten(0, (-1, self.channels))
+        if group == 1:
+            return weight, bias
+        return weight.repeat_interleave(group, dim=0), bias.repeat_interleave(group, dim=0)
+
+    def logits(
+        self,
+        queries: Float[Tensor, "one_or_image query width"],
+        tokens: Float[Tensor, "image token width2"],
+        first: int = 0,
+        rope: Tensor | None = None,
+        shared_rel_pos: Tensor | None = None,
+    ) -> tuple[Float[Tensor, "one_or_image head query read"], Float[Tensor, "image anyhead read token"], Tensor | None]:
+        """Attention rows before the softmax, as two factors and a bias: logits = left @ right + bias.
+
+        queries: what the queries are made of; in self-attention the tokens from `first` on. rope and shared_rel_pos:
+        the positions that timm hands to every block.
+        """
+        m, split = self.module, (-1, self.channels)
+        query = _linear(queries, *self.projection(0)).unflatten(-1, split).transpose(1, 2)
+        key_weight, key_bias = self.projection(1)
+        assert key_weight is not None
+        bias = self._position_bias(first, queries.shape[1], shared_rel_pos)
+        norms = [getattr(m, name, None) for name in ("q_norm", "k_norm", "ln_q", "ln_k")]
+        cosine = getattr(m, "logit_scale", None)
+        plain = rope is None and cosine is None and all(n is None or isinstance(n, nn.Identity) for n in norms)
+        if plain and queries.shape[1] == 1 and len(key_weight) == self.heads * self.channels:
+            # ⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out.
+            read = torch.einsum("ihqc,hcw->ihqw", query * self.channels**-0.5, key_weight.unflatten(0, split))
+            return read, tokens.transpose(1, 2)[:, None], bias
+        key = _linear(tokens, key_weight, key_bias).unflatten(-1, split).transpose(1, 2)
+        if cosine is not None:  # Swin V2, arXiv:2111.09883
+            strength = working(cosine).clamp(max=m.logit_scale_max).exp()
+            return F.normalize(query, dim=-1) * strength, F.normalize(key, dim=-1).transpose(2, 3), bias
+        query, key = normed(norms[0] or norms[2], query), normed(norms[1] or norms[3], key)
+        if rope is not None:
+            query, key = self._rotated(query, first, rope), self._rotated(key, 0, rope)
+        group = self.heads // key.shape[1]
+        key = key if group == 1 else key.repeat_interleave(group, dim=1)
+        return query * self.channels**-0.5, key.transpose(2, 3), bias
+
+    def _rotated(self, vectors: Tensor, first: int, rope: Tensor) -> Tensor:
+        """Rotary positions as timm's EvaAttention applies them: not to the class and register tokens."""
+        from timm.layers.pos_embed_sincos import apply_rot_embed_cat
+
+        prefix = self.module.num_prefix_tokens
+        start = max(prefix - first, 0)
+        still, moving = vectors[:, :, :start], vectors[:, :, start:]
+        begin = first + start - prefix
+        rope = working(rope)[..., begin : begin + moving.shape[2], :]
+        if moving.shape[2] == 0:
+            return vectors
+        moving = apply_rot_embed_cat(moving, rope, half=getattr(self.module, "rotate_half", False))
+        return torch.cat([still, moving], dim=2)
+
+    def _position_bias(self, first: int, count: int, shared: Tensor | None) -> Tensor | None:
+        own = getattr(self.module, "rel_pos", None)
+        bias = own.get_bias() if own is not None else shared
+        return None if bias is None else working(bias)[:, :, first : first + count]
+
+    def rows(
+        self,
+        queries: Float[Tensor, "one_or_image query width"],
+        tokens: Float[Tensor, "image token width2"],
+        **positions: Any,
+    ) -> Float[Tensor, "image head query token"]:
+        """softmax(q kᵀ/√c + bias) of every query; `queries` are the first tokens, or learned ones."""
+        return _softmax(*self.logits(queries, tokens, 0, **positions))
+
+    def look(
+        self,
+        queries: Float[Tensor, "one_or_image query width"],
+        tokens: Float[Tensor, "image token width2"],
+        weights: Float[Tensor, "image query"],
+        first: int = 0,
+        out_norm: nn.Module | None = None,
+        **positions: Any,
+    ) -> tuple[AttentionView, Float[Tensor, " image"]]:
+        r"""What Σ_q w_q · attention(q) reads, as one row: row_i = Σ_q w_q a_{q,i} / (σ_q^inner σ_q^out).
+
+        The σ are those of the sub-LN inside the attention and of a norm behind it, held at the values of this pass.
+        Second result: Σ_q w_q / σ_q^out, what the constants of this layer are multiplied with.
+        """
+        left, right, bias = self.logits(queries, tokens, first, **positions)
+        value_weight, value_bias = self.value_map()
+        images, heads, count = len(tokens), self.heads, queries.shape[1]
+        row = tokens.new_zeros(images, heads, tokens.shape[1])
+        mass = tokens.new_zeros(images)
+        step = max(1, _AT_ONCE // (images * heads * tokens.shape[1]))
+        for begin in range(0, count, step):
+            some = slice(begin, begin + step)
+            rows = _softmax(left[:, :, some], right, None if bias is None else bias[:, :, some])
+            share = outer = weights[:, some]
+            if self.inner is not None or out_norm is not None:
+                outputs = torch.einsum("ihqt,itw,hcw->iqhc", rows, tokens, value_weight) + value_bias
+                outputs = (outputs * self._head_scale()[:, None]).flatten(2)
+                if out_norm is not None:
+                    outer = weights[:, some] * inverse_deviation(out_norm, self.project_out(outputs))
+                share = outer if self.inner is None else outer * inverse_deviation(self.inner, outputs)
+            row = row + (share[..., None] * rows[:, :, 0] if count == 1 else torch.einsum("iq,ihqt->iht", share, rows))
+            mass = mass + outer.sum(dim=1)
+        return AttentionView(row, tokens, value_weight, value_bias), mass
+
+    def project_out(self, outputs: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch width"]:
+        """The heads' outputs, already times s_h, through the sub-LN and W_O, as the module does it."""
+        return _linear(normed(self.inner, outputs), working(self.out.weight), _bias(self.out))
+
+    def write_directions(self) -> Float[Tensor, "head channel width"]:
+        """s_h (I − 11ᵀ/C) diag(γ) W_Oᵀ, with the sub-LN at unit σ."""
+        weight = working(self.out.weight).T
+        weight = weight if self.inner is None else fold_norm(self.inner, weight)
+        return weight.unflatten(0, (self.heads, self.channels)) * self._head_scale()[:, None, None]
+
+    def constant(self) -> Float[Tensor, " width"]:
+        """β_inner W_Oᵀ + b_O."""
+        constant = self.out.weight.new_zeros(len(self.out.weight)) if self.out.bias is None else self.out.bias
+        constant = working(constant)
+        beta = None if self.inner is None else self.inner.bias
+        return constant if beta is None else constant + working(self.out.weight) @ working(beta)
+
+    def outputs(self, view: AttentionView) -> Float[Tensor, "image channels"]:
+        """Σ_i a_i v_i of all heads, times s_h: what the sub-LN and W_O read. Only for a view of one plain query."""
+        return (view.values() * self._head_scale()[:, None]).flatten(1)
+
+    def _head_scale(self) -> Float[Tensor, " head"]:
+        scale = getattr(self.module, "head_scale", None)  # NormFormer, arXiv:2110.09456
+        return working(self.out.weight).new_ones(self.heads) if scale is None else working(scale).reshape(self.heads)
+
+    def parameters(self) -> list[Tensor]:
+        """Everything that `write_directions` depends on."""
+        found = [self.out.weight, getattr(self.module, "head_scale", None), getattr(self.inner, "weight", None)]
+        return [tensor for tensor in found if tensor is not None]
+
+
+def _softmax(left: Tensor, right: Tensor, bias: Tensor | None) -> Float[Tensor, "image head query token"]:
+    """softmax(left @ right + bias); where all heads share the right factor it is not repeated for each."""
+    if right.shape[1] == 1:
+        images = max(len(left), len(right))
+        logits = left.flatten(1, 2).expand(images, -1, -1) @ right[:, 0]
+        logits = logits.unflatten(1, left.shape[1:3])
+    else:
+        logits = left @ right
+    return (logits if bias is None else logits + bias).softmax(dim=-1)
+
+
+def _linear(tokens: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    return tokens if weight is None else F.linear(tokens, weight, bias)
+
+
+def _bias(linear: Any) -> Tensor | None:
+    return None if linear.bias is None else working(linear.bias)

@@ -1,0 +1,105 @@
+"""Residual blocks of open_clip, timm and Hugging Face, read by the names of their parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import SummandError
+from .attention import Attention
+from .base import AttentionView, working
+from .linear import fold_norm, normed, optional_norm
+
+_READABLE = (
+    *("ResidualAttentionBlock", "CustomResidualAttentionBlock", "Block", "ResPostBlock"),
+    *("EvaBlock", "EvaBlockPostNorm", "RelPosBlock", "ResPostRelPosBlock", "CLIPEncoderLayer", "SiglipEncoderLayer"),
+)
+_POST_NORM = ("ResPostBlock", "EvaBlockPostNorm", "ResPostRelPosBlock")
+
+
+class Block:
+    r"""z' = z + Λ₁ N₁(attention(N(z))), z'' = z' + MLP: N before (pre-norm) or N₁ behind (post-norm, NormFormer).
+
+    Λ: LayerScale. N₁ is linear at its σ, so that heads still write along fixed directions.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        kind = type(module).__name__
+        if kind not in _READABLE:
+            raise SummandError(f"its blocks are {kind}, which cannot be read ({', '.join(_READABLE)} can)")
+        self.module: Any = module
+        self.attention = Attention(self._part("attn", "self_attn"))
+        first, second = self._part("ln_1", "norm1", "layer_norm1"), self._part("ln_2", "norm2", "layer_norm2")
+        self.post = kind in _POST_NORM
+        self.before: Any = None if self.post else first
+        behind = first if self.post else getattr(module, "ln_attn", None)
+        self.out_norm = optional_norm(behind, "the norm behind its attention")
+        self.second: Any = second
+        self.before_mlp: nn.Module = self.module.mlp if self.post else second
+        """Reads the stream between attention and MLP."""
+
+    def _part(self, *names: str) -> Any:
+        return next(getattr(self.module, name) for name in names if hasattr(self.module, name))
+
+    def _scaled(self, which: int, vectors: Tensor) -> Tensor:
+        """LayerScale (1 behind the attention, 2 behind the MLP) where the block has one."""
+        gamma = self._gamma(which)
+        return vectors if gamma is None else vectors * working(gamma)
+
+    def _gamma(self, which: int) -> Tensor | None:
+        m = self.module
+        layer_scale = getattr(m, f"ls_{which}", None) or getattr(m, f"ls{which}", None)
+        return getattr(m, f"gamma_{which}", None) if layer_scale is None else getattr(layer_scale, "gamma", None)
+
+    def attention_input(self, tokens: Tensor) -> Tensor:
+        return tokens if self.before is None else self.before(tokens)
+
+    def look(
+        self, inputs: Tensor, weights: Tensor, first: int, positions: dict[str, Any]
+    ) -> tuple[AttentionView, Tensor]:
+        queries = inputs[:, first : first + weights.shape[1]]
+        return self.attention.look(queries, inputs, weights, first, self.out_norm, **positions)
+
+    def write(self, outputs: Float[Tensor, "image channels"]) -> Float[Tensor, "image width"]:
+        """What the attention adds to the stream of a token whose heads gave `outputs`."""
+        return self._scaled(1, normed(self.out_norm, self.attention.project_out(outputs)))
+
+    def plain_outputs(self, view: AttentionView, inputs: Tensor, positions: dict[str, Any]) -> Tensor:
+        """The heads' outputs of the class token, free of the σ that the view's row carries."""
+        if self.out_norm is None and self.attention.inner is None:
+            return self.attention.outputs(view)
+        rows = self.attention.rows(inputs[:, :1], inputs, **positions)
+        plain = AttentionView(rows[:, :, 0], view.inputs, view.value_weight, view.value_bias)
+        return self.attention.outputs(plain)
+
+    def mlp(self, middle: Float[Tensor, "image token width"]) -> Float[Tensor, "image token width"]:
+        m = self.module
+        written = self.second(m.mlp(middle)) if self.post else m.mlp(self.second(middle))
+        return self._scaled(2, working(written))
+
+    def directions(self, folded: Float[Tensor, "width embed"]) -> Float[Tensor, "head channel embed"]:
+        """W_O F of every head, through what stands between: the sub-LN, N₁ and LayerScale, each at unit σ."""
+        gamma = self._gamma(1)
+        following = folded if gamma is None else working(gamma)[:, None] * folded
+        following = following if self.out_norm is None else fold_norm(self.out_norm, following)
+        return self.attention.write_directions() @ following
+
+    def constant(self, mass: Float[Tensor, " image"], whole: Float[Tensor, " image"]) -> Float[Tensor, "image width"]:
+        """Output bias and norm shifts as the pooled query meets them: mass = Σ w_q/σ_q^out, whole = Σ w_q."""
+        constant = self.attention.constant()
+        if self.out_norm is None:
+            return mass[:, None] * self._scaled(1, constant)
+        constant = constant - constant.mean()
+        if self.out_norm.weight is not None:
+            constant = constant * working(self.out_norm.weight)
+        constant = mass[:, None] * self._scaled(1, constant)
+        if self.out_norm.bias is not None:
+            constant = constant + whole[:, None] * self._scaled(1, working(self.out_norm.bias))
+        return constant
+
+    def parameters(self) -> list[Tensor]:
+        """Everything that `directions` depends on."""
+        found = [*self.attention.parameters(), self._gamma(1), getattr(self.out_norm, "weight", None)]
+        return [tensor for tensor in found if tensor is not None]

@@ -1,0 +1,100 @@
+"""What each of open_clip's configurations is a sum of, told from one block on torch's meta device, without weights."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import SummandError, nearest
+from .dispatch import name_of, tower_of_visual
+from .timm import REASONS
+
+
+def describe_configuration(name: str) -> dict[str, Any]:
+    """What `load(name)` would find: {model, tower, terms, exact, reason}.
+
+    terms: the names of the sum's terms. exact: the terms sum to `encode_image`; where they cannot, reason says why
+    and terms is empty. Raises `SummandError` for a name that open_clip does not know.
+
+    >>> describe_configuration("RN50")["terms"]
+    ['heads', 'bias']
+    """
+    import open_clip
+
+    config = open_clip.get_model_config(name)
+    if config is None:
+        raise SummandError(f"unknown model {name!r}{nearest(name, open_clip.list_models())}")
+    vision = {key: value for key, value in config["vision_cfg"].items() if key not in _SIZES}
+    return {"model": name, **_describe(config["embed_dim"], json.dumps(vision, sort_keys=True))}
+
+
+_SIZES = ("image_size", "mlp_ratio", "patch_dropout", "timm_drop", "timm_drop_path")
+
+
+@cache
+def _describe(embed: int, vision: str) -> dict[str, Any]:
+    config = json.loads(vision)
+    family = _timm_family(config)
+    if family is not None:
+        return {"tower": f"timm {family}", "terms": [], "exact": False, "reason": REASONS[family]}
+    visual = _sketch(embed, config)
+    try:
+        tower = tower_of_visual(visual, _no_pass)
+    except SummandError as error:
+        reason = str(error).partition("cannot be taken apart: ")[2].partition(" (supported:")[0]
+        return {"tower": name_of(visual), "terms": [], "exact": False, "reason": reason or str(error)}
+    return {"tower": tower.kind, "terms": list(tower.terms), "exact": True, "reason": None}
+
+
+def _timm_family(config: dict[str, Any]) -> str | None:
+    """The class of a trunk that is refused whatever its options, told by the timm module that registers its name."""
+    if not config.get("timm_model_name"):
+        return None
+    import timm
+
+    module = timm.models.model_entrypoint(config["timm_model_name"]).__module__.rsplit(".", 1)[-1]
+    return _REFUSED_MODULES.get(module)
+
+
+_REFUSED_MODULES = {
+    "convnext": "ConvNeXt",
+    "fastvit": "FastVit",
+    "swin_transformer": "SwinTransformer",
+    "naflexvit": "NaFlexVit",
+}
+
+
+def _sketch(embed: int, config: dict[str, Any]) -> nn.Module:
+    """The tower with one block and no storage. For timm, what open_clip's TimmModel puts together from `config`."""
+    from open_clip.model import _build_vision_tower
+
+    if not config.get("timm_model_name"):
+        layers = [1, 1, 1, 1] if isinstance(config["layers"], list) else 1
+        with torch.device("meta"):
+            return _build_vision_tower(embed, {**config, "layers": layers})
+    import timm
+    from open_clip.timm_model import TimmModel
+
+    pool, projection = config.get("timm_pool", "avg"), config.get("timm_proj", "linear")
+    made: dict[str, Any] = {"depth": 1, "device": "meta"}
+    if projection not in ("linear", "mlp"):
+        made |= {"num_classes": 0 if projection == "none" else embed, "global_pool": pool}
+    trunk = timm.create_model(config["timm_model_name"], **made)
+    if projection in ("linear", "mlp"):
+        trunk.reset_classifier(0, **({"global_pool": pool} if pool else {}))
+    sketch = TimmModel.__new__(TimmModel)
+    nn.Module.__init__(sketch)
+    sketch.trunk, sketch.head = trunk, nn.Sequential()
+    if projection == "linear":
+        sketch.head.add_module("proj", nn.Linear(trunk.num_features, embed, bias=False, device="meta"))
+    elif projection == "mlp":
+        sketch.head.add_module("mlp", nn.Identity())
+    return sketch
+
+
+def _no_pass(pixels: Tensor) -> Tensor:
+    raise SummandError("a configuration without weights cannot encode")

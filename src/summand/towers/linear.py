@@ -1,0 +1,100 @@
+"""Norms and projections as linear maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import SummandError
+from .base import working
+
+
+class Projection:
+    """Linear maps one after another, v ↦ v P + s, read anew at every use. No map at all is the identity.
+
+    maps: gives each map as (weight [in, out], bias [out] or None).
+    """
+
+    def __init__(self, maps: Callable[[], list[tuple[Tensor, Tensor | None]]]) -> None:
+        self._maps = maps
+
+    @classmethod
+    def of(cls, *modules: Callable[[], Any]) -> Projection:
+        """From what gives `nn.Linear` modules; what is none is passed over."""
+
+        def maps() -> list[tuple[Tensor, Tensor | None]]:
+            linears = [m for m in (module() for module in modules) if isinstance(m, nn.Linear)]
+            return [(linear.weight.T, linear.bias) for linear in linears]
+
+        return cls(maps)
+
+    def parameters(self) -> list[Tensor]:
+        return [weight for weight, _ in self._maps()]
+
+    def size(self, width: int) -> int:
+        """Length of the result for vectors of length `width`."""
+        return self._maps()[-1][0].shape[1] if self._maps() else width
+
+    def __call__(self, vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch embed"]:
+        """v P, without the biases."""
+        for weight, _ in self._maps():
+            vectors = vectors @ working(weight)
+        return vectors
+
+    def matrix(self, like: Float[Tensor, "*any width"]) -> Float[Tensor, "width embed"]:
+        maps = [working(weight) for weight, _ in self._maps()]
+        if not maps:
+            return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
+        matrix = maps[0]
+        for weight in maps[1:]:
+            matrix = matrix @ weight
+        return matrix
+
+    def shift(self, like: Float[Tensor, "*any width"]) -> Float[Tensor, " embed"]:
+        """s, the biases through the maps behind them."""
+        total = like.new_zeros(like.shape[-1])
+        for weight, bias in self._maps():
+            total = total @ working(weight)
+            total = total if bias is None else total + working(bias)
+        return total
+
+
+def version(tensors: list[Tensor | None]) -> tuple[Any, ...]:
+    """Changes when any of the tensors is replaced or written to."""
+    return tuple((t.data_ptr(), t._version, t.dtype) for t in tensors if t is not None)
+
+
+def optional_norm(norm: nn.Module | None, where: str) -> nn.LayerNorm | None:
+    """A LayerNorm, or None for no norm at all; any other norm is refused."""
+    if norm is None or isinstance(norm, nn.Identity):
+        return None
+    if not isinstance(norm, nn.LayerNorm):
+        raise SummandError(f"{where} is a {type(norm).__name__}; only LayerNorm is read")
+    return norm
+
+
+def normed(norm: Any, vectors: Tensor) -> Tensor:
+    """The norm in working precision; None is no norm."""
+    if norm is None or isinstance(norm, nn.Identity):
+        return vectors
+    if not isinstance(norm, nn.LayerNorm):
+        return norm(vectors)
+    gain, shift = (None if p is None else working(p) for p in (norm.weight, norm.bias))
+    return F.layer_norm(vectors, norm.normalized_shape, gain, shift, norm.eps)
+
+
+def inverse_deviation(norm: Any, vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
+    """1/σ of a LayerNorm."""
+    deviation = vectors - vectors.mean(dim=-1, keepdim=True)
+    return (deviation.square().mean(dim=-1) + norm.eps).rsqrt()
+
+
+def fold_norm(norm: Any, following: Float[Tensor, "width embed"]) -> Float[Tensor, "width embed"]:
+    """F = (I − 11ᵀ/D) diag(γ) P: a LayerNorm at unit σ and the linear map behind it as one linear map."""
+    folded = following if norm.weight is None else working(norm.weight)[:, None] * following
+    return folded - folded.mean(dim=0, keepdim=True)

@@ -1,0 +1,162 @@
+"""Towers that end in an attention pool: a sum over the pool's heads and tokens (paper B)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .attention import Attention
+from .base import AttentionView, HeadMaps, Trace, Visit, _Enough, listening, working
+from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm, version
+
+
+class LatentPool:
+    """Learned queries that read the tokens: CoCa's AttentionalPooler, timm's AttentionPoolLatent, SigLIP's head.
+
+    attention: the module with the weights. latent: what its queries are made of, [query, width]. key_norm: what the
+    tokens pass before they are read. pool: which queries are the output, the first ("tok") or the mean of all but the
+    first ("avg", as open_clip's CoCa does it). position: added to the tokens.
+    """
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        latent: Callable[[], Tensor],
+        key_norm: nn.Module | None = None,
+        pool: str = "tok",
+        position: Callable[[], Tensor | None] = lambda: None,
+    ) -> None:
+        self.attention = Attention(attention)
+        self._latent, self._key_norm, self._pool, self._position = latent, key_norm, pool, position
+
+    def tokens(self, entering: Tensor) -> Float[Tensor, "image token width"]:
+        position = self._position()
+        entering = working(entering) if position is None else working(entering) + working(position)
+        return normed(self._key_norm, entering)
+
+    def queries(self, tokens: Tensor) -> Float[Tensor, "one_or_image query width"]:
+        latent = working(self._latent()).reshape(1, -1, self._latent().shape[-1])
+        return latent[:, :1] if self._pool == "tok" else latent[:, 1:]
+
+
+class MeanTokenPool:
+    """CLIP-ResNet's pool: the mean token, with a position of its own, is the first token and the only query."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        self.attention = Attention(attention)
+
+    def tokens(self, entering: Tensor) -> Float[Tensor, "image token width"]:
+        patches = working(entering).flatten(2).transpose(1, 2)  # [image, token, neuron]
+        positions = working(self.attention.module.positional_embedding)
+        return torch.cat([patches.mean(dim=1, keepdim=True), patches], dim=1) + positions
+
+    def queries(self, tokens: Tensor) -> Float[Tensor, "one_or_image query width"]:
+        return tokens[:, :1]
+
+
+class PoolTower:
+    r"""M(x) = F((u + MLP(u)) / σ) + β P with u = Σ_h W_O^h Σ_i a_i^h v_i^h + b_O, a the row of the pool's query.
+
+    Only the pool writes to the output, so there is one layer. MLP: of SigLIP's pool, else absent; σ, F, β: of a norm
+    behind the pool (CoCa), else absent and F = P, the projection.
+    """
+
+    layers = 1
+
+    def __init__(
+        self,
+        visual: nn.Module,
+        pool_module: nn.Module,
+        pool: LatentPool | MeanTokenPool,
+        *,
+        kind: str,
+        encode: Callable[[Tensor], Tensor],
+        projection: Projection,
+        image_size: tuple[int, int],
+        grid: tuple[int, int],
+        prefix: int,
+        mlp: Callable[[Tensor], Tensor] | None = None,
+        norm: nn.Module | None = None,
+        forward: Callable[[Tensor], Any] | None = None,
+    ) -> None:
+        self._forward = visual if forward is None else forward
+        self.visual, self.kind, self.encode = visual, kind, encode
+        self.image_size, self.grid, self.prefix = image_size, grid, prefix
+        self._pool_module, self._pool, self._attention = pool_module, pool, pool.attention
+        self._mlp, self._norm, self._projection = mlp, optional_norm(norm, "the norm behind its pool"), projection
+        self.terms: tuple[str, ...] = ("heads", "bias") if mlp is None else ("heads", "mlps", "bias")
+        self.heads, self.channels = self._attention.heads, self._attention.channels
+        self.embed = projection.size(len(self._attention.out.weight))
+        self._maps: tuple[Any, HeadMaps] | None = None
+
+    @torch.no_grad()
+    def head_maps(self) -> HeadMaps:
+        """W_O^h F for every value channel; rebuilt only when a weight has changed."""
+        weights = [*self._attention.parameters(), *self._projection.parameters()]
+        now = version([*weights, getattr(self._norm, "weight", None)])
+        if self._maps is None or self._maps[0] != now:
+            self._maps = (now, HeadMaps(self._through(self._attention.write_directions())[None]))
+        return self._maps[1]
+
+    def _through(self, vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch embed"]:
+        """v F, at unit σ."""
+        if self._norm is None:
+            return self._projection(vectors)
+        return vectors @ fold_norm(self._norm, self._projection.matrix(vectors))
+
+    @torch.no_grad()
+    def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
+        seen: list[Tensor] = []
+
+        def before_pool(tokens: Tensor, _: Any) -> None:
+            seen.append(tokens)
+            raise _Enough
+
+        with listening(iter([(self._pool_module, "before", before_pool)])):
+            self._forward(pixels)
+        tokens = self._pool.tokens(seen[0])
+        queries = self._pool.queries(tokens)
+        weights = tokens.new_full((len(tokens), queries.shape[1]), 1 / queries.shape[1])
+        view, _ = self._attention.look(queries, tokens, weights)
+        if self._norm is not None and queries.shape[1] > 1:
+            view, weights = self._each_by_its_own_deviation(view, queries, tokens, weights)
+        if visit is not None:
+            visit(0, view)
+        return self._trace(view, weights.sum(dim=1), seen[0].dtype, one=queries.shape[1] == 1)
+
+    def _each_by_its_own_deviation(
+        self, view: AttentionView, queries: Tensor, tokens: Tensor, weights: Tensor
+    ) -> tuple[AttentionView, Float[Tensor, "image query"]]:
+        """Queries that are normalised before they are averaged: w_q = 1/(N σ_q)."""
+        rows = self._attention.rows(queries, tokens)
+        outputs = torch.einsum("ihqt,itw,hcw->iqhc", rows, tokens, view.value_weight) + view.value_bias
+        weights = weights * inverse_deviation(self._norm, self._attention.project_out(outputs.flatten(2)))
+        return self._attention.look(queries, tokens, weights)[0], weights
+
+    def _trace(self, view: AttentionView, mass: Tensor, dtype: torch.dtype, one: bool) -> Trace:
+        values = view.values()
+        images = len(values)
+        constant = mass[:, None] * self._attention.constant()
+        scale, mlps = values.new_ones(images), values.new_zeros(images, 0, self.embed)
+        if self._mlp is not None or (self._norm is not None and one):
+            pooled = self._attention.project_out(self._attention.outputs(view))
+            if self._mlp is not None:
+                written = working(self._mlp(pooled.to(dtype)))
+                mlps, pooled = written[:, None], pooled + written
+            if self._norm is not None:
+                scale = inverse_deviation(self._norm, pooled)
+        bias = self._through(constant) * scale[:, None]
+        mlps = self._through(mlps) * scale[:, None, None] if self._mlp is not None else mlps
+        if self._norm is not None and self._norm.bias is not None:
+            bias = bias + self._projection(working(self._norm.bias))
+        return Trace(
+            values=values[:, None],
+            scale=scale,
+            embedding=values.new_zeros(images, self.embed),
+            mlps=mlps,
+            bias=bias + self._projection.shift(constant),
+        )

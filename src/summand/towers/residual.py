@@ -1,0 +1,236 @@
+"""Towers whose output is one norm and one linear map of a pooled residual stream: a sum over all layers (paper C)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import SummandError
+from .base import AttentionView, HeadMaps, Shares, Trace, Visit, _Enough, listening, working
+from .blocks import Block
+from .linear import Projection, fold_norm, inverse_deviation, optional_norm, version
+
+_POSITIONS = ("rope", "shared_rel_pos")
+
+
+class ResidualTower:
+    r"""M(x) = Fᵀ Σ_q w_q (z_q⁰ + Σ_l (Σ_h W_O^{l,h} Σ_i a_{q,i}^{l,h} v_i^{l,h} + b_O^l + MLP_q^l)) / σ + β P.
+
+    Pooling is a choice of w: the class token alone (w = 1 at q = 0, paper C), or the mean over the patches. Where the
+    final norm comes after the mean, σ is one number of the pooled vector; where it comes before it, every query has
+    its own, w_q = 1/(N σ_q), known only when the pass is over: then the explanation takes two passes.
+
+    The model's own forward runs, watched by hooks. For a class token it ends before the last block, of which only the
+    class token is computed, since nothing else of it reaches the output.
+    """
+
+    terms: tuple[str, ...] = ("embedding", "heads", "mlps", "bias")
+
+    def __init__(
+        self,
+        visual: nn.Module,
+        *,
+        kind: str,
+        encode: Callable[[Tensor], Tensor],
+        blocks: list[nn.Module],
+        norm: nn.Module | None,
+        projection: Projection,
+        pool: str,
+        norm_first: bool,
+        image_size: tuple[int, int],
+        grid: tuple[int, int],
+        prefix: int,
+        pooled_from: int = 0,
+    ) -> None:
+        self.visual, self.kind, self.encode = visual, kind, encode
+        self._blocks = [Block(block) for block in blocks]
+        self._norm: Any = optional_norm(norm, "its final norm")
+        self._projection = projection
+        self._averaged, self._norm_first, self._pooled_from = pool == "avg", norm_first, pooled_from
+        self.image_size, self.grid, self.prefix = image_size, grid, prefix
+        self.layers = len(blocks)
+        sizes = {(block.attention.heads, block.attention.channels) for block in self._blocks}
+        if len(sizes) > 1:
+            raise SummandError("its layers differ in their number of heads or channels")
+        self.heads, self.channels = sizes.pop()
+        self.embed = projection.size(len(self._blocks[0].attention.out.weight))
+        self._maps: tuple[Any, HeadMaps] | None = None
+        self._even_split = False
+
+    def evenly(self) -> ResidualTower:
+        """The same sum as paper C's code splits it (A.1): μ, β and the output biases in equal parts over the terms."""
+        plain = all(block.out_norm is None and block.attention.inner is None for block in self._blocks)
+        if self._averaged or self._norm is None or not plain:
+            raise SummandError(
+                f"parity='paper' is defined for a class token, a final LayerNorm and plain pre-norm blocks (paper C); "
+                f"this {self.kind} has something else"
+            )
+        tower = copy.copy(self)
+        tower._even_split, tower._maps = True, None
+        return tower
+
+    @torch.no_grad()
+    def head_maps(self) -> HeadMaps:
+        """W_O^{l,h} F for every value channel; rebuilt only when a weight has changed."""
+        weights = [*self._projection.parameters(), getattr(self._norm, "weight", None)]
+        now = version([*weights, *(p for block in self._blocks for p in block.parameters())])
+        if self._maps is None or self._maps[0] != now:
+            folded = self._folded()
+            self._maps = (now, HeadMaps(torch.stack([block.directions(folded) for block in self._blocks])))
+        return self._maps[1]
+
+    def _folded(self) -> Float[Tensor, "width embed"]:
+        projection = self._projection.matrix(working(self._blocks[0].attention.out.weight.T))
+        if self._norm is None:
+            return projection
+        if self._even_split:
+            return projection if self._norm.weight is None else working(self._norm.weight)[:, None] * projection
+        return fold_norm(self._norm, projection)
+
+    @torch.no_grad()
+    def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
+        if not self._averaged:
+            return _Pass(self, visit, lambda tokens: tokens.new_ones(len(tokens), 1)).of_class_token(pixels)
+        if self._norm is None or not self._norm_first:
+            return _Pass(self, visit, self._even).of_mean(pixels, scaled=False)
+        ends: list[Tensor] = []
+        with listening(iter([(self._blocks[-1].module, "after", ends.append)])):
+            self.visual(pixels)
+        last = working(self.batch_first(ends[0]))[:, self._pooled_from :]
+        weights = inverse_deviation(self._norm, last) / last.shape[1]
+        return _Pass(self, visit, lambda _: weights).of_mean(pixels, scaled=True)
+
+    def _even(self, tokens: Tensor) -> Float[Tensor, "image query"]:
+        count = tokens.shape[1] - self._pooled_from
+        return tokens.new_full((len(tokens), count), 1 / count)
+
+    def batch_first(self, tokens: Tensor) -> Tensor:
+        transformer = getattr(self.visual, "transformer", None)
+        return tokens if getattr(transformer, "batch_first", True) else tokens.transpose(0, 1)
+
+    def _trace(self, seen: _Pass, pooled: Tensor, scaled: bool) -> Trace:
+        """Terms in the width of the stream, brought to the embedding space."""
+        folded = self._folded()
+        scale = pooled.new_ones(len(pooled))
+        if self._norm is not None and not scaled:
+            scale = inverse_deviation(self._norm, pooled)
+        if self._even_split:
+            return self._evenly_split(seen, pooled, folded, scale)
+        bias = (seen.constant @ folded) * scale[:, None]
+        if self._norm is not None and self._norm.bias is not None:
+            bias = bias + self._projection(working(self._norm.bias))
+        return Trace(
+            values=torch.stack(seen.values, dim=1),
+            scale=scale,
+            embedding=(seen.stream[0] @ folded) * scale[:, None],
+            mlps=(torch.stack(seen.mlps, dim=1) @ folded) * scale[:, None, None],
+            bias=bias + self._projection.shift(pooled),
+        )
+
+    def _evenly_split(self, seen: _Pass, pooled: Tensor, folded: Tensor, scale: Tensor) -> Trace:
+        """Paper C, A.1, and its code: L attention terms, L MLPs and the embedding each take 1/(2L + 1) of −μ γ/σ + β;
+        a layer's attention passes its part and its output bias on to its heads, and they to their tokens, evenly."""
+        parts, one = 2 * self.layers + 1, scale.new_ones(1)
+        mean = pooled.mean(dim=-1)
+        gain = folded.sum(dim=0)  # 1ᵀ diag(γ) P
+        shift = torch.zeros_like(gain) if self._norm.bias is None else self._projection(working(self._norm.bias))
+        biases = torch.cat([block.constant(one, one) for block in self._blocks]) @ folded
+        each = torch.stack([biases, (gain / parts).expand_as(biases), (shift / parts).expand_as(biases)], dim=1)
+        share = ((-mean * scale)[:, None] * gain + shift) / parts
+        return Trace(
+            values=torch.stack(seen.values, dim=1),
+            scale=scale,
+            embedding=(seen.stream[0] @ folded) * scale[:, None] + share,
+            mlps=(torch.stack(seen.mlps, dim=1) @ folded) * scale[:, None, None] + share[:, None],
+            bias=self._projection.shift(pooled).expand(len(pooled), -1),
+            shares=Shares(torch.stack([scale, -mean * scale, torch.ones_like(scale)], dim=1), each / self.heads),
+        )
+
+
+class _Pass:
+    """One forward pass as its listeners see it: the pooled stream, layer by layer."""
+
+    def __init__(self, tower: ResidualTower, visit: Visit | None, weights: Callable[[Tensor], Tensor]) -> None:
+        self.tower, self.visit, self.weights = tower, visit, weights
+        self.blocks, self.first = tower._blocks, tower._pooled_from if tower._averaged else 0
+        self.values: list[Tensor] = []
+        self.stream: list[Tensor] = []  # before each block and between its attention and its MLP
+        self.mlps: list[Tensor] = []
+        self.constant: Any = 0
+        self.positions: dict[str, Any] = {}
+
+    def of_class_token(self, pixels: Tensor) -> Trace:
+        entering: list[Tensor] = []
+
+        def enter_last(tokens: Tensor) -> None:
+            entering.append(self.tower.batch_first(tokens))
+            raise _Enough
+
+        with listening(self._listeners(enter_last, None)):
+            self.tower.visual(pixels)
+        self._check(entering)
+        last, tokens = self.blocks[-1], entering[0]
+        inputs = working(last.attention_input(tokens))
+        view = self._look(len(self.blocks) - 1, inputs)
+        middle = self.stream[-1] + last.write(last.plain_outputs(view, inputs, self.positions))
+        self.mlps.append(last.mlp(middle[:, None].to(tokens.dtype))[:, 0])
+        return self.tower._trace(self, middle + self.mlps[-1], scaled=False)
+
+    def of_mean(self, pixels: Tensor, scaled: bool) -> Trace:
+        ends: list[Tensor] = []
+
+        def leave_last(tokens: Tensor) -> None:
+            ends.append(self._pooled(tokens))
+            raise _Enough
+
+        with listening(self._listeners(None, leave_last)):
+            self.tower.visual(pixels)
+        self._check(ends)
+        self.mlps.append(ends[0] - self.stream[-1])
+        return self.tower._trace(self, ends[0], scaled)
+
+    def _listeners(self, enter_last: Callable[[Tensor], None] | None, leave_last: Callable[[Tensor], None] | None):
+        """Before a block: the end of the last MLP. Before its attention: what keys and values read."""
+
+        def enter(layer: int, tokens: Tensor, kwargs: dict[str, Any]) -> None:
+            self.positions = {name: kwargs[name] for name in _POSITIONS if kwargs.get(name) is not None}
+            now = self._pooled(tokens)
+            if layer:
+                self.mlps.append(now - self.stream[-1])
+            self.stream.append(now)
+            if enter_last is not None and layer == len(self.blocks) - 1:
+                enter_last(tokens)
+
+        def attend(layer: int, inputs: Tensor) -> None:
+            self._look(layer, working(self.tower.batch_first(inputs)))
+
+        for layer, block in enumerate(self.blocks):
+            yield block.module, "before", lambda tokens, kwargs, layer=layer: enter(layer, tokens, kwargs)
+            yield block.attention.module, "before", lambda inputs, _, layer=layer: attend(layer, inputs)
+            yield block.before_mlp, "before", lambda tokens, _: self.stream.append(self._pooled(tokens))
+        if leave_last is not None:
+            yield self.blocks[-1].module, "after", leave_last
+
+    def _look(self, layer: int, inputs: Tensor) -> AttentionView:
+        weights = self.weights(inputs)
+        view, mass = self.blocks[layer].look(inputs, weights, self.first, self.positions)
+        self.values.append(view.values())
+        self.constant = self.constant + self.blocks[layer].constant(mass, weights.sum(dim=1))
+        if self.visit is not None:
+            self.visit(layer, view)
+        return view
+
+    def _pooled(self, tokens: Tensor) -> Float[Tensor, "image width"]:
+        tokens = working(self.tower.batch_first(tokens))
+        if not self.tower._averaged:
+            return tokens[:, 0].clone()
+        return torch.einsum("iq,iqw->iw", self.weights(tokens), tokens[:, self.first :])
+
+    def _check(self, reached: list[Tensor]) -> None:
+        if not reached:
+            raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+import summand
+from tests.oracles import literal_even_split
+from tests.towers.test_towers import small_resnet, small_vit
+
+
+@pytest.mark.parametrize("vision", [{}, {"ls_init_value": 0.3, "image_size": (16, 24)}])
+def test_the_papers_even_split_equals_the_literal_formula(vision):
+    clip = small_vit(**vision)
+    model = summand.wrap(clip)
+    x = torch.randn(2, 3, *model.tower.image_size, dtype=torch.float64)
+    parts = model.decompose(x, parity="paper")
+    everything = parts.toward(torch.eye(24, dtype=torch.float64))
+    for i in range(2):
+        truth = literal_even_split(clip.visual, x[i])
+        torch.testing.assert_close(everything[i], truth["tokens"], rtol=0, atol=1e-12)
+        torch.testing.assert_close(parts.heads()[i], truth["tokens"].sum(dim=2), rtol=0, atol=1e-12)
+        torch.testing.assert_close(parts.tokens()[i], truth["tokens"].sum(dim=(0, 1)), rtol=0, atol=1e-12)
+        torch.testing.assert_close(parts.mlps()[i], truth["mlps"], rtol=0, atol=1e-12)
+        torch.testing.assert_close(parts.embedding()[i], truth["embedding"], rtol=0, atol=1e-12)
+    assert parts.residual() <= 1e-12
+    assert not parts.bias().any()
+
+
+def test_the_two_splits_differ_only_along_gamma_beta_and_the_output_biases():
+    clip = small_vit()
+    visual, model = clip.visual, summand.wrap(clip)
+    x = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    ours, paper = model.decompose(x), model.decompose(x, parity="paper")
+    gain, shift = visual.ln_post.weight @ visual.proj, visual.ln_post.bias @ visual.proj
+    for layer, block in enumerate(visual.transformer.resblocks):
+        bias = (block.attn.out_proj.bias * visual.ln_post.weight) @ visual.proj
+        span = torch.linalg.qr(torch.stack([gain, shift, bias]).T)[0]
+        gap = (ours.heads() - paper.heads())[:, layer]
+        assert gap.abs().max() > 1e-3
+        assert (gap - gap @ span @ span.T).abs().max() <= 1e-12
+    span = torch.linalg.qr(torch.stack([gain, shift]).T)[0]
+    for gap in (ours.mlps() - paper.mlps(), ours.embedding() - paper.embedding()):
+        assert (gap - gap @ span @ span.T).abs().max() <= 1e-12
+
+
+def test_parity_is_refused_where_the_paper_does_not_define_it():
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    with pytest.raises(summand.SummandError, match="not for a ModifiedResNet"):
+        summand.wrap(small_resnet()).decompose(x, parity="paper")
+    x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    with pytest.raises(summand.SummandError, match="class token"):
+        summand.wrap(small_vit(pool_type="avg")).decompose(x, parity="paper")
+    with pytest.raises(summand.SummandError, match="class token"):
+        summand.wrap(small_vit(scale_attn=True)).decompose(x, parity="paper")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_unknown_parity_is_refused():
+    x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    with pytest.raises(summand.SummandError, match="None or 'paper', got 'papers'"):
+        summand.wrap(small_vit()).decompose(x, parity="papers")
