@@ -13,18 +13,22 @@ True
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-from . import scenes
-from .decomposition import Parts
-from .effects import Effects
 from .errors import SummandError
-from .loading import load
-from .models import Model, wrap
-from .moments import Moments
-from .studies.heatmap import Heatmap, heatmap
-from .text.sparse import SparseCode, sparse_code
-from .text.textspan import TextSpan, textspan
+
+if TYPE_CHECKING:
+    from . import scenes
+    from .decomposition import Parts, TextParts
+    from .effects import Effects
+    from .loading import load
+    from .models import Model, wrap
+    from .moments import Moments
+    from .studies.heatmap import Heatmap, heatmap
+    from .text.sparse import SparseCode, sparse_code
+    from .text.textspan import TextSpan, textspan
 
 try:
     __version__ = version("summand")
@@ -39,6 +43,7 @@ __all__ = [
     "Parts",
     "SparseCode",
     "SummandError",
+    "TextParts",
     "TextSpan",
     "__version__",
     "heatmap",
@@ -48,3 +53,34 @@ __all__ = [
     "textspan",
     "wrap",
 ]
+
+# Public names are imported when they are first used, so that `summand --help` need not wait for torch.
+_HOMES = {
+    "Effects": ".effects",
+    "Heatmap": ".studies.heatmap",
+    "Model": ".models",
+    "Moments": ".moments",
+    "Parts": ".decomposition",
+    "SparseCode": ".text.sparse",
+    "TextParts": ".decomposition",
+    "TextSpan": ".text.textspan",
+    "heatmap": ".studies.heatmap",
+    "load": ".loading",
+    "sparse_code": ".text.sparse",
+    "textspan": ".text.textspan",
+    "wrap": ".models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "scenes":
+        return import_module(".scenes", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module 'summand' has no attribute {name!r}")
+    found = getattr(import_module(_HOMES[name], __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
