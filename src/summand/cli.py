@@ -54,6 +54,11 @@ def _escape(text: str) -> str:
     return text.replace("[", r"\[")
 
 
+def _wide_console() -> Console:
+    """As wide as the terminal; wide enough for one line a row where the output is not a terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+
+
 def _version(value: bool) -> None:
     if value:
         print(f"summand {__version__}")
@@ -327,13 +332,22 @@ def models(as_json: JsonOption = False) -> None:
     if as_json:
         _emit("models", None, None, {}, rows)
         return
-    table = Table(header_style="bold")
-    for column in ("model", "image tower", "terms", "exact", "weights"):
-        table.add_column(column, no_wrap=column == "model")
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    table.add_column("weights", justify="right")
+    table.add_column("image tower")
+    table.add_column("exact", no_wrap=True)
+    table.add_column("terms, or why not", overflow="fold")
     for row in rows:
-        verdict = "[green]exact[/]" if row["exact"] else f"[yellow]no: {row['reason']}[/]"
-        table.add_row(row["model"], row["tower"], ", ".join(row["terms"]), verdict, str(row["tags"]))
-    Console(highlight=False).print(table)
+        verdict = "[green]exact[/]" if row["exact"] else "[yellow]no[/]"
+        about = " + ".join(row["terms"]) if row["exact"] else f"no: {_escape(row['reason'])}"
+        table.add_row(row["model"], str(row["tags"]), row["tower"], verdict, about)
+    _wide_console().print(table)
+    exact = sum(row["exact"] for row in rows)
+    _err.print(
+        f"{exact} of {len(rows)} models can be taken apart exactly; weights: how many trained sets there are",
+        soft_wrap=True,
+    )
 
 
 @app.command(

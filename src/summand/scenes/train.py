@@ -40,11 +40,11 @@ TWO_GROUP_SHARE = 0.25
 CAPTIONS_PER_SCENE = 2
 TEXT_STEPS = 800
 WARM_UP = 24_000
-UNLOCK_AT = 0.85
-PATCH_TASK_UNTIL = 0.8
+UNLOCK_AT = 0.9
+PATCH_TASK_UNTIL = 0.9
 PATCH_TASK = ("shape", "colour", "texture", "count", "size")
-MLP_DROP = 0.35
-SLOW = {"count": 2.5, "shape": 1.5, "texture": 1.5}
+MLP_DROP = 0.25
+SLOW = {"count": 3.0, "shape": 1.5, "texture": 1.5}
 """Weights of the attributes that are learnt last, in the contrast among prompts; 1 for the others."""
 UNDROPPED_BLOCKS = 2
 EVALUATION_SEED = 987_654_321
