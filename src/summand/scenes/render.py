@@ -37,8 +37,11 @@ _BRIGHT = (_PALETTE @ np.array([0.30, 0.59, 0.11], dtype=np.float32)) > 0.22
 _DARK = np.where(_BRIGHT[:, None], _PALETTE * 0.36, _PALETTE + (1 - _PALETTE) * 0.42)
 _PALER = _PALETTE + (1 - _PALETTE) * np.where(_BRIGHT, 0.8, 0.6)[:, None]
 _LIGHT = np.where((_PALETTE.min(axis=1) > 0.9)[:, None], 0.6, _PALER)
-# Stripes and dots are darker than the object, checks lighter, so that a texture shows even where few pixels carry it.
-_ACCENT = np.stack([_LIGHT if name == "checkered" else _DARK for name in ATTRIBUTES["texture"]]).astype(np.float32)
+_STARK = np.where(_BRIGHT[:, None], _PALETTE * 0.1, _PALETTE + (1 - _PALETTE) * 0.85)
+# Stripes are a darker shade of the object, checks a paler one, dots nearly black (on black, nearly white), so that a
+# texture shows even where few pixels carry it.
+_ACCENTS = {"checkered": _LIGHT, "dotted": _STARK}
+_ACCENT = np.stack([_ACCENTS.get(str(name), _DARK) for name in ATTRIBUTES["texture"]]).astype(np.float32)
 _OUTLINE = np.where(_BRIGHT[:, None], _PALETTE * 0.18, np.float32(0.62)).astype(np.float32)
 _RADII = np.array([[5.6, 6.2], [8.1, 8.7]], dtype=np.float32)  # pixels, small and large
 
@@ -305,7 +308,7 @@ def _pattern(
         v = across[here] * np.cos(turn) - along[here] * np.sin(turn) + 3 * c[:, 5, None, None]
         if name == "dotted":
             bumps = np.cos(2 * np.pi * u / pitch) + np.cos(2 * np.pi * v / pitch)
-            share[here] = np.clip(0.5 + 1.6 * (bumps - 0.85), 0, 1)
+            share[here] = np.clip(0.5 + 1.6 * (bumps - 0.75), 0, 1)
         else:
             cell = 0.62 * pitch
             share[here] = np.clip(0.5 + 3.0 * np.sin(np.pi * u / cell) * np.sin(np.pi * v / cell), 0, 1)
