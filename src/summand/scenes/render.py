@@ -35,13 +35,14 @@ _COLOURS = {
 _PALETTE = np.array([_COLOURS[str(name)] for name in ATTRIBUTES["colour"]], dtype=np.float32)
 _BRIGHT = (_PALETTE @ np.array([0.30, 0.59, 0.11], dtype=np.float32)) > 0.22
 _DARK = np.where(_BRIGHT[:, None], _PALETTE * 0.36, _PALETTE + (1 - _PALETTE) * 0.42)
-_PALER = _PALETTE + (1 - _PALETTE) * np.where(_BRIGHT, 0.8, 0.6)[:, None]
-_LIGHT = np.where((_PALETTE.min(axis=1) > 0.9)[:, None], 0.6, _PALER)
-_STARK = np.where(_BRIGHT[:, None], _PALETTE * 0.1, _PALETTE + (1 - _PALETTE) * 0.85)
-# Stripes are a darker shade of the object, checks a paler one, dots nearly black (on black, nearly white), so that a
-# texture shows even where few pixels carry it.
-_ACCENTS = {"checkered": _LIGHT, "dotted": _STARK}
-_ACCENT = np.stack([_ACCENTS.get(str(name), _DARK) for name in ATTRIBUTES["texture"]]).astype(np.float32)
+_WHITE = (_PALETTE.min(axis=1) > 0.9)[:, None]
+_STARK = np.where(_BRIGHT[:, None], np.where(_WHITE, 0.4, _PALETTE * 0.1), _PALETTE + (1 - _PALETTE) * 0.55)
+_PALER = _PALETTE + (1 - _PALETTE) * np.where(_BRIGHT, 0.85, 0.8)[:, None]
+_PALE = np.where(_WHITE, 0.64, _PALER)
+# Stripes are a darker shade of the object, dots a paler one, checks nearly black, so that a texture shows even where
+# few pixels carry it; on white and black all are greys, so that the two are not taken for each other.
+_ACCENTS = {"striped": _DARK, "dotted": _PALE, "checkered": _STARK, "solid": _PALETTE}
+_ACCENT = np.stack([_ACCENTS[str(name)] for name in ATTRIBUTES["texture"]]).astype(np.float32)
 _OUTLINE = np.where(_BRIGHT[:, None], _PALETTE * 0.18, np.float32(0.62)).astype(np.float32)
 _RADII = np.array([[5.6, 6.2], [8.1, 8.7]], dtype=np.float32)  # pixels, small and large
 
