@@ -1,4 +1,4 @@
-"""`hf:` models on folders that the tests write with transformers itself, with a stub for the image tower."""
+"""`hf:` models on folders that the tests write with transformers itself."""
 
 from __future__ import annotations
 
@@ -21,29 +21,9 @@ LENGTH = 9
 TEXTS = ["a red star", "the blue ring on the left"]
 
 
-class StubTower:
-    """Stands for the image tower, so that what is around it can be tested alone."""
-
-    kind, terms, layers, heads, channels, embed = "stub", (), 1, 1, 1, 16
-    image_size, grid = (32, 32), (2, 2)
-
-    def __init__(self, clip: nn.Module) -> None:
-        self.clip: Any = clip
-
-    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        found = self.clip.get_image_features(pixel_values=pixels)
-        return found if isinstance(found, torch.Tensor) else found.pooler_output
-
-    def head_maps(self) -> Any:
-        raise NotImplementedError
-
-    def run(self, pixels, visit=None) -> Any:
-        raise NotImplementedError
-
-
-@pytest.fixture(autouse=True)
-def stub_tower(monkeypatch):
-    monkeypatch.setattr("summand.models.tower_of", StubTower)
+def image_features(clip: Any, pixels: torch.Tensor) -> torch.Tensor:
+    found = clip.get_image_features(pixel_values=pixels)
+    return found if isinstance(found, torch.Tensor) else found.pooler_output
 
 
 def write(folder: Path, kind: str = "clip") -> nn.Module:
@@ -89,7 +69,8 @@ def test_a_folder(tmp_path, kind):
     torch.testing.assert_close(parts.total(), features, rtol=0, atol=1e-5)
     assert parts.words()[0] == ["<start>", "a", "red", "star", "<end>", *["<pad>"] * 4]
     x = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(model.encode_image(x), StubTower(clip).encode(x), rtol=0, atol=0)
+    torch.testing.assert_close(model.encode_image(x), image_features(clip, x), rtol=0, atol=0)
+    assert model.decompose(x).residual() <= 1e-5
     assert not model.clip.training
     with pytest.raises(summand.SummandError, match="needs 10 tokens, the model reads 9"):
         model.encode_text("red " * 8)
