@@ -25,6 +25,7 @@ from .moments import Moments
 from .studies.heatmap import Heatmap, heatmap
 from .text.sparse import SparseCode, sparse_code
 from .text.textspan import TextSpan, textspan
+from .top_images import TopImages
 
 try:
     __version__ = version("summand")
@@ -40,6 +41,7 @@ __all__ = [
     "SparseCode",
     "SummandError",
     "TextSpan",
+    "TopImages",
     "__version__",
     "heatmap",
     "load",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from . import saving
 from .directions import Directions
 from .effects import Effects
 from .errors import SummandError
@@ -124,3 +127,29 @@ class Moments:
         part._basis, part._mean = self.basis.select(index), self.mean[index]
         part._comoment = self._filled(self._comoment)[index]
         return part
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """One .npz file, without pickle; of the covariance, which is symmetric, one triangle."""
+        comoment, size = self._filled(self._comoment), self.basis.shape[-2]
+        rows, columns = torch.triu_indices(size, size)
+        named = {
+            **{"count": self.count, "mean": self.mean, "comoment": comoment[..., rows, columns]},
+            **{"units": self.units, "paths": self.paths, "path_index": self.path_index},
+        }
+        saving.write(path, "moments", self.basis, named)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Moments:
+        """What `save` wrote, to read from, to merge and to update further. Raises `SummandError` for any other file."""
+        moments = cls()
+        moments._basis, found = saving.read(path, "moments")
+        moments.count, moments.units = int(found["count"]), saving.names(found["units"])
+        moments.paths, moments.path_index = saving.names(found["paths"]), saving.index(found.get("path_index"))
+        moments._mean = torch.from_numpy(found["mean"])
+        size = moments._mean.shape[-1]
+        rows, columns = torch.triu_indices(size, size)
+        triangle = torch.from_numpy(found["comoment"])
+        moments._comoment = triangle.new_zeros(*triangle.shape[:-1], size, size)
+        moments._comoment[..., rows, columns] = triangle
+        moments._comoment[..., columns, rows] = triangle
+        return moments
