@@ -22,6 +22,7 @@ from .errors import SummandError
 from .loading import load
 from .models import Model, wrap
 from .moments import Moments
+from .rank_one import RankOne, rank_one
 from .studies.heatmap import Heatmap, heatmap
 from .text.sparse import SparseCode, sparse_code
 from .text.textspan import TextSpan, textspan
@@ -38,6 +39,7 @@ __all__ = [
     "Model",
     "Moments",
     "Parts",
+    "RankOne",
     "SparseCode",
     "SummandError",
     "TextSpan",
@@ -45,6 +47,7 @@ __all__ = [
     "__version__",
     "heatmap",
     "load",
+    "rank_one",
     "scenes",
     "sparse_code",
     "textspan",
