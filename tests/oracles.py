@@ -238,3 +238,88 @@ def literal_even_split(visual: nn.Module, image: Tensor) -> dict[str, Tensor]:
         "mlps": to_output(torch.stack(mlps), writers),
         "embedding": to_output(start, writers),
     }
+
+
+def literal_pairs(z: Tensor, a: Tensor, value: list[Tensor], write: list[Tensor]) -> Tensor:
+    """Paper B: r^{n,h} = Σ_i a_i^h z_i^n W_VO^{n,h} for one image, [neuron, head, width], by explicit loops.
+
+    z: [token, neuron]; a: [head, token]; value: [channel, neuron] and write: [width, channel] of every head.
+    """
+    found = torch.zeros(z.shape[1], len(a), len(write[0]), dtype=z.dtype)
+    for n in range(z.shape[1]):
+        for h in range(len(a)):
+            for i in range(len(z)):
+                found[n, h] += a[h, i] * z[i, n] * (write[h] @ value[h][:, n])
+    return found
+
+
+class LiteralStreams:
+    """One image [3, h, w] through a VisionTransformer by explicit loops: who writes what to the residual stream, and
+    what a vector at token i becomes in the output through head (l, h), with attention and deviations of this pass."""
+
+    def __init__(self, visual: nn.Module, image: Tensor) -> None:
+        self.visual, self.blocks = visual, list(visual.transformer.resblocks)
+        x = visual.conv1(image[None])[0].flatten(1).T
+        z = visual.ln_pre(torch.cat([visual.class_embedding[None], x]) + visual.positional_embedding)
+        self.start, self.rows, self.deviations, self.attention, self.hidden = z, [], [], [], []
+        for block in self.blocks:
+            heads, size = block.attn.num_heads, z.shape[1] // block.attn.num_heads
+            self.deviations.append([((v - v.mean()).square().mean() + block.ln_1.eps).sqrt() for v in z])
+            n = block.ln_1(z)
+            q, k, _ = (n @ block.attn.in_proj_weight.T + block.attn.in_proj_bias).chunk(3, dim=-1)
+            cut = [slice(h * size, (h + 1) * size) for h in range(heads)]
+            self.rows.append(torch.stack([(q[0, c] @ k[:, c].T / size**0.5).softmax(dim=-1) for c in cut]))
+            self.attention.append(block.ls_1(block.attention(n[None])[0]))
+            z = z + self.attention[-1]
+            self.hidden.append(block.mlp.gelu(block.mlp.c_fc(block.ln_2(z))))
+            z = z + block.ls_2(block.mlp.c_proj(self.hidden[-1]))
+        self.sigma = ((z[0] - z[0].mean()).square().mean() + visual.ln_post.eps).sqrt()
+
+    def output(self, written: Tensor) -> Tensor:
+        """What a vector in the class token's stream adds to the embedding."""
+        return ((written - written.mean()) / self.sigma * self.visual.ln_post.weight) @ self.visual.proj
+
+    def read(self, normed: Tensor, layer: int, head: int, token: int) -> Tensor:
+        """What head (layer, head) makes of a vector behind ln_1 at a token, without the value bias."""
+        block, size = self.blocks[layer], len(normed) // self.blocks[layer].attn.num_heads
+        cut = slice(head * size, (head + 1) * size)
+        value = block.attn.in_proj_weight.chunk(3)[2][cut] @ normed
+        written = block.ls_1(block.attn.out_proj.weight[:, cut] @ value)
+        return self.rows[layer][head, token] * self.output(written)
+
+    def through(self, vector: Tensor, layer: int, head: int, token: int) -> Tensor:
+        """The same of a vector in the stream: ln_1 is linear at the deviation of the real pass."""
+        normed = (vector - vector.mean()) / self.deviations[layer][token] * self.blocks[layer].ln_1.weight
+        return self.read(normed, layer, head, token)
+
+    def second_order(self, layer: int) -> Tensor:
+        """Paper A, Eq. 5, each term centred by its own mean: [neuron, later layer, head, embed]."""
+        block = self.blocks[layer]
+        later, heads, (tokens, neurons) = self.blocks[layer + 1 :], block.attn.num_heads, self.hidden[layer].shape
+        found = torch.zeros(neurons, len(later), heads, self.visual.proj.shape[1], dtype=self.start.dtype)
+        for n in range(neurons):
+            w = block.ls_2(block.mlp.c_proj.weight[:, n])
+            for at in range(len(later)):
+                for h in range(heads):
+                    for i in range(tokens):
+                        p = self.hidden[layer][i, n]
+                        found[n, at, h] += p * self.through(w, layer + 1 + at, h, i)
+        return found
+
+    def not_neurons(self, layer: int, head: int) -> Tensor:
+        """A head's direct effect from all that is no earlier neuron: the embedding, each earlier attention output and
+        each earlier MLP's output bias, β of ln_1 through W_V, and the value bias."""
+        block, total = self.blocks[layer], torch.zeros(self.visual.proj.shape[1], dtype=self.start.dtype)
+        size = self.start.shape[1] // block.attn.num_heads
+        cut = slice(head * size, (head + 1) * size)
+        bias = block.attn.in_proj_bias.chunk(3)[2][cut]
+        for i in range(len(self.start)):
+            total += self.through(self.start[i], layer, head, i)
+            for earlier in range(layer):
+                total += self.through(self.attention[earlier][i], layer, head, i)
+                before = self.blocks[earlier]
+                total += self.through(before.ls_2(before.mlp.c_proj.bias), layer, head, i)
+            total += self.read(block.ln_1.bias, layer, head, i)
+            written = block.ls_1(block.attn.out_proj.weight[:, cut] @ bias)
+            total += self.rows[layer][head, i] * self.output(written)
+        return total

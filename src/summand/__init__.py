@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from .loading import load
     from .models import Model, wrap
     from .moments import Moments
+    from .principal import RankOne, rank_one
     from .studies.heatmap import Heatmap, heatmap
     from .text.sparse import SparseCode, sparse_code
     from .text.textspan import TextSpan, textspan
+    from .top_images import TopImages
 
 try:
     __version__ = version("summand")
@@ -41,13 +43,16 @@ __all__ = [
     "Model",
     "Moments",
     "Parts",
+    "RankOne",
     "SparseCode",
     "SummandError",
     "TextParts",
     "TextSpan",
+    "TopImages",
     "__version__",
     "heatmap",
     "load",
+    "rank_one",
     "scenes",
     "sparse_code",
     "textspan",
@@ -61,11 +66,14 @@ _HOMES = {
     "Model": ".models",
     "Moments": ".moments",
     "Parts": ".decomposition",
+    "RankOne": ".principal",
     "SparseCode": ".text.sparse",
     "TextParts": ".decomposition",
     "TextSpan": ".text.textspan",
+    "TopImages": ".top_images",
     "heatmap": ".studies.heatmap",
     "load": ".loading",
+    "rank_one": ".principal",
     "sparse_code": ".text.sparse",
     "textspan": ".text.textspan",
     "wrap": ".models",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from . import saving
+from .directions import Directions
 from .effects import Effects
 from .errors import SummandError
+
+_EMPTY = "these moments have seen no images yet; call update(effects) first"
 
 
 class Moments:
@@ -24,14 +30,22 @@ class Moments:
         self.count = 0
         self.units: tuple[str, ...] = ()
         self.paths: tuple[str, ...] = ()
-        self._directions: Tensor | None = None
+        self.path_index: tuple[tuple[int, ...], ...] | None = None
+        self._basis: Directions | None = None
         self._mean: Tensor | None = None
         self._comoment: Tensor | None = None
 
     @property
+    def basis(self) -> Directions:
+        """The fixed directions of the units, as they were handed over: whole or factored."""
+        if self._basis is None:
+            raise SummandError(_EMPTY)
+        return self._basis
+
+    @property
     def directions(self) -> Float[Tensor, "*unit path embed"]:
-        """The fixed directions of the units."""
-        return self._filled(self._directions)
+        """The fixed directions of the units as one tensor."""
+        return self.basis.dense()
 
     @property
     def mean(self) -> Float[Tensor, "*unit path"]:
@@ -44,7 +58,7 @@ class Moments:
 
     def _filled(self, value: Tensor | None) -> Tensor:
         if value is None or self.count == 0:
-            raise SummandError("these moments have seen no images yet; call update(effects) first")
+            raise SummandError(_EMPTY)
         return value
 
     def update(self, effects: Effects) -> Moments:
@@ -52,7 +66,8 @@ class Moments:
         if effects.count == 0:
             return self
         batch = Moments()
-        batch.units, batch.paths, batch._directions = effects.units, effects.paths, effects.directions
+        batch.units, batch.paths, batch.path_index = effects.units, effects.paths, effects.path_index
+        batch._basis = effects.basis
         coefficients = effects.coefficients.double().movedim(0, -2)  # [*unit, image, path]
         if not torch.isfinite(coefficients).all():
             raise SummandError("the effects hold NaN or infinite numbers; check the images and the model's precision")
@@ -67,8 +82,13 @@ class Moments:
         if other.count == 0:
             return self
         if self.count == 0:
-            self.count, self.units, self.paths = other.count, other.units, other.paths
-            self._directions, self._mean = other._directions, other.mean.clone()
+            self.count, self.units, self.paths, self.path_index = (
+                other.count,
+                other.units,
+                other.paths,
+                other.path_index,
+            )
+            self._basis, self._mean = other._basis, other.mean.clone()
             self._comoment = other._filled(other._comoment).clone()
             return self
         self._check_same_units(other)
@@ -81,33 +101,55 @@ class Moments:
         return self
 
     def _check_same_units(self, other: Moments) -> None:
-        mine, theirs = self.directions, other.directions
-        if mine is theirs:
-            return
-        if mine.shape != theirs.shape or not torch.allclose(mine, theirs.to(mine), rtol=1e-4, atol=1e-6):
+        if not self.basis.same(other.basis):
             raise SummandError(
-                f"moments of different units cannot be merged: directions {list(mine.shape)} {self.units} and "
-                f"{list(theirs.shape)} {other.units}; they come from another model or another layer"
+                f"moments of different units cannot be merged: directions {list(self.basis.shape)} {self.units} and "
+                f"{list(other.basis.shape)} {other.units}; they come from another model or another layer"
             )
 
     def mean_vectors(self) -> Float[Tensor, "*unit embed"]:
         """The mean effect of each unit, Bᵀμ: what mean-ablation puts in its place."""
-        return torch.einsum("...p,...pe->...e", self.mean, self.directions.double())
+        return self.basis.double().combine(self.mean)
 
     def variance(self) -> Float[Tensor, "*unit"]:
         """Total variance of each unit's effect in the embedding space, tr(Σ B Bᵀ)."""
-        basis = self.directions.double()
-        return torch.einsum("...pq,...qe,...pe->...", self.covariance, basis, basis)
+        return (self.covariance * self.basis.double().gram).sum(dim=(-2, -1))
 
     def variance_along(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "*unit direction"]:
         """Variance of ⟨effect, t⟩ for each t: (Bt)ᵀ Σ (Bt)."""
-        along = self.directions.double() @ directions.double().to(self.directions.device).T
+        along = self.basis.double().toward(directions.double())
         return torch.einsum("...pd,...pq,...qd->...d", along, self.covariance, along)
 
     def select(self, index: slice | list[int]) -> Moments:
         """The moments of some units, chosen along the first unit axis."""
         part = Moments()
-        part.count, part.units, part.paths = self.count, self.units, self.paths
-        part._directions, part._mean = self.directions[index], self.mean[index]
+        part.count, part.units, part.paths, part.path_index = self.count, self.units, self.paths, self.path_index
+        part._basis, part._mean = self.basis.select(index), self.mean[index]
         part._comoment = self._filled(self._comoment)[index]
         return part
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """One .npz file, without pickle; of the covariance, which is symmetric, one triangle."""
+        comoment, size = self._filled(self._comoment), self.basis.shape[-2]
+        rows, columns = torch.triu_indices(size, size)
+        named = {
+            **{"count": self.count, "mean": self.mean, "comoment": comoment[..., rows, columns]},
+            **{"units": self.units, "paths": self.paths, "path_index": self.path_index},
+        }
+        saving.write(path, "moments", self.basis, named)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Moments:
+        """What `save` wrote, to read from, to merge and to update further. Raises `SummandError` for any other file."""
+        moments = cls()
+        moments._basis, found = saving.read(path, "moments")
+        moments.count, moments.units = int(found["count"]), saving.names(found["units"])
+        moments.paths, moments.path_index = saving.names(found["paths"]), saving.index(found.get("path_index"))
+        moments._mean = torch.from_numpy(found["mean"])
+        size = moments._mean.shape[-1]
+        rows, columns = torch.triu_indices(size, size)
+        triangle = torch.from_numpy(found["comoment"])
+        moments._comoment = triangle.new_zeros(*triangle.shape[:-1], size, size)
+        moments._comoment[..., rows, columns] = triangle
+        moments._comoment[..., columns, rows] = triangle
+        return moments

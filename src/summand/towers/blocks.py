@@ -79,6 +79,28 @@ class Block:
         written = self.second(m.mlp(middle)) if self.post else m.mlp(self.second(middle))
         return self._scaled(2, working(written))
 
+    @property
+    def plain(self) -> bool:
+        """A LayerNorm before the attention, and none behind or inside it."""
+        return isinstance(self.before, nn.LayerNorm) and self.out_norm is None and self.attention.inner is None
+
+    def neuron_map(self) -> nn.Linear:
+        """The MLP's output map: it reads the neurons, behind the non-linearity."""
+        mlp = self.module.mlp
+        found = next((getattr(mlp, name) for name in ("c_proj", "fc2") if hasattr(mlp, name)), None)
+        if not isinstance(found, nn.Linear):
+            raise SummandError(f"its MLP ({type(mlp).__name__}) does not end in one linear map, so it has no neurons")
+        return found
+
+    def neuron_writes(self) -> Float[Tensor, "neuron width"]:
+        """What each neuron adds to the stream at activation one, through LayerScale."""
+        return self._scaled(2, working(self.neuron_map().weight).T)
+
+    def value_reads(self) -> Float[Tensor, "width head_channel"]:
+        """(I − 11ᵀ/D) diag(γ) W_Vᵀ: from the stream to all heads' values, with ln_1 at unit σ."""
+        weight, _ = self.attention.value_map()
+        return fold_norm(self.before, weight.flatten(0, 1).T)
+
     def directions(self, folded: Float[Tensor, "width embed"]) -> Float[Tensor, "head channel embed"]:
         """W_O F of every head, through what stands between: the sub-LN, N₁ and LayerScale, each at unit σ."""
         gamma = self._gamma(1)

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..directions import Factored
+from ..errors import SummandError
 from .attention import Attention
 from .base import AttentionView, HeadMaps, Trace, Visit, _Enough, listening, working
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm, version
@@ -38,6 +40,15 @@ class LatentPool:
         entering = working(entering) if position is None else working(entering) + working(position)
         return normed(self._key_norm, entering)
 
+    def positions(self) -> Float[Tensor, "token width"] | None:
+        """What the positional embedding adds to the tokens; None where there is none."""
+        position = self._position()
+        if position is None:
+            return None
+        if self._key_norm is not None and not isinstance(self._key_norm, nn.Identity):
+            raise SummandError("its pool normalises the tokens after it adds positions, so they cannot be left out")
+        return working(position).reshape(-1, position.shape[-1])
+
     def queries(self, tokens: Tensor) -> Float[Tensor, "one_or_image query width"]:
         latent = working(self._latent()).reshape(1, -1, self._latent().shape[-1])
         return latent[:, :1] if self._pool == "tok" else latent[:, 1:]
@@ -51,8 +62,10 @@ class MeanTokenPool:
 
     def tokens(self, entering: Tensor) -> Float[Tensor, "image token width"]:
         patches = working(entering).flatten(2).transpose(1, 2)  # [image, token, neuron]
-        positions = working(self.attention.module.positional_embedding)
-        return torch.cat([patches.mean(dim=1, keepdim=True), patches], dim=1) + positions
+        return torch.cat([patches.mean(dim=1, keepdim=True), patches], dim=1) + self.positions()
+
+    def positions(self) -> Float[Tensor, "token width"]:
+        return working(self.attention.module.positional_embedding)
 
     def queries(self, tokens: Tensor) -> Float[Tensor, "one_or_image query width"]:
         return tokens[:, :1]
@@ -92,6 +105,7 @@ class PoolTower:
         self.heads, self.channels = self._attention.heads, self._attention.channels
         self.embed = projection.size(len(self._attention.out.weight))
         self._maps: tuple[Any, HeadMaps] | None = None
+        self._pair_maps: tuple[HeadMaps, Any, Factored] | None = None
 
     @torch.no_grad()
     def head_maps(self) -> HeadMaps:
@@ -101,6 +115,22 @@ class PoolTower:
         if self._maps is None or self._maps[0] != now:
             self._maps = (now, HeadMaps(self._through(self._attention.write_directions())[None]))
         return self._maps[1]
+
+    @torch.no_grad()
+    def pair_directions(self) -> Factored:
+        """Row n of W_VO^h F for every neuron n and head h, [neuron, head, 1, embed], through the head's channels."""
+        maps = self.head_maps()
+        now = version(list(self._attention.module.parameters()))
+        kept = self._pair_maps
+        if kept is None or kept[0] is not maps or kept[1] != now:
+            weight, _ = self._attention.value_map()
+            left = weight.permute(2, 0, 1)[:, :, None].contiguous()
+            kept = self._pair_maps = (maps, now, Factored(left, maps.directions[0][:, None]))
+        return kept[2]
+
+    def positions(self) -> Float[Tensor, "token width"] | None:
+        """What the pool's own positional embedding adds to the tokens that it reads; None where it has none."""
+        return self._pool.positions()
 
     def _through(self, vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch embed"]:
         """v F, at unit σ."""

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..directions import Factored
 from ..errors import SummandError
 from .base import AttentionView, HeadMaps, Shares, Trace, Visit, _Enough, listening, working
 from .blocks import Block
@@ -60,7 +61,17 @@ class ResidualTower:
         self.heads, self.channels = sizes.pop()
         self.embed = projection.size(len(self._blocks[0].attention.out.weight))
         self._maps: tuple[Any, HeadMaps] | None = None
+        self._neuron_maps: dict[int, tuple[HeadMaps, Any, Factored]] = {}
         self._even_split = False
+
+    @property
+    def blocks(self) -> list[Block]:
+        return self._blocks
+
+    @property
+    def plain(self) -> bool:
+        """Whether every block is a plain pre-norm block."""
+        return all(block.plain for block in self._blocks)
 
     def evenly(self) -> ResidualTower:
         """The same sum as paper C's code splits it (A.1): μ, β and the output biases in equal parts over the terms."""
@@ -71,7 +82,7 @@ class ResidualTower:
                 f"this {self.kind} has something else"
             )
         tower = copy.copy(self)
-        tower._even_split, tower._maps = True, None
+        tower._even_split, tower._maps, tower._neuron_maps = True, None, {}
         return tower
 
     @torch.no_grad()
@@ -83,6 +94,22 @@ class ResidualTower:
             folded = self._folded()
             self._maps = (now, HeadMaps(torch.stack([block.directions(folded) for block in self._blocks])))
         return self._maps[1]
+
+    @torch.no_grad()
+    def neuron_directions(self, layer: int) -> Factored:
+        """P W_VO^{l',h} w^{l,n} for every neuron n and later head (l', h), norms folded in: [neuron, path, embed],
+        through the later head's channels. Rebuilt only when a weight has changed."""
+        maps, later = self.head_maps(), self._blocks[layer + 1 :]
+        read = [p for block in later for p in block.module.parameters()]
+        now = version([*self._blocks[layer].module.parameters(), *read])
+        kept = self._neuron_maps.get(layer)
+        if kept is None or kept[0] is not maps or kept[1] != now:
+            written = self._blocks[layer].neuron_writes()
+            left = torch.stack([written @ block.value_reads() for block in later], dim=1)
+            left = left.unflatten(-1, (self.heads, self.channels)).flatten(1, 2)
+            kept = (maps, now, Factored(left, maps.directions[layer + 1 :].flatten(0, 1)))
+            self._neuron_maps[layer] = kept
+        return kept[2]
 
     def _folded(self) -> Float[Tensor, "width embed"]:
         projection = self._projection.matrix(working(self._blocks[0].attention.out.weight.T))

@@ -1,0 +1,49 @@
+"""Neuron–head pairs of towers that end in an attention pool (paper B): one number times one fixed direction each."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .effects import Effects
+from .errors import SummandError
+from .towers import AttentionView, Tower
+from .towers.pool import PoolTower
+
+
+@torch.no_grad()
+def pairs(tower: Tower, pixels: Float[Tensor, "image channel height width"], positions: bool = True) -> Effects:
+    r"""r^{n,h}(x) = (Σ_i a_i^h z_i^n) · (row n of W_VO^h F), paper B: M(x) = Σ_n Σ_h r^{n,h}(x) + rest.
+
+    z: what the pool's keys and values read, with its positional embedding; a: the attention row of the pool's query,
+    held at its value in the real pass. Where a norm stands behind the pool (CoCa) its 1/σ belongs to the coefficient.
+    A pair is exactly rank one: its direction comes from the weights alone, [neuron, head, 1, channel] times one shared
+    [head, 1, channel, embed].
+
+    positions=False leaves the positional embedding out of z, and puts what it adds into `rest`. rest: [image, embed],
+    the value and output biases, and the MLP of SigLIP's pool. Raises `SummandError` for a tower without a pool.
+    """
+    if not isinstance(tower, PoolTower):
+        raise SummandError(
+            f"neuron–head pairs are of towers that end in an attention pool (ModifiedResNet, SigLIP); this one is a "
+            f"{tower.kind}. model.second_order(x, layer) describes the neurons of a class-token transformer"
+        )
+    added = None if positions else tower.positions()
+    seen: list[AttentionView] = []
+    trace = tower.run(pixels, lambda _, view: seen.append(view))
+    view, scale = seen[0], trace.scale[:, None, None]
+    values = view.row.sum(dim=-1)[..., None] * view.value_bias  # [image, head, channel]
+    read = view.row @ view.inputs  # [image, head, neuron]
+    if added is not None:
+        placed = view.row @ added
+        read = read - placed
+        values = values + torch.einsum("ihn,hcn->ihc", placed, view.value_weight)
+    rest = torch.einsum("ihc,hce->ie", values * scale, tower.head_maps().directions[0])
+    return Effects(
+        (read * scale).transpose(1, 2)[..., None],
+        tower.pair_directions(),
+        units=("neuron", "head"),
+        paths=("value",),
+        rest=rest + trace.bias + trace.embedding + trace.mlps.sum(dim=1),
+    )
