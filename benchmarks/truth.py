@@ -45,6 +45,7 @@ def main() -> None:
     first = [attribute_of(label.texts[0]) for label in labels]
     by_texts = agreement(shares, named)
     by_first = agreement(shares, first)
+    of_all = agreement(shares, named, dominant=0.0)
     chance = random_labels(shares, texts)
     strong = shares.max(axis=1) >= 0.5
     # A change of shape and one of place are not equally large: compare heads by how each moves relative to all heads.
@@ -73,6 +74,7 @@ def main() -> None:
             "dominant": by_texts.dominant,
             "agreement": by_texts.agreement,
             "agreement_first_text": by_first.agreement,
+            "agreement_all_heads": of_all.agreement,
             "agreement_random_texts": chance,
             "agreement_causal": causal,
             "lift": lift,
@@ -94,6 +96,7 @@ def main() -> None:
     print(f"| the very first text names it | {by_first.agree} ({by_first.agreement:.0%}) |")
     print(f"| random texts from the pool name it | {chance:.0%} |")
     print(f"| label is the attribute whose change moves the head most, relative to the other heads | {causal:.0%} |")
+    print(f"| of all {of_all.heads} heads, label names the attribute with the largest share | {of_all.agree} |")
     for attribute, factor in lift.items():
         print(
             f"| changing {attribute}: movement of heads labelled {attribute} over that of the others | {factor:.1f} × |"
