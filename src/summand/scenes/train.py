@@ -40,6 +40,8 @@ TWO_GROUP_SHARE = 0.25
 CAPTIONS_PER_SCENE = 2
 TEXT_STEPS = 800
 WARM_UP = 24_000
+SAVE_EVERY = 60.0
+"""Seconds between checkpoints."""
 UNLOCK_AT = 0.9
 PATCH_TASK_UNTIL = 0.9
 PATCH_TASK = ("shape", "colour", "texture", "count", "size")
@@ -366,6 +368,10 @@ def train(args: argparse.Namespace) -> None:
         optimizers.load_state_dict(state["optimizers"])
         seen, rows, spent = state["seen"], state["rows"], state["spent"]
         print(f"resumed at {seen:,} images", flush=True)
+    elif args.start_from:
+        from safetensors.torch import load_file
+
+        model.load_state_dict(load_file(args.start_from))
     else:
         train_text(model, args.seed, args.text_steps, device, report=lambda line: print(line, flush=True))
 
@@ -428,7 +434,7 @@ def train(args: argparse.Namespace) -> None:
             _log(out, rows)
             listed = "  ".join(f"{name} {score:.3f}" for name, score in scores.items())
             print(f"{seen:>9,} images  {speed:.0f}/s  loss {loss.item():.3f}  {listed}", flush=True)
-        if time.time() - saved > 60 or seen >= args.images:
+        if time.time() - saved > SAVE_EVERY or seen >= args.images:
             save()
             saved = time.time()
     if team.rank == 0:
@@ -497,6 +503,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("model", choices=NAMES)
     parser.add_argument("--out", required=True, help="folder for checkpoint, log, weights, card and curve")
+    parser.add_argument("--start-from", help="weights (.safetensors) to go on from instead of starting from scratch")
     parser.add_argument("--images", type=int, default=700_000, help="images to see (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=80, help="images a step and process")
     parser.add_argument("--lr", type=float, default=1.2e-3)
