@@ -54,6 +54,16 @@ def _escape(text: str) -> str:
     return text.replace("[", r"\[")
 
 
+def _picture(path: Path) -> Any:
+    """The image of a file, or an error that names it."""
+    from .data.sources import read_image
+
+    try:
+        return read_image(path)
+    except OSError as error:
+        raise SummandError(f"cannot read the image {path}: {error.strerror or error}") from error
+
+
 def _wide_console() -> Console:
     """As wide as the terminal; wide enough for one line a row where the output is not a terminal."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 240)
@@ -232,13 +242,9 @@ def heatmap(
     """Show which parts of a picture speak for a text, and which against it."""
     import numpy as np
 
-    from .data.sources import read_image
     from .studies.heatmap import heatmap as make
 
-    try:
-        picture = read_image(image)
-    except OSError as error:
-        raise SummandError(f"cannot read the image {image}: {error.strerror or error}") from error
+    picture = _picture(image)
     loaded = _wait(f"loading {model}", lambda: _load(model, pretrained, random_init, device))
     maps = _wait("taking the image apart", lambda: make(loaded, picture, texts, versus=versus))
     maps.save(out)
@@ -369,15 +375,11 @@ def words(
     as_json: JsonOption = False,
 ) -> None:
     """Show how much each word of a text adds to its similarity with a picture or another text."""
-    from .data.sources import read_image
     from .studies.words import words as make
 
     if image is not None and versus is not None:
         raise SummandError("compare the text with --image or with --versus, not with both")
-    try:
-        picture = None if image is None else read_image(image)
-    except OSError as error:
-        raise SummandError(f"cannot read the image {image}: {error.strerror or error}") from error
+    picture = None if image is None else _picture(image)
     loaded = _wait(f"loading {model}", lambda: _load(model, pretrained, random_init, device))
     made = _wait("taking the text apart", lambda: make(loaded, text, picture, versus))
     if as_json:
