@@ -46,7 +46,7 @@ UNLOCK_AT = 0.9
 PATCH_TASK_UNTIL = 0.9
 PATCH_TASK = ("shape", "colour", "texture", "count", "size")
 MLP_DROP = 0.25
-SLOW = {"count": 3.0, "shape": 1.5, "texture": 1.5}
+SLOW = {"count": 3.0, "shape": 2.0, "texture": 2.5}
 """Weights of the attributes that are learnt last, in the contrast among prompts; 1 for the others."""
 UNDROPPED_BLOCKS = 2
 EVALUATION_SEED = 987_654_321

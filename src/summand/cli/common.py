@@ -1,0 +1,81 @@
+"""What every command shares: the app, its options, and how it prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..errors import SummandError
+
+app = typer.Typer(
+    name="summand",
+    help="Take a CLIP image encoder apart exactly, and say in words and pictures what each part does.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+stderr = Console(stderr=True, highlight=False)
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="scenes-vit, an open_clip name, hf-hub:org/name or local-dir:path.")
+]
+PretrainedOption = Annotated[
+    str | None, typer.Option("--pretrained", "-p", help="open_clip's tag of the weights, or a checkpoint file.")
+]
+RandomOption = Annotated[bool, typer.Option("--random-init", help="Random weights on purpose, to try things out.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
+BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Images a forward pass.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One machine-readable result on stdout, nothing else there.")]
+
+
+def escape(text: str) -> str:
+    """Text as it is, where rich would read markup."""
+    return text.replace("[", r"\[")
+
+
+def read_picture(path: Path) -> Any:
+    """The image of a file, or an error that names it."""
+    from ..data.sources import read_image
+
+    try:
+        return read_image(path)
+    except OSError as error:
+        raise SummandError(f"cannot read the image {path}: {error.strerror or error}") from error
+
+
+def wide_console() -> Console:
+    """As wide as the terminal; wide enough for one line a row where the output is not a terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+
+
+def emit(
+    command: str, model: str | None, data: str | None, options: dict[str, Any], rows: list[Any], **more: Any
+) -> None:
+    """The one schema of every machine-readable result."""
+    print(json.dumps({"command": command, "model": model, "data": data, "options": options, "rows": rows, **more}))
+
+
+def load_model(model: str, pretrained: str | None, random_init: bool, device: str) -> Any:
+    """`summand.load`, with a loud warning where the weights are random."""
+    from .. import load
+
+    loaded = load(model, pretrained, random_init=random_init, device=device)
+    if loaded.random_weights:
+        stderr.print(
+            f"[bold yellow]warning:[/] the weights of {model} are RANDOM: what follows says nothing about images"
+        )
+    return loaded
+
+
+def wait(text: str, work: Callable[[], Any]) -> Any:
+    """Do something slow behind a spinner on stderr."""
+    with stderr.status(text):
+        return work()
