@@ -9,7 +9,9 @@ from safetensors.torch import load_file
 
 from summand.scenes import train
 from summand.scenes.attributes import ATTRIBUTES
-from summand.scenes.train import Batches, multi_positive, simplex_targets, value_vectors
+from summand.scenes.train import multi_positive
+from summand.scenes.training.batches import Batches
+from summand.scenes.training.text_stage import simplex_targets, value_vectors
 
 ARGUMENTS = [
     "scenes-rn",

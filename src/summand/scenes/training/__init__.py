@@ -1,0 +1,1 @@
+"""The pieces of the training of a scenes CLIP; `summand.scenes.train` puts them together."""
