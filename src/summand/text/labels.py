@@ -75,13 +75,13 @@ def label_heads(
     labels = []
     for row, layer in enumerate(layers):
         for head in range(spans.indices.shape[1]):
-            chosen = tuple(int(i) for i in spans.indices[row, head])
+            chosen = tuple(int(i) for i in spans.indices[row, head] if i >= 0)
             labels.append(
                 HeadLabel(
                     layer=layer,
                     head=head,
                     texts=tuple(texts[i] for i in chosen),
-                    explained=tuple(float(e) for e in spans.explained[row, head]),
+                    explained=tuple(float(e) for e in spans.explained[row, head, : len(chosen)]),
                     importance=float(shares[layer, head]),
                     indices=chosen,
                 )

@@ -68,8 +68,8 @@ def sparse_code(
 
     targets: directions to describe, [target, embed]. atoms: text embeddings, [atom, embed]; `prepare_atoms` says what
     is done to them first. nonnegative: only atoms with a positive correlation are picked and no coefficient is
-    negative. progress: a bar on the terminal. A target that is met by fewer atoms, or whose span is full (size > embed),
-    stops there. Ties go to the first atom.
+    negative. progress: a bar on the terminal. A target that fewer atoms make up, or whose picks span the whole space
+    (size > embed), stops there. Ties go to the first atom.
 
     No Gram matrix of the atoms is ever built: correlations are products of residuals and atoms, in blocks of targets of
     bounded memory. Half precision is worked out in fp32.
@@ -123,7 +123,7 @@ def _check(targets: Tensor, atoms: Tensor, size: int, centre: bool, parity: str 
 
 
 def _first_of_equal(dictionary: Tensor) -> Tensor:
-    """For every atom the first one that equals it bit by bit: a product of matrices may round equal rows differently."""
+    """For every atom the first one equal to it bit by bit, for a product of matrices may round equal rows differently."""
     bits = dictionary.contiguous().view(torch.int32 if dictionary.element_size() == 4 else torch.int64)
     generator = torch.Generator().manual_seed(0)
     multipliers = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=generator).to(bits.device)
