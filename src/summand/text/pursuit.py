@@ -117,7 +117,7 @@ def fit_nonnegative(
 
 
 def _to_the_optimum(gram: Tensor, wanted: Tensor, weights: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
-    """The inner loop: towards the optimum on the free set; a weight that would turn negative on the way leaves the set."""
+    """The inner loop: towards the optimum on the free set; a weight that would turn negative leaves the set."""
     eye = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
     for _ in range(gram.shape[1] + 1):
         both = free[:, :, None] & free[:, None, :]
@@ -136,7 +136,7 @@ def _to_the_optimum(gram: Tensor, wanted: Tensor, weights: Tensor, free: Tensor)
 
 
 class _Search:
-    """argmax_j ⟨r, a_j⟩ of many residuals: a matrix product, the largest of each chunk, then the largest in that one."""
+    """argmax_j ⟨r, a_j⟩ of many residuals: a matrix product, the largest of each chunk, the largest in that one."""
 
     def __init__(self, dictionary: Tensor, first: Tensor, count: int) -> None:
         self.first = first

@@ -123,7 +123,7 @@ def _check(targets: Tensor, atoms: Tensor, size: int, centre: bool, parity: str 
 
 
 def _first_of_equal(dictionary: Tensor) -> Tensor:
-    """For every atom the first one equal to it bit by bit, for a product of matrices may round equal rows differently."""
+    """For every atom the first one equal to it bit by bit: matrix products may round equal rows differently."""
     bits = dictionary.contiguous().view(torch.int32 if dictionary.element_size() == 4 else torch.int64)
     generator = torch.Generator().manual_seed(0)
     multipliers = torch.randint(-(2**62), 2**62, (bits.shape[1],), generator=generator).to(bits.device)

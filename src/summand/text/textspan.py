@@ -23,8 +23,8 @@ _STEPS_BETWEEN_RENEWALS = 8
 class TextSpan:
     """The chosen texts of each unit, in order.
 
-    indices: into the pool, [*unit, chosen]; −1 once nothing of any text is left in the span of the unit (a unit of lower
-    rank than the others, or one that is always 0). explained: cumulative share of the unit's variance, [*unit, chosen].
+    indices: into the pool, [*unit, chosen]; −1 once nothing of any text is left in the span of the unit (one of lower
+    rank than the others, or always 0). explained: cumulative share of the unit's variance, [*unit, chosen].
     basis: the orthonormal directions that the texts added one after the other, [*unit, chosen, embed]; 0 for none.
     """
 
@@ -95,7 +95,7 @@ def textspan(
     chosen = min(size, span.shape[1], len(texts))
     step = max(1, _BLOCK // (len(texts) * span.shape[1]))
     picks = [
-        _greedy(c, texts @ s.transpose(1, 2), chosen, criterion)
+        _greedy(c, _coordinates(texts, s), chosen, criterion)
         for s, c in zip(span.split(step), covariance.split(step), strict=True)
     ]
     indices, explained, within = (torch.cat(part) for part in zip(*picks, strict=True))
@@ -137,6 +137,11 @@ def _from_outputs(outputs: Tensor) -> tuple[Tensor, Tensor]:
     span = (right * alive[..., None])[..., :dimensions, :]
     coordinates = (rows - rows.mean(dim=-2, keepdim=True)) @ span.transpose(-1, -2)
     return span, coordinates.transpose(-1, -2) @ coordinates / rows.shape[-2]
+
+
+def _coordinates(texts: Tensor, span: Tensor) -> Tensor:
+    """⟨text, direction⟩, [unit, text, d], in one product: a batched one would copy the texts for every unit."""
+    return (texts @ span.flatten(0, 1).T).unflatten(1, span.shape[:2]).transpose(0, 1).contiguous()
 
 
 def _alive(sizes: Tensor, smallest: float) -> Tensor:
