@@ -32,6 +32,17 @@ def test_labels_follow_textspan_of_each_head(vit):
     assert labels[11].importance == pytest.approx(float(shares[5, 3]))
 
 
+def test_a_head_that_writes_nothing_has_no_label():
+    generator = torch.Generator().manual_seed(0)
+    coefficients = torch.randn(20, 1, 3, 4, generator=generator)
+    coefficients[:, 0, 1] = 0
+    directions = torch.randn(1, 3, 4, 8, generator=generator)
+    moments = summand.Moments().update(summand.Effects(coefficients, directions, ("layer", "head")))
+    embeddings = torch.randn(5, 8, generator=generator)
+    labels = label_heads(moments, [0], list("abcde"), embeddings, torch.ones(1, 3), size=2)
+    assert [(label.name, len(label.texts)) for label in labels] == [("0.0", 2), ("0.2", 2)]
+
+
 @pytest.mark.parametrize(
     ("texts", "explained", "attribute"),
     [

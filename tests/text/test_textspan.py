@@ -77,6 +77,50 @@ def test_rank_cuts_the_span_and_parity_sets_it_to_80():
     assert textspan(outputs, pool, 10, parity="paper").indices.tolist() == same.indices.tolist()
 
 
+def test_units_of_different_rank_are_each_taken_in_their_own_span():
+    """The span of a unit is that of its outputs: a channel that never moves is no part of it."""
+    e, pool = case(path=6, seed=7)
+    coefficients = torch.cat([e.coefficients, e.coefficients, torch.zeros_like(e.coefficients)], dim=1)
+    coefficients[:, 1, 3:] = 0
+    both = Effects(coefficients, e.directions.expand(3, -1, -1))
+    for criterion in ("variance", "explained"):
+        # In the last dimension all texts explain the same: which of them comes third is rounding under "explained".
+        alone = textspan(both.vectors()[:, 1], pool, 2, criterion=criterion).indices.tolist()
+        for source in (both.vectors(), Moments().update(both)):
+            found = textspan(source, pool, 6, criterion=criterion)
+            assert found.indices[1, :2].tolist() == alone
+            assert (found.indices[1] >= 0).tolist() == [True] * 3 + [False] * 3
+            assert (found.indices[0] >= 0).all()
+            assert found.explained[1, 2:].tolist() == pytest.approx([1] * 4)
+            assert found.indices[2].tolist() == [-1] * 6  # a unit that writes nothing
+            assert not found.explained[2].any()
+            assert not found.basis[2].any()
+
+
+def test_many_steps_do_not_drift_from_the_algorithm():
+    """Fifty steps over strengths that differ by 10⁵: selections, shares and basis of the literal algorithm."""
+    rng = np.random.default_rng(5)
+    outputs = rng.standard_normal((120, 50)) * np.geomspace(1, 1e-5, 50) @ rng.standard_normal((50, 64))
+    pool = rng.standard_normal((90, 64))
+    chosen, shares = literal_textspan(outputs, pool, 50)
+    found = textspan(torch.from_numpy(outputs), torch.from_numpy(pool), 50)
+    assert found.indices.tolist() == chosen
+    np.testing.assert_allclose(found.explained, shares, atol=1e-10)
+    torch.testing.assert_close(found.basis @ found.basis.T, torch.eye(50, dtype=torch.float64))
+
+
+def test_a_shorter_span_is_the_start_of_a_longer_one():
+    e, pool = case(path=6, seed=8)
+    long, short = textspan(Moments().update(e), pool, 6), textspan(Moments().update(e), pool, 2)
+    centred = e.vectors() - e.vectors().mean(dim=0)
+    assert long.first(2).indices.tolist() == short.indices.tolist()
+    torch.testing.assert_close(long.first(2).project(centred), short.project(centred))
+    kept = short.project(centred).square().sum() / centred.square().sum()
+    assert kept.item() == pytest.approx(short.explained[0, -1].item())
+    with pytest.raises(SummandError, match="at least 1"):
+        long.first(0)
+
+
 def test_ties_go_to_the_first_text():
     e, pool = case()
     doubled = torch.cat([pool, pool])

@@ -70,18 +70,23 @@ def label_heads(
     shares: Float[Tensor, "layer head"],
     size: int = 10,
 ) -> list[HeadLabel]:
-    """TextSpan for every head of the given layers, ordered by layer and head. `shares` as from `importance`."""
+    """TextSpan for every head of the given layers, ordered by layer and head. `shares` as from `importance`.
+
+    A head that writes nothing, such as a pruned one, has no texts and is left out.
+    """
     spans = textspan(moments.select(list(layers)), embeddings, size)
     labels = []
     for row, layer in enumerate(layers):
         for head in range(spans.indices.shape[1]):
-            chosen = tuple(int(i) for i in spans.indices[row, head])
+            chosen = tuple(int(i) for i in spans.indices[row, head] if i >= 0)
+            if not chosen:
+                continue
             labels.append(
                 HeadLabel(
                     layer=layer,
                     head=head,
                     texts=tuple(texts[i] for i in chosen),
-                    explained=tuple(float(e) for e in spans.explained[row, head]),
+                    explained=tuple(float(e) for e in spans.explained[row, head, : len(chosen)]),
                     importance=float(shares[layer, head]),
                     indices=chosen,
                 )

@@ -14,14 +14,18 @@ from ..moments import Moments
 
 Criterion = Literal["variance", "explained"]
 _PAPER_RANK = 80
+_SMALLEST = 1e-6
+_BLOCK = 2**22
+_STEPS_BETWEEN_RENEWALS = 8
 
 
 @dataclass(frozen=True)
 class TextSpan:
     """The chosen texts of each unit, in order.
 
-    indices: into the pool, [*unit, chosen]. explained: cumulative share of the unit's variance, [*unit, chosen].
-    basis: the orthonormal directions that the texts added one after the other, [*unit, chosen, embed].
+    indices: into the pool, [*unit, chosen]; −1 once nothing of any text is left in the span of the unit (one of lower
+    rank than the others, or always 0). explained: cumulative share of the unit's variance, [*unit, chosen].
+    basis: the orthonormal directions that the texts added one after the other, [*unit, chosen, embed]; 0 for none.
     """
 
     indices: Int[Tensor, "*unit chosen"]
@@ -30,7 +34,14 @@ class TextSpan:
 
     def project(self, vectors: Float[Tensor, "image *unit embed"]) -> Float[Tensor, "image *unit embed"]:
         """Vectors (centred by their mean) projected on the span of the chosen texts."""
-        return torch.einsum("i...e,...ce,...cf->i...f", vectors.to(self.basis), self.basis, self.basis)
+        along = torch.einsum("i...e,...ce->i...c", vectors.to(self.basis), self.basis)
+        return torch.einsum("i...c,...ce->i...e", along, self.basis)
+
+    def first(self, size: int) -> TextSpan:
+        """The span of the first `size` texts: the choice is greedy, so it is that of a smaller TextSpan."""
+        if size < 1:
+            raise SummandError(f"size must be at least 1, got {size}")
+        return TextSpan(self.indices[..., :size], self.explained[..., :size], self.basis[..., :size, :])
 
 
 def textspan(
@@ -53,7 +64,8 @@ def textspan(
     (the greedy maximiser of Eq. 7). rank: dimensions of the span to keep; by default all that the unit has (the
     head's own dimension). parity="paper": the published code's rank of 80.
 
-    At most as many texts are chosen as the span has dimensions. Ties go to the first text of the pool.
+    At most as many texts are chosen as the span has dimensions. Ties go to the first text of the pool. Worked out in
+    fp64, in blocks of units.
 
     Raises `SummandError` for an empty pool, shapes that do not fit, fewer than two images, or non-finite numbers.
     Source: paper C (Gandelsman et al., ICLR 2024), Algorithm 1.
@@ -81,10 +93,13 @@ def textspan(
     if rank is not None and rank < span.shape[1]:
         span, covariance = span[:, :rank], covariance[:, :rank, :rank]
     chosen = min(size, span.shape[1], len(texts))
-    picks = [_greedy(c, texts @ s.T, chosen, criterion) for s, c in zip(span, covariance, strict=True)]
-    indices = torch.stack([pick[0] for pick in picks])
-    explained = torch.stack([pick[1] for pick in picks])
-    basis = torch.stack([pick[2] @ s for pick, s in zip(picks, span, strict=True)])
+    step = max(1, _BLOCK // (len(texts) * span.shape[1]))
+    picks = [
+        _greedy(c, _coordinates(texts, s), chosen, criterion)
+        for s, c in zip(span.split(step), covariance.split(step), strict=True)
+    ]
+    indices, explained, within = (torch.cat(part) for part in zip(*picks, strict=True))
+    basis = within @ span
     return TextSpan(
         indices.reshape(*units, chosen),
         explained.reshape(*units, chosen),
@@ -105,7 +120,8 @@ def _from_moments(moments: Moments) -> tuple[Tensor, Tensor]:
     covariance = mixing @ moments.covariance @ mixing.transpose(-1, -2)
     mean = torch.einsum("...dp,...p->...d", mixing, moments.mean)
     second = covariance + mean[..., :, None] * mean[..., None, :]
-    turn = torch.linalg.eigh(second).eigenvectors.flip(-1)  # columns, largest first
+    values, vectors = torch.linalg.eigh(second)
+    turn = vectors.flip(-1) * _alive(values.flip(-1), _SMALLEST**2)[..., None, :]  # columns, largest first
     return turn.transpose(-1, -2) @ span, turn.transpose(-1, -2) @ covariance @ turn
 
 
@@ -116,31 +132,61 @@ def _from_outputs(outputs: Tensor) -> tuple[Tensor, Tensor]:
     if not torch.isfinite(rows).all():
         raise SummandError("the outputs hold NaN or infinite numbers")
     _, sizes, right = torch.linalg.svd(rows, full_matrices=False)
-    dimensions = max(1, int((sizes > sizes[..., :1] * 1e-6).sum(dim=-1).max()))
-    span = right[..., :dimensions, :]
+    alive = _alive(sizes, _SMALLEST)
+    dimensions = max(1, int(alive.sum(dim=-1).max()))
+    span = (right * alive[..., None])[..., :dimensions, :]
     coordinates = (rows - rows.mean(dim=-2, keepdim=True)) @ span.transpose(-1, -2)
     return span, coordinates.transpose(-1, -2) @ coordinates / rows.shape[-2]
 
 
+def _coordinates(texts: Tensor, span: Tensor) -> Tensor:
+    """⟨text, direction⟩, [unit, text, d], in one product: a batched one would copy the texts for every unit."""
+    return (texts @ span.flatten(0, 1).T).unflatten(1, span.shape[:2]).transpose(0, 1).contiguous()
+
+
+def _alive(sizes: Tensor, smallest: float) -> Tensor:
+    """Which dimensions are more than rounding, given their sizes, largest first: the others are no part of the span."""
+    return (sizes > sizes[..., :1] * smallest) & (sizes > 0)
+
+
 def _greedy(covariance: Tensor, texts: Tensor, chosen: int, criterion: Criterion) -> tuple[Tensor, Tensor, Tensor]:
-    """Algorithm 1 in the coordinates of the span: covariance [d, d], texts [text, d] → indices [chosen], cumulative
-    share of variance [chosen], orthonormal basis [chosen, d]."""
-    total = covariance.diagonal().sum().clamp(min=torch.finfo(covariance.dtype).tiny)
-    floor = texts.square().sum(dim=1).max() * 1e-18
-    taken = torch.zeros(len(texts), dtype=torch.bool, device=texts.device)
-    indices, shares, basis = [], [], []
-    for _ in range(chosen):
-        variance = ((texts @ covariance) * texts).sum(dim=1)
-        length = texts.square().sum(dim=1)
-        score = variance if criterion == "variance" else variance / length.clamp(min=floor.item())
-        score = score.masked_fill(taken | (length <= floor), -torch.inf)
-        best = int(score.argmax())
-        direction = texts[best] / texts[best].norm().clamp(min=floor.sqrt().item())
-        indices.append(best)
-        shares.append(direction @ covariance @ direction)
-        basis.append(direction)
-        taken[best] = True
-        texts = texts - (texts @ direction)[:, None] * direction
-        away = covariance - torch.outer(direction, direction @ covariance)
-        covariance = away - torch.outer(away @ direction, direction)
-    return torch.tensor(indices, device=texts.device), torch.stack(shares).cumsum(0) / total, torch.stack(basis)
+    """Algorithm 1 in the coordinates of the span, for a block of units: covariance [unit, d, d], texts [unit, text, d]
+    → indices [unit, chosen], cumulative share of variance [unit, chosen], orthonormal basis [unit, chosen, d].
+
+    The texts are not deflated one by one. With q the new direction, P the projection away from the earlier ones and
+    t' = Pt, the next variances are t'ᵀΣt' − 2 (t·q)(t·PΣq) + (t·q)² qᵀΣq and the next lengths ‖t'‖² − (t·q)²: one
+    product of the texts with two vectors. Every few steps both are computed anew, so that rounding does not add up.
+    """
+    units, count, dimensions = texts.shape
+    rows = torch.arange(units, device=texts.device)
+    total = covariance.diagonal(dim1=1, dim2=2).sum(dim=1)
+    whole = texts.square().sum(dim=2)
+    taken = torch.zeros(units, count, dtype=torch.bool, device=texts.device)
+    indices = torch.full((units, chosen), -1, dtype=torch.long, device=texts.device)
+    added, basis = texts.new_zeros(units, chosen), texts.new_zeros(units, chosen, dimensions)
+    variance = length = whole
+    for step in range(chosen):
+        done = basis[:, :step]
+        if step % _STEPS_BETWEEN_RENEWALS == 0:
+            left = texts - texts @ done.transpose(1, 2) @ done
+            variance, length = ((left @ covariance) * left).sum(dim=2), left.square().sum(dim=2)
+            del left
+        score = variance if criterion == "variance" else variance / length.clamp(min=torch.finfo(length.dtype).tiny)
+        score = score.masked_fill(taken | (length <= whole * _SMALLEST**2), -torch.inf)
+        value, best = score.max(dim=1)
+        found = value > -torch.inf
+        direction = texts[rows, best]
+        for _ in range(2):
+            direction = direction - ((done @ direction[..., None]) * done).sum(dim=1)
+        direction = torch.nn.functional.normalize(direction, dim=1) * found[:, None]
+        spread = (covariance @ direction[..., None])[..., 0]
+        added[:, step] = (direction * spread).sum(dim=1)
+        basis[:, step] = direction
+        indices[:, step] = torch.where(found, best, -1)
+        taken[rows, best] = True
+        away = spread - ((done @ spread[..., None]) * done).sum(dim=1)
+        along, joint = (texts @ torch.stack([direction, away], dim=2)).unbind(dim=2)
+        variance = variance - 2 * along * joint + along.square() * added[:, step, None]
+        length = length - along.square()
+    share = added.cumsum(dim=1) / total.clamp(min=torch.finfo(total.dtype).tiny)[:, None]
+    return indices, share, basis
