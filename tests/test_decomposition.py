@@ -20,6 +20,7 @@ def test_the_papers_even_split_equals_the_literal_formula(vision):
         torch.testing.assert_close(everything[i], truth["tokens"], rtol=0, atol=1e-12)
         torch.testing.assert_close(parts.heads()[i], truth["tokens"].sum(dim=2), rtol=0, atol=1e-12)
         torch.testing.assert_close(parts.tokens()[i], truth["tokens"].sum(dim=(0, 1)), rtol=0, atol=1e-12)
+        torch.testing.assert_close(parts.tokens_toward(torch.eye(24).double()[:3]), parts.tokens()[..., :3])
         torch.testing.assert_close(parts.mlps()[i], truth["mlps"], rtol=0, atol=1e-12)
         torch.testing.assert_close(parts.embedding()[i], truth["embedding"], rtol=0, atol=1e-12)
     assert parts.residual() <= 1e-12

@@ -14,6 +14,7 @@ from .effects import Effects
 from .errors import SummandError
 from .tokenizing import CLASS, Piece
 from .towers import AttentionView, Tower, Trace
+from .towers.base import unmixed
 from .towers.residual import ResidualTower
 from .towers.text import TextTower
 
@@ -60,7 +61,8 @@ class Parts:
 
     @cached_property
     def _directions(self) -> Float[Tensor, "layer head channel embed"]:
-        return self._tower.head_maps().directions
+        with unmixed(self._pixels.device):
+            return self._tower.head_maps().directions
 
     def head_effects(self) -> Effects:
         """The heads' direct effects as `Effects`: units (layer, head), one path per value channel."""
@@ -75,7 +77,9 @@ class Parts:
 
     def heads(self) -> Float[Tensor, "image layer head embed"]:
         """Direct effect of every head."""
-        return self.head_effects().vectors()
+        effects = self.head_effects()
+        with unmixed(self._pixels.device):
+            return effects.vectors()
 
     def mlps(self) -> Float[Tensor, "image layer embed"]:
         """Direct effect of every MLP; zero layers where none writes to the output."""
@@ -105,42 +109,68 @@ class Parts:
         Summed over tokens it equals `heads()` summed over layers and heads.
         """
         if self._token_stream is None:
-            directions = self._directions
-            total: Tensor | None = None
-
-            def visit(layer: int, view: AttentionView) -> None:
-                nonlocal total
-                written = view.token_values().flatten(2) @ directions[layer].flatten(0, 1)
-                total = written if total is None else total + written
-
-            self._trace = self._tower.run(self._pixels, visit)
-            assert total is not None
-            total = total * self._trace.scale[:, None, None]
-            shares = self._trace.shares
-            if shares is not None:
-                total = total + shares.each().sum(dim=1, keepdim=True) * (self._tower.heads / total.shape[1])
+            total = self._written(self._directions)
+            if self.trace.shares is not None:
+                with unmixed(self._pixels.device):
+                    even = self.trace.shares.each().sum(dim=1, keepdim=True)
+                total.add_(even * (self._tower.heads / total.shape[1]))
             self._token_stream = total
         return self._token_stream
 
+    @torch.no_grad()
     def toward(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "image layer head token direction"]:
         """⟨contribution of a token through a head, direction⟩, contracted before anything larger is built."""
+        along = self._along(directions)
+        found: Tensor | None = None
+
+        def visit(layer: int, view: AttentionView) -> None:
+            nonlocal found
+            if found is None:  # made once and filled where it stays: it is much larger than all that leads to it
+                images, heads, tokens = view.row.shape
+                found = along.new_empty(images, len(along), heads, tokens, along.shape[-1])
+            view.toward(along[layer], out=found[:, layer])
+
+        self._trace = self._tower.run(self._pixels, visit)
+        assert found is not None
+        found.mul_(self._trace.scale[:, None, None, None, None])
+        shares = self._trace.shares
+        if shares is not None:
+            with unmixed(self._pixels.device):
+                even = shares.each() @ directions.to(found).T / found.shape[3]  # [image, layer, direction]
+            found.add_(even[:, :, None, None])
+        return found
+
+    @torch.no_grad()
+    def tokens_toward(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "image token direction"]:
+        """⟨tokens(), direction⟩ = Σ_l Σ_h toward(directions), summed as the layers come: what maps are made of."""
+        total = self._written(self._along(directions))
+        if self.trace.shares is not None:
+            with unmixed(self._pixels.device):
+                even = self.trace.shares.each().sum(dim=1) @ directions.to(total).T
+            total.add_(even[:, None] * (self._tower.heads / total.shape[1]))
+        return total
+
+    def _written(self, along: Tensor) -> Float[Tensor, "image token direction"]:
+        """Σ_l Σ_h a_i v_i along^{l,h} / σ of every token, in a pass of its own."""
+        total: Tensor | None = None
+
+        def visit(layer: int, view: AttentionView) -> None:
+            nonlocal total
+            written = view.written(along[layer])
+            total = written if total is None else total.add_(written)
+
+        self._trace = self._tower.run(self._pixels, visit)
+        assert total is not None
+        return total.mul_(self._trace.scale[:, None, None])
+
+    def _along(self, directions: Tensor) -> Float[Tensor, "layer head channel direction"]:
+        """What each value channel adds along each direction, at unit σ."""
         if directions.ndim != 2 or directions.shape[1] != self._tower.embed:
             raise SummandError(
                 f"directions must be [direction, {self._tower.embed}] for this model, got {list(directions.shape)}"
             )
-        along = self._directions @ directions.to(self._directions).T  # [layer, head, channel, direction]
-        layers: list[Tensor] = []
-
-        def visit(layer: int, view: AttentionView) -> None:
-            layers.append(torch.einsum("ithc,hcd->ihtd", view.token_values(), along[layer]))
-
-        self._trace = self._tower.run(self._pixels, visit)
-        found = torch.stack(layers, dim=1) * self._trace.scale[:, None, None, None, None]
-        shares = self._trace.shares
-        if shares is None:
-            return found
-        even = shares.each() @ directions.to(found).T / found.shape[3]  # [image, layer, direction]
-        return found + even[:, :, None, None]
+        with unmixed(self._pixels.device):
+            return self._directions @ directions.to(self._directions).T
 
 
 class TextParts(Parts):

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from .effects import Effects
 from .errors import SummandError
-from .towers import AttentionView, Tower
+from .towers import AttentionView, Tower, Trace
+from .towers.base import unmixed
 from .towers.pool import PoolTower
 
 
@@ -32,7 +33,12 @@ def pairs(tower: Tower, pixels: Float[Tensor, "image channel height width"], pos
     added = None if positions else tower.positions()
     seen: list[AttentionView] = []
     trace = tower.run(pixels, lambda _, view: seen.append(view))
-    view, scale = seen[0], trace.scale[:, None, None]
+    with unmixed(pixels.device):
+        return _factors(tower, trace, seen[0], added)
+
+
+def _factors(tower: PoolTower, trace: Trace, view: AttentionView, added: Tensor | None) -> Effects:
+    scale = trace.scale[:, None, None]
     values = view.row.sum(dim=-1)[..., None] * view.value_bias  # [image, head, channel]
     read = view.row @ view.inputs  # [image, head, neuron]
     if added is not None:

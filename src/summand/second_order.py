@@ -12,7 +12,7 @@ from torch import Tensor
 from .effects import Effects
 from .errors import SummandError
 from .towers import AttentionView, Tower
-from .towers.base import listening, working
+from .towers.base import listening, unmixed, working
 from .towers.linear import inverse_deviation
 from .towers.residual import ResidualTower
 
@@ -54,9 +54,17 @@ def second_order(tower: Tower, pixels: Float[Tensor, "image channel height width
 
     with listening(listeners()):
         trace = tower.run(pixels, visit)
+    with unmixed(pixels.device):
+        return _factors(tower, layer, rows, deviations, hidden[0], trace.scale)
+
+
+def _factors(
+    tower: ResidualTower, layer: int, rows: dict[int, Tensor], deviations: dict[int, Tensor], p: Tensor, scale: Tensor
+) -> Effects:
+    later = range(layer + 1, tower.layers)
     reads = torch.cat([rows[at] * deviations[at][:, None] for at in later], dim=1)  # [image, path, token]
     return Effects(
-        ((reads * trace.scale[:, None, None]) @ hidden[0]).transpose(1, 2),
+        ((reads * scale[:, None, None]) @ p).transpose(1, 2),
         tower.neuron_directions(layer),
         units=("neuron",),
         paths=("later layer", "later head"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import open_clip
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import summand
@@ -31,10 +31,11 @@ def test_vit_terms_equal_the_literal_formula(vision):
     x = torch.randn(3, 3, *model.tower.image_size, dtype=torch.float64)
     parts = model.decompose(x)
     everything = parts.toward(torch.eye(24, dtype=torch.float64))
+    heads = model.decompose(x).heads()
     for i in range(len(x)):
         truth = literal_vit(clip.visual, x[i])
         torch.testing.assert_close(everything[i], truth["tokens"], rtol=0, atol=1e-12)
-        torch.testing.assert_close(parts.heads()[i], truth["tokens"].sum(dim=2), rtol=0, atol=1e-12)
+        torch.testing.assert_close(heads[i], truth["tokens"].sum(dim=2), rtol=0, atol=1e-12)
         torch.testing.assert_close(parts.tokens()[i], truth["tokens"].sum(dim=(0, 1)), rtol=0, atol=1e-12)
         torch.testing.assert_close(parts.mlps()[i], truth["mlps"], rtol=0, atol=1e-12)
         torch.testing.assert_close(parts.embedding()[i], truth["embedding"], rtol=0, atol=1e-12)
@@ -49,19 +50,39 @@ def test_vit_terms_equal_the_literal_formula(vision):
     rows=st.integers(1, 3),
     columns=st.integers(1, 3),
     batch=st.integers(1, 3),
+    texts=st.integers(1, 30),
+    pool=st.sampled_from([{}, {"pool_type": "avg"}, {"pool_type": "avg", "final_ln_after_pool": True}]),
     seed=st.integers(0, 1000),
 )
-def test_vit_sums_exactly_for_any_shape(heads, channels, layers, rows, columns, batch, seed):
-    clip = small_vit(
-        layers=layers, width=heads * channels, head_width=channels, patch_size=4, image_size=(4 * rows, 4 * columns)
-    )
+def test_vit_sums_exactly_for_any_shape(heads, channels, layers, rows, columns, batch, texts, pool, seed):
+    shape = {"layers": layers, "width": heads * channels, "head_width": channels}
+    clip = small_vit(**shape, patch_size=4, image_size=(4 * rows, 4 * columns), **pool)
     model = summand.wrap(clip)
     x = torch.randn(batch, 3, 4 * rows, 4 * columns, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     parts = model.decompose(x)
     truth = model.encode_image(x)
     assert (parts.total() - truth).abs().max() <= 1e-12 * truth.abs().max()
-    assert (parts.tokens().sum(dim=1) - parts.heads().sum(dim=(1, 2))).abs().max() <= 1e-12 * truth.abs().max()
+    heads = parts.heads()  # of a pass that never saw a token's values
+    assert (parts.tokens().sum(dim=1) - heads.sum(dim=(1, 2))).abs().max() <= 1e-12 * truth.abs().max()
     assert model.tower.grid == (rows, columns)
+    everything = parts.toward(torch.eye(24, dtype=torch.float64))
+    assert (everything.sum(dim=3) - heads).abs().max() <= 1e-12 * truth.abs().max()
+    some = torch.randn(texts, 24, dtype=torch.float64)
+    torch.testing.assert_close(parts.toward(some), everything @ some.T, rtol=0, atol=1e-11)
+    torch.testing.assert_close(parts.tokens_toward(some), parts.tokens() @ some.T, rtol=0, atol=1e-11)
+
+
+@given(width=st.integers(1, 3), side=st.integers(1, 3), batch=st.integers(1, 3))
+@settings(max_examples=8)
+def test_resnet_sums_exactly_for_any_shape(width, side, batch):
+    model = summand.wrap(small_resnet(width=8 * width, image_size=32 * side))
+    x = torch.randn(batch, 3, 32 * side, 32 * side, dtype=torch.float64)
+    parts, truth = model.decompose(x), model.encode_image(x)
+    size = truth.abs().max()
+    assert (parts.total() - truth).abs().max() <= 1e-12 * size
+    assert (parts.tokens().sum(dim=1) - parts.heads().sum(dim=(1, 2))).abs().max() <= 1e-12 * size
+    one = torch.randn(1, 20, dtype=torch.float64)
+    torch.testing.assert_close(parts.tokens_toward(one), parts.tokens() @ one.T, rtol=0, atol=1e-11)
 
 
 def test_resnet_terms_equal_the_literal_formula():

@@ -101,8 +101,7 @@ def heatmap(
     else:
         directions = directions - model.encode_text(contrast or default_contrast(model)).mean(dim=0)
         titles = tuple(texts)
-    tokens = model.decompose(pixels).tokens()[0, model.tower.prefix :]
-    maps = (directions.to(tokens) @ tokens.T).unflatten(1, model.tower.grid)
+    maps = model.decompose(pixels).tokens_toward(directions)[0, model.tower.prefix :].T.unflatten(1, model.tower.grid)
     return Heatmap(titles, maps.float().cpu().numpy(), model.picture(pixels)[0])
 
 

@@ -92,17 +92,21 @@ class Attention:
         the positions that timm hands to every block.
         """
         m, split = self.module, (-1, self.channels)
-        query = _linear(queries, *self.projection(0)).unflatten(-1, split).transpose(1, 2)
+        query_weight, query_bias = self.projection(0)
         key_weight, key_bias = self.projection(1)
         assert key_weight is not None
         bias = self._position_bias(first, queries.shape[1], shared_rel_pos)
         norms = [getattr(m, name, None) for name in ("q_norm", "k_norm", "ln_q", "ln_k")]
         cosine = getattr(m, "logit_scale", None)
         plain = rope is None and cosine is None and all(n is None or isinstance(n, nn.Identity) for n in norms)
-        if plain and queries.shape[1] == 1 and len(key_weight) == self.heads * self.channels:
+        if plain and query_weight is not None and queries.shape[1] == 1 and len(key_weight) == len(query_weight):
             # ⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out.
-            read = torch.einsum("ihqc,hcw->ihqw", query * self.channels**-0.5, key_weight.unflatten(0, split))
-            return read, tokens.transpose(1, 2)[:, None], bias
+            one = queries.transpose(0, 1).expand(self.heads, -1, -1)  # [head, image, width]
+            query = torch.bmm(one, query_weight.unflatten(0, split).transpose(1, 2))
+            query = query if query_bias is None else query + query_bias.unflatten(0, split)[:, None]
+            read = torch.bmm(query * self.channels**-0.5, key_weight.unflatten(0, split))
+            return read.transpose(0, 1)[:, :, None], tokens.transpose(1, 2)[:, None], bias
+        query = _linear(queries, query_weight, query_bias).unflatten(-1, split).transpose(1, 2)
         key = _linear(tokens, key_weight, key_bias).unflatten(-1, split).transpose(1, 2)
         if cosine is not None:  # Swin V2, arXiv:2111.09883
             strength = working(cosine).clamp(max=m.logit_scale_max).exp()
@@ -159,8 +163,7 @@ class Attention:
         left, right, bias = self.logits(queries, tokens, first, **positions)
         value_weight, value_bias = self.value_map()
         images, heads, count = len(tokens), self.heads, queries.shape[1]
-        row = tokens.new_zeros(images, heads, tokens.shape[1])
-        mass = tokens.new_zeros(images)
+        row, mass = 0, 0
         step = max(1, _AT_ONCE // (images * heads * tokens.shape[1]))
         for begin in range(0, count, step):
             some = slice(begin, begin + step)
@@ -174,6 +177,8 @@ class Attention:
                 share = outer if self.inner is None else outer * inverse_deviation(self.inner, outputs)
             row = row + (share[..., None] * rows[:, :, 0] if count == 1 else torch.einsum("iq,ihqt->iht", share, rows))
             mass = mass + outer.sum(dim=1)
+        assert isinstance(row, Tensor)
+        assert isinstance(mass, Tensor)
         return AttentionView(row, tokens, value_weight, value_bias), mass
 
     def project_out(self, outputs: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch width"]:
@@ -193,9 +198,9 @@ class Attention:
         beta = None if self.inner is None else self.inner.bias
         return constant if beta is None else constant + working(self.out.weight) @ working(beta)
 
-    def outputs(self, view: AttentionView) -> Float[Tensor, "image channels"]:
-        """Σ_i a_i v_i of all heads, times s_h: what the sub-LN and W_O read. Only for a view of one plain query."""
-        return (view.values() * self._head_scale()[:, None]).flatten(1)
+    def outputs(self, values: Float[Tensor, "image head channel"]) -> Float[Tensor, "image channels"]:
+        """Σ_i a_i v_i of all heads, times s_h: what the sub-LN and W_O read. Only for values of one plain query."""
+        return (values * self._head_scale()[:, None]).flatten(1)
 
     def _head_scale(self) -> Float[Tensor, " head"]:
         scale = getattr(self.module, "head_scale", None)  # NormFormer, arXiv:2110.09456

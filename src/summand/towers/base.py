@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,51 @@ class AttentionView:
 
     def values(self) -> Float[Tensor, "image head channel"]:
         """Σ_i a_i v_i = W_V Σ_i a_i n_i + b_V Σ_i a_i: the value map is applied once, not to every token."""
+        if "_token_values" in self.__dict__:  # somebody has asked for every token
+            return self._token_values.sum(dim=1)
         mean_input = self.row @ self.inputs  # [image, head, width]
-        read = torch.einsum("ihw,hcw->ihc", mean_input, self.value_weight)
+        read = torch.bmm(mean_input.transpose(0, 1), self.value_weight.transpose(1, 2)).transpose(0, 1)
         return read + self.row.sum(dim=-1)[..., None] * self.value_bias
 
     def token_values(self) -> Float[Tensor, "image token head channel"]:
         """a_i v_i for every token."""
+        return self._token_values
+
+    @cached_property
+    def _token_values(self) -> Float[Tensor, "image token head channel"]:
         heads, channels, width = self.value_weight.shape
-        values = self.inputs @ self.value_weight.reshape(heads * channels, width).T
-        values = values.unflatten(-1, (heads, channels)) + self.value_bias
-        return self.row.transpose(1, 2)[..., None] * values
+        values = F.linear(self.inputs, self.value_weight.reshape(-1, width), self.value_bias.flatten())
+        return values.unflatten(-1, (heads, channels)).mul_(self.row.transpose(1, 2)[..., None])
+
+    def toward(
+        self,
+        along: Float[Tensor, "head channel direction"],
+        out: Float[Tensor, "image head token direction"],
+    ) -> None:
+        """Σ_c a_i v_{i,c} along_c of every head, into `out`."""
+        if self._maps_first(along.shape[-1]):
+            torch.mul(self._unweighted(along).transpose(1, 2), self.row[..., None], out=out)
+            return
+        for values, image in zip(self.token_values(), out, strict=True):  # straight to where it stays: no copy
+            torch.bmm(values.transpose(0, 1), along, out=image)
+
+    def written(self, along: Float[Tensor, "head channel direction"]) -> Float[Tensor, "image token direction"]:
+        """Σ_h Σ_c a_i v_{i,c} along_c: all heads together."""
+        if self._maps_first(along.shape[-1]):
+            return (self._unweighted(along) * self.row.transpose(1, 2)[..., None]).sum(dim=2)
+        return self.token_values().flatten(2) @ along.flatten(0, 1)
+
+    def _maps_first(self, directions: int) -> bool:
+        """Whether (n W_V along) takes less work as n (W_V along): so it is for fewer directions than channels."""
+        _, channels, width = self.value_weight.shape
+        tokens = len(self.inputs) * self.inputs.shape[1]
+        return directions * width * (channels + tokens) < tokens * channels * (width + directions)
+
+    def _unweighted(self, along: Tensor) -> Float[Tensor, "image token head direction"]:
+        """v_i along, through n (W_V along)."""
+        maps = torch.bmm(self.value_weight.transpose(1, 2), along).transpose(0, 1).flatten(1)
+        shift = torch.bmm(self.value_bias[:, None], along).flatten()
+        return torch.addmm(shift, self.inputs.flatten(0, 1), maps).view(*self.inputs.shape[:2], len(along), -1)
 
 
 Visit = Callable[[int, AttentionView], None]
@@ -125,18 +162,23 @@ def listening(listeners: Iterator[tuple[nn.Module, str, Callable[..., Any]]]) ->
     """Attach read-only hooks for the duration of a pass and always detach them.
 
     A listener is (module, "before" or "after", function): `before` gets the module's first argument and its keyword
-    arguments, `after` gets its output. A listener may raise `_Enough` to end the pass early.
+    arguments, `after` gets its output. A listener may raise `_Enough` to end the pass early. Autocast, where
+    the pass runs under it, is off for the listeners.
     """
 
     def before(function: Callable[..., Any]) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            function(args[0] if args else next(iter(kwargs.values())), kwargs)
+            first = args[0] if args else next(iter(kwargs.values()))
+            with unmixed(first.device):
+                function(first, kwargs)
 
         return hook
 
     def after(function: Callable[..., Any]) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            function(output[0] if isinstance(output, tuple) else output)
+            first = output[0] if isinstance(output, tuple) else output
+            with unmixed(first.device):
+                function(first)
 
         return hook
 
@@ -158,3 +200,8 @@ def listening(listeners: Iterator[tuple[nn.Module, str, Callable[..., Any]]]) ->
 def working(tensor: Tensor) -> Tensor:
     """σ, attention rows and sums are computed in fp32, or in fp64 for a model in fp64."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def unmixed(device: torch.device) -> AbstractContextManager[Any]:
+    """Autocast off: the model's own pass may run under it, what is made of that pass is computed in `working`."""
+    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()

@@ -66,13 +66,13 @@ class Block:
         """What the attention adds to the stream of a token whose heads gave `outputs`."""
         return self._scaled(1, normed(self.out_norm, self.attention.project_out(outputs)))
 
-    def plain_outputs(self, view: AttentionView, inputs: Tensor, positions: dict[str, Any]) -> Tensor:
-        """The heads' outputs of the class token, free of the σ that the view's row carries."""
+    def plain_outputs(self, view: AttentionView, values: Tensor, inputs: Tensor, positions: dict[str, Any]) -> Tensor:
+        """The heads' outputs of the class token, free of the σ that the view's row and its `values` carry."""
         if self.out_norm is None and self.attention.inner is None:
-            return self.attention.outputs(view)
+            return self.attention.outputs(values)
         rows = self.attention.rows(inputs[:, :1], inputs, **positions)
         plain = AttentionView(rows[:, :, 0], view.inputs, view.value_weight, view.value_bias)
-        return self.attention.outputs(plain)
+        return self.attention.outputs(plain.values())
 
     def mlp(self, middle: Float[Tensor, "image token width"]) -> Float[Tensor, "image token width"]:
         m = self.module

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..directions import Factored
 from ..errors import SummandError
 from .attention import Attention
-from .base import AttentionView, HeadMaps, Trace, Visit, _Enough, listening, working
+from .base import AttentionView, HeadMaps, Trace, Visit, _Enough, listening, unmixed, working
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm, version
 
 
@@ -148,7 +148,12 @@ class PoolTower:
 
         with listening(iter([(self._pool_module, "before", before_pool)])):
             self._forward(pixels)
-        tokens = self._pool.tokens(seen[0])
+        with unmixed(pixels.device):
+            return self._read(seen[0], visit, pixels.dtype)
+
+    def _read(self, entering: Tensor, visit: Visit | None, dtype: torch.dtype) -> Trace:
+        """What the pool makes of the tokens that enter it. dtype: of the model's weights, which its MLP computes in."""
+        tokens = self._pool.tokens(entering)
         queries = self._pool.queries(tokens)
         weights = tokens.new_full((len(tokens), queries.shape[1]), 1 / queries.shape[1])
         view, _ = self._attention.look(queries, tokens, weights)
@@ -156,7 +161,7 @@ class PoolTower:
             view, weights = self._each_by_its_own_deviation(view, queries, tokens, weights)
         if visit is not None:
             visit(0, view)
-        return self._trace(view, weights.sum(dim=1), seen[0].dtype, one=queries.shape[1] == 1)
+        return self._trace(view, weights.sum(dim=1), dtype, one=queries.shape[1] == 1)
 
     def _each_by_its_own_deviation(
         self, view: AttentionView, queries: Tensor, tokens: Tensor, weights: Tensor
@@ -173,7 +178,7 @@ class PoolTower:
         constant = mass[:, None] * self._attention.constant()
         scale, mlps = values.new_ones(images), values.new_zeros(images, 0, self.embed)
         if self._mlp is not None or (self._norm is not None and one):
-            pooled = self._attention.project_out(self._attention.outputs(view))
+            pooled = self._attention.project_out(self._attention.outputs(values))
             if self._mlp is not None:
                 written = working(self._mlp(pooled.to(dtype)))
                 mlps, pooled = written[:, None], pooled + written

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..directions import Factored
 from ..errors import SummandError
-from .base import AttentionView, HeadMaps, Shares, Trace, Visit, _Enough, listening, working
+from .base import AttentionView, HeadMaps, Shares, Trace, Visit, _Enough, listening, unmixed, working
 from .blocks import Block
 from .linear import Projection, fold_norm, inverse_deviation, optional_norm, version
 
@@ -203,10 +203,13 @@ class _Pass:
         self._check(entering)
         last, tokens = self.blocks[-1], entering[0]
         inputs = working(last.attention_input(tokens))
-        view = self._look(len(self.blocks) - 1, inputs)
-        middle = self.stream[-1] + last.write(last.plain_outputs(view, inputs, self.positions))
-        self.mlps.append(last.mlp(middle[:, None].to(tokens.dtype))[:, 0])
-        return self.tower._trace(self, middle + self.mlps[-1], scaled=False)
+        with unmixed(tokens.device):
+            view = self._look(len(self.blocks) - 1, inputs)
+            outputs = last.plain_outputs(view, self.values[-1], inputs, self.positions)
+            middle = self.stream[-1] + last.write(outputs)
+        self.mlps.append(last.mlp(middle[:, None].to(tokens.dtype))[:, 0])  # in the model's own precision
+        with unmixed(tokens.device):
+            return self.tower._trace(self, middle + self.mlps[-1], scaled=False)
 
     def of_mean(self, pixels: Tensor, scaled: bool) -> Trace:
         ends: list[Tensor] = []
@@ -219,7 +222,8 @@ class _Pass:
             self.tower.visual(pixels)
         self._check(ends)
         self.mlps.append(ends[0] - self.stream[-1])
-        return self.tower._trace(self, ends[0], scaled)
+        with unmixed(pixels.device):
+            return self.tower._trace(self, ends[0], scaled)
 
     def _listeners(self, enter_last: Callable[[Tensor], None] | None, leave_last: Callable[[Tensor], None] | None):
         """Before a block: the end of the last MLP. Before its attention: what keys and values read."""
@@ -246,10 +250,10 @@ class _Pass:
     def _look(self, layer: int, inputs: Tensor) -> AttentionView:
         weights = self.weights(inputs)
         view, mass = self.blocks[layer].look(inputs, weights, self.first, self.positions)
-        self.values.append(view.values())
-        self.constant = self.constant + self.blocks[layer].constant(mass, weights.sum(dim=1))
         if self.visit is not None:
             self.visit(layer, view)
+        self.values.append(view.values())
+        self.constant = self.constant + self.blocks[layer].constant(mass, weights.sum(dim=1))
         return view
 
     def _pooled(self, tokens: Tensor) -> Float[Tensor, "image width"]:

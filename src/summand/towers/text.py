@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import AttentionView, HeadMaps, Trace, Visit, working
+from .base import AttentionView, HeadMaps, Trace, Visit, unmixed, working
 
 SUPPORTED = ("open_clip CLIP", "TextTransformer", "CLIPTextModel", "SiglipTextModel", "Siglip2TextModel")
 
@@ -112,11 +112,14 @@ class TextTower:
             return working(batch_first(x)[each, pooled])
 
         def look(layer: int, normed: Tensor) -> None:
-            normed = working(normed)
+            with unmixed(normed.device):
+                read(layer, working(normed))
+
+        def read(layer: int, normed: Tensor) -> None:
             view = self._blocks[layer].view(normed, normed[each, pooled], self._bias(masks[layer], normed, pooled))
-            values.append(view.values())
             if visit is not None:
                 visit(layer, view)
+            values.append(view.values())
 
         def before_block(layer: int, x: Tensor, kwargs: dict[str, Any]) -> None:
             masks.append(kwargs.get("attn_mask"))
@@ -142,10 +145,12 @@ class TextTower:
         last = self._blocks[-1]
         look(self.layers - 1, batch_first(last.norm_1(entering[0])))
         out = last.out()
-        written = last.scaled(1, values[-1].flatten(1) @ working(out.weight).T + working(out.bias))
+        with unmixed(tokens.device):
+            written = last.scaled(1, values[-1].flatten(1) @ working(out.weight).T + working(out.bias))
         middle = stream[-1] + written
         mlps.append(last.scaled(2, working(last.module.mlp(last.norm_2(middle[:, None].to(entering[0].dtype)))))[:, 0])
-        return self._trace(torch.stack(values, dim=1), stream[0], torch.stack(mlps, dim=1), middle + mlps[-1])
+        with unmixed(tokens.device):
+            return self._trace(torch.stack(values, dim=1), stream[0], torch.stack(mlps, dim=1), middle + mlps[-1])
 
     def _trace(self, values: Tensor, start: Tensor, mlps: Tensor, pooled: Tensor) -> Trace:
         norm, folded = self._parts.final_norm, self._folded()
