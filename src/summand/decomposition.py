@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,12 +11,11 @@ from torch import Tensor
 
 from .effects import Effects
 from .errors import SummandError
+from .even_split import Parity, check_parity
 from .tokenizing import CLASS, Piece
 from .towers import AttentionView, Tower, Trace
 from .towers.residual import ResidualTower
 from .towers.text import TextTower
-
-Parity = Literal["paper"] | None
 
 
 class Parts:
@@ -42,8 +40,7 @@ class Parts:
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
     ) -> None:
-        if parity not in (None, "paper"):
-            raise SummandError(f"parity must be None or 'paper', got {parity!r}")
+        check_parity(parity)
         if parity is not None:
             if not isinstance(tower, ResidualTower):
                 raise SummandError(f"parity='paper' is defined for a class-token transformer, not for a {tower.kind}")

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .decomposition import Parity, Parts, TextParts
+from .decomposition import Parts, TextParts
 from .effects import Effects
 from .errors import SummandError
+from .even_split import Parity
 from .pairs import pairs
 from .scenes import pretrained as scenes_models
 from .second_order import second_order
@@ -225,24 +226,31 @@ class Model:
         self._check_pixels(x)
         return Parts(self.tower, x, self.tower.encode, parity)
 
-    def pairs(self, x: Float[Tensor, "image channel height width"], positions: bool = True) -> Effects:
+    def pairs(
+        self, x: Float[Tensor, "image channel height width"], positions: bool = True, parity: Parity = None
+    ) -> Effects:
         """Effects of the neuron–head pairs of an attention pool (paper B): units (neuron, head), one path each.
 
         Exactly rank one: Σ_i a_i^h z_i^n times row n of W_VO^h. All pairs and `.rest` sum to `encode_image(x)`.
-        positions=False leaves the pool's positional embedding out of z. Raises `SummandError` for a tower without an
-        attention pool, and as `decompose` does.
+        positions=False leaves the pool's positional embedding out of z. parity="paper": value and output biases dealt
+        out evenly over the pairs, as paper B's code does it (ModifiedResNet). Raises `SummandError` for a tower
+        without an attention pool, and as `decompose` does.
         """
         self._check_pixels(x)
-        return pairs(self.tower, x, positions)
+        return pairs(self.tower, x, positions, parity)
 
-    def second_order(self, x: Float[Tensor, "image channel height width"], layer: int) -> Effects:
+    def second_order(
+        self, x: Float[Tensor, "image channel height width"], layer: int, parity: Parity = None
+    ) -> Effects:
         """Second-order effects of the MLP neurons of a layer (paper A): units (neuron,), a path for each later head.
 
         `.path_index` says which (layer, head) each path is. Layers count from 0; the last one has no later attention.
-        Raises `SummandError` for a layer or a tower without second-order effects, and as `decompose` does.
+        parity="paper": constants dealt out evenly and 100 / ‖M(x)‖, as paper A's code does it (class-token
+        transformers). Raises `SummandError` for a layer or a tower without second-order effects, and as `decompose`
+        does.
         """
         self._check_pixels(x)
-        return second_order(self.tower, x, layer)
+        return second_order(self.tower, x, layer, parity)
 
     def _check_pixels(self, x: Tensor) -> None:
         height, width = self.tower.image_size

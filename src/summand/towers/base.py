@@ -86,6 +86,12 @@ class Trace:
     bias: Float[Tensor, "image embed"]
     shares: Shares | None = None
 
+    def total(self, maps: HeadMaps) -> Float[Tensor, "image embed"]:
+        """The sum of all terms, M(x), without a term of its own for every head."""
+        heads = torch.einsum("ilhc,lhce->ie", self.values * self.scale[:, None, None, None], maps.directions)
+        total = self.embedding + heads + self.mlps.sum(dim=1) + self.bias
+        return total if self.shares is None else total + self.values.shape[2] * self.shares.each().sum(dim=1)
+
 
 @runtime_checkable
 class Tower(Protocol):

@@ -63,6 +63,7 @@ class ResidualTower:
         self._maps: tuple[Any, HeadMaps] | None = None
         self._neuron_maps: dict[int, tuple[HeadMaps, Any, Factored]] = {}
         self._even_split = False
+        self._split: ResidualTower | None = None
 
     @property
     def blocks(self) -> list[Block]:
@@ -81,9 +82,10 @@ class ResidualTower:
                 f"parity='paper' is defined for a class token, a final LayerNorm and plain pre-norm blocks (paper C); "
                 f"this {self.kind} has something else"
             )
-        tower = copy.copy(self)
-        tower._even_split, tower._maps, tower._neuron_maps = True, None, {}
-        return tower
+        if self._split is None:
+            self._split = copy.copy(self)
+            self._split._even_split, self._split._maps, self._split._neuron_maps = True, None, {}
+        return self._split
 
     @torch.no_grad()
     def head_maps(self) -> HeadMaps:
@@ -105,7 +107,7 @@ class ResidualTower:
         kept = self._neuron_maps.get(layer)
         if kept is None or kept[0] is not maps or kept[1] != now:
             written = self._blocks[layer].neuron_writes()
-            left = torch.stack([written @ block.value_reads() for block in later], dim=1)
+            left = torch.stack([written @ block.value_reads(not self._even_split) for block in later], dim=1)
             left = left.unflatten(-1, (self.heads, self.channels)).flatten(1, 2)
             kept = (maps, now, Factored(left, maps.directions[layer + 1 :].flatten(0, 1)))
             self._neuron_maps[layer] = kept
