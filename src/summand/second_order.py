@@ -10,12 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .effects import Effects
-from .errors import SummandError
 from .even_split import Parity, check_parity, even_coefficients, even_directions, path_terms
+from .neurons import check_layer, readable
 from .towers import AttentionView, Tower
 from .towers.base import listening, working
 from .towers.linear import inverse_deviation
-from .towers.residual import ResidualTower
 
 
 @torch.no_grad()
@@ -42,8 +41,8 @@ def second_order(
     and with parity="paper" for one without a class token or a final LayerNorm.
     """
     check_parity(parity)
-    tower = readable(tower)
-    _check_layer(tower, layer)
+    tower = readable(tower, "second-order effects are")
+    check_layer(tower, layer, later=True)
     tower = tower if parity is None else tower.evenly()
     later = range(layer + 1, tower.layers)
     hidden: list[Tensor] = []
@@ -90,27 +89,3 @@ def second_order(
         paths=("later layer", "later head"),
         path_index=tuple((at, head) for at in later for head in range(tower.heads)),
     )
-
-
-def readable(tower: Tower, what: str = "second-order effects are") -> ResidualTower:
-    """The tower, if its neurons can be followed: plain pre-norm blocks on one stream. what: for the error."""
-    if not isinstance(tower, ResidualTower):
-        raise SummandError(
-            f"{what} of the neurons of a transformer whose stream is the output; this one is a "
-            f"{tower.kind}. model.pairs(x) describes the neurons in front of an attention pool"
-        )
-    if not tower.plain:
-        raise SummandError(
-            f"{what} defined for plain pre-norm blocks (paper A); this {tower.kind} has norms behind "
-            f"or inside its attention"
-        )
-    return tower
-
-
-def _check_layer(tower: ResidualTower, layer: int) -> None:
-    last = tower.layers - 1
-    valid = f"layers 0 to {last - 1} have" if last > 1 else "layer 0 has" if last else "no layer of it has"
-    if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer <= last:
-        raise SummandError(f"this model has no layer {layer!r}; {valid} a second-order effect")
-    if layer == last:
-        raise SummandError(f"no attention comes after layer {layer}, so it has no second-order effect; {valid} one")

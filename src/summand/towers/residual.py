@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..directions import Factored
+from ..directions import Factored, Whole
 from ..errors import SummandError
 from .base import AttentionView, HeadMaps, Shares, Trace, Visit, _Enough, listening, working
 from .blocks import Block
-from .linear import Projection, fold_norm, inverse_deviation, optional_norm, version
+from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm, version
 
 _POSITIONS = ("rope", "shared_rel_pos")
 
@@ -62,6 +62,7 @@ class ResidualTower:
         self.embed = projection.size(len(self._blocks[0].attention.out.weight))
         self._maps: tuple[Any, HeadMaps] | None = None
         self._neuron_maps: dict[int, tuple[HeadMaps, Any, Factored]] = {}
+        self._writes: dict[int, tuple[Any, Whole]] = {}
         self._even_split = False
         self._split: ResidualTower | None = None
 
@@ -85,6 +86,7 @@ class ResidualTower:
         if self._split is None:
             self._split = copy.copy(self)
             self._split._even_split, self._split._maps, self._split._neuron_maps = True, None, {}
+            self._split._writes = {}
         return self._split
 
     @torch.no_grad()
@@ -112,6 +114,34 @@ class ResidualTower:
             kept = (maps, now, Factored(left, maps.directions[layer + 1 :].flatten(0, 1)))
             self._neuron_maps[layer] = kept
         return kept[2]
+
+    @torch.no_grad()
+    def write_directions(self, layer: int) -> Whole:
+        """w^{l,n} F: what every neuron writes to the pooled token, in the output, [neuron, 1, embed]. Rebuilt only when
+        a weight has changed."""
+        weights = [*self._projection.parameters(), getattr(self._norm, "weight", None)]
+        now = version([*weights, *self._blocks[layer].module.parameters()])
+        kept = self._writes.get(layer)
+        if kept is None or kept[0] != now:
+            written = self._blocks[layer].neuron_writes() @ self._folded()
+            self._writes[layer] = kept = (now, Whole(written[:, None]))
+        return kept[1]
+
+    @property
+    def pooled_from(self) -> int:
+        """The first token that is pooled."""
+        return self._pooled_from if self._averaged else 0
+
+    def readout(self, tokens: Float[Tensor, "image token width"]) -> Float[Tensor, "image embed"]:
+        """The output of a stream that has left the last block, as the model itself reads it."""
+        tokens = working(tokens)
+        if not self._averaged:
+            pooled = normed(self._norm, tokens[:, 0])
+        elif self._norm_first:
+            pooled = normed(self._norm, tokens[:, self._pooled_from :]).mean(dim=1)
+        else:
+            pooled = normed(self._norm, tokens[:, self._pooled_from :].mean(dim=1))
+        return self._projection(pooled) + self._projection.shift(pooled)
 
     def _folded(self) -> Float[Tensor, "width embed"]:
         projection = self._projection.matrix(working(self._blocks[0].attention.out.weight.T))
@@ -159,6 +189,7 @@ class ResidualTower:
             embedding=(seen.stream[0] @ folded) * scale[:, None],
             mlps=(torch.stack(seen.mlps, dim=1) @ folded) * scale[:, None, None],
             bias=bias + self._projection.shift(pooled),
+            pooling=seen.pooling,
         )
 
     def _evenly_split(self, seen: _Pass, pooled: Tensor, folded: Tensor, scale: Tensor) -> Trace:
@@ -178,6 +209,7 @@ class ResidualTower:
             mlps=(torch.stack(seen.mlps, dim=1) @ folded) * scale[:, None, None] + share[:, None],
             bias=self._projection.shift(pooled).expand(len(pooled), -1),
             shares=Shares(torch.stack([scale, -mean * scale, torch.ones_like(scale)], dim=1), each / self.heads),
+            pooling=seen.pooling,
         )
 
 
@@ -191,6 +223,7 @@ class _Pass:
         self.stream: list[Tensor] = []  # before each block and between its attention and its MLP
         self.mlps: list[Tensor] = []
         self.constant: Any = 0
+        self.pooling: Tensor | None = None
         self.positions: dict[str, Any] = {}
 
     def of_class_token(self, pixels: Tensor) -> Trace:
@@ -246,7 +279,7 @@ class _Pass:
             yield self.blocks[-1].module, "after", leave_last
 
     def _look(self, layer: int, inputs: Tensor) -> AttentionView:
-        weights = self.weights(inputs)
+        self.pooling = weights = self.weights(inputs)
         view, mass = self.blocks[layer].look(inputs, weights, self.first, self.positions)
         self.values.append(view.values())
         self.constant = self.constant + self.blocks[layer].constant(mass, weights.sum(dim=1))
