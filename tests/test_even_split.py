@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,6 +55,41 @@ def test_pairs_equal_the_published_count_of_the_biases():
     torch.testing.assert_close(effects.vectors().sum(dim=(1, 2)), model.encode_image(x))
     centred = summand.Moments().update(effects), summand.Moments().update(model.pairs(x))
     torch.testing.assert_close(centred[0].variance(), centred[1].variance())  # shares do not vary: only the mean moves
+
+
+@torch.no_grad()
+def test_principal_directions_are_those_of_the_published_procedure():
+    """Paper A's code on dense effects: centred by the mean over all images, the k largest, SVD without centring them
+    again, r on the side of most of them; x = ⟨φ − φ̄, r⟩; an effect counts where its norm reaches the k-th largest."""
+    clip, k = small_vit(**TINY), 7
+    model = summand.wrap(clip)
+    x = torch.randn(20, 3, 16, 16, dtype=torch.float64)
+    dense = torch.stack([literal_even_neurons(clip.visual, image, 1) for image in x]).numpy()
+    centred = dense - dense.mean(axis=0)
+    norms = np.linalg.norm(centred, axis=-1)
+    batches = [model.second_order(some, 1, parity="paper") for some in x.split(8)]
+    moments = summand.Moments()
+    for effects in batches:
+        moments.update(effects)
+    top = summand.TopImages(k, moments.mean)
+    for start, effects in zip((0, 8, 16), batches, strict=True):
+        top.update(effects, range(start, start + effects.count))
+    found = summand.rank_one(top)
+    for n in range(dense.shape[1]):
+        best = np.argsort(-norms[:, n])[:k]
+        assert top.ids[n].tolist() == best.tolist()
+        _, singular, right = np.linalg.svd(centred[best, n], full_matrices=False)
+        r = right[0] * (1 if ((centred[best, n] @ right[0]) > 0).sum() > k / 2 else -1)
+        np.testing.assert_allclose(found.directions[n], r, atol=1e-8)
+        np.testing.assert_allclose(found.explained[n, 0], singular[0] ** 2 / (singular**2).sum(), atol=1e-9)
+        for start, effects in zip((0, 8, 16), batches, strict=True):
+            some = slice(start, start + effects.count)
+            amount = centred[some, n] @ r
+            np.testing.assert_allclose(found.project(effects)[:, n], amount, atol=1e-9)
+            rebuilt = np.outer(amount, r) + dense[:, n].mean(axis=0)
+            np.testing.assert_allclose(found.reconstruct(effects).vectors()[:, n], rebuilt, atol=1e-8)
+            counts = norms[some, n] >= np.sort(norms[:, n])[-k] - 1e-12
+            np.testing.assert_array_equal(top.significant(effects)[:, n], counts)
 
 
 def test_directions_are_kept_until_a_constant_changes():
