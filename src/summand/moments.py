@@ -23,6 +23,9 @@ class Moments:
     of images and the way they were split do not matter beyond rounding. What is asked in the embedding space follows
     through the directions B of each unit: the mean is Bᵀμ, the variance along t is (Bt)ᵀ Σ (Bt).
 
+    Memory is that of one covariance for each unit, whatever the number of images. The largest effects of every unit
+    and the quantiles of their norms need the mean first: `TopImages(k, moments.mean)`, in a second pass.
+
     mean: [*unit, path]; covariance: [*unit, path, path].
     """
 

@@ -135,7 +135,8 @@ class TopImages:
         else:  # most units keep what they have
             rows = (found[1] >= kept[1][..., -1:]).any(dim=-1)
             if bool(rows.any()):
-                mine, new = tuple(part[rows] for part in kept), tuple(part[rows] for part in found)
+                mine = (kept[0][rows], kept[1][rows], kept[2][rows])
+                new = (found[0][rows], found[1][rows], found[2][rows])
                 for whole, part in zip(kept, _largest(_joined(mine, new), self.k), strict=True):
                     whole[rows] = part
         return self
