@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import summand
-from tests.oracles import literal_even_split
+from tests.oracles import literal_even_split, literal_vit
 from tests.towers.test_towers import small_resnet, small_vit
 
 
@@ -60,3 +60,44 @@ def test_an_unknown_parity_is_refused():
     x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
     with pytest.raises(summand.SummandError, match="None or 'paper', got 'papers'"):
         summand.wrap(small_vit()).decompose(x, parity="papers")
+
+
+@pytest.mark.parametrize("parity", [None, "paper"])
+def test_token_effects_are_the_literal_terms_of_every_token(parity):
+    clip = small_vit(image_size=16)
+    x = torch.randn(3, 3, 16, 16, dtype=torch.float64)
+    parts = summand.wrap(clip).decompose(x, parity=parity)
+    effects = parts.token_effects([2, 0])
+    assert effects.units == ("layer", "head", "token")
+    literal = literal_vit if parity is None else literal_even_split
+    for i in range(3):
+        truth = literal(clip.visual, x[i])["tokens"][[2, 0]]
+        torch.testing.assert_close(effects.vectors()[i], truth, rtol=0, atol=1e-12)
+    torch.testing.assert_close(parts.token_effects().vectors().sum(dim=3), parts.heads(), rtol=0, atol=1e-12)
+
+
+def test_statistics_of_token_effects_keep_a_heads_directions_once(tmp_path):
+    clip = small_vit(image_size=16)
+    x = torch.randn(6, 3, 16, 16, dtype=torch.float64)
+    effects = summand.wrap(clip).decompose(x).token_effects()
+    vectors = effects.vectors()
+    moments = summand.Moments().update(effects)
+    torch.testing.assert_close(moments.variance(), vectors.var(dim=0, correction=0).sum(dim=-1))
+    torch.testing.assert_close(moments.mean_vectors(), vectors.mean(dim=0))
+    torch.testing.assert_close(effects.norms(), vectors.norm(dim=-1), rtol=1e-7, atol=1e-12)
+    top = summand.TopImages(2, moments.mean).update(effects, range(6))
+    norms = (vectors - vectors.mean(dim=0)).norm(dim=-1)
+    torch.testing.assert_close(top.norms.movedim(-1, 0), norms.sort(dim=0, descending=True).values[:2])
+    moments.save(tmp_path / "tokens.npz", top=top)
+    read = summand.Moments.load(tmp_path / "tokens.npz")
+    assert read.basis.shape == effects.basis.shape
+    assert read.basis.factors()[0].numel() * 5 == effects.directions.numel()  # once, not for each of 5 tokens
+    torch.testing.assert_close(read.merge(moments).variance(), moments.variance())
+    assert (summand.rank_one(top).project(top).abs() <= top.norms * (1 + 1e-9)).all()
+
+
+def test_a_layer_that_does_not_exist_is_refused():
+    parts = summand.wrap(small_vit()).decompose(torch.randn(1, 3, 32, 32, dtype=torch.float64))
+    for wrong in ([3], [-1], []):
+        with pytest.raises(summand.SummandError, match="has layers 0 to 2"):
+            parts.token_effects(wrong)

@@ -20,7 +20,8 @@ def sample(images: int, path: int, seed: int = 0) -> Effects:
 def test_the_direction_is_the_svd_of_the_top_dense_effects_as_the_paper_has_it(path, k):
     e = sample(40, path)
     moments = Moments().update(e)
-    found = rank_one(TopImages(k, moments.mean).update(e, range(40)))
+    top = TopImages(k, moments.mean).update(e, range(40))
+    found = rank_one(top)
     centred = (e.vectors() - e.vectors().mean(dim=0)).numpy()
     for n in range(3):
         best = np.argsort(-np.linalg.norm(centred[:, n], axis=1))[:k]
@@ -33,6 +34,7 @@ def test_the_direction_is_the_svd_of_the_top_dense_effects_as_the_paper_has_it(p
         size = min(found.explained.shape[-1], len(share))
         np.testing.assert_allclose(found.explained[n][:size], share[:size], atol=1e-9)
         np.testing.assert_allclose(found.project(e)[:, n], centred[:, n] @ r, atol=1e-9)
+        np.testing.assert_allclose(found.project(top)[n], centred[best, n] @ r, atol=1e-9)
         rebuilt = np.outer(centred[:, n] @ r, r) + e.vectors()[:, n].numpy().mean(axis=0)
         np.testing.assert_allclose(found.reconstruct(e).vectors()[:, n], rebuilt, atol=1e-9)
     np.testing.assert_allclose(found.offsets, e.vectors().mean(dim=0), atol=1e-12)
@@ -77,5 +79,7 @@ def test_mistakes_are_named(unchecked):
         rank_one(Moments().update(e), components=5)
     with pytest.raises(SummandError, match="other units"):
         rank_one(Moments().update(e)).project(sample(8, 4, seed=1))
+    with pytest.raises(SummandError, match="at least 2 images, got 1"):
+        rank_one(Moments().update(sample(1, 4)))
     with pytest.raises(SummandError, match="takes TopImages or Moments"):
         rank_one(e)

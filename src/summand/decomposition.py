@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,13 +11,12 @@ from torch import Tensor
 
 from .effects import Effects
 from .errors import SummandError
+from .even_split import Parity, check_parity
 from .tokenizing import CLASS, Piece
 from .towers import AttentionView, Tower, Trace
 from .towers.base import unmixed
 from .towers.residual import ResidualTower
 from .towers.text import TextTower
-
-Parity = Literal["paper"] | None
 
 
 class Parts:
@@ -43,8 +41,7 @@ class Parts:
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
     ) -> None:
-        if parity not in (None, "paper"):
-            raise SummandError(f"parity must be None or 'paper', got {parity!r}")
+        check_parity(parity)
         if parity is not None:
             if not isinstance(tower, ResidualTower):
                 raise SummandError(f"parity='paper' is defined for a class-token transformer, not for a {tower.kind}")
@@ -74,6 +71,35 @@ class Parts:
             even = shares.directions[:, None].expand(-1, directions.shape[1], -1, -1)
             directions = torch.cat([directions, even], dim=2)
         return Effects(coefficients, directions, units=("layer", "head"), paths=("channel",))
+
+    def token_effects(self, layers: Sequence[int] | None = None) -> Effects:
+        """a_i v_i / σ of every token as `Effects`: units (layer, head, token), one path per value channel.
+
+        layers: which, counted from 0 (all of them if None); the first unit axis is theirs, in the order given. Summed
+        over tokens they are `head_effects()`. Raises `SummandError` for a layer that does not exist.
+        """
+        chosen = list(range(self._tower.layers)) if layers is None else list(layers)
+        wrong = [layer for layer in chosen if isinstance(layer, bool) or layer not in range(self._tower.layers)]
+        if wrong or not chosen:
+            got = repr(wrong[0]) if wrong else "none"
+            raise SummandError(f"this model has layers 0 to {self._tower.layers - 1}, got {got}")
+        found: dict[int, Tensor] = {}
+
+        def visit(layer: int, view: AttentionView) -> None:
+            if layer in chosen:
+                found[layer] = view.token_values().transpose(1, 2)  # [image, head, token, channel]
+
+        self._trace = self._tower.run(self._pixels, visit)
+        coefficients = torch.stack([found[layer] for layer in chosen], dim=1)
+        coefficients = coefficients * self._trace.scale[:, None, None, None, None]
+        directions, shares, count = self._directions[chosen], self._trace.shares, coefficients.shape[3]
+        if shares is not None:
+            more = (shares.coefficients / count)[:, None, None, None].expand(*coefficients.shape[:4], -1)
+            coefficients = torch.cat([coefficients, more], dim=-1)
+            even = shares.directions[chosen][:, None].expand(-1, directions.shape[1], -1, -1)
+            directions = torch.cat([directions, even], dim=2)
+        directions = directions[:, :, None].expand(-1, -1, count, -1, -1)
+        return Effects(coefficients, directions, units=("layer", "head", "token"), paths=("channel",))
 
     def heads(self) -> Float[Tensor, "image layer head embed"]:
         """Direct effect of every head."""

@@ -56,7 +56,7 @@ class Directions:
         raise NotImplementedError
 
     def factors(self) -> tuple[Tensor, ...]:
-        """What is held and saved: (B,) or (left, right)."""
+        """What is held and saved: (B,), to be expanded to `shape`, or (left, right)."""
         raise NotImplementedError
 
     def same(self, other: Directions) -> bool:
@@ -64,21 +64,35 @@ class Directions:
         if self is other:
             return True
         mine, theirs = self.factors(), other.factors()
-        return len(mine) == len(theirs) and all(
-            a.shape == b.shape and torch.allclose(a, b.to(a), rtol=1e-4, atol=1e-6)
-            for a, b in zip(mine, theirs, strict=True)
+        return (
+            self.shape == other.shape
+            and len(mine) == len(theirs)
+            and all(
+                a.shape == b.shape and torch.allclose(a, b.to(a), rtol=1e-4, atol=1e-6)
+                for a, b in zip(mine, theirs, strict=True)
+            )
         )
 
 
 class Whole(Directions):
-    """Directions as one tensor [*unit, path, embed]."""
+    """Directions as one tensor [*unit, path, embed]. Where it is expanded along a unit axis (a head's directions are
+    those of each of its tokens), it stays so."""
 
     def __init__(self, directions: Float[Tensor, "*unit path embed"]) -> None:
         self._directions = directions
         self.shape = tuple(directions.shape)
 
+    def _narrow(self) -> Tensor:
+        """Without the repetitions."""
+        narrow = self._directions
+        for axis in range(narrow.ndim - 2):
+            if narrow.stride(axis) == 0 and narrow.shape[axis] > 1:
+                narrow = narrow.narrow(axis, 0, 1)
+        return narrow
+
     def _gram(self) -> Tensor:
-        return self._directions @ self._directions.transpose(-1, -2)
+        narrow = self._narrow()
+        return (narrow @ narrow.transpose(-1, -2)).expand(*self.shape[:-1], self.shape[-2])
 
     def dense(self) -> Float[Tensor, "*unit path embed"]:
         return self._directions
@@ -98,10 +112,12 @@ class Whole(Directions):
         return Whole(self._directions.flatten(-3, -2))
 
     def double(self) -> Whole:
-        return self if self._directions.dtype == torch.float64 else Whole(self._directions.double())
+        if self._directions.dtype == torch.float64:
+            return self
+        return Whole(self._narrow().double().expand(self.shape))
 
     def factors(self) -> tuple[Tensor, ...]:
-        return (self._directions,)
+        return (self._narrow(),)
 
 
 class Factored(Directions):

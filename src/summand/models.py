@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .decomposition import Parity, Parts, TextParts
+from .decomposition import Parts, TextParts
 from .effects import Effects
 from .errors import SummandError
+from .even_split import Parity
+from .first_order import first_order
+from .indirect import indirect
+from .neurons import activations, mean_activations
 from .pairs import pairs
 from .scenes import pretrained as scenes_models
 from .second_order import second_order
@@ -225,24 +229,78 @@ class Model:
         self._check_pixels(x)
         return Parts(self.tower, x, self.tower.encode, parity)
 
-    def pairs(self, x: Float[Tensor, "image channel height width"], positions: bool = True) -> Effects:
+    def pairs(
+        self, x: Float[Tensor, "image channel height width"], positions: bool = True, parity: Parity = None
+    ) -> Effects:
         """Effects of the neuron–head pairs of an attention pool (paper B): units (neuron, head), one path each.
 
         Exactly rank one: Σ_i a_i^h z_i^n times row n of W_VO^h. All pairs and `.rest` sum to `encode_image(x)`.
-        positions=False leaves the pool's positional embedding out of z. Raises `SummandError` for a tower without an
-        attention pool, and as `decompose` does.
+        positions=False leaves the pool's positional embedding out of z. parity="paper": value and output biases dealt
+        out evenly over the pairs, as paper B's code does it (ModifiedResNet). Raises `SummandError` for a tower
+        without an attention pool, and as `decompose` does.
         """
         self._check_pixels(x)
-        return pairs(self.tower, x, positions)
+        return pairs(self.tower, x, positions, parity)
 
-    def second_order(self, x: Float[Tensor, "image channel height width"], layer: int) -> Effects:
+    def second_order(
+        self, x: Float[Tensor, "image channel height width"], layer: int, parity: Parity = None
+    ) -> Effects:
         """Second-order effects of the MLP neurons of a layer (paper A): units (neuron,), a path for each later head.
 
         `.path_index` says which (layer, head) each path is. Layers count from 0; the last one has no later attention.
-        Raises `SummandError` for a layer or a tower without second-order effects, and as `decompose` does.
+        parity="paper": constants dealt out evenly and 100 / ‖M(x)‖, as paper A's code does it (class-token
+        transformers). Raises `SummandError` for a layer or a tower without second-order effects, and as `decompose`
+        does.
         """
         self._check_pixels(x)
-        return second_order(self.tower, x, layer)
+        return second_order(self.tower, x, layer, parity)
+
+    def first_order(self, x: Float[Tensor, "image channel height width"], layer: int) -> Effects:
+        """What every MLP neuron of a layer writes to the pooled token itself (paper A): units (neuron,), one path.
+
+        With the output bias they sum to `decompose(x).mlps()[:, layer]`. Raises `SummandError` for a layer or a tower
+        without neurons, and as `decompose` does.
+        """
+        self._check_pixels(x)
+        return first_order(self.tower, x, layer)
+
+    def activations(
+        self, x: Float[Tensor, "image channel height width"], layer: int
+    ) -> Float[Tensor, "image token neuron"]:
+        """How active every MLP neuron of a layer is at every token, behind the non-linearity.
+
+        Raises `SummandError` for a layer or a tower without neurons, and as `decompose` does.
+        """
+        self._check_pixels(x)
+        return activations(self.tower, x, layer)
+
+    def mean_activations(
+        self, batches: Iterable[Float[Tensor, "image channel height width"]], layer: int
+    ) -> Float[Tensor, "token neuron"]:
+        """Mean activation of every neuron at every token over a data set, fp64; one batch of pixels is held at a time.
+
+        Raises `SummandError` for no images at all, and as `activations` does.
+        """
+        return mean_activations(self.activations(x, layer) for x in batches)
+
+    def indirect(
+        self,
+        x: Float[Tensor, "image channel height width"],
+        layer: int,
+        neurons: Sequence[int],
+        means: Float[Tensor, "token neuron"],
+        batch_size: int = 64,
+        progress: bool = False,
+    ) -> Effects:
+        """encode_image(x) − the same with one neuron held at its mean at every token, by a real pass (paper A).
+
+        neurons: which of the layer's; means: [token, neuron] of the whole layer, from `mean_activations`. Units
+        (neuron,), in the order given; paths: the dimensions of the output. Later blocks run once for each image and
+        neuron, batch_size of them at a time. Raises `SummandError` for a layer, neuron or means that do not fit, and
+        as `decompose` does.
+        """
+        self._check_pixels(x)
+        return indirect(self.tower, x, layer, neurons, means, batch_size, progress)
 
     def _check_pixels(self, x: Tensor) -> None:
         height, width = self.tower.image_size

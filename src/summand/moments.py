@@ -23,6 +23,9 @@ class Moments:
     of images and the way they were split do not matter beyond rounding. What is asked in the embedding space follows
     through the directions B of each unit: the mean is Bᵀμ, the variance along t is (Bt)ᵀ Σ (Bt).
 
+    Memory is that of one covariance for each unit, whatever the number of images. The largest effects of every unit
+    and the quantiles of their norms need the mean first: `TopImages(k, moments.mean)`, in a second pass.
+
     mean: [*unit, path]; covariance: [*unit, path, path].
     """
 
@@ -74,7 +77,10 @@ class Moments:
         batch.count = effects.count
         batch._mean = coefficients.mean(dim=-2)
         centred = coefficients - batch._mean[..., None, :]
-        batch._comoment = centred.transpose(-1, -2) @ centred
+        if centred.shape[-1] == 1:  # 147,456 products of 1 × n and n × 1 matrices would take their time
+            batch._comoment = centred.square().sum(dim=-2, keepdim=True)
+        else:
+            batch._comoment = centred.transpose(-1, -2) @ centred
         return self.merge(batch)
 
     def merge(self, other: Moments) -> Moments:
@@ -128,15 +134,24 @@ class Moments:
         part._comoment = self._filled(self._comoment)[index]
         return part
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """One .npz file, without pickle; of the covariance, which is symmetric, one triangle."""
+    def save(self, path: str | os.PathLike[str], top: saving.Saved | None = None) -> None:
+        """One .npz file, without pickle; of the covariance, which is symmetric, one triangle.
+
+        top: `TopImages` of the same units, to stand in the same file, where the directions need not stand twice;
+        `TopImages.load` reads them from it. Raises `SummandError` for those of other units.
+        """
+        more: dict[str, object] = {}
+        if top is not None:
+            if not self.basis.same(top.basis):
+                raise SummandError("top images and moments of different units cannot stand in one file")
+            more = {f"top_{name}": value for name, value in top.arrays().items()}
         comoment, size = self._filled(self._comoment), self.basis.shape[-2]
         rows, columns = torch.triu_indices(size, size)
         named = {
             **{"count": self.count, "mean": self.mean, "comoment": comoment[..., rows, columns]},
             **{"units": self.units, "paths": self.paths, "path_index": self.path_index},
         }
-        saving.write(path, "moments", self.basis, named)
+        saving.write(path, "moments", self.basis, named | more)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Moments:

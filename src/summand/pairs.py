@@ -8,13 +8,19 @@ from torch import Tensor
 
 from .effects import Effects
 from .errors import SummandError
+from .even_split import Parity, check_parity, even_pair_directions
 from .towers import AttentionView, Tower, Trace
 from .towers.base import unmixed
 from .towers.pool import PoolTower
 
 
 @torch.no_grad()
-def pairs(tower: Tower, pixels: Float[Tensor, "image channel height width"], positions: bool = True) -> Effects:
+def pairs(
+    tower: Tower,
+    pixels: Float[Tensor, "image channel height width"],
+    positions: bool = True,
+    parity: Parity = None,
+) -> Effects:
     r"""r^{n,h}(x) = (Σ_i a_i^h z_i^n) · (row n of W_VO^h F), paper B: M(x) = Σ_n Σ_h r^{n,h}(x) + rest.
 
     z: what the pool's keys and values read, with its positional embedding; a: the attention row of the pool's query,
@@ -23,18 +29,29 @@ def pairs(tower: Tower, pixels: Float[Tensor, "image channel height width"], pos
     [head, 1, channel, embed].
 
     positions=False leaves the positional embedding out of z, and puts what it adds into `rest`. rest: [image, embed],
-    the value and output biases, and the MLP of SigLIP's pool. Raises `SummandError` for a tower without a pool.
+    the value and output biases, and the MLP of SigLIP's pool.
+
+    parity="paper": as paper B's code counts. Of N neurons and H heads a pair also gets b_V^h W_O^h / N + b_O / (N H),
+    a second path with coefficient one; `rest` is then zero, and all pairs sum to `encode_image`. (That code neither
+    divides by ‖M(x)‖ nor scales.) Its z has the positional embedding.
+
+    Raises `SummandError` for a tower without a pool, and with parity="paper" for any but a ModifiedResNet or without
+    positions.
     """
+    check_parity(parity)
     if not isinstance(tower, PoolTower):
         raise SummandError(
             f"neuron–head pairs are of towers that end in an attention pool (ModifiedResNet, SigLIP); this one is a "
             f"{tower.kind}. model.second_order(x, layer) describes the neurons of a class-token transformer"
         )
+    if parity is not None and (tower.kind != "ModifiedResNet" or not positions):
+        what = f"this one is a {tower.kind}" if positions else "its code leaves no positions out"
+        raise SummandError(f"parity='paper' is defined for pairs of a ModifiedResNet (paper B); {what}")
     added = None if positions else tower.positions()
     seen: list[AttentionView] = []
     trace = tower.run(pixels, lambda _, view: seen.append(view))
     with unmixed(pixels.device):
-        return _factors(tower, trace, seen[0], added)
+        return _even_factors(tower, trace, seen[0]) if parity else _factors(tower, trace, seen[0], added)
 
 
 def _factors(tower: PoolTower, trace: Trace, view: AttentionView, added: Tensor | None) -> Effects:
@@ -52,4 +69,15 @@ def _factors(tower: PoolTower, trace: Trace, view: AttentionView, added: Tensor 
         units=("neuron", "head"),
         paths=("value",),
         rest=rest + trace.bias + trace.embedding + trace.mlps.sum(dim=1),
+    )
+
+
+def _even_factors(tower: PoolTower, trace: Trace, view: AttentionView) -> Effects:
+    own = (view.row @ view.inputs).transpose(1, 2)[..., None]  # [image, neuron, head, 1]
+    return Effects(
+        torch.cat([own, torch.ones_like(own)], dim=-1),
+        even_pair_directions(tower, view.value_bias, trace.bias[0]),
+        units=("neuron", "head"),
+        paths=("value or bias",),
+        rest=torch.zeros_like(trace.bias),
     )

@@ -41,8 +41,12 @@ class RankOne:
         """b_n."""
         return self.basis.double().combine(self.mean)
 
-    def project(self, effects: Effects) -> Float[Tensor, "image *unit"]:
-        """x_n, signed: ⟨φ_n − b_n, r_n⟩ = (c − mean)ᵀ G weights."""
+    def project(self, effects: Effects | TopImages) -> Float[Tensor, "..."]:
+        """x_n, signed: ⟨φ_n − b_n, r_n⟩ = (c − mean)ᵀ G weights, [image, *unit]; of top images, [*unit, rank]."""
+        if isinstance(effects, TopImages):
+            self._check_same_units(effects.basis)
+            centred = effects.coefficients.double() + (effects.mean - self.mean)[..., None, :]
+            return torch.einsum("...ip,...p->...i", centred, self._reading()[..., 0])
         return self._along(effects)[..., 0]
 
     def reconstruct(self, effects: Effects) -> Effects:
@@ -57,10 +61,15 @@ class RankOne:
         )
 
     def _along(self, effects: Effects) -> Float[Tensor, "image *unit component"]:
-        if not self.basis.same(effects.basis):
+        self._check_same_units(effects.basis)
+        return torch.einsum("i...p,...pk->i...k", effects.coefficients.double() - self.mean, self._reading())
+
+    def _reading(self) -> Float[Tensor, "*unit path component"]:
+        return torch.einsum("...pq,...kq->...pk", self.basis.double().gram, self.weights)
+
+    def _check_same_units(self, basis: Directions) -> None:
+        if not self.basis.same(basis):
             raise SummandError("these directions are of other units than the effects; another model or another layer")
-        reading = torch.einsum("...pq,...kq->...pk", self.basis.double().gram, self.weights)
-        return torch.einsum("i...p,...pk->i...k", effects.coefficients.double() - self.mean, reading)
 
 
 def rank_one(source: TopImages | Moments, components: int = 1) -> RankOne:
@@ -77,6 +86,8 @@ def rank_one(source: TopImages | Moments, components: int = 1) -> RankOne:
     if not isinstance(source, (TopImages, Moments)):
         raise SummandError(f"rank_one takes TopImages or Moments, got {type(source).__name__}")
     basis = source.basis
+    if source.count < 2:
+        raise SummandError(f"a principal direction needs at least 2 images, got {source.count}")
     gram = basis.double().gram
     paths = gram.shape[-1]
     images = source.coefficients.double() if isinstance(source, TopImages) else None

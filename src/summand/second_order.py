@@ -10,15 +10,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .effects import Effects
-from .errors import SummandError
+from .even_split import Parity, check_parity, even_coefficients, even_directions, path_terms
+from .neurons import check_layer, readable
 from .towers import AttentionView, Tower
 from .towers.base import listening, unmixed, working
 from .towers.linear import inverse_deviation
-from .towers.residual import ResidualTower
 
 
 @torch.no_grad()
-def second_order(tower: Tower, pixels: Float[Tensor, "image channel height width"], layer: int) -> Effects:
+def second_order(
+    tower: Tower, pixels: Float[Tensor, "image channel height width"], layer: int, parity: Parity = None
+) -> Effects:
     r"""φ_n^l(x) = Σ_{l'>l} Σ_h Σ_i [p_i^{l,n} a_i^{l',h} / (σ_i^{l'} σ)] · [P W_VO^{l',h} w^{l,n}], paper A, Eq. 5.
 
     p: the neuron's activation behind the non-linearity; w: its column of the MLP's output map; a: the attention row of
@@ -27,26 +29,40 @@ def second_order(tower: Tower, pixels: Float[Tensor, "image channel height width
     own mean. The flow through later MLPs is left out, as in the paper; the biases belong to no neuron.
 
     Units (neuron,), one path for each later head; `path_index` says (later layer, later head), counted from 0.
-    The coefficients are one matrix product for all later heads; the directions are factored. Raises `SummandError`
-    for a layer that has no later attention, and for a tower that is no plain pre-norm transformer.
+    The coefficients are one matrix product for all later heads; the directions are factored.
+
+    parity="paper": as paper A's code counts (App. A.6, Eq. 11). No term is centred by its own mean; instead every
+    neuron gets an equal share of the MLP's output bias (1/N), of ln_1's μ and β and the value and output biases
+    (1/((1 + 2l') N)), and of the final norm's μ and β (1/((1 + 2l') (1 + 2L) N) of each later layer l'); everything
+    × 100 / ‖M(x)‖. The shares are further paths, the same for all neurons: `path_index` then has a third number, of
+    `even_split`. Mean-ablation and principal directions hardly depend on them.
+
+    Raises `SummandError` for a layer that has no later attention, for a tower that is no plain pre-norm transformer,
+    and with parity="paper" for one without a class token or a final LayerNorm.
     """
-    tower = _readable(tower)
-    _check_layer(tower, layer)
+    check_parity(parity)
+    tower = readable(tower, "second-order effects are")
+    check_layer(tower, layer, later=True)
+    tower = tower if parity is None else tower.evenly()
     later = range(layer + 1, tower.layers)
     hidden: list[Tensor] = []
     deviations: dict[int, Tensor] = {}
+    means: dict[int, Tensor] = {}
     rows: dict[int, Tensor] = {}
 
     def neurons(activations: Tensor, _: Any) -> None:
         hidden[:] = [working(tower.batch_first(activations))]
 
-    def deviation(at: int, stream: Tensor) -> None:
-        deviations[at] = inverse_deviation(tower.blocks[at].before, working(tower.batch_first(stream)))
+    def enter(at: int, stream: Tensor) -> None:
+        stream = working(tower.batch_first(stream))
+        deviations[at] = inverse_deviation(tower.blocks[at].before, stream)
+        if parity is not None:
+            means[at] = stream.mean(dim=-1)
 
     def listeners() -> Iterator[Any]:
         yield tower.blocks[layer].neuron_map(), "before", neurons
         for at in later:
-            yield tower.blocks[at].module, "before", lambda stream, _, at=at: deviation(at, stream)
+            yield tower.blocks[at].module, "before", lambda stream, _, at=at: enter(at, stream)
 
     def visit(at: int, view: AttentionView) -> None:
         if at > layer:
@@ -63,6 +79,17 @@ def _factors(
 ) -> Effects:
     later = range(layer + 1, tower.layers)
     reads = torch.cat([rows[at] * deviations[at][:, None] for at in later], dim=1)  # [image, path, token]
+    if parity is not None:
+        assert trace.shares is not None
+        of_paths = torch.cat([means[at][:, None].expand(-1, tower.heads, -1) for at in later], dim=1)
+        norms = trace.total(tower.head_maps()).norm(dim=-1)
+        return Effects(
+            even_coefficients(reads @ hidden[0], reads, of_paths, trace.shares.coefficients, norms, later),
+            even_directions(tower, layer, trace.shares.directions),
+            units=("neuron",),
+            paths=("later layer", "later head", "term"),
+            path_index=path_terms(later, tower.heads),
+        )
     return Effects(
         ((reads * scale[:, None, None]) @ p).transpose(1, 2),
         tower.neuron_directions(layer),
@@ -70,26 +97,3 @@ def _factors(
         paths=("later layer", "later head"),
         path_index=tuple((at, head) for at in later for head in range(tower.heads)),
     )
-
-
-def _readable(tower: Tower) -> ResidualTower:
-    if not isinstance(tower, ResidualTower):
-        raise SummandError(
-            f"second-order effects are of the neurons of a transformer whose stream is the output; this one is a "
-            f"{tower.kind}. model.pairs(x) describes the neurons in front of an attention pool"
-        )
-    if not tower.plain:
-        raise SummandError(
-            f"second-order effects are defined for plain pre-norm blocks (paper A); this {tower.kind} has norms behind "
-            f"or inside its attention"
-        )
-    return tower
-
-
-def _check_layer(tower: ResidualTower, layer: int) -> None:
-    last = tower.layers - 1
-    valid = f"layers 0 to {last - 1} have" if last > 1 else "layer 0 has" if last else "no layer of it has"
-    if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer <= last:
-        raise SummandError(f"this model has no layer {layer!r}; {valid} a second-order effect")
-    if layer == last:
-        raise SummandError(f"no attention comes after layer {layer}, so it has no second-order effect; {valid} one")

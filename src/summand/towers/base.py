@@ -113,7 +113,8 @@ class Trace:
 
     values: Σ_i a_i v_i, [image, layer, head, channel]. scale: 1/σ of the final LayerNorm (ones where there is none),
     [image]. embedding [image, embed]; mlps [image, layer, embed]; bias, every constant term, [image, embed]. shares:
-    only where the constants are split over the heads, as paper C's code does it.
+    only where the constants are split over the heads, as paper C's code does it. pooling: w_q, how much of each pooled
+    token enters the output, where the tower pools tokens of its stream.
     """
 
     values: Float[Tensor, "image layer head channel"]
@@ -122,6 +123,13 @@ class Trace:
     mlps: Float[Tensor, "image mlp_layer embed"]
     bias: Float[Tensor, "image embed"]
     shares: Shares | None = None
+    pooling: Float[Tensor, "image query"] | None = None
+
+    def total(self, maps: HeadMaps) -> Float[Tensor, "image embed"]:
+        """The sum of all terms, M(x), without a term of its own for every head."""
+        heads = torch.einsum("ilhc,lhce->ie", self.values * self.scale[:, None, None, None], maps.directions)
+        total = self.embedding + heads + self.mlps.sum(dim=1) + self.bias
+        return total if self.shares is None else total + self.values.shape[2] * self.shares.each().sum(dim=1)
 
 
 @runtime_checkable

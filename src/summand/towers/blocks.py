@@ -96,10 +96,27 @@ class Block:
         """What each neuron adds to the stream at activation one, through LayerScale."""
         return self._scaled(2, working(self.neuron_map().weight).T)
 
-    def value_reads(self) -> Float[Tensor, "width head_channel"]:
-        """(I − 11ᵀ/D) diag(γ) W_Vᵀ: from the stream to all heads' values, with ln_1 at unit σ."""
+    def value_reads(self, centred: bool = True) -> Float[Tensor, "width head_channel"]:
+        """(I − 11ᵀ/D) diag(γ) W_Vᵀ: from the stream to all heads' values, with ln_1 at unit σ.
+
+        centred=False leaves the first factor out, as where μ is dealt out separately."""
         weight, _ = self.attention.value_map()
-        return fold_norm(self.before, weight.flatten(0, 1).T)
+        following = weight.flatten(0, 1).T
+        if centred:
+            return fold_norm(self.before, following)
+        return following if self.before.weight is None else working(self.before.weight)[:, None] * following
+
+    def value_constants(self) -> Float[Tensor, "head channel"]:
+        """W_V β + b_V: what every token's values hold whatever the token is."""
+        weight, bias = self.attention.value_map()
+        shift = self.before.bias
+        return bias if shift is None else bias + weight @ working(shift)
+
+    def neuron_bias(self) -> Float[Tensor, " width"]:
+        """What the MLP adds to the stream when every neuron is silent, through LayerScale."""
+        linear = self.neuron_map()
+        silent = working(linear.weight).new_zeros(len(linear.weight)) if linear.bias is None else working(linear.bias)
+        return self._scaled(2, silent)
 
     def directions(self, folded: Float[Tensor, "width embed"]) -> Float[Tensor, "head channel embed"]:
         """W_O F of every head, through what stands between: the sub-LN, N₁ and LayerScale, each at unit σ."""

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..directions import Factored
+from ..directions import Factored, Whole
 from ..errors import SummandError
 from .base import AttentionView, HeadMaps, Shares, Trace, Visit, _Enough, listening, unmixed, working
 from .blocks import Block
-from .linear import Projection, fold_norm, inverse_deviation, optional_norm, version
+from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm, version
 
 _POSITIONS = ("rope", "shared_rel_pos")
 
@@ -62,7 +62,9 @@ class ResidualTower:
         self.embed = projection.size(len(self._blocks[0].attention.out.weight))
         self._maps: tuple[Any, HeadMaps] | None = None
         self._neuron_maps: dict[int, tuple[HeadMaps, Any, Factored]] = {}
+        self._writes: dict[int, tuple[Any, Whole]] = {}
         self._even_split = False
+        self._split: ResidualTower | None = None
 
     @property
     def blocks(self) -> list[Block]:
@@ -81,9 +83,11 @@ class ResidualTower:
                 f"parity='paper' is defined for a class token, a final LayerNorm and plain pre-norm blocks (paper C); "
                 f"this {self.kind} has something else"
             )
-        tower = copy.copy(self)
-        tower._even_split, tower._maps, tower._neuron_maps = True, None, {}
-        return tower
+        if self._split is None:
+            self._split = copy.copy(self)
+            self._split._even_split, self._split._maps, self._split._neuron_maps = True, None, {}
+            self._split._writes = {}
+        return self._split
 
     @torch.no_grad()
     def head_maps(self) -> HeadMaps:
@@ -105,11 +109,39 @@ class ResidualTower:
         kept = self._neuron_maps.get(layer)
         if kept is None or kept[0] is not maps or kept[1] != now:
             written = self._blocks[layer].neuron_writes()
-            left = torch.stack([written @ block.value_reads() for block in later], dim=1)
+            left = torch.stack([written @ block.value_reads(not self._even_split) for block in later], dim=1)
             left = left.unflatten(-1, (self.heads, self.channels)).flatten(1, 2)
             kept = (maps, now, Factored(left, maps.directions[layer + 1 :].flatten(0, 1)))
             self._neuron_maps[layer] = kept
         return kept[2]
+
+    @torch.no_grad()
+    def write_directions(self, layer: int) -> Whole:
+        """w^{l,n} F: what every neuron writes to the pooled token, in the output, [neuron, 1, embed]. Rebuilt only when
+        a weight has changed."""
+        weights = [*self._projection.parameters(), getattr(self._norm, "weight", None)]
+        now = version([*weights, *self._blocks[layer].module.parameters()])
+        kept = self._writes.get(layer)
+        if kept is None or kept[0] != now:
+            written = self._blocks[layer].neuron_writes() @ self._folded()
+            self._writes[layer] = kept = (now, Whole(written[:, None]))
+        return kept[1]
+
+    @property
+    def pooled_from(self) -> int:
+        """The first token that is pooled."""
+        return self._pooled_from if self._averaged else 0
+
+    def readout(self, tokens: Float[Tensor, "image token width"]) -> Float[Tensor, "image embed"]:
+        """The output of a stream that has left the last block, as the model itself reads it."""
+        tokens = working(tokens)
+        if not self._averaged:
+            pooled = normed(self._norm, tokens[:, 0])
+        elif self._norm_first:
+            pooled = normed(self._norm, tokens[:, self._pooled_from :]).mean(dim=1)
+        else:
+            pooled = normed(self._norm, tokens[:, self._pooled_from :].mean(dim=1))
+        return self._projection(pooled) + self._projection.shift(pooled)
 
     def _folded(self) -> Float[Tensor, "width embed"]:
         projection = self._projection.matrix(working(self._blocks[0].attention.out.weight.T))
@@ -157,6 +189,7 @@ class ResidualTower:
             embedding=(seen.stream[0] @ folded) * scale[:, None],
             mlps=(torch.stack(seen.mlps, dim=1) @ folded) * scale[:, None, None],
             bias=bias + self._projection.shift(pooled),
+            pooling=seen.pooling,
         )
 
     def _evenly_split(self, seen: _Pass, pooled: Tensor, folded: Tensor, scale: Tensor) -> Trace:
@@ -176,6 +209,7 @@ class ResidualTower:
             mlps=(torch.stack(seen.mlps, dim=1) @ folded) * scale[:, None, None] + share[:, None],
             bias=self._projection.shift(pooled).expand(len(pooled), -1),
             shares=Shares(torch.stack([scale, -mean * scale, torch.ones_like(scale)], dim=1), each / self.heads),
+            pooling=seen.pooling,
         )
 
 
@@ -189,6 +223,7 @@ class _Pass:
         self.stream: list[Tensor] = []  # before each block and between its attention and its MLP
         self.mlps: list[Tensor] = []
         self.constant: Any = 0
+        self.pooling: Tensor | None = None
         self.positions: dict[str, Any] = {}
 
     def of_class_token(self, pixels: Tensor) -> Trace:
@@ -248,7 +283,7 @@ class _Pass:
             yield self.blocks[-1].module, "after", leave_last
 
     def _look(self, layer: int, inputs: Tensor) -> AttentionView:
-        weights = self.weights(inputs)
+        self.pooling = weights = self.weights(inputs)
         view, mass = self.blocks[layer].look(inputs, weights, self.first, self.positions)
         if self.visit is not None:
             self.visit(layer, view)
