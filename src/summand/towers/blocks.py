@@ -92,6 +92,14 @@ class Block:
             raise SummandError(f"its MLP ({type(mlp).__name__}) does not end in one linear map, so it has no neurons")
         return found
 
+    def neuron_reads(self) -> nn.Linear:
+        """The MLP's input map."""
+        mlp = self.module.mlp
+        found = next((getattr(mlp, name) for name in ("c_fc", "fc1") if hasattr(mlp, name)), None)
+        if not isinstance(found, nn.Linear):
+            raise SummandError(f"its MLP ({type(mlp).__name__}) does not begin with one linear map")
+        return found
+
     def neuron_writes(self) -> Float[Tensor, "neuron width"]:
         """What each neuron adds to the stream at activation one, through LayerScale."""
         return self._scaled(2, working(self.neuron_map().weight).T)
