@@ -62,7 +62,7 @@ class Block:
         queries = inputs[:, first : first + weights.shape[1]]
         return self.attention.look(queries, inputs, weights, first, self.out_norm, **positions)
 
-    def write(self, outputs: Float[Tensor, "image channels"]) -> Float[Tensor, "image width"]:
+    def write(self, outputs: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch width"]:
         """What the attention adds to the stream of a token whose heads gave `outputs`."""
         return self._scaled(1, normed(self.out_norm, self.attention.project_out(outputs)))
 

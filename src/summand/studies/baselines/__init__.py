@@ -1,7 +1,7 @@
 """The methods that Summand is compared with, on one shared pass; each re-implemented from its paper's formulas.
 
 `METHODS` names them; `baseline_maps(model, pixels, directions, name)` draws their maps. Several methods on the same
-images share one `Capture`: `METHODS[name].maps(model, pixels, directions, shared=Capture(model, pixels, graph_from=0))`.
+images share one `Capture`: `baseline_maps(…, shared=Capture(model, pixels, graph_from=0))`.
 """
 
 from . import attention, dense, generic_attention, grad_eclip, gradcam, legrad, lrp, surgery  # noqa: F401 - they register

@@ -12,7 +12,7 @@ from .capture import Capture, Layer, captured, mix
 from .method import method, token_queries
 
 
-@method("maskclip", "MaskCLIP", "Zhou, Loy & Dai 2022, arXiv:2112.01071, section 3.2")
+@method("maskclip", "MaskCLIP", "Zhou, Loy & Dai 2022, arXiv:2112.01071")
 @torch.no_grad()
 def maskclip(
     model: Model,
@@ -24,10 +24,10 @@ def maskclip(
     cosine: bool = True,
     shared: Capture | None = None,
 ) -> Float[Tensor, "image text row column"]:
-    r"""map_i = cos(M_i, t), M_i: the output with the last attention's rows replaced by the identity, each token its v_i.
+    r"""map_i = cos(M_i, t), M_i: the output where the last attention gives every token its own value v_i.
 
-    residual, mlp: whether the last block's skip connection and its MLP stay, as the authors' code for transformers has it; in
-    an attention pool there is no skip connection, and an MLP behind the pool always stays.
+    residual, mlp: whether the last block's skip connection and its MLP stay, as the authors' code for transformers has
+    it. In an attention pool there is no skip connection, and an MLP behind the pool always stays.
     """
     seen = captured(shared, model, pixels)
     last = seen.layers[-1]
@@ -35,7 +35,7 @@ def maskclip(
     return similarity(seen, dense_features(seen, values, residual, mlp), directions, cosine)
 
 
-@method("sclip", "SCLIP", "Wang, Mei & Yuille 2023, arXiv:2312.01597, Eq. 4", token_queries)
+@method("sclip", "SCLIP", "Wang, Mei & Yuille 2023, arXiv:2312.01597", token_queries)
 @torch.no_grad()
 def sclip(
     model: Model,
@@ -55,7 +55,7 @@ def sclip(
     return similarity(seen, features, directions, cosine)
 
 
-@method("clearclip", "ClearCLIP", "Lan et al. 2024, arXiv:2407.12442, section 3.3", token_queries)
+@method("clearclip", "ClearCLIP", "Lan et al. 2024, arXiv:2407.12442", token_queries)
 @torch.no_grad()
 def clearclip(
     model: Model, pixels: Tensor, directions: Tensor, *, cosine: bool = True, shared: Capture | None = None

@@ -13,7 +13,9 @@ from .method import method
 
 
 @method(
-    "chefer", "Chefer 2021 (gradient × attention)", "Chefer, Gur & Wolf 2021b, arXiv:2103.15679, Eq. 5–6 (its CLIP form)"
+    "chefer",
+    "Chefer 2021 (gradient × attention)",
+    "Chefer, Gur & Wolf 2021b, arXiv:2103.15679, Eq. 5–6, for CLIP",
 )
 def generic_attention(
     model: Model,
@@ -27,8 +29,8 @@ def generic_attention(
     r"""map = e_pᵀ R, R ← R + Ā^l R from R = I, Ā^l = mean_h max(∂s/∂A^{l,h} ⊙ A^{l,h}, 0), l = first_layer … L.
 
     The bi-modal method ("Generic attention-model explainability") in the form that its authors give for CLIP, where
-    the image tower is a self-attention encoder. By default over all layers; the authors' notebook starts at the last one
-    (first_layer=-1) for CLIP's ViT-B/32. Since only the pooled row p of R is wanted, it is carried down through the
+    the image tower is a self-attention encoder. By default over all layers; the authors' notebook starts at the last
+    one (first_layer=-1) for CLIP's ViT-B/32. Since only the pooled row p of R is wanted, it is carried down through the
     layers: e_pᵀ Π_l (I + Ā^l). In an attention pool there is one layer, and the map is its Ā.
     """
     first = first_layer % model.tower.layers

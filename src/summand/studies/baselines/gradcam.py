@@ -30,9 +30,9 @@ def gradcam(
     r"""map_i = ReLU(Σ_c α_c x_{i,c}), α_c = mean_i ∂s/∂x_{i,c} (Selvaraju et al. 2017, Eq. 1–2).
 
     x: what the last attention reads at the patches: the last convolution's output of a ModifiedResNet, the normalised
-    tokens of a transformer's block `layer`. features="attention": x_{i,c} is head c's attention from the pooled query to token
-    i, the form in which Chefer et al. compare with it. relu=False keeps negative evidence. cosine: s is the cosine of
-    image and text, else their dot product.
+    tokens of a transformer's block `layer`. features="attention": x_{i,c} is head c's attention from the pooled query
+    to token i, the form in which Chefer et al. 2021 compare with it. relu=False keeps negative evidence. cosine: s is
+    the cosine of image and text, else their dot product.
     """
     if features not in ("tokens", "attention"):
         raise SummandError(f"features must be 'tokens' or 'attention', got {features!r}")
@@ -41,10 +41,8 @@ def gradcam(
     seen = captured(shared, model, pixels, layer)
     found = seen.layers[layer]
     convolution = not seen.residual and seen.entering.ndim == 4
-    if features == "attention":
-        source = found.attention
-    else:
-        source = found.inputs if seen.residual else seen.entering
+    features_of_tower = found.inputs if seen.residual else seen.entering
+    source = found.attention if features == "attention" else features_of_tower
 
     def channels(tensor: Tensor) -> Float[Tensor, "*batch patch channel"]:
         if features == "attention":

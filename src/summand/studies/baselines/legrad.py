@@ -15,7 +15,7 @@ from .gradients import score_gradients
 from .method import method
 
 
-@method("legrad", "LeGrad", "Bousselham et al. 2024, arXiv:2404.03214, Eq. 5–8")
+@method("legrad", "LeGrad", "Bousselham et al. 2024, arXiv:2404.03214")
 def legrad(
     model: Model,
     pixels: Tensor,
@@ -42,9 +42,7 @@ def legrad(
         if seen.residual:
             with torch.enable_grad():
                 stream = layer.leaving
-                embedding = (
-                    seen.tower.to_embedding(stream.mean(dim=1)) if pool == "mean" else seen.tower.finish(stream)
-                )
+                embedding = seen.tower.to_embedding(stream.mean(dim=1)) if pool == "mean" else seen.tower.finish(stream)
         found = [
             gradient.clamp(min=0).mean(dim=(2, 3))
             for _, (gradient,) in score_gradients(embedding, directions, [layer.attention], cosine)

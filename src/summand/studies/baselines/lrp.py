@@ -16,7 +16,7 @@ from .method import class_token_blocks, method
 from .relevance import Rule, of_linear, of_product, of_sum
 
 _AT_ONCE = 1 << 25  # numbers of relevance that are held at the same time
-_APPLIES = class_token_blocks("the rules of relevance are given for what these baselines were published on")
+_APPLIES = class_token_blocks("its rules of relevance are given for a residual stream")
 
 
 @method("lrp", "LRP", "Binder et al. 2016, arXiv:1604.00825; α1β0 for transformers as in arXiv:2012.09838", _APPLIES)
@@ -33,7 +33,7 @@ def lrp(
     return seen.patches(torch.cat(maps).transpose(0, 1))
 
 
-@method("partial-lrp", "Partial LRP", "Voita et al. 2019, arXiv:1905.09418, section 4.1; as in arXiv:2012.09838", _APPLIES)
+@method("partial-lrp", "Partial LRP", "Voita et al. 2019, arXiv:1905.09418; as in arXiv:2012.09838", _APPLIES)
 @torch.no_grad()
 def partial_lrp(
     model: Model, pixels: Tensor, directions: Tensor, *, rule: Rule = "positive", shared: Capture | None = None

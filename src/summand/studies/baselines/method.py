@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -57,8 +58,10 @@ def baseline_maps(
     """Maps of each text over each image by one of `METHODS`, on the grid of the tower's tokens.
 
     directions: class-text directions, already minus a contrast where that is wanted; their lengths do not matter to
-    the shape of a map. Raises `SummandError` for an unknown method, one that does not apply to the tower (with the
-    reason), directions that do not fit the model or are zero or not finite, and pixels that `model.encode_image` refuses.
+    the shape of a map. options: those of the method; `shared=Capture(…)` serves several methods with one pass.
+
+    Raises `SummandError` for an unknown method or option, a method that does not apply to the tower (with the reason),
+    directions that do not fit the model or are zero or not finite, and pixels that `model.encode_image` refuses.
     """
     found = METHODS.get(method)
     if found is None:
@@ -66,13 +69,22 @@ def baseline_maps(
     reason = found.applies(model)
     if reason is not None:
         raise SummandError(f"{found.title} does not apply to {model.name} ({model.tower.kind}): {reason}")
+    known = [p.name for p in inspect.signature(found.maps).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise SummandError(f"{found.title} has no option {option!r} (options: {', '.join(known)})")
     return found.maps(model, pixels, checked(model, directions), **options)
 
 
 def checked(model: Model, directions: Tensor) -> Float[Tensor, "text embed"]:
     """The directions on the model's device in working precision, or what is wrong with them."""
     embed = model.tower.embed
-    if not isinstance(directions, Tensor) or directions.ndim != 2 or directions.shape[1] != embed or not len(directions):
+    if (
+        not isinstance(directions, Tensor)
+        or directions.ndim != 2
+        or directions.shape[1] != embed
+        or not len(directions)
+    ):
         got = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
         raise SummandError(f"expected directions [text, {embed}] with at least one text, got {got}")
     if not torch.isfinite(directions).all():

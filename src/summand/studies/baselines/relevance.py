@@ -30,7 +30,12 @@ def of_linear(
     """
     if rule == "epsilon":
         return inputs * (divided(relevance, inputs @ weight.T) @ weight)
-    up, down, up_weight, down_weight = inputs.clamp(min=0), inputs.clamp(max=0), weight.clamp(min=0), weight.clamp(max=0)
+    up, down, up_weight, down_weight = (
+        inputs.clamp(min=0),
+        inputs.clamp(max=0),
+        weight.clamp(min=0),
+        weight.clamp(max=0),
+    )
     share = divided(relevance, up @ up_weight.T + down @ down_weight.T)
     return up * (share @ up_weight) + down * (share @ down_weight)
 

@@ -17,7 +17,7 @@ from .method import method, token_queries
 _SHARPNESS = 2.0  # of the class weights in feature surgery, on cosines
 
 
-@method("clip-surgery", "CLIP Surgery", "Li et al. 2023, arXiv:2304.05653, Eq. 1–9", token_queries)
+@method("clip-surgery", "CLIP Surgery", "Li et al. 2023, arXiv:2304.05653", token_queries)
 @torch.no_grad()
 def clip_surgery(
     model: Model,
@@ -31,8 +31,8 @@ def clip_surgery(
 ) -> Float[Tensor, "image text row column"]:
     r"""map_i = cos(M̂_i, t), M̂ from ẑ ← ẑ + W_O softmax(v vᵀ/√c) v for the later blocks, ẑ = z at the first of them.
 
-    Architecture surgery: v is always read from the original path z, and the second path ẑ has no MLPs. first_layer: where it
-    begins, by default half way (block 6 of 12, as the authors have it). In an attention pool: its one layer.
+    Architecture surgery: v is always read from the original path z, and the second path ẑ has no MLPs. first_layer:
+    where it begins, by default half way (block 6 of 12, as the authors have it). In an attention pool: its one layer.
 
     feature_surgery: subtract what all texts share, Σ_e M̂_{i,e} (w_t t_e − mean_t' w_t' t'_e) with class weights w =
     softmax(2 cos(M, t))/mean; it needs several texts and makes each map depend on the others. Off by default: centre
