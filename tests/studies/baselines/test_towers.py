@@ -8,7 +8,7 @@ import torch
 import summand
 from summand import SummandError
 from summand.studies.baselines import METHODS, Capture, baseline_maps
-from tests.towers.shrink import EMBED, build, shrunk
+from tests.towers.shrink import build, shrunk
 
 POOLED = {"raw-attention", "maskclip", "chefer", "grad-eclip", "gradcam", "legrad", "random"}
 SELF = {"sclip", "clearclip", "clip-surgery"}
@@ -31,7 +31,7 @@ def test_each_method_applies_or_says_why_not(name, unchecked):
     model = shrunk_model(name)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(2, 3, *model.tower.image_size, generator=generator).double()
-    directions = torch.randn(2, EMBED, generator=generator).double()
+    directions = torch.randn(2, model.tower.embed, generator=generator).double()
     before = {key: value.clone() for key, value in model.clip.state_dict().items()}
     flags = [(p.requires_grad, p.grad is None) for p in model.clip.parameters()]
     applied = set()

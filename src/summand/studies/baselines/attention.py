@@ -58,8 +58,8 @@ def random(
     model.decompose(pixels)  # checks the pixels, computes nothing
     maps = []
     for image in pixels:
-        content = zlib.crc32(image.detach().double().cpu().numpy().tobytes())
-        generator = torch.Generator().manual_seed((seed << 32) + content)
+        content = zlib.crc32(image.detach().double().cpu().numpy().tobytes(), seed % (1 << 32))
+        generator = torch.Generator().manual_seed(content)
         maps.append(torch.rand(len(directions), *model.tower.grid, generator=generator))
     return torch.stack(maps).to(directions)
 
