@@ -8,6 +8,7 @@ import torch
 import summand
 from summand import SummandError
 from summand.studies.baselines import METHODS, Capture, baseline_maps
+from tests import tiny
 from tests.towers.shrink import build, shrunk
 
 POOLED = {"raw-attention", "maskclip", "chefer", "grad-eclip", "gradcam", "legrad", "random"}
@@ -116,3 +117,30 @@ def test_chance_belongs_to_the_image_and_the_seed(vit, pixels):
     assert not torch.equal(found[0], found[1])
     assert not torch.equal(found, baseline_maps(vit, pixels, text, "random", seed=1))
     assert 0.45 < float(found.mean()) < 0.55
+
+
+def test_half_precision_gives_the_same_maps(unchecked):
+    """Weights in bf16: attention, norms and gradients are taken in fp32, so the maps differ by rounding only."""
+    half = summand.wrap(tiny.clip().bfloat16())
+    whole = summand.wrap(tiny.clip().bfloat16().float())
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(2, 3, 32, 32, generator=generator).bfloat16()
+    directions = torch.randn(2, 16, generator=generator)
+    for name in METHODS:
+        found = baseline_maps(half, pixels, directions, name)
+        expected = baseline_maps(whole, pixels.float(), directions, name)
+        assert found.dtype == torch.float32
+        if name not in ("random", "lrp", "partial-lrp", "transformer-attribution"):  # quotients of near-zero sums
+            both = torch.stack([found.flatten(), expected.flatten()])
+            assert float(torch.corrcoef(both)[0, 1]) > 0.97, name
+
+
+@pytest.mark.parametrize("kind", ["CLIPModel", "SiglipModel"])
+def test_the_models_of_transformers_are_read_too(kind, unchecked):
+    test_hf = pytest.importorskip("tests.towers.test_hf")
+    model = summand.wrap(test_hf.model_of(kind))
+    pixels = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(Capture(model, pixels).output, model.encode_image(pixels), atol=1e-9, rtol=1e-7)
+    directions = torch.randn(2, model.tower.embed).double()
+    for name in ("chefer", "maskclip", *(["lrp"] if kind == "CLIPModel" else [])):
+        assert torch.isfinite(baseline_maps(model, pixels, directions, name)).all()

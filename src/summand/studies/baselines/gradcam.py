@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import SummandError
 from ...models import Model
+from ...towers.base import working
 from .capture import Capture, captured
 from .gradients import score_gradients
 from .method import method
@@ -51,9 +52,9 @@ def gradcam(
             return tensor.flatten(-2).transpose(-1, -2)
         return tensor[..., seen.tower.prefix :, :]
 
-    values, maps = channels(source.detach()), []
+    values, maps = channels(working(source.detach())), []
     for _, (gradient,) in score_gradients(seen.output, directions, [source], cosine):
-        weights = channels(gradient).mean(dim=-2)  # [text, image, channel]
+        weights = channels(working(gradient)).mean(dim=-2)  # [text, image, channel]
         maps.append(torch.einsum("xic,ipc->ixp", weights, values))
     evidence = torch.cat(maps, dim=1).unflatten(-1, seen.tower.grid)
     return evidence.clamp(min=0) if relu else evidence
