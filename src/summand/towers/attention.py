@@ -171,7 +171,7 @@ class Attention:
             share = outer = weights[:, some]
             if self.inner is not None or out_norm is not None:
                 outputs = torch.einsum("ihqt,itw,hcw->iqhc", rows, tokens, value_weight) + value_bias
-                outputs = (outputs * self._head_scale()[:, None]).flatten(2)
+                outputs = (outputs * self.head_scale()[:, None]).flatten(2)
                 if out_norm is not None:
                     outer = weights[:, some] * inverse_deviation(out_norm, self.project_out(outputs))
                 share = outer if self.inner is None else outer * inverse_deviation(self.inner, outputs)
@@ -189,7 +189,7 @@ class Attention:
         """s_h (I − 11ᵀ/C) diag(γ) W_Oᵀ, with the sub-LN at unit σ."""
         weight = working(self.out.weight).T
         weight = weight if self.inner is None else fold_norm(self.inner, weight)
-        return weight.unflatten(0, (self.heads, self.channels)) * self._head_scale()[:, None, None]
+        return weight.unflatten(0, (self.heads, self.channels)) * self.head_scale()[:, None, None]
 
     def constant(self) -> Float[Tensor, " width"]:
         """β_inner W_Oᵀ + b_O."""
@@ -200,9 +200,10 @@ class Attention:
 
     def outputs(self, values: Float[Tensor, "image head channel"]) -> Float[Tensor, "image channels"]:
         """Σ_i a_i v_i of all heads, times s_h: what the sub-LN and W_O read. Only for values of one plain query."""
-        return (values * self._head_scale()[:, None]).flatten(1)
+        return (values * self.head_scale()[:, None]).flatten(1)
 
-    def _head_scale(self) -> Float[Tensor, " head"]:
+    def head_scale(self) -> Float[Tensor, " head"]:
+        """s_h; ones where the module has none."""
         scale = getattr(self.module, "head_scale", None)  # NormFormer, arXiv:2110.09456
         return working(self.out.weight).new_ones(self.heads) if scale is None else working(scale).reshape(self.heads)
 

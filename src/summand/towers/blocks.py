@@ -62,7 +62,7 @@ class Block:
         queries = inputs[:, first : first + weights.shape[1]]
         return self.attention.look(queries, inputs, weights, first, self.out_norm, **positions)
 
-    def write(self, outputs: Float[Tensor, "image channels"]) -> Float[Tensor, "image width"]:
+    def write(self, outputs: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch width"]:
         """What the attention adds to the stream of a token whose heads gave `outputs`."""
         return self._scaled(1, normed(self.out_norm, self.attention.project_out(outputs)))
 
@@ -90,6 +90,14 @@ class Block:
         found = next((getattr(mlp, name) for name in ("c_proj", "fc2") if hasattr(mlp, name)), None)
         if not isinstance(found, nn.Linear):
             raise SummandError(f"its MLP ({type(mlp).__name__}) does not end in one linear map, so it has no neurons")
+        return found
+
+    def neuron_reads(self) -> nn.Linear:
+        """The MLP's input map."""
+        mlp = self.module.mlp
+        found = next((getattr(mlp, name) for name in ("c_fc", "fc1") if hasattr(mlp, name)), None)
+        if not isinstance(found, nn.Linear):
+            raise SummandError(f"its MLP ({type(mlp).__name__}) does not begin with one linear map")
         return found
 
     def neuron_writes(self) -> Float[Tensor, "neuron width"]:

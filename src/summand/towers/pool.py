@@ -49,6 +49,11 @@ class LatentPool:
             raise SummandError("its pool normalises the tokens after it adds positions, so they cannot be left out")
         return working(position).reshape(-1, position.shape[-1])
 
+    @property
+    def several(self) -> bool:
+        """Whether the output is a mean over queries."""
+        return self._pool != "tok"
+
     def queries(self, tokens: Tensor) -> Float[Tensor, "one_or_image query width"]:
         latent = working(self._latent()).reshape(1, -1, self._latent().shape[-1])
         return latent[:, :1] if self._pool == "tok" else latent[:, 1:]
@@ -56,6 +61,8 @@ class LatentPool:
 
 class MeanTokenPool:
     """CLIP-ResNet's pool: the mean token, with a position of its own, is the first token and the only query."""
+
+    several = False
 
     def __init__(self, attention: nn.Module) -> None:
         self.attention = Attention(attention)
@@ -139,7 +146,8 @@ class PoolTower:
         return vectors @ fold_norm(self._norm, self._projection.matrix(vectors))
 
     @torch.no_grad()
-    def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
+    def enter(self, pixels: Tensor) -> Tensor:
+        """What the pool reads, as the tower hands it over: [image, neuron, row, column] or [image, token, width]."""
         seen: list[Tensor] = []
 
         def before_pool(tokens: Tensor, _: Any) -> None:
@@ -148,8 +156,28 @@ class PoolTower:
 
         with listening(iter([(self._pool_module, "before", before_pool)])):
             self._forward(pixels)
+        if not seen:
+            raise SummandError("the forward pass never reached the pool; is the model wrapped or compiled?")
+        return seen[0]
+
+    @property
+    def pool(self) -> LatentPool | MeanTokenPool:
+        return self._pool
+
+    def to_embedding(self, outputs: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch embed"]:
+        """What follows the heads' outputs: W_O, the MLP and the norm where there are any, the projection.
+        Differentiable."""
+        pooled = self._attention.project_out(outputs)
+        if self._mlp is not None:
+            pooled = pooled + working(self._mlp(pooled.to(self._attention.out.weight.dtype)))
+        pooled = normed(self._norm, pooled)
+        return self._projection(pooled) + self._projection.shift(pooled)
+
+    @torch.no_grad()
+    def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
+        entering = self.enter(pixels)
         with unmixed(pixels.device):
-            return self._read(seen[0], visit, pixels.dtype)
+            return self._read(entering, visit, pixels.dtype)
 
     def _read(self, entering: Tensor, visit: Visit | None, dtype: torch.dtype) -> Trace:
         """What the pool makes of the tokens that enter it. dtype: of the model's weights, which its MLP computes in."""

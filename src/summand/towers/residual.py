@@ -71,6 +71,11 @@ class ResidualTower:
         return self._blocks
 
     @property
+    def averaged(self) -> bool:
+        """Whether the mean of the tokens is pooled, not the class token."""
+        return self._averaged
+
+    @property
     def plain(self) -> bool:
         """Whether every block is a plain pre-norm block."""
         return all(block.plain for block in self._blocks)
@@ -144,7 +149,7 @@ class ResidualTower:
         return self._projection(pooled) + self._projection.shift(pooled)
 
     def _folded(self) -> Float[Tensor, "width embed"]:
-        projection = self._projection.matrix(working(self._blocks[0].attention.out.weight.T))
+        projection = self.projection_matrix()
         if self._norm is None:
             return projection
         if self._even_split:
@@ -171,6 +176,51 @@ class ResidualTower:
     def batch_first(self, tokens: Tensor) -> Tensor:
         transformer = getattr(self.visual, "transformer", None)
         return tokens if getattr(transformer, "batch_first", True) else tokens.transpose(0, 1)
+
+    def final_normed(self, stream: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        return normed(self._norm, stream)
+
+    def projection_matrix(self) -> Float[Tensor, "width embed"]:
+        return self._projection.matrix(working(self._blocks[0].attention.out.weight.T))
+
+    def to_embedding(self, stream: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch embed"]:
+        """The final norm and the projection of any vectors of the stream, differentiable."""
+        stream = self.final_normed(stream)
+        return self._projection(stream) + self._projection.shift(stream)
+
+    def finish(self, tokens: Float[Tensor, "image token width"]) -> Float[Tensor, "image embed"]:
+        """What the tower does behind its blocks: pooling, norm, projection. Differentiable."""
+        if not self._averaged:
+            return self.to_embedding(tokens[:, 0])
+        if self._norm_first:
+            return self.to_embedding(tokens[:, self._pooled_from :]).mean(dim=1)
+        return self.to_embedding(tokens[:, self._pooled_from :].mean(dim=1))
+
+    def pooling(self, tokens: int) -> Float[Tensor, " token"]:
+        """Share of every token in the pooled one: one for the class token, or equal parts."""
+        share = torch.zeros(tokens)
+        if self._averaged:
+            share[self._pooled_from :] = 1 / (tokens - self._pooled_from)
+        else:
+            share[0] = 1
+        return share
+
+    @torch.no_grad()
+    def enter(self, pixels: Tensor) -> tuple[Float[Tensor, "image token width"], dict[str, Any]]:
+        """The tokens that the first block reads, in the model's dtype, and the positions that it is handed."""
+        seen: list[Tensor] = []
+        positions: dict[str, Any] = {}
+
+        def first(tokens: Tensor, kwargs: dict[str, Any]) -> None:
+            seen.append(self.batch_first(tokens))
+            positions.update({name: kwargs[name] for name in _POSITIONS if kwargs.get(name) is not None})
+            raise _Enough
+
+        with listening(iter([(self._blocks[0].module, "before", first)])):
+            self.visual(pixels)
+        if not seen:
+            raise SummandError("the forward pass never reached the first block; is the model wrapped or compiled?")
+        return seen[0], positions
 
     def _trace(self, seen: _Pass, pooled: Tensor, scaled: bool) -> Trace:
         """Terms in the width of the stream, brought to the embedding space."""
