@@ -17,10 +17,10 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A folder of `s
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="Picture to write [default: a name from the unit].")
 ]
-ImagesOption = Annotated[int, typer.Option("--images", "-n", min=1, help="Pictures a row.")]
+PicturesOption = Annotated[int, typer.Option("--pictures", "-n", min=1, help="Pictures a row.")]
 
 
-def show_unit(kind: Any, run: Path, unit: str, out: Path | None, images: int, as_json: bool) -> None:
+def show_unit(kind: Any, run: Path, unit: str, out: Path | None, pictures: int, as_json: bool) -> None:
     """Print a unit's description and its evidence; write its top images as a picture strip."""
     from ..runs import open_run
     from ..runs.strip import strongest
@@ -29,7 +29,7 @@ def show_unit(kind: Any, run: Path, unit: str, out: Path | None, images: int, as
     group, index = find_unit(kind, unit)
     opened = open_run(run)
     opened.check_unit(group, index)
-    most, least = strongest(opened, group, index, images)
+    most, least = strongest(opened, group, index, pictures)
     row = _label(opened, SINGULAR[kind], group.unit(index))
     explained = opened.dataset(group)["direction_explained"].isel(
         dict(zip(opened.dataset(group).attrs["units"], index, strict=True))
