@@ -62,9 +62,9 @@ def decompose(
     held-out images. Memory grows with the number of images by one embedding in fp16 each.
 
     asked: what the run is to be (see `draft`). An unfinished run of the same is gone on with from its last
-    checkpoint, written every `checkpoint_every` seconds and when the process is asked to stop (SIGINT, SIGTERM); a
-    finished one is returned as it is. restart: forget what is there. Raises `SummandError` before any pass for a
-    folder that is something else, and where fewer than two images can be read.
+    checkpoint, written every `checkpoint_every` seconds (0: after every batch) and when the process is asked to stop
+    (SIGINT, SIGTERM); a finished one is returned as it is. restart: forget what is there. Raises `SummandError` before
+    any pass for a folder that is something else, and where fewer than two images can be read.
     """
     out = Path(out).expanduser()
     asked = replace(asked, groups=tuple(group.name for group in groups), weights=weights_hash(model.clip))
@@ -145,7 +145,8 @@ class _Passes:
             state.position += len(some)
             state.passed += len(some)
             bar.update(len(some))
-            if stopping.is_set() or time.monotonic() - self._saved > max(every, _CHECKPOINT_SHARE * self._cost):
+            wait = max(every, _CHECKPOINT_SHARE * self._cost) if every else 0.0
+            if stopping.is_set() or time.monotonic() - self._saved >= wait:
                 self._save()
             if stopping.is_set():
                 raise KeyboardInterrupt
