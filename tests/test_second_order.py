@@ -96,3 +96,14 @@ def test_mistakes_are_named(unchecked):
     normed = summand.wrap(small_vit(**SIZE, block_type="custom", scale_attn=True))
     with pytest.raises(summand.SummandError, match="plain pre-norm blocks"):
         normed.second_order(x, 0)
+
+
+def test_several_layers_share_one_pass_and_equal_each_by_itself(vit, pixels):
+    from summand.second_order import second_orders
+
+    found, trace = second_orders(vit.tower, pixels, [1, 3, 2])
+    for layer in (1, 2, 3):
+        alone = vit.second_order(pixels, layer)
+        torch.testing.assert_close(found[layer].coefficients, alone.coefficients, rtol=1e-4, atol=1e-5)
+        assert found[layer].path_index == alone.path_index
+    torch.testing.assert_close(trace.values, vit.decompose(pixels).trace.values, rtol=1e-4, atol=1e-5)

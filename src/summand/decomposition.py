@@ -56,6 +56,10 @@ class Parts:
             self._trace = self._tower.run(self._pixels)
         return self._trace
 
+    def share(self, trace: Trace) -> None:
+        """Use a pass that was made of the same images for something else, instead of making one."""
+        self._trace = trace
+
     @cached_property
     def _directions(self) -> Float[Tensor, "layer head channel embed"]:
         with unmixed(self._pixels.device):

@@ -55,6 +55,10 @@ class Directions:
     def double(self) -> Directions:
         raise NotImplementedError
 
+    def to(self, device: torch.device | str) -> Directions:
+        """The same directions on another device."""
+        raise NotImplementedError
+
     def factors(self) -> tuple[Tensor, ...]:
         """What is held and saved: (B,), to be expanded to `shape`, or (left, right)."""
         raise NotImplementedError
@@ -115,6 +119,9 @@ class Whole(Directions):
         if self._directions.dtype == torch.float64:
             return self
         return Whole(self._narrow().double().expand(self.shape))
+
+    def to(self, device: torch.device | str) -> Whole:
+        return Whole(self._directions.to(device))
 
     def factors(self) -> tuple[Tensor, ...]:
         return (self._narrow(),)
@@ -186,6 +193,9 @@ class Factored(Directions):
 
     def double(self) -> Factored:
         return self if self.left.dtype == torch.float64 else Factored(self.left.double(), self.right.double())
+
+    def to(self, device: torch.device | str) -> Factored:
+        return Factored(self.left.to(device), self.right.to(device))
 
     def factors(self) -> tuple[Tensor, ...]:
         return self.left, self.right

@@ -134,6 +134,32 @@ class Moments:
         part._comoment = self._filled(self._comoment)[index]
         return part
 
+    def to(self, device: torch.device | str) -> Moments:
+        """The same statistics on another device."""
+        moved = Moments()
+        moved.count, moved.units, moved.paths, moved.path_index = self.count, self.units, self.paths, self.path_index
+        moved._basis, moved._mean = self.basis.to(device), self.mean.to(device)
+        moved._comoment = self._filled(self._comoment).to(device)
+        return moved
+
+    @classmethod
+    def restore(
+        cls,
+        count: int,
+        mean: Float[Tensor, "*unit path"],
+        covariance: Float[Tensor, "*unit path path2"],
+        directions: Directions,
+        units: tuple[str, ...],
+        paths: tuple[str, ...],
+        path_index: tuple[tuple[int, ...], ...] | None = None,
+    ) -> Moments:
+        """Moments from what they consist of, as another kind of file may keep them."""
+        moments = cls()
+        moments.count, moments.units, moments.paths, moments.path_index = count, units, paths, path_index
+        moments._basis, moments._mean = directions, mean.double()
+        moments._comoment = covariance.double() * count
+        return moments
+
     def save(self, path: str | os.PathLike[str], top: saving.Saved | None = None) -> None:
         """One .npz file, without pickle; of the covariance, which is symmetric, one triangle.
 

@@ -38,12 +38,19 @@ def pairs(
     Raises `SummandError` for a tower without a pool, and with parity="paper" for any but a ModifiedResNet or without
     positions.
     """
+    return pairs_and_trace(tower, pixels, positions, parity)[0]
+
+
+@torch.no_grad()
+def pairs_and_trace(
+    tower: Tower,
+    pixels: Float[Tensor, "image channel height width"],
+    positions: bool = True,
+    parity: Parity = None,
+) -> tuple[Effects, Trace]:
+    """`pairs`, and the trace of the pass that they come from."""
     check_parity(parity)
-    if not isinstance(tower, PoolTower):
-        raise SummandError(
-            f"neuron–head pairs are of towers that end in an attention pool (ModifiedResNet, SigLIP); this one is a "
-            f"{tower.kind}. model.second_order(x, layer) describes the neurons of a class-token transformer"
-        )
+    tower = with_pairs(tower)
     if parity is not None and (tower.kind != "ModifiedResNet" or not positions):
         what = f"this one is a {tower.kind}" if positions else "its code leaves no positions out"
         raise SummandError(f"parity='paper' is defined for pairs of a ModifiedResNet (paper B); {what}")
@@ -51,7 +58,18 @@ def pairs(
     seen: list[AttentionView] = []
     trace = tower.run(pixels, lambda _, view: seen.append(view))
     with unmixed(pixels.device):
-        return _even_factors(tower, trace, seen[0]) if parity else _factors(tower, trace, seen[0], added)
+        found = _even_factors(tower, trace, seen[0]) if parity else _factors(tower, trace, seen[0], added)
+    return found, trace
+
+
+def with_pairs(tower: Tower) -> PoolTower:
+    """The tower, if it has neuron–head pairs. Raises `SummandError` where it does not end in an attention pool."""
+    if not isinstance(tower, PoolTower):
+        raise SummandError(
+            f"neuron–head pairs are of towers that end in an attention pool (ModifiedResNet, SigLIP); this one is a "
+            f"{tower.kind}. model.second_order(x, layer) describes the neurons of a class-token transformer"
+        )
+    return tower
 
 
 def _factors(tower: PoolTower, trace: Trace, view: AttentionView, added: Tensor | None) -> Effects:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 from .effects import Effects
 from .even_split import Parity, check_parity, even_coefficients, even_directions, path_terms
 from .neurons import check_layer, readable
-from .towers import AttentionView, Tower
+from .towers import AttentionView, Tower, Trace
 from .towers.base import listening, unmixed, working
 from .towers.linear import inverse_deviation
+from .towers.residual import ResidualTower
 
 
 @torch.no_grad()
@@ -40,18 +41,29 @@ def second_order(
     Raises `SummandError` for a layer that has no later attention, for a tower that is no plain pre-norm transformer,
     and with parity="paper" for one without a class token or a final LayerNorm.
     """
+    return second_orders(tower, pixels, [layer], parity)[0][layer]
+
+
+@torch.no_grad()
+def second_orders(
+    tower: Tower,
+    pixels: Float[Tensor, "image channel height width"],
+    layers: Sequence[int],
+    parity: Parity = None,
+) -> tuple[dict[int, Effects], Trace]:
+    """`second_order` of several layers, by layer, and the trace of the one pass that they share."""
     check_parity(parity)
-    tower = readable(tower, "second-order effects are")
-    check_layer(tower, layer, later=True)
+    tower = with_neurons(tower, layers)
     tower = tower if parity is None else tower.evenly()
-    later = range(layer + 1, tower.layers)
-    hidden: list[Tensor] = []
+    first = min(layers) + 1
+    later = range(first, tower.layers)
+    hidden: dict[int, Tensor] = {}
     deviations: dict[int, Tensor] = {}
     means: dict[int, Tensor] = {}
     rows: dict[int, Tensor] = {}
 
-    def neurons(activations: Tensor, _: Any) -> None:
-        hidden[:] = [working(tower.batch_first(activations))]
+    def neurons(layer: int, activations: Tensor) -> None:
+        hidden[layer] = working(tower.batch_first(activations))
 
     def enter(at: int, stream: Tensor) -> None:
         stream = working(tower.batch_first(stream))
@@ -60,40 +72,47 @@ def second_order(
             means[at] = stream.mean(dim=-1)
 
     def listeners() -> Iterator[Any]:
-        yield tower.blocks[layer].neuron_map(), "before", neurons
+        for layer in layers:
+            yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: neurons(layer, found)
         for at in later:
             yield tower.blocks[at].module, "before", lambda stream, _, at=at: enter(at, stream)
 
     def visit(at: int, view: AttentionView) -> None:
-        if at > layer:
+        if at in later:
             rows[at] = view.row
 
     with listening(listeners()):
         trace = tower.run(pixels, visit)
+    found: dict[int, Effects] = {}
     with unmixed(pixels.device):
-        return _factors(tower, layer, rows, deviations, hidden[0], trace.scale)
+        reads = torch.cat([rows[at] * deviations[at][:, None] for at in later], dim=1)  # [image, path, token]
+        for layer in layers:
+            behind, own = range(layer + 1, tower.layers), reads[:, (layer + 1 - first) * tower.heads :]
+            if parity is not None:
+                assert trace.shares is not None
+                of_paths = torch.cat([means[at][:, None].expand(-1, tower.heads, -1) for at in behind], dim=1)
+                norms = trace.total(tower.head_maps()).norm(dim=-1)
+                found[layer] = Effects(
+                    even_coefficients(own @ hidden[layer], own, of_paths, trace.shares.coefficients, norms, behind),
+                    even_directions(tower, layer, trace.shares.directions),
+                    units=("neuron",),
+                    paths=("later layer", "later head", "term"),
+                    path_index=path_terms(behind, tower.heads),
+                )
+            else:
+                found[layer] = Effects(
+                    ((own * trace.scale[:, None, None]) @ hidden[layer]).transpose(1, 2),
+                    tower.neuron_directions(layer),
+                    units=("neuron",),
+                    paths=("later layer", "later head"),
+                    path_index=tuple((at, head) for at in behind for head in range(tower.heads)),
+                )
+    return found, trace
 
 
-def _factors(
-    tower: ResidualTower, layer: int, rows: dict[int, Tensor], deviations: dict[int, Tensor], p: Tensor, scale: Tensor
-) -> Effects:
-    later = range(layer + 1, tower.layers)
-    reads = torch.cat([rows[at] * deviations[at][:, None] for at in later], dim=1)  # [image, path, token]
-    if parity is not None:
-        assert trace.shares is not None
-        of_paths = torch.cat([means[at][:, None].expand(-1, tower.heads, -1) for at in later], dim=1)
-        norms = trace.total(tower.head_maps()).norm(dim=-1)
-        return Effects(
-            even_coefficients(reads @ hidden[0], reads, of_paths, trace.shares.coefficients, norms, later),
-            even_directions(tower, layer, trace.shares.directions),
-            units=("neuron",),
-            paths=("later layer", "later head", "term"),
-            path_index=path_terms(later, tower.heads),
-        )
-    return Effects(
-        ((reads * scale[:, None, None]) @ p).transpose(1, 2),
-        tower.neuron_directions(layer),
-        units=("neuron",),
-        paths=("later layer", "later head"),
-        path_index=tuple((at, head) for at in later for head in range(tower.heads)),
-    )
+def with_neurons(tower: Tower, layers: Sequence[int] = ()) -> ResidualTower:
+    """The tower, if it has second-order effects (of these layers). Raises `SummandError` that says which layers do."""
+    plain = readable(tower, "second-order effects are")
+    for layer in layers:
+        check_layer(plain, layer, later=True)
+    return plain

@@ -171,6 +171,48 @@ class TopImages:
         least = self.threshold()
         return self._centred(effects)[0].movedim(-1, 0) >= least
 
+    def to(self, device: torch.device | str) -> TopImages:
+        """The same images on another device."""
+        ids, norms, coefficients = self._filled()
+        return TopImages.restore(
+            self.k,
+            self.count,
+            self.mean.to(device),
+            (ids.to(device), norms.to(device), coefficients.to(device)),
+            NormSketch(self.sketch.highest.to(device), self.sketch.counts.to(device)),
+            self.basis.to(device),
+            self.units,
+            self.paths,
+            self.path_index,
+        )
+
+    @classmethod
+    def restore(
+        cls,
+        k: int,
+        count: int,
+        mean: Float[Tensor, "*unit path"],
+        kept: tuple[Int[Tensor, "*unit rank"], Float[Tensor, "*unit rank"], Float[Tensor, "*unit rank path"]],
+        sketch: NormSketch,
+        directions: Directions,
+        units: tuple[str, ...],
+        paths: tuple[str, ...],
+        path_index: tuple[tuple[int, ...], ...] | None = None,
+    ) -> TopImages:
+        """Top images from what they consist of, as another kind of file may keep them. kept: ids, norms, centred
+        coefficients."""
+        top = cls(k, mean)
+        top.count, top.units, top.paths, top.path_index, top._basis = count, units, paths, path_index, directions
+        top._kept, top._sketch = kept, sketch
+        return top
+
+    @property
+    def sketch(self) -> NormSketch:
+        """The norms of all images, counted."""
+        if self._sketch is None:
+            raise SummandError(_EMPTY)
+        return self._sketch
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """One .npz file, without pickle. Norms are left out: they follow from the coefficients."""
         saving.write(path, "top images", self.basis, self.arrays())

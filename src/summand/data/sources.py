@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -153,6 +153,10 @@ class SceneImages:
         """uint8 [scene, 64, 64, 3] of scenes start … stop − 1."""
         return self._source.sample(start, stop).images
 
+    def pick(self, indices: np.ndarray) -> np.ndarray:
+        """uint8 [scene, 64, 64, 3] of these scenes."""
+        return self._source.pick(indices).images
+
     def image(self, index: int) -> Image.Image:
         chunk = index // _SCENES_CHUNK
         if self._chunk is None or self._chunk[0] != chunk:
@@ -174,16 +178,20 @@ class Batch:
 def batches(source: ImageSource, size: int, skipped: list[Skipped]) -> Iterator[Batch]:
     """The whole source in batches. A file that cannot be read is added to `skipped` and costs nothing else."""
     for start in range(0, len(source), size):
-        stop = min(start + size, len(source))
-        if isinstance(source, SceneImages):
-            yield Batch(list(range(start, stop)), source.array(start, stop))
-            continue
-        indices, images = [], []
-        for index in range(start, stop):
-            try:
-                images.append(source.image(index))
-                indices.append(index)
-            except OSError as error:
-                skipped.append(Skipped(source.name(index), str(error) or type(error).__name__))
-        if indices:
-            yield Batch(indices, images)
+        batch = read_batch(source, range(start, min(start + size, len(source))), skipped)
+        if batch.indices:
+            yield batch
+
+
+def read_batch(source: ImageSource, indices: Sequence[int], skipped: list[Skipped]) -> Batch:
+    """These images of a source; those that cannot be read are left out and added to `skipped`."""
+    if isinstance(source, SceneImages):
+        return Batch(list(indices), source.pick(np.asarray(indices, dtype=np.int64)))
+    read, images = [], []
+    for index in indices:
+        try:
+            images.append(source.image(index))
+            read.append(index)
+        except OSError as error:
+            skipped.append(Skipped(source.name(index), str(error) or type(error).__name__))
+    return Batch(read, images)

@@ -55,7 +55,7 @@ def collect(
     bar = tqdm(total=len(source), desc="images", unit="img", file=sys.stderr, disable=not progress, leave=False)
     with bar:
         for batch in batches(source, batch_size, skipped):
-            parts = model.decompose(_pixels(model, batch.images))
+            parts = model.decompose(pixels_of(model, batch.images))
             effects = parts.head_effects()
             moments.update(effects)
             if not indices:
@@ -84,7 +84,8 @@ def collect(
     )
 
 
-def _pixels(model: Model, images: list | np.ndarray) -> Tensor:
+def pixels_of(model: Model, images: list | np.ndarray) -> Float[Tensor, "image 3 height width"]:
+    """Images as a source gives them, preprocessed, on the model's device."""
     if isinstance(images, np.ndarray):
         pixels = model.preprocess(images)
     else:

@@ -68,7 +68,7 @@ class Chance:
             }
         )
 
-    def rows(self, rows: slice) -> Chance:
+    def rows(self, rows: slice | np.ndarray) -> Chance:
         return Chance(self.layout[rows], self.objects[rows], self.letter[rows], self.place[rows], self.light[rows])
 
 

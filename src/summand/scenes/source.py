@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from ..errors import SummandError, nearest
 from .attributes import ATTRIBUTES, Causes, Shift, Tie, check_attribute, code_of, draw_causes
 from .render import Chance, Scenes, render
@@ -49,9 +51,13 @@ class SceneSource:
     def sample(self, start: int = 0, stop: int | None = None) -> Scenes:
         """Scenes start … stop − 1 of the sample, rendered: the same pictures whatever the pieces it is read in."""
         start, stop, _ = slice(start, stop).indices(self.count)
-        rows, codes = slice(start, max(start, stop)), self.causes
+        return self.pick(np.arange(start, max(start, stop)))
+
+    def pick(self, rows: np.ndarray) -> Scenes:
+        """The scenes of these numbers, in their order: the same pictures as in `sample`."""
+        codes = self.causes
         causes = Causes(codes.groups[rows], codes.place[rows], codes.letter[rows])
-        return render(causes, Chance.draw(rows.stop, self.seed).rows(rows))
+        return render(causes, Chance.draw(int(rows.max(initial=-1)) + 1, self.seed).rows(rows))
 
 
 def parse_source(text: str) -> SceneSource:

@@ -1,0 +1,47 @@
+"""The folder of a run: whether it may be written to, and what in it is ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import SummandError
+from . import checkpoint
+from .manifest import FILE, Manifest
+from .run import EMBEDDINGS, IMAGES, LABELS
+
+
+def check_folder(out: Path, asked: Manifest, restart: bool = False) -> None:
+    """Raise `SummandError` unless `out` is new, empty, or a run of what is asked for. Changes nothing.
+
+    Before the model is loaded `asked` has no groups and no weights yet; these are then not compared.
+    """
+    if out.exists() and not out.is_dir():
+        raise SummandError(f"{out} is a file; give another folder with --out")
+    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(parent, os.W_OK):
+        raise SummandError(f"no permission to write to {parent}; give another folder with --out")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / FILE).is_file():
+        raise SummandError(f"the folder {out} is not empty and holds no run; give another folder with --out")
+    if restart:
+        return
+    there = Manifest.read(out)
+    said = there.differences(asked if asked.groups else replace(asked, groups=there.groups))
+    if said:
+        raise SummandError(
+            f"{out} holds another run: {'; '.join(said)}. Give another folder with --out, or --restart to replace it"
+        )
+
+
+def forget(out: Path) -> None:
+    """Remove what a run wrote, and nothing else."""
+    for name in (FILE, IMAGES, LABELS, "labels.csv"):
+        (out / name).unlink(missing_ok=True)
+    for path in (EMBEDDINGS, "heads.zarr", "pairs.zarr", checkpoint.FOLDER):
+        shutil.rmtree(out / path, ignore_errors=True)
+    for path in out.glob("neurons.*.zarr"):
+        shutil.rmtree(path, ignore_errors=True)
