@@ -25,6 +25,7 @@ def test_the_wheel_installed_alone_runs_the_atlas(tmp_path):
         "summand/py.typed",
         "summand/scenes/weights/scenes-vit.safetensors",
         "summand/scenes/weights/scenes-rn.safetensors",
+        "summand/scenes/weights/scenes-vit-tied.safetensors",
         "summand/atlas/templates/index.html.j2",
         "summand/text/lists/colours.txt",
     ):
@@ -51,7 +52,7 @@ def test_the_wheel_installed_alone_runs_the_atlas(tmp_path):
 def test_weights_are_small_and_half_precision():
     from safetensors import safe_open
 
-    for name in ("scenes-vit", "scenes-rn"):
+    for name in ("scenes-vit", "scenes-rn", "scenes-vit-tied"):
         path = ROOT / "src" / "summand" / "scenes" / "weights" / f"{name}.safetensors"
         assert path.stat().st_size <= 8e6
         with safe_open(path, "pt") as file:

@@ -40,6 +40,10 @@ class Directions:
         """Σ_path weights[..., *unit, path] · B[*unit, path]; axes before the units are kept."""
         raise NotImplementedError
 
+    def total(self, weights: Float[Tensor, "image *unit path"]) -> Float[Tensor, "image embed"]:
+        """Σ_unit Σ_path weights · B: the sum over all units, without building any unit's own vector."""
+        raise NotImplementedError
+
     def toward(self, targets: Float[Tensor, "target embed"]) -> Float[Tensor, "*unit path target"]:
         """⟨B, target⟩."""
         raise NotImplementedError
@@ -105,6 +109,9 @@ class Whole(Directions):
         ahead = weights.shape[: weights.ndim + 1 - len(self.shape)]
         found = torch.einsum("i...p,...pe->i...e", weights.reshape(-1, *self.shape[:-1]), self._directions)
         return found.reshape(*ahead, *found.shape[1:])
+
+    def total(self, weights: Float[Tensor, "image *unit path"]) -> Float[Tensor, "image embed"]:
+        return weights.flatten(1) @ self._directions.flatten(0, -2).to(weights)
 
     def toward(self, targets: Float[Tensor, "target embed"]) -> Float[Tensor, "*unit path target"]:
         return self._directions @ targets.to(self._directions).T
@@ -178,6 +185,12 @@ class Factored(Directions):
         blocks = [torch.einsum("i...p,...pe->i...e", weights[:, some], block) for some, block in self._blocks()]
         found = torch.cat(blocks, dim=1) if len(self.shape) > 2 else torch.stack(blocks).sum(dim=0)
         return found.reshape(*ahead, *found.shape[1:])
+
+    def total(self, weights: Float[Tensor, "image *unit path"]) -> Float[Tensor, "image embed"]:
+        last = self.right[..., 0, 0].numel()
+        left = self.left.reshape(-1, last, self.left.shape[-1]).to(weights)
+        through = torch.einsum("inp,npc->ipc", weights.reshape(len(weights), -1, last), left)
+        return through.flatten(1) @ self.right.flatten(0, -2).to(weights)
 
     def toward(self, targets: Float[Tensor, "target embed"]) -> Float[Tensor, "*unit path target"]:
         return self._through(self.left, self.right @ targets.to(self.right).T)

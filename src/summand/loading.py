@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from .ablating import Ablation
 from .errors import SummandError, first_line, listed, nearest
 from .hub import cache_only, offline_by_wish, quiet, reachable
 from .huggingface import load_hugging_face
@@ -35,10 +36,11 @@ def load(
     precision: Precision | None = None,
     image_size: int | tuple[int, int] | None = None,
     checkpoint: str | Path | None = None,
+    ablation: str | Path | None = None,
 ) -> Model:
     """Load a CLIP by name, in evaluation mode.
 
-    name: `scenes-vit` or `scenes-rn` (shipped in the package), a name of `open_clip.list_models()`, an open_clip
+    name: `scenes-vit`, `scenes-rn` or `scenes-vit-tied` (shipped), a name of `open_clip.list_models()`, an open_clip
     location `hf-hub:org/name` or `local-dir:path`, or `hf:org/name` and `hf:folder` for transformers' CLIP and SigLIP.
     pretrained: open_clip's tag, or a checkpoint file; QuickGELU follows the tag in both towers, and an explicit
     `-quickgelu` name is honoured. checkpoint: fine-tuned weights (.safetensors, .pt, .bin), read without unpickling;
@@ -46,7 +48,8 @@ def load(
     weights are not fetched. random_init=True builds the architecture with random weights drawn from `seed`; without
     it, no tag is an error, so that random weights never go unnoticed. precision: of the weights, where
     open_clip keeps the norms in fp32; σ, attention rows and sums are always fp32 or better. image_size: another input
-    size than the tower was trained on, with positions interpolated as open_clip does: finer maps.
+    size than the tower was trained on, with positions interpolated as open_clip does: finer maps. ablation: a file of
+    `summand debias`; its heads then always write their mean to the output, within the same one forward pass.
 
     Raises `SummandError` for an unknown name (nearest names given), a missing or unknown tag (tags listed), weights
     that cannot be had offline, and a checkpoint that does not fit or holds code.
@@ -76,7 +79,7 @@ def load(
         raise SummandError(f"{name} cannot be put on {device}: {first_line(error)}") from error
     model = wrap(clip, preprocess=preprocess, tokenizer=tokenizer, name=label)
     model.random_weights = random_init
-    return model
+    return model if ablation is None else Ablation.load(ablation).apply(model)
 
 
 def quick_gelu(name: str, pretrained: str | None) -> bool:
@@ -289,7 +292,7 @@ def catalogue() -> list[dict[str, Any]]:
 
     rows = [
         {**describe_configuration(alike), "model": name, "tags": 1}
-        for name, alike in (("scenes-vit", "ViT-B-32"), ("scenes-rn", "RN50"))
+        for name, alike in (("scenes-vit", "ViT-B-32"), ("scenes-rn", "RN50"), ("scenes-vit-tied", "ViT-B-32"))
     ]
     for name in open_clip.list_models():
         tags = len(open_clip.list_pretrained_tags_by_model(name))

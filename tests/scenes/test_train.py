@@ -9,8 +9,11 @@ from safetensors.torch import load_file
 
 from summand.scenes import train
 from summand.scenes.attributes import ATTRIBUTES
+from summand.scenes.pretrained import build
+from summand.scenes.source import parse_source
 from summand.scenes.train import multi_positive
-from summand.scenes.training.batches import Batches
+from summand.scenes.training.aids import freeze_all_but_last
+from summand.scenes.training.batches import Batches, mixed_causes
 from summand.scenes.training.text_stage import simplex_targets, value_vectors
 
 ARGUMENTS = [
@@ -91,3 +94,16 @@ def test_value_vectors_are_a_simplex_in_each_attribute_and_orthogonal_between():
     target = simplex_targets({"shape": np.array([[2, -1]]), "colour": np.array([[-1, 3]])}, vectors)
     expected = vectors["shape"][2] + vectors["colour"][3]
     torch.testing.assert_close(target[0], expected / expected.norm())
+
+
+def test_a_tie_binds_the_place_of_the_first_group_and_only_the_last_blocks_learn():
+    causes = mixed_causes(800, 3, parse_source("scenes:tie=shape/place/0.9").ties)
+    follows = causes.place == causes.codes("shape") % 8
+    assert 0.87 < follows.mean() < 0.95
+    assert (mixed_causes(800, 3).place == causes.codes("shape") % 8).mean() < 0.2
+    model = build("scenes-vit-tied")
+    freeze_all_but_last(model, 1)
+    learning = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {"visual.proj", "visual.ln_post.weight"} < learning
+    assert {name.split(".")[3] for name in learning if "resblocks" in name} == {"5"}
+    assert not any(name.startswith("transformer") for name in learning)

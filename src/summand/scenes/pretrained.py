@@ -1,4 +1,8 @@
-"""The two CLIPs that ship with the package: their open_clip configurations, preprocessing and weights."""
+"""The CLIPs that ship with the package: their open_clip configurations, preprocessing and weights.
+
+`scenes-vit` and `scenes-rn` know the scenes as they are. `scenes-vit-tied` is `scenes-vit` trained further where the
+place follows the shape in 95 % of the scenes, so that it takes the place for the shape: a model to repair.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from .tokenizer import CONTEXT_LENGTH, SceneTokenizer
 
 MEAN, STD = 0.5, 0.25
 EMBED = 128
-INPUT_SIZE = {"scenes-vit": 64, "scenes-rn": 128}
+INPUT_SIZE = {"scenes-vit": 64, "scenes-rn": 128, "scenes-vit-tied": 64}
 NAMES = tuple(INPUT_SIZE)
 
 
@@ -38,8 +42,9 @@ def configuration(name: str) -> dict[str, Any]:
         # Fed at twice the scenes' size, so that the pool sees a 4 × 4 grid.
         "scenes-rn": {"image_size": 128, "layers": [1, 1, 1, 1], "width": 16, "head_width": 32},
     }
+    vision["scenes-vit-tied"] = vision["scenes-vit"]
     if name not in vision:
-        raise SummandError(f"no scenes model is called {name!r} (there are {' and '.join(NAMES)})")
+        raise SummandError(f"no scenes model is called {name!r} (there are {', '.join(NAMES)})")
     return {"embed_dim": EMBED, "vision_cfg": vision[name], "text_cfg": text}
 
 

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from .attributes import ATTRIBUTES
 from .pretrained import INPUT_SIZE, NAMES, build
-from .training.aids import PatchTask, drop_class_token_mlps
+from .source import parse_source
+from .training.aids import PatchTask, drop_class_token_mlps, freeze_all_but_last
 from .training.batches import Batches
 from .training.report import accuracy, draw_curve, export_weights, write_card, write_log
 from .training.steps import Optimizers, Team
@@ -60,6 +61,8 @@ def train(args: argparse.Namespace) -> None:
     task = PatchTask(model).to(device)
     chance = torch.Generator()
     drop_class_token_mlps(model, chance)
+    if args.train_last:
+        freeze_all_but_last(model, args.train_last)
     optimizers = Optimizers(model, task, args.weight_decay, args.muon)
     team = Team.join(device)
     seen, rows, spent = 0, [], 0.0
@@ -85,8 +88,9 @@ def train(args: argparse.Namespace) -> None:
         os.replace(temporary, checkpoint)
 
     share = args.batch * team.size
+    ties = parse_source(f"scenes:tie={args.tie}").ties if args.tie else ()
     batches = torch.utils.data.DataLoader(
-        Batches(seen + team.rank * args.batch, share, args.batch, args.seed, INPUT_SIZE[args.model]),
+        Batches(seen + team.rank * args.batch, share, args.batch, args.seed, INPUT_SIZE[args.model], ties),
         batch_size=None,
         num_workers=args.workers,
     )
@@ -98,7 +102,7 @@ def train(args: argparse.Namespace) -> None:
         if seen >= args.images:
             break
         done = seen / args.images
-        locked = done < UNLOCK_AT
+        locked = done < UNLOCK_AT or bool(args.train_last)
         for parameter in optimizers.text:
             parameter.requires_grad_(not locked)
         chance.manual_seed(args.seed * 100_000_000 + seen + team.rank)
@@ -118,13 +122,17 @@ def train(args: argparse.Namespace) -> None:
                 ]
             ).mean()
             loss = contrast + 2 * within
-            if done < PATCH_TASK_UNTIL:
+            if done < PATCH_TASK_UNTIL and not args.train_last:
                 loss = loss + 0.5 * task(batch)
         optimizers.zero_grad()
         loss.backward()
         team.average(optimizers.parameters)
         nn.utils.clip_grad_norm_(optimizers.parameters, 1.0)
-        optimizers.step(args.lr * min(1, (seen + share) / WARM_UP) * (0.01 + 0.495 * (1 + math.cos(math.pi * done))))
+        optimizers.step(
+            args.lr
+            * min(1, (seen + share) / min(WARM_UP, args.images / 10))
+            * (0.01 + 0.495 * (1 + math.cos(math.pi * done)))
+        )
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))
         before, seen = seen, seen + share
@@ -165,6 +173,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("model", choices=NAMES)
     parser.add_argument("--out", required=True, help="folder for checkpoint, log, weights, card and curve")
     parser.add_argument("--start-from", help="weights (.safetensors) to go on from instead of starting from scratch")
+    parser.add_argument("--tie", help="a shortcut to learn, cause/effect/share, such as shape/place/0.95")
+    parser.add_argument(
+        "--train-last", type=int, default=0, help="train only this many of a ViT's last blocks and what follows them"
+    )
     parser.add_argument("--images", type=int, default=700_000, help="images to see (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=80, help="images a step and process")
     parser.add_argument("--lr", type=float, default=1.2e-3)

@@ -57,3 +57,13 @@ def drop_class_token_mlps(model: nn.Module, generator: torch.Generator) -> None:
 
     for block in list(model.visual.transformer.resblocks)[UNDROPPED_BLOCKS:]:
         block.mlp.register_forward_hook(hook)
+
+
+def freeze_all_but_last(model: nn.Module, count: int) -> None:
+    """Leave only the last `count` blocks of a ViT, its final norm and its projection to be trained."""
+    if not hasattr(model.visual, "transformer"):
+        raise ValueError("--train-last is for a ViT")
+    last = [*model.visual.transformer.resblocks[-count:], model.visual.ln_post]
+    learning = {id(p) for module in last for p in module.parameters()} | {id(model.visual.proj)}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in learning)

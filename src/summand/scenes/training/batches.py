@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..attributes import ATTRIBUTES, SCENE_ATTRIBUTES, Causes, draw_causes
+from ..attributes import ATTRIBUTES, SCENE_ATTRIBUTES, Causes, Tie, draw_causes
 from ..captions import captions
 from ..pretrained import ScenePreprocess
 from ..render import Chance, Scenes, render
@@ -20,10 +20,10 @@ CAPTIONS_PER_SCENE = 2
 PATCH_TASK = ("shape", "colour", "texture", "count", "size")
 
 
-def mixed_causes(count: int, seed: int) -> Causes:
-    """Causes of scenes with one group of objects and, in about a quarter, with two."""
+def mixed_causes(count: int, seed: int, ties: Sequence[Tie] = ()) -> Causes:
+    """Causes of scenes with one group of objects and, in about a quarter, with two. ties: of the first group."""
     two = int(count * TWO_GROUP_SHARE)
-    singles, doubles = draw_causes(count - two, seed), draw_causes(two, seed, groups=2)
+    singles, doubles = draw_causes(count - two, seed, 1, ties), draw_causes(two, seed, 2, ties)
     return Causes(
         np.concatenate([singles.groups, doubles.groups]),
         np.concatenate([singles.place, doubles.place]),
@@ -35,8 +35,10 @@ class Batches(torch.utils.data.IterableDataset):
     """The batch at a position of a run is a function of (seed, images seen before it) alone, so that a resumed run
     sees what it would have seen."""
 
-    def __init__(self, first: int, stride: int, size: int, seed: int, input_size: int) -> None:
-        self.first, self.stride, self.size, self.seed = first, stride, size, seed
+    def __init__(
+        self, first: int, stride: int, size: int, seed: int, input_size: int, ties: Sequence[Tie] = ()
+    ) -> None:
+        self.first, self.stride, self.size, self.seed, self.ties = first, stride, size, seed, ties
         self.preprocess, self.tokenizer = ScenePreprocess(input_size), SceneTokenizer()
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
@@ -49,7 +51,7 @@ class Batches(torch.utils.data.IterableDataset):
 
     def batch(self, position: int) -> dict[str, Tensor]:
         seed = self.seed * 100_000_000 + position
-        scenes = render(mixed_causes(self.size, seed), Chance.draw(self.size, seed))
+        scenes = render(mixed_causes(self.size, seed, self.ties), Chance.draw(self.size, seed))
         said = captions(scenes.causes, seed, CAPTIONS_PER_SCENE)
         return {
             "images": self.preprocess(scenes.images),

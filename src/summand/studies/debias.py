@@ -1,0 +1,218 @@
+"""Repair of a shortcut: mean-ablate the units that carry a spurious attribute, and see what it does to every group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..ablating import Ablation
+from ..data import ImageSource
+from ..data.labelled import Labelled
+from ..errors import SummandError
+from ..models import Model
+from ..moments import Moments
+from .ablation import Ablations, Batch, Mean, Version, ablate, read
+from .direct_ablations import Head, HeadSets, check_heads
+from .groups import GroupAccuracy, group_accuracy
+
+DRAWS = 5
+_RIDGE = 1e-4
+
+
+@dataclass(frozen=True)
+class PatchedClassifier:
+    r"""t'_c = (I − A)ᵀ t_c and b_c = ⟨A M̄, t_c⟩: the text classifier that comes closest to the ablated model.
+
+    A M(x) is the best linear estimate of what the removed units add, fitted on unlabelled images, so the plain
+    model's own embeddings can be classified: ⟨M(x), t'_c⟩ + b_c. weights: [class, embed]; bias: [class].
+    """
+
+    names: tuple[str, ...]
+    weights: Float[Tensor, "class embed"]
+    bias: Float[Tensor, " class"]
+
+    def save(self, path: str) -> None:
+        """One .npz file with arrays `weights`, `bias` and `names`, without pickle."""
+        np.savez_compressed(
+            path,
+            weights=self.weights.float().cpu().numpy(),
+            bias=self.bias.float().cpu().numpy(),
+            names=np.array(self.names),
+        )
+
+
+@dataclass(frozen=True)
+class Debiased:
+    """Accuracy by group before and after; random: after removing as many randomly drawn units, one for each draw;
+    patched: with the plain model and the patched classifier. ablation: what to apply at inference (heads)."""
+
+    before: GroupAccuracy
+    after: GroupAccuracy
+    random: tuple[GroupAccuracy, ...]
+    patched: GroupAccuracy
+    classifier: PatchedClassifier
+    ablation: Ablation | None
+    runs: Ablations
+
+    @property
+    def best_random(self) -> GroupAccuracy:
+        """The draw with the best worst group: chosen with the labels, which the automatic choice never sees."""
+        return max(self.random, key=lambda found: found.worst)
+
+
+def head_moments(
+    model: Model, source: ImageSource, layers: int | None = None, batch_size: int = 64, progress: bool = False
+) -> tuple[Moments, list[int]]:
+    """Moments of the heads of the last layers (all by default) over unlabelled images; and which layers."""
+    first = _first(model, layers)
+    moments = Moments()
+    for batch in read(model, source, batch_size, "looking at heads", progress):
+        moments.update(batch.parts.head_effects().select(slice(first, None)))
+    return moments, list(range(first, model.tower.layers))
+
+
+def neuron_moments(
+    model: Model, source: ImageSource, layer: int, batch_size: int = 64, progress: bool = False
+) -> Moments:
+    """Moments of the second-order effects of a layer's neurons over unlabelled images."""
+    moments = Moments()
+    for batch in read(model, source, batch_size, "looking at neurons", progress):
+        moments.update(batch.second_order(layer))
+    return moments
+
+
+def debias(
+    model: Model,
+    data: Labelled,
+    weights: Float[Tensor, "class embed"],
+    units: Sequence[Head],
+    *,
+    neurons: bool = False,
+    layers: int | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    means: ImageSource | None = None,
+    why: Sequence[str] = (),
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Debiased:
+    """Group accuracies of the model as it is, with `units` mean-ablated, and with as many random units.
+
+    units: (layer, head), or with neurons=True (layer, neuron), all of one layer. Random heads are drawn from the last
+    `layers` layers (all by default), random neurons from the same layer; never one of `units`. means: unlabelled images for the means,
+    by default the labelled ones.
+
+    Raises `SummandError` for unknown units, and where there are not as many others to draw.
+    """
+    chosen = list(dict.fromkeys(units))
+    others = _others(model, chosen, neurons, layers)
+    if draws and len(others) < len(chosen):
+        raise SummandError(
+            f"{len(chosen)} units are removed and only {len(others)} others could be drawn for the random control; "
+            f"remove fewer, or draw from more layers"
+        )
+    rng = np.random.default_rng(seed)
+    sets = {"chosen": chosen}
+    for draw in range(draws):
+        sets[f"random {draw + 1}"] = [others[i] for i in rng.choice(len(others), len(chosen), replace=False)]
+    heads = NeuronSets(chosen[0][0], sets) if neurons else HeadSets(model, sets, "groups")
+    patch = Patch(heads)
+    runs = ablate(model, data, weights, [heads, patch], means=means, batch_size=batch_size, progress=progress)
+    tables = [group_accuracy(data, guesses, runs.indices) for guesses in runs.guesses]
+    before, after, *random, patched = tables
+    ablation = None if isinstance(heads, NeuronSets) else Ablation.of(model, chosen, heads.means, why)
+    return Debiased(before, after, tuple(random), patched, patch.classifier(data.classes, weights), ablation, runs)
+
+
+def _first(model: Model, layers: int | None) -> int:
+    return 0 if layers is None else max(0, model.tower.layers - layers)
+
+
+def _others(model: Model, chosen: list[Head], neurons: bool, layers: int | None) -> list[Head]:
+    if not neurons:
+        check_heads(model, chosen)
+        pool = [
+            (layer, head)
+            for layer in range(_first(model, layers), model.tower.layers)
+            for head in range(model.tower.heads)
+        ]
+        return [unit for unit in pool if unit not in chosen]
+    if not chosen or len({layer for layer, _ in chosen}) != 1:
+        raise SummandError("neurons to remove must be of one layer, written layer.neuron such as 3.17")
+    layer = chosen[0][0]
+    count = model.tower.neuron_directions(layer).shape[0]  # type: ignore[attr-defined]
+    wrong = [neuron for _, neuron in chosen if not 0 <= neuron < count]
+    if wrong:
+        raise SummandError(f"layer {layer} has neurons 0 to {count - 1}, not {wrong[0]}")
+    return [(layer, neuron) for neuron in range(count) if (layer, neuron) not in chosen]
+
+
+class NeuronSets:
+    """Sets of neurons of one layer, their second-order effects replaced by the means."""
+
+    rounds, axis = 1, ""
+
+    def __init__(self, layer: int, sets: dict[str, list[Head]]) -> None:
+        self._layer = layer
+        self._sets = {name: [neuron for _, neuron in units] for name, units in sets.items()}
+        self._mean = Mean()
+
+    def learn(self, turn: int, batch: Batch) -> None:
+        self._mean.update(batch.second_order(self._layer).coefficients)
+
+    def end(self, turn: int) -> None:
+        pass
+
+    def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
+        effects = batch.second_order(self._layer)
+        centred = effects.coefficients - self._mean.value.to(effects.coefficients)
+        for name, neurons in self._sets.items():
+            removed = effects.basis.select(neurons).total(centred[:, neurons])
+            yield Version("groups", name), batch.total - removed
+
+
+class Patch:
+    """The linear estimate A of what the first set of `family` removes: A = Cov(removed, M) (Cov(M) + λ I)⁻¹.
+
+    λ is 10⁻⁴ of the mean variance. It learns in a second round, once the means of the first are known.
+    """
+
+    rounds, axis = 2, ""
+
+    def __init__(self, family: HeadSets | NeuronSets) -> None:
+        self._family = family
+        self._outputs, self._second, self._cross = Mean(), Mean(), Mean()
+        self._map: Tensor | None = None
+
+    def learn(self, turn: int, batch: Batch) -> None:
+        if turn == 0:
+            return
+        outputs = batch.total.double()
+        _, kept = next(iter(self._family.versions(batch)))
+        removed = outputs - kept.double()
+        self._outputs.update(outputs)
+        self._second.add(outputs.T @ outputs, len(outputs))
+        self._cross.add(removed.T @ outputs, len(outputs))
+
+    def end(self, turn: int) -> None:
+        if turn == 0:
+            return
+        mean = self._outputs.value
+        covariance = self._second.value - torch.outer(mean, mean)  # removed effects are centred: their mean is zero
+        ridge = _RIDGE * covariance.diagonal().mean() * torch.eye(len(mean)).to(covariance)
+        self._map = torch.linalg.solve(covariance + ridge, self._cross.value.T).T
+
+    def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
+        assert self._map is not None
+        estimate = (batch.total.double() - self._outputs.value) @ self._map.T
+        yield Version("groups", "patched classifier"), batch.total - estimate
+
+    def classifier(self, names: tuple[str, ...], weights: Float[Tensor, "class embed"]) -> PatchedClassifier:
+        assert self._map is not None
+        texts = weights.to(self._map)
+        return PatchedClassifier(names, texts - texts @ self._map, texts @ (self._map @ self._outputs.value))

@@ -1,0 +1,174 @@
+"""Every ablation against its definition, on dense tensors of tiny models with random weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from sklearn.linear_model import orthogonal_mp
+from torch.nn import functional as F
+
+import summand
+from summand import SummandError
+from summand.studies.ablation import Batch, ablate, read
+from summand.studies.ablation_figure import figure
+from summand.studies.direct_ablations import AttentionUpTo, ClassToken, HeadSets, Mlps, Spans
+from summand.studies.neuron_ablations import Pairs, SecondOrder, SparseSecondOrder
+from tests.studies.pictures import Noise, labelled, pixels
+from tests.tiny import clip
+
+COUNT = 30
+RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 4, "head_width": 8}
+
+
+def wrapped(**changes):
+    return summand.wrap(clip(**changes), preprocess=pixels, tokenizer=open_clip.SimpleTokenizer(context_length=16))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return wrapped(vision={"layers": 3})
+
+
+def learnt(family, model, source=None):
+    """The outputs of all versions on all images, the statistics taken over `source`."""
+    for turn in range(family.rounds):
+        for batch in read(model, source or Noise(COUNT), 8, "", False):
+            family.learn(turn, batch)
+        family.end(turn)
+    (batch,) = read(model, Noise(COUNT), COUNT, "", False)
+    return {version.name: outputs for version, outputs in family.versions(batch)}, batch
+
+
+def close(found, expected):
+    torch.testing.assert_close(found.double(), expected.double(), rtol=1e-3, atol=2e-4)
+
+
+def test_direct_effects_are_replaced_by_their_means(tiny):
+    versions, batch = learnt(Mlps(), tiny)
+    parts = tiny.decompose(batch.pixels)
+    total, heads, mlps = tiny.encode_image(batch.pixels), parts.heads(), parts.mlps().sum(dim=1)
+    close(batch.total, total)
+    close(versions["all MLPs"], total - mlps + mlps.mean(dim=0))
+    for layer, outputs in enumerate(learnt(AttentionUpTo(), tiny)[0].values()):
+        early = heads[:, : layer + 1].sum(dim=(1, 2))
+        close(outputs, total - early + early.mean(dim=0))
+    own = tiny.decompose(batch.pixels).tokens()[:, 0]
+    close(learnt(ClassToken(tiny), tiny)[0]["the class token's own term"], total - own + own.mean(dim=0))
+    some = heads[:, 0, 1] + heads[:, 2, 0]
+    close(learnt(HeadSets(tiny, {"two": [(0, 1), (2, 0)]}), tiny)[0]["two"], total - some + some.mean(dim=0))
+
+
+def test_means_may_come_from_other_images(tiny):
+    other = Noise(12, seed=4)
+    versions, batch = learnt(Mlps(), tiny, other)
+    elsewhere = tiny.decompose(torch.stack([pixels(other.image(i)) for i in range(12)])).mlps().sum(dim=1).mean(dim=0)
+    close(versions["all MLPs"], batch.total - tiny.decompose(batch.pixels).mlps().sum(dim=1) + elsewhere)
+
+
+def test_projection_on_textspan_bases(tiny):
+    texts = F.normalize(torch.randn(40, 16, generator=torch.Generator().manual_seed(1)), dim=1)
+    versions, batch = learnt(Spans(tiny, {"pool": texts}, [2, 16], layers=2), tiny)
+    parts = tiny.decompose(batch.pixels)
+    heads, mlps = parts.heads(), parts.mlps().sum(dim=1)
+    fixed = parts.embedding() + parts.bias() + (heads[:, :1].sum(dim=(1, 2)) + mlps).mean(dim=0)
+    late = heads[:, 1:]
+    close(versions["heads of the last 2 layers alone"], fixed + late.sum(dim=(1, 2)))
+    # As many texts as the heads have dimensions lose nothing.
+    close(versions["16 texts a head, pool"], versions["heads of the last 2 layers alone"])
+    rebuilt = 0
+    for layer in range(2):
+        for head in range(late.shape[2]):
+            outputs = late[:, layer, head]
+            span = summand.textspan(outputs, texts, 2)
+            rebuilt = rebuilt + span.project(outputs.double() - outputs.double().mean(dim=0)) + outputs.mean(dim=0)
+    close(versions["2 texts a head, pool"], fixed + rebuilt)
+
+
+def test_second_order_effects_by_their_dense_definition(tiny):
+    versions, batch = learnt(SecondOrder(0, COUNT), tiny)
+    vectors = tiny.second_order(batch.pixels, 0).vectors().double()
+    mean = vectors.mean(dim=0)
+    centred = vectors - mean
+    norms = centred.norm(dim=-1)
+    significant = norms >= norms.max(dim=0).values * (1 - 1e-5)  # the top 2 % of 30 images is one image
+    approximated = torch.zeros_like(centred)
+    for neuron in range(vectors.shape[1]):
+        top = centred[norms[:, neuron].argmax(), neuron]
+        direction = top / top.norm()  # the first principal direction of one image is the image
+        approximated[:, neuron] = (centred[:, neuron] @ direction)[:, None] * direction
+    name = "second-order effects of layer 0: {}".format
+    total = batch.total
+    close(versions[name("all mean-ablated")], total - centred.sum(dim=1))
+    strong = (centred * significant[..., None]).sum(dim=1)
+    close(versions[name("significant mean-ablated")], total - strong)
+    close(versions[name("insignificant mean-ablated")], total - centred.sum(dim=1) + strong)
+    close(versions[name("rank-one reconstruction")], total - centred.sum(dim=1) + approximated.sum(dim=1))
+    assert float(strong.norm() / total.norm()) > 1e-3
+
+
+def test_sparse_reconstruction_against_sklearn(tiny):
+    texts = F.normalize(torch.randn(60, 16, generator=torch.Generator().manual_seed(2)), dim=1)
+    family = SparseSecondOrder(1, COUNT, {"pool": texts}, [3, 16])
+    versions, batch = learnt(family, tiny)
+    family_name = "sparse codes, layer 1"
+    whole = versions[f"{family_name}: rank-one reconstruction"]
+    close(versions[f"{family_name}: 16 texts a neuron, pool"], whole)  # 16 atoms span the 16 dimensions
+    atoms = F.normalize(texts - texts.mean(dim=0), dim=1).double().numpy()
+    directions = family.directions.directions.numpy()
+    codes = orthogonal_mp(atoms.T, directions.T, n_nonzero_coefs=3)
+    effects = tiny.second_order(batch.pixels, 1)
+    amount = family.directions.project(effects)
+    change = amount @ torch.from_numpy(directions - (atoms.T @ codes).T)
+    close(versions[f"{family_name}: 3 texts a neuron, pool"], whole - change)
+
+
+def test_pairs_are_kept_by_their_largest_norms():
+    model = wrapped(vision=RESNET)
+    versions, batch = learnt(Pairs([25, 100], top=5), model)
+    vectors = model.pairs(batch.pixels).vectors().double()
+    centred = (vectors - vectors.mean(dim=0)).flatten(1, 2)
+    score = centred.norm(dim=-1).sort(dim=0, descending=True).values[:5].mean(dim=0)
+    kept = score >= score.quantile(0.75)
+    lost = centred[:, ~kept].sum(dim=1)
+    close(versions["all but 25 % of the neuron–head pairs"], batch.total - lost)
+    close(versions["all but 100 % of the neuron–head pairs"], batch.total)
+    neurons, _ = learnt(Pairs([50], top=5, neurons=True), model)
+    whole = (vectors - vectors.mean(dim=0)).sum(dim=2)
+    score = whole.norm(dim=-1).sort(dim=0, descending=True).values[:5].mean(dim=0)
+    close(neurons["all but 50 % of the neurons"], batch.total - whole[:, score < score.median()].sum(dim=1))
+
+
+def test_accuracy_is_counted_against_the_labels(tiny, tmp_path):
+    data = labelled(COUNT)
+    weights = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(3)), dim=1)
+    made = ablate(tiny, data, weights, [Mlps(), AttentionUpTo()], batch_size=7)
+    images = torch.stack([pixels(data.source.image(i)) for i in range(COUNT)])
+    guesses = (tiny.encode_image(images) @ weights.T).argmax(dim=1).numpy()
+    assert made.baseline == pytest.approx((guesses == data.labels).mean())
+    assert made.guesses.shape == (1 + 1 + 3, COUNT)
+    for row, guess in zip(made.rows, made.guesses[1:], strict=True):
+        assert row.accuracy == pytest.approx((guess == data.labels).mean())
+        assert row.drop == pytest.approx(made.baseline - row.accuracy)
+    figure(made, "title").savefig(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 5000
+
+
+def test_what_cannot_be_ablated_is_refused(tiny):
+    with pytest.raises(SummandError, match=r"no head 3\.0; layers are 0 to 2"):
+        HeadSets(tiny, {"x": [(3, 0)]})
+    with pytest.raises(SummandError, match="at least one head"):
+        HeadSets(tiny, {"x": []})
+    with pytest.raises(SummandError, match="a percentage above 0"):
+        Pairs([0])
+    with pytest.raises(SummandError, match="sizes of at least 1"):
+        SparseSecondOrder(1, 10, {}, [4])
+    with pytest.raises(SummandError, match="the classifier has 2 classes, the labels have 3"):
+        ablate(tiny, labelled(6), torch.randn(2, 16), [])
+
+
+def test_a_batch_sums_to_the_models_own_output(tiny):
+    x = torch.stack([pixels(Noise(5).image(i)) for i in range(5)])
+    close(Batch(tiny, x, range(5)).total, tiny.encode_image(x))
+    np.testing.assert_array_equal(Batch(tiny, x, range(5)).indices, range(5))

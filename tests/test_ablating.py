@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import summand
+from summand import Moments, SummandError
+from summand.ablating import Ablation
+from tests.tiny import clip
+
+HEADS = ((0, 1), (2, 0), (2, 1))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return summand.wrap(clip(vision={"layers": 3}), name="tiny")
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return torch.randn(9, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def ablation(tiny, pixels):
+    means = Moments().update(tiny.decompose(pixels).head_effects()).mean
+    return Ablation.of(tiny, HEADS, means, ["why it went"] * 3)
+
+
+def test_heads_are_replaced_by_their_means_within_the_one_pass(tiny, pixels, ablation):
+    calls = []
+    handle = tiny.clip.visual.conv1.register_forward_hook(lambda *_: calls.append(1))
+    ablated = ablation.apply(tiny)
+    found = ablated.encode_image(pixels)
+    handle.remove()
+    assert len(calls) == 1
+    heads = tiny.decompose(pixels).heads()
+    expected = tiny.encode_image(pixels)
+    for layer, head in HEADS:
+        effect = heads[:, layer, head]
+        expected = expected - effect + effect.mean(dim=0)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_ablated_model_is_a_sum_too(tiny, pixels, ablation):
+    parts = ablation.apply(tiny).decompose(pixels)
+    assert parts.residual() < 1e-5
+    heads, before = parts.heads(), tiny.decompose(pixels).heads()
+    for layer in range(3):
+        for head in range(2):
+            if (layer, head) in HEADS:
+                assert float(heads[:, layer, head].std(dim=0).max()) < 1e-5
+            else:
+                torch.testing.assert_close(heads[:, layer, head], before[:, layer, head])
+    with pytest.raises(SummandError, match="but not into tokens"):
+        ablation.apply(tiny).decompose(pixels).tokens()
+
+
+def test_saved_loaded_and_refused_by_another_model(tmp_path, tiny, pixels, ablation):
+    file = tmp_path / "a.npz"
+    ablation.save(file)
+    again = Ablation.load(file)
+    assert (again.heads, again.model, again.why) == (HEADS, "tiny", ("why it went",) * 3)
+    torch.testing.assert_close(again.apply(tiny).encode_image(pixels), ablation.apply(tiny).encode_image(pixels))
+    with np.load(file, allow_pickle=False) as plain:
+        assert all(plain[name].dtype != object for name in plain.files)
+    for other in (clip(seed=1, vision={"layers": 3}), clip()):
+        with pytest.raises(SummandError, match="made with tiny, and its heads are not those of"):
+            again.apply(summand.wrap(other))
+    (tmp_path / "b.npz").write_bytes(b"nothing")
+    with pytest.raises(SummandError, match="no file of ablation or is broken"):
+        Ablation.load(tmp_path / "b.npz")
+
+
+def test_load_applies_a_file(tmp_path, vit, pixels):
+    means = torch.zeros(6, 8, 16)
+    Ablation.of(vit, [(5, 3)], means).save(tmp_path / "a.npz")
+    x = vit.preprocess(np.zeros((2, 64, 64, 3), dtype=np.uint8))
+    ablated = summand.load("scenes-vit", ablation=tmp_path / "a.npz")
+    expected = vit.encode_image(x) - vit.decompose(x).heads()[:, 5, 3]
+    torch.testing.assert_close(ablated.encode_image(x), expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(SummandError, match="there is no file"):
+        summand.load("scenes-vit", ablation=tmp_path / "none.npz")
