@@ -14,7 +14,7 @@ from summand import SummandError
 from summand.studies.ablation import Batch, ablate, read
 from summand.studies.ablation_figure import figure
 from summand.studies.direct_ablations import AttentionUpTo, ClassToken, HeadSets, Mlps, Spans
-from summand.studies.neuron_ablations import Pairs, SecondOrder, SparseSecondOrder
+from summand.studies.neuron_ablations import Indirect, Pairs, SecondOrder, SparseSecondOrder
 from tests.studies.pictures import Noise, labelled, pixels
 from tests.tiny import clip
 
@@ -106,6 +106,19 @@ def test_second_order_effects_by_their_dense_definition(tiny):
     close(versions[name("insignificant mean-ablated")], total - centred.sum(dim=1) + strong)
     close(versions[name("rank-one reconstruction")], total - centred.sum(dim=1) + approximated.sum(dim=1))
     assert float(strong.norm() / total.norm()) > 1e-3
+
+
+def test_indirect_effects_run_on_from_the_mean_activations(tiny):
+    versions, batch = learnt(Indirect(1), tiny)
+    blocks, visual = tiny.clip.visual.transformer.resblocks, tiny.clip.visual
+    stream = visual._embeds(batch.pixels)
+    stream = blocks[0](stream)
+    after = stream + blocks[1].attention(blocks[1].ln_1(stream))
+    hidden = blocks[1].mlp.gelu(blocks[1].mlp.c_fc(blocks[1].ln_2(after)))
+    after = after + blocks[1].mlp.c_proj(hidden.mean(dim=0, keepdim=True).expand_as(hidden))
+    expected = visual.ln_post(blocks[2](after)[:, 0]) @ visual.proj
+    close(versions["layer 1: indirect effects mean-ablated"], expected.detach())
+    close(tiny.encode_image(batch.pixels), batch.total)  # nothing is left behind
 
 
 def test_sparse_reconstruction_against_sklearn(tiny):

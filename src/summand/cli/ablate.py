@@ -26,7 +26,7 @@ from .common import (
     wait,
 )
 
-_KINDS = ("mlps", "attention", "class-token", "second-order", "sparse", "textspan", "pairs")
+_KINDS = ("mlps", "attention", "class-token", "second-order", "indirect", "sparse", "textspan", "pairs")
 ClassesOption = Annotated[
     str | None,
     typer.Option(
@@ -205,7 +205,7 @@ def _families(
     """The ablations of a model; by default the direct ones, and pairs where it has them."""
     from ..studies.direct_ablations import AttentionUpTo, ClassToken, HeadSets, Mlps, Spans
     from ..studies.heatmap import default_pool
-    from ..studies.neuron_ablations import Pairs, SecondOrder, SparseSecondOrder
+    from ..studies.neuron_ablations import Indirect, Pairs, SecondOrder, SparseSecondOrder
     from ..text.pools import pool, random_directions
 
     tower = model.tower
@@ -233,6 +233,8 @@ def _families(
             families.append(AttentionUpTo())
         elif kind == "second-order":
             families += [SecondOrder(layer, images) for layer in layers or range(tower.layers - 1)]
+        elif kind == "indirect":
+            families += [Indirect(layer) for layer in layers or range(tower.layers)]
         elif kind == "sparse":
             some = layers or [max(0, tower.layers - 4)]
             families += [SparseSecondOrder(layer, images, texts, sizes or [4, 8, 16, 32, 64, 128]) for layer in some]

@@ -104,8 +104,8 @@ def debias(
     """Group accuracies of the model as it is, with `units` mean-ablated, and with as many random units.
 
     units: (layer, head), or with neurons=True (layer, neuron), all of one layer. Random heads are drawn from the last
-    `layers` layers (all by default), random neurons from the same layer; never one of `units`. means: unlabelled images for the means,
-    by default the labelled ones.
+    `layers` layers (all by default), random neurons from the same layer; never one of `units`. means: unlabelled images
+    for the means, by default the labelled ones.
 
     Raises `SummandError` for unknown units, and where there are not as many others to draw.
     """

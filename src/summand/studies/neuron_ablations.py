@@ -1,9 +1,10 @@
-"""Ablations of second-order effects of neurons (paper A, Figs. 3 and 4) and of neuron–head pairs (paper B)."""
+"""Ablations of neurons (paper A, Figs. 3 and 4, Table 1) and of neuron–head pairs (paper B)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,8 @@ from ..moments import Moments
 from ..principal import RankOne, rank_one
 from ..text.sparse import prepare_atoms, sparse_code
 from ..top_images import TopImages
-from .ablation import Batch, Version
+from ..towers.base import listening, working
+from .ablation import Batch, Mean, Version
 
 SIGNIFICANT_SHARE = 0.02
 TOP_NORMS = 50
@@ -138,6 +140,47 @@ def _first_texts(
         basis = torch.linalg.qr((atoms[chosen.clamp(min=0)] * there).transpose(1, 2)).Q.transpose(1, 2) * there
         found.append(torch.einsum("tme,tmf,tf->te", basis, basis, some))
     return torch.cat(found)
+
+
+class Indirect:
+    """All neurons of a layer set to their mean activation at every token, and the network run on from there: the
+    indirect effect, the baseline of paper A (Table 1). One more forward pass for every batch."""
+
+    rounds, axis = 1, "layer"
+
+    def __init__(self, layer: int) -> None:
+        self._layer, self._mean = layer, Mean()
+
+    def learn(self, turn: int, batch: Batch) -> None:
+        tower: Any = batch.model.tower
+        seen: list[Tensor] = []
+
+        def keep(hidden: Tensor, _: Any) -> None:
+            seen.append(working(tower.batch_first(hidden)))
+
+        with listening(iter([(tower.blocks[self._layer].neuron_map(), "before", keep)])):
+            batch.model.encode_image(batch.pixels)
+        self._mean.update(seen[0])
+
+    def end(self, turn: int) -> None:
+        pass
+
+    def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
+        tower: Any = batch.model.tower
+
+        def replace(_: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
+            hidden = arguments[0]
+            mean = self._mean.value.to(hidden)  # [token, neuron]
+            first = tower.batch_first(hidden) is hidden
+            return ((mean[None] if first else mean[:, None]).expand_as(hidden),)
+
+        handle = tower.blocks[self._layer].neuron_map().register_forward_pre_hook(replace)
+        try:
+            outputs = batch.model.encode_image(batch.pixels)
+        finally:
+            handle.remove()
+        name = "indirect effects mean-ablated"
+        yield Version("second order", f"layer {self._layer}: {name}", name, self._layer), outputs
 
 
 class Pairs:
