@@ -1,9 +1,9 @@
 """A shortcut and its repair: scenes-vit-tied takes the place for the shape. `python benchmarks/debias.py [--json]`
 
 Trained where the place follows the shape in 95 % of the scenes; measured where the two are independent. Heads are
-chosen on unlabelled scenes of the tied world from texts alone (`summand debias`); the control removes as many random heads,
-the best of 5 draws by its worst group (which the choice of heads never sees). Groups: the class at its usual place, and
-elsewhere. Averages over seeds, each with its own scenes and draws. The last rows: cost at inference.
+chosen on unlabelled scenes of the tied world from texts alone (`summand debias`). The control removes as many random
+heads and gets the best of 5 draws by its worst group, which the automatic choice never sees. Groups: the class at its
+usual place, and elsewhere. Averages over seeds, each with its own scenes and draws; then the cost at inference.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def test_indirect_effects_run_on_from_the_mean_activations(tiny):
     hidden = blocks[1].mlp.gelu(blocks[1].mlp.c_fc(blocks[1].ln_2(after)))
     after = after + blocks[1].mlp.c_proj(hidden.mean(dim=0, keepdim=True).expand_as(hidden))
     expected = visual.ln_post(blocks[2](after)[:, 0]) @ visual.proj
-    close(versions["layer 1: indirect effects mean-ablated"], expected.detach())
+    close(versions["indirect effects of layer 1 mean-ablated"], expected.detach())
     close(tiny.encode_image(batch.pixels), batch.total)  # nothing is left behind
 
 

@@ -12,7 +12,7 @@ from summand import Effects, Moments, SummandError
 from summand.data.labelled import Labelled, open_labelled
 from summand.studies.debias import debias, head_moments
 from summand.studies.groups import check_groups, group_accuracy
-from summand.studies.spurious import Suspect, by_property, choose, in_words
+from summand.studies.spurious import Suspect, by_property, choose, described, in_words
 from summand.studies.zeroshot import classifier, scenes_classes
 from summand.text.labels import HeadLabel
 from tests.studies.pictures import Noise, labelled, pixels
@@ -63,7 +63,9 @@ def test_the_heads_that_vary_along_the_attribute_are_found():
     assert first.classes == pytest.approx(0.25 / 4.25, abs=0.02)
     assert first.carries == pytest.approx(4 / 7.25, abs=0.05)
     assert len(choose(moments, attribute, classes, [8, 9], cover=0.3)) == 1
-    assert "removed: 95 % of its variance lies along place" in in_words(first, "place", "shapes")
+    (named,) = described(found[1:], moments, [8, 9], ["along the classes", "along the attribute"], axes[[1, 0]])
+    assert named.texts[0] == "along the attribute"
+    assert "removed: 95 % of its variance lies along place and 5.2 % along shapes" in in_words(first, "place", "shapes")
     with pytest.raises(SummandError, match="none to remove"):
         choose(planted(dict.fromkeys(range(6), (0.1, 2.0))), attribute, classes, [8, 9])
     with pytest.raises(SummandError, match="at least two texts of the attribute"):
@@ -85,7 +87,7 @@ def test_heads_are_found_by_what_their_labels_say():
     assert [found.unit for found in by_property(labels, "red")] == [(5, 2)]
     with pytest.raises(SummandError, match="no head is labelled 'musical'; properties here: colour, place, shape"):
         by_property(labels, "musical")
-    assert "its label fits. It is best described by 'a star'" in in_words(
+    assert "its label fits. Its texts: a star." in in_words(
         Suspect((5, 1), float("nan"), float("nan"), 0.1, ("a star",)), "place", "shapes"
     )
 

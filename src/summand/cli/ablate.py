@@ -136,11 +136,11 @@ def ablate(
     )
     table.add_column("replaced by the mean")
     table.add_column("accuracy", justify="right", no_wrap=True)
-    table.add_column("drop", justify="right", no_wrap=True)
+    table.add_column("change", justify="right", no_wrap=True)
     table.add_row("nothing", f"{100 * made.baseline:.1f} %", "", style="bold", end_section=True)
     for place, row in enumerate(made.rows):
         last = place + 1 == len(made.rows) or made.rows[place + 1].version.family != row.version.family
-        values = (escape(row.version.name), f"{100 * row.accuracy:.1f} %", f"{100 * row.drop:+.1f}")
+        values = (escape(row.version.name), f"{100 * row.accuracy:.1f} %", f"{-100 * row.drop:+.1f}")
         table.add_row(*values, end_section=last)
     console = Console(highlight=False)
     console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,11 +37,12 @@ from .common import (
 )
 
 _SHOWN_GROUPS = 12
+_FEW = 20
 
 
 @app.command(
     epilog="Examples:\n\n"
-    "  summand debias scenes:count=800,seed=5 --classes shape --groups place --model scenes-vit-tied "
+    "  summand debias scenes:count=2000,seed=5 --classes shape --groups place --model scenes-vit-tied "
     "--train scenes:count=400,seed=6,tie=shape/place/0.95\n\n"
     "  summand debias waterbird_complete95 --groups waterbird_complete95/metadata.csv --classes landbird,waterbird "
     "--attribute 'a photo on land,a photo on water' --model ViT-L-14 --pretrained laion2b_s32b_b82k\n\n"
@@ -180,6 +182,8 @@ def debias(
     console = Console(highlight=False)
     if made.ablation is not None:
         console.print(f"[bold]{out.resolve()}[/]  apply it with summand.load(…, ablation=…)", soft_wrap=True)
+    elif patched is None:
+        console.print("Nothing was written: an ablation file holds heads; for neurons give --classifier FILE.npz.")
     if patched is not None:
         console.print(f"[bold]{patched.resolve()}[/]  text classifier for the model as it is", soft_wrap=True)
 
@@ -203,7 +207,7 @@ def _suspects(
 ) -> list[Any]:
     from ..studies.debias import head_moments, neuron_moments
     from ..studies.heatmap import default_pool
-    from ..studies.spurious import Suspect, by_property, choose
+    from ..studies.spurious import Suspect, by_property, choose, described
     from ..studies.zeroshot import classifier, scenes_classes
     from ..text.labels import importance, label_heads
     from ..text.pools import pool as open_pool
@@ -217,8 +221,6 @@ def _suspects(
         texts = open_pool(pool or default_pool(model)).texts
         embedded = model.encode_text(texts, progress=progress)
         labels = label_heads(moments, range(len(where)), texts, embedded, importance(moments, embedded))
-        from dataclasses import replace
-
         return by_property([replace(label, layer=where[label.layer]) for label in labels], wanted)
     if attribute is not None:
         directions = model.encode_text([text.strip() for text in attribute.split(",") if text.strip()])
@@ -234,7 +236,9 @@ def _suspects(
             neuron_moments(model, source, neurons, batch_size, progress), directions, weights, [neurons], cover
         )
     moments, where = head_moments(model, source, layers, batch_size, progress)
-    return choose(moments, directions, weights, where, cover)
+    found = choose(moments, directions, weights, where, cover)
+    texts = open_pool(pool or default_pool(model)).texts
+    return described(found, moments, where, texts, model.encode_text(texts, progress=progress))
 
 
 def _tables(made: Any) -> dict[str, Any]:
@@ -293,8 +297,12 @@ def _print(made: Any, why: list[str], kind: str) -> None:
     table.add_section()
     for name, get in (
         ("worst group", lambda found: found.worst),
+        *([("worst quarter of the groups", lambda found: found.lowest(0.25))] if len(rows) > 8 else []),
         ("all groups alike", lambda found: found.balanced),
         ("train-weighted", lambda found: found.weighted),
     ):
         table.add_row(name, "", *(f"{100 * get(found):.1f}" for found in columns.values()), style="bold")
     console.print(table)
+    smallest = min(row["images"] for row in rows)
+    if smallest < _FEW:
+        console.print(f"The smallest group has {smallest} image(s): the accuracy of the worst one is hardly known.")

@@ -120,7 +120,7 @@ class Ablations:
     """Zero-shot accuracy as it is (the base line) and of every version.
 
     axes: family → what its x is. guesses: the class that each version gives to each image, [version, image], the model
-    as it is first; labels: the true ones, [image].
+    as it is first, then in the order in which the families gave them; rows: by family; labels: the true ones, [image].
     """
 
     baseline: float
@@ -184,6 +184,8 @@ def ablate(
         for version, share in zip(found, right, strict=True)
         if version is not None
     ]
+    order = list(axes)
+    rows.sort(key=lambda row: order.index(row.version.family))
     return Ablations(float(right[0]), tuple(rows), axes, guesses, labels, np.array(indices), tuple(skipped))
 
 

@@ -14,7 +14,7 @@ def figure(made: Ablations, title: str) -> Any:
     for row in made.rows:
         families.setdefault(row.version.family, []).append(row)
     with style():
-        drawn, axes = panels(max(1, len(families)))
+        drawn, axes = panels(max(1, len(families)), width=3.6 if len(families) > 1 else 4.8)
         for panel, (family, rows) in zip(axes, families.items(), strict=True):
             if made.axes[family]:
                 _lines(panel, rows, made.axes[family])
@@ -24,7 +24,7 @@ def figure(made: Ablations, title: str) -> Any:
                 _bars(panel, rows)
                 panel.axvline(100 * made.baseline, **BASE_LINE)
                 panel.set(xlim=(0, 104), xlabel="zero-shot accuracy, %", title="single terms mean-ablated")
-        drawn.suptitle(f"{title}   (dotted: the model as it is, {100 * made.baseline:.1f} %)", fontsize=10)
+        drawn.suptitle(f"{title}\ndotted: the model as it is, {100 * made.baseline:.1f} %", fontsize=9)
     return drawn
 
 

@@ -180,7 +180,10 @@ class Indirect:
         finally:
             handle.remove()
         name = "indirect effects mean-ablated"
-        yield Version("second order", f"layer {self._layer}: {name}", name, self._layer), outputs
+        yield (
+            Version("second order", f"indirect effects of layer {self._layer} mean-ablated", name, self._layer),
+            outputs,
+        )
 
 
 class Pairs:

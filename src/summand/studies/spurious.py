@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,6 +14,7 @@ from ..errors import SummandError, listed
 from ..moments import Moments
 from ..text.labels import HeadLabel
 from ..text.phrases import descriptions
+from ..text.textspan import textspan
 
 COVER = 0.9
 _TEXTS_READ = 3
@@ -103,14 +104,35 @@ def by_property(labels: Sequence[HeadLabel], wanted: str) -> list[Suspect]:
 
 def in_words(suspect: Suspect, attribute: str, classes: str, unit: Literal["head", "neuron"] = "head") -> str:
     """One sentence for a reader: what was removed and why."""
-    called = f" It is best described by {listed([repr(text) for text in suspect.texts], 3)}." if suspect.texts else ""
+    called = f" Its texts: {', '.join(suspect.texts)}." if suspect.texts else ""
     if suspect.classes != suspect.classes:  # chosen by its label, or by hand
         return f"{unit} {suspect.name} was removed because it was named or its label fits.{called}"
     return (
-        f"{unit} {suspect.name} was removed: {100 * suspect.attribute:.0f} % of its variance lies along {attribute}, "
-        f"{100 * suspect.classes:.0f} % along {classes}; it carries {100 * suspect.carries:.0f} % of what all "
-        f"{unit}s looked at write along {attribute}.{called}"
+        f"{unit} {suspect.name} was removed: {_percent(suspect.attribute)} of its variance lies along {attribute} and "
+        f"{_percent(suspect.classes)} along {classes}; of all variance of {unit}s along {attribute} it holds "
+        f"{_percent(suspect.carries)}.{called}"
     )
+
+
+def described(
+    suspects: Sequence[Suspect],
+    moments: Moments,
+    layers: Sequence[int],
+    texts: Sequence[str],
+    embeddings: Float[Tensor, "text embed"],
+) -> list[Suspect]:
+    """The same heads with the first texts of their TextSpan. moments: units (layer, head) of the given `layers`."""
+    rows = sorted({layers.index(suspect.unit[0]) for suspect in suspects})
+    spans = textspan(moments.select(rows), embeddings, _TEXTS_READ)
+    found = []
+    for suspect in suspects:
+        picks = spans.indices[rows.index(layers.index(suspect.unit[0])), suspect.unit[1]]
+        found.append(replace(suspect, texts=tuple(texts[int(i)] for i in picks)))
+    return found
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.1f} %"
 
 
 def _span(texts: Float[Tensor, "text embed"], what: str) -> Float[Tensor, "dimension embed"]:

@@ -1,0 +1,91 @@
+"""`summand ablate` and `summand debias` as a user runs them, in this process."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import summand
+from summand import SummandError
+from summand.cli import app
+
+pytestmark = pytest.mark.usefixtures("unchecked")  # typer hands over None for a flag that was not given
+TIED = ("--classes", "shape", "--groups", "place", "--model", "scenes-vit-tied")
+
+
+def run(*arguments: str):
+    found = CliRunner().invoke(app, list(arguments))
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return found
+
+
+def test_ablate_writes_a_figure_and_json(tmp_path):
+    out = tmp_path / "a.png"
+    found = run(
+        "ablate", "scenes:count=24,seed=3", "--classes", "colour", "--what", "mlps,attention", "--heads", "5.0,4.1",
+        "--out", str(out), "--json",
+    )  # fmt: skip
+    result = json.loads(found.stdout)
+    assert (result["command"], result["model"]) == ("ablate", "scenes-vit")
+    assert [row["ablation"] for row in result["rows"]][:3] == ["heads 5.0 4.1", "all MLPs", "attention up to layer 0"]
+    assert [row["x"] for row in result["rows"] if row["family"] == "attention"] == list(range(6))
+    last = result["rows"][-1]
+    assert last["accuracy"] < 0.5 < result["baseline"]
+    assert last["drop"] == pytest.approx(result["baseline"] - last["accuracy"])
+    assert out.stat().st_size > 5000
+
+
+def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path):
+    out, patched = tmp_path / "a.npz", tmp_path / "c.npz"
+    found = run(
+        "debias", "scenes:count=40,seed=3", *TIED, "--train", "scenes:count=30,seed=4,tie=shape/place/0.95",
+        "--allow-empty", "--cover", "0.5", "--draws", "2", "--out", str(out), "--classifier", str(patched), "--json",
+    )  # fmt: skip
+    result = json.loads(found.stdout)
+    assert {"class", "group", "images", "before", "after", "patched", "random"} == set(result["rows"][0])
+    assert sum(row["images"] for row in result["rows"]) == 40
+    assert set(result["summary"]) == {"before", "after", "patched classifier", "random 1", "random 2"}
+    for removed in result["removed"]:
+        assert removed["attribute"] > removed["classes"]
+        assert f"head {removed['unit']} was removed" in removed["why"]
+        assert "along place" in removed["why"]
+    model = summand.load("scenes-vit-tied", ablation=out)
+    scenes = summand.scenes.sample(3, seed=1)
+    assert model.encode_image(model.preprocess(scenes.images)).shape == (3, 128)
+    with np.load(patched) as file:
+        assert file["weights"].shape == (10, 128)
+
+
+def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
+    shared = ("scenes:count=24,seed=3", *TIED, "--allow-empty", "--draws", "1", "--out", str(tmp_path / "a.npz"))
+    table = run("debias", *shared, "--heads", "5.0,3.0").stdout
+    assert "head 5.0 was removed because it was named" in table
+    assert "worst group" in table
+    named = json.loads(run("debias", *shared, "--property", "place", "--json").stdout)
+    assert "5.0" in [removed["unit"] for removed in named["removed"]]
+    neurons = json.loads(run("debias", *shared, "--neurons", "4", "--cover", "0.3", "--json").stdout)
+    assert {removed["unit"].split(".")[0] for removed in neurons["removed"]} == {"4"}
+    assert neurons["files"]["ablation"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ablate", "scenes:count=20"), "say which attribute"),
+        (("ablate", "scenes:count=20", "--classes", "shape", "--what", "heads,mpls"), "unknown ablation"),
+        (("ablate", "scenes:count=20", "--classes", "shape", "--heads", "5"), r"expected layer\.head"),
+        (("ablate", "scenes:count=20", "--classes", "shape", "--out", "a.txt"), "must end in"),
+        (("ablate", "nowhere"), "no labelled images at nowhere"),
+        (("debias", "scenes:count=20", "--classes", "shape"), "have no groups"),
+        (("debias", "scenes:count=20", *TIED), r"group\(s\) have no images: .* --allow-empty"),
+        (("debias", "scenes:count=20", *TIED, "--heads", "5.0", "--property", "place"), "not both"),
+        (("debias", "scenes:count=20", *TIED, "--out", "a.pkl"), r"must end in \.npz"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_loaded(arguments, said):
+    with pytest.raises(SummandError, match=said):
+        run(*arguments)
