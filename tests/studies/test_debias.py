@@ -42,13 +42,13 @@ def test_group_accuracies_are_those_of_a_group_by():
     assert found.accuracy[data.classes.index(row), data.values.index(column)] == found.worst
 
 
-def planted(strength: dict[int, tuple[float, float]], images: int = 400) -> Moments:
+def planted(strength: dict[int, tuple[float, float]], writes: torch.Tensor | None = None, images: int = 400) -> Moments:
     """Six heads of two channels: one channel writes along the attribute (axis 0), the other along the classes (1)."""
     rng = torch.Generator().manual_seed(0)
     coefficients = torch.randn(images, 2, 3, 2, generator=rng)
     for head in range(6):
         coefficients[:, head // 3, head % 3] *= torch.tensor(strength.get(head, (0.05, 0.05)))
-    directions = torch.eye(4)[:2].expand(2, 3, 2, 4)
+    directions = (torch.eye(4)[:2] if writes is None else writes).expand(2, 3, 2, 4)
     return Moments().update(Effects(coefficients, directions, ("layer", "head"), ("channel",)))
 
 
@@ -58,6 +58,9 @@ def test_the_heads_that_vary_along_the_attribute_are_found():
     moments = planted({1: (2.0, 0.5), 3: (1.0, 3.0), 5: (1.5, 0.1)})
     found = choose(moments, attribute, classes, [8, 9])
     assert [suspect.unit for suspect in found] == [(8, 1), (9, 2)]  # 9.0 varies more along the classes
+    # 9.2 varies along the attribute less than along any other direction: it is about something else.
+    elsewhere = planted({1: (2.0, 0.5), 5: (1.5, 9.0)}, torch.eye(4)[[0, 2]])
+    assert [suspect.unit for suspect in choose(elsewhere, attribute - axes[2], classes, [8, 9])] == [(8, 1)]
     first = found[0]
     assert first.attribute == pytest.approx(4 / 4.25, abs=0.02)
     assert first.classes == pytest.approx(0.25 / 4.25, abs=0.02)

@@ -48,17 +48,19 @@ def choose(
     layers: Sequence[int],
     cover: float = COVER,
 ) -> list[Suspect]:
-    r"""Units with Var_A > Var_C, largest Var_A first, until they carry `cover` of Σ_u Var_A.
+    r"""Units with Var_A > Var_C and Var_A / Var > k / D, largest Var_A first, until they carry `cover` of Σ_u Var_A.
 
     Var_A = Σ_k Var⟨φ_u, a_k⟩ over an orthonormal basis a of the attribute's centred texts, Var_C the same for the
-    classes: only second moments of unlabelled images enter. moments: units (layer, head) of the given `layers`, or
-    (neuron,) of one layer.
+    classes: only second moments of unlabelled images enter. k / D, the attribute's dimensions over those of the
+    embedding, is the share of a unit that varies alike in all directions. moments: units (layer, head) of the given
+    `layers`, or (neuron,) of one layer.
 
     Raises `SummandError` for fewer than two texts, texts that are all alike, and where no unit qualifies.
     """
     if not 0 < cover <= 1:
         raise SummandError(f"cover is a share above 0 and up to 1, got {cover}")
-    along = moments.variance_along(_span(attribute, "attribute")).sum(dim=-1)
+    axes = _span(attribute, "attribute")
+    along = moments.variance_along(axes).sum(dim=-1)
     against = moments.variance_along(_span(classes, "classes")).sum(dim=-1)
     whole = moments.variance().clamp(min=torch.finfo(torch.float64).tiny)
     total = along.sum()
@@ -70,7 +72,7 @@ def choose(
             break
         row, column = divmod(place, width)
         mine, other, size = float(flat[place]), float(against.flatten()[place]), float(whole.flatten()[place])
-        if mine <= other or mine / float(total) < _LEAST:
+        if mine <= other or mine / size <= len(axes) / axes.shape[1] or mine / float(total) < _LEAST:
             continue
         carried += mine / float(total)
         chosen.append(Suspect((layers[row], column), mine / size, other / size, mine / float(total)))
