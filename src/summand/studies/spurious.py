@@ -129,7 +129,7 @@ def described(
     found = []
     for suspect in suspects:
         picks = spans.indices[rows.index(layers.index(suspect.unit[0])), suspect.unit[1]]
-        found.append(replace(suspect, texts=tuple(texts[int(i)] for i in picks)))
+        found.append(replace(suspect, texts=tuple(texts[int(i)] for i in picks if i >= 0)))
     return found
 
 
