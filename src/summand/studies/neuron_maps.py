@@ -140,7 +140,9 @@ def neuron_map(
 
     if isinstance(model.tower, PoolTower):
         if layer != 0:
-            raise SummandError(f"{model.name} ends in an attention pool, whose neurons are 0:0 and on; got layer {layer}")
+            raise SummandError(
+                f"{model.name} ends in an attention pool, whose neurons are 0:0 and on; got layer {layer}"
+            )
         found = pool_inputs(model, pixels)[1]
     else:
         check_layers(model, [layer])

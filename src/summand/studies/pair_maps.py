@@ -69,7 +69,9 @@ class PairMaps:
         chosen = self.chosen(directions)
         view, neurons, constant = pool_inputs(self.model, pixels)
         grid = self.model.tower.grid
-        similar = similarity(self.model, view, directions, constant if self.bias else None)  # [image, patch, head, text]
+        similar = similarity(
+            self.model, view, directions, constant if self.bias else None
+        )  # [image, patch, head, text]
         if self.repair:
             neurons, similar = repaired(neurons, grid), repaired(similar, grid)
         count = chosen.sum(dim=1)  # [text, head]
@@ -93,7 +95,9 @@ def pair_map(
     """z_patch^n · cos(v_patch^h W_O^h F, t): one pair's map. Raises `SummandError` for a pair that is not there."""
     shape = pool_tower(model).pair_directions().shape
     if not (0 <= neuron < shape[0] and 0 <= head < shape[1]):
-        raise SummandError(f"{model.name} has pairs 0.0 to {shape[0] - 1}.{shape[1] - 1} (neuron.head), not {neuron}.{head}")
+        raise SummandError(
+            f"{model.name} has pairs 0.0 to {shape[0] - 1}.{shape[1] - 1} (neuron.head), not {neuron}.{head}"
+        )
     view, neurons, _ = pool_inputs(model, pixels)
     similar = similarity(model, view, direction)[:, :, head]
     return (neurons[:, :, neuron, None] * similar).transpose(1, 2).unflatten(2, model.tower.grid)

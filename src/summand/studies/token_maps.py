@@ -20,8 +20,8 @@ def token_maps(
     directions: Float[Tensor, "text embed"],
     layers: Collection[int] | None = None,
 ) -> Float[Tensor, "image text row column"]:
-    r"""map[patch] = Σ_l Σ_h ⟨a_patch^{l,h} v_patch^{l,h} W_O^{l,h} F / σ, t⟩: what a patch adds to ⟨M(x), t⟩ through the
-    heads (paper C). Signed, in units of the embedding.
+    r"""map[patch] = Σ_l Σ_h ⟨a_patch^{l,h} v_patch^{l,h} W_O^{l,h} F / σ, t⟩: what a patch adds to ⟨M(x), t⟩
+    through the heads (paper C). Signed, in units of the embedding.
 
     layers: only these; all by default. One pass, one product with all heads of a layer at once; nothing of the size
     [token, embed] is built. Raises `SummandError` for a layer or a direction that the model does not have.

@@ -45,5 +45,3 @@ def examples_figure(examples: Sequence[Example], titles: Mapping[str, str], clas
 
 def _short(text: str, most: int = 26) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -32,9 +31,7 @@ def resized_short(image: Image.Image, size: tuple[int, int], resample: Image.Res
     """The picture, its shape kept, as small as covers size (height, width)."""
     height, width = size
     factor = max(height / image.height, width / image.width)
-    return image.resize(
-        (max(width, int(image.width * factor)), max(height, int(image.height * factor))), resample
-    )
+    return image.resize((max(width, int(image.width * factor)), max(height, int(image.height * factor))), resample)
 
 
 def middle(image: Image.Image, size: tuple[int, int]) -> Image.Image:

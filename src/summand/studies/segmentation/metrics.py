@@ -17,7 +17,7 @@ def rescaled(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batc
 
 
 def average_precision(scores: Float[np.ndarray, " pixel"], truth: Bool[np.ndarray, " pixel"]) -> float:
-    """Σ_k (R_k − R_{k−1}) P_k over the distinct scores, highest first (as scikit-learn has it); NaN without positives."""
+    """Σ_k (R_k − R_{k−1}) P_k over the distinct scores, highest first, as scikit-learn has it; NaN: no positives."""
     positives = int(truth.sum())
     if positives == 0:
         return float("nan")
@@ -56,7 +56,7 @@ class FigureScores:
         self._scores: list[ImageScore] = []
 
     def update(self, score: Float[Tensor, "height width"], mask: Int[Tensor, "height width"]) -> ImageScore:
-        """score: a map already between 0 and 1. mask: 1 on the figure, 0 on the ground, below 0 where nothing counts."""
+        """score: a map between 0 and 1. mask: 1 on the figure, 0 on the ground, below 0 where nothing counts."""
         counts = mask >= 0
         values, truth = score[counts], mask[counts] == 1
         threshold = float(values.mean()) if self.threshold == "mean" and len(values) else self.threshold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -86,9 +86,11 @@ class Segmentation:
 class _Clock:
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def time(self, name: str, work):
+    def time(self, name: str, work: Callable[..., Tensor], *given: Any) -> Tensor:
         started = time.perf_counter()
-        found = work()
+        found = work(*given)
+        if found.is_cuda:
+            torch.cuda.synchronize(found.device)
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
         return found
 
@@ -124,7 +126,9 @@ def segment(
     texts = class_texts(model, source, protocol.paper)
     job = _Job(model, source, made, protocol, texts, examples, figures)
     skipped: list[Skipped] = []
-    with tqdm(total=len(source), desc="pictures", unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
+    with tqdm(
+        total=len(source), desc="pictures", unit="img", file=sys.stderr, disable=not progress, leave=False
+    ) as bar:
         for batch in _batches(source, batch_size, skipped):
             job.take(batch)
             bar.update(batch[-1][0] + 1 - bar.n)
@@ -183,15 +187,15 @@ class _Job:
                 self._windowed(item, picture)
             return
         pixels = _pixels(self.model, pictures)
-        embeddings = self.clock.time("encode_image", lambda: self.model.encode_image(pixels))
+        embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
         which = self._asked(found, embeddings)
         masks = [fitted_mask(self._mask(item), self.size, fit) for item in found]
         for method in self.methods:
             along = self.directions[method.name]
             if self.figures:
-                maps = self.clock.time(method.name, lambda: method.of_one(pixels, along, which))[:, None]
+                maps = self.clock.time(method.name, method.of_one, pixels, along, which)[:, None]
             else:
-                maps = self.clock.time(method.name, lambda: method.of_all(pixels, along))
+                maps = self.clock.time(method.name, method.of_all, pixels, along)
             for i, item in enumerate(found):
                 grown = F.interpolate(maps[i][None], size=self.size, mode="bilinear", align_corners=False)[0]
                 self._score(method, item, grown.cpu(), masks[i], int(which[i]), pictures[i])
@@ -201,13 +205,13 @@ class _Job:
         places = windows(picture, size)
         pieces = [picture.crop((left, top, left + size[1], top + size[0])) for top, left in places]
         pixels = _pixels(self.model, pieces)
-        embeddings = self.clock.time("encode_image", lambda: self.model.encode_image(pixels))
+        embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
         which = self._asked([item], embeddings.mean(dim=0, keepdim=True))
         mask = self._mask(item)
         for method in self.methods:
             along = self.directions[method.name]
             along = along[which] if self.figures else along
-            maps = self.clock.time(method.name, lambda: method.of_all(pixels, along))
+            maps = self.clock.time(method.name, method.of_all, pixels, along)
             whole = stitched(maps.cpu(), places, size, (picture.height, picture.width))
             grown = F.interpolate(whole[None], size=mask.shape, mode="bilinear", align_corners=False)[0]
             self._score(method, item, grown, mask, int(which[0]), item.image)
