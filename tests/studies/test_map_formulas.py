@@ -7,7 +7,7 @@ import torch
 
 import summand
 from summand import SummandError
-from summand.studies.neuron_maps import NeuronMaps, activations, neuron_directions, neuron_map
+from summand.studies.neuron_maps import NeuronMaps, activations, neuron_directions, neuron_map, second_order_maps
 from summand.studies.pair_maps import PairMaps, centred, pair_map, pool_inputs, repaired
 from summand.studies.token_maps import head_maps, token_maps
 
@@ -64,14 +64,46 @@ def test_neuron_maps_are_means_over_the_chosen_neurons(vit, pixels):
         torch.testing.assert_close(found, truth, atol=1e-4, rtol=1e-4)
 
 
+def test_second_order_maps_are_patches_of_the_second_order_effects(vit, pixels):
+    """A patch's share: the whole effect of a pass in which only that patch's activations are read."""
+    text = vit.encode_text(["a star"])
+    found = second_order_maps(vit, pixels[:2], text, [3])[:, 0].flatten(1)
+    effects = vit.second_order(pixels[:2], 3)
+    whole = effects.toward(text)[:, :, 0].sum(dim=1)
+    hidden = []
+    block = vit.clip.visual.transformer.resblocks[3]
+    handle = block.mlp.c_proj.register_forward_pre_hook(lambda _, args: hidden.append(args[0]))
+    vit.encode_image(pixels[:2])
+    handle.remove()
+    streams, rows = {}, {}
+    handles = [
+        b.register_forward_pre_hook(lambda _, args, at=at: streams.__setitem__(at, args[0]))
+        for at, b in enumerate(vit.clip.visual.transformer.resblocks)
+    ]
+    trace = vit.tower.run(pixels[:2], lambda at, view: rows.__setitem__(at, view.row))
+    for handle in handles:
+        handle.remove()
+    directions, expected = effects.directions, torch.zeros(2, 65)
+    for path, (at, head) in enumerate(effects.path_index):
+        deviation = (streams[at].var(dim=-1, correction=0) + 1e-5).sqrt()
+        along = hidden[0] @ (directions[:, path] @ text[0])
+        expected += rows[at][:, head] * along / deviation * trace.scale[:, None]
+    torch.testing.assert_close(found, expected[:, 1:], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(expected.sum(dim=1), whole, atol=1e-4, rtol=1e-3)
+    with pytest.raises(SummandError, match="no attention comes after layer 5"):
+        second_order_maps(vit, pixels, text, [5])
+
+
 def test_neuron_directions_are_those_of_rank_one(vit, pixels):
     batches = [pixels[:3], pixels[3:]]
-    found = neuron_directions(vit, lambda: batches, [4], top=4)[4]
+    found = neuron_directions(vit, lambda: batches, [4], top=1)[4]
     vectors = vit.second_order(pixels, 4).vectors()[:, 17].double()
     away = vectors - vectors.mean(dim=0)
-    best = away[away.norm(dim=1).topk(4).indices]
+    best = away[away.norm(dim=1).topk(1).indices]
     direction = torch.linalg.svd(best, full_matrices=False).Vh[0]
     assert abs(float(direction @ found.directions[17].double())) == pytest.approx(1, abs=1e-4)
+    many = neuron_directions(vit, lambda: batches, [4], top=100)[4]  # never more than a quarter of the images
+    torch.testing.assert_close(many.directions, found.directions)
 
 
 def test_pair_maps_are_products_over_the_chosen_pairs(resnet, rn_pixels):
@@ -110,7 +142,7 @@ def test_pool_neurons_are_behind_the_relu_without_positions(resnet, rn_pixels):
 
 def test_the_sink_takes_the_mean_of_its_three_neighbours():
     maps = torch.arange(9.0).reshape(1, 9)
-    assert repaired(maps, (3, 3))[0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, (7 + 5 + 4) / 3]
+    assert repaired(maps, (3, 3))[0].tolist() == pytest.approx([0, 1, 2, 3, 4, 5, 6, 7, (7 + 5 + 4) / 3])
 
 
 def test_the_default_share_of_pairs_is_the_papers(resnet):

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..errors import SummandError
 from ..models import Model
@@ -16,6 +15,7 @@ from ..moments import Moments
 from ..principal import RankOne, rank_one
 from ..top_images import TopImages
 from ..towers.base import _Enough, listening, working
+from ..towers.linear import inverse_deviation
 from ..towers.residual import ResidualTower
 
 Weighting = Literal["mean", "signed", "weighted"]
@@ -106,15 +106,18 @@ def neuron_directions(
     top: int = 100,
 ) -> dict[int, RankOne]:
     """r_n of the neurons of some layers from reference images: centred by their mean over all of them, the principal
-    direction of the `top` largest effects (paper A). Two passes over `batches()`, which is called twice.
+    direction of the `top` largest effects, at most a quarter of all (paper A: 100 of 5,124). `batches` is called twice,
+    once for each pass.
 
     layers: by default the three before the last (paper A: 8–10 of 12).
     """
     layers = default_layers(model) if layers is None else sorted(set(layers))
-    moments = {layer: Moments() for layer in layers}
+    moments, count = {layer: Moments() for layer in layers}, 0
     for pixels in batches():
+        count += len(pixels)
         for layer in layers:
             moments[layer].update(model.second_order(pixels, layer))
+    top = min(top, max(1, count // 4))  # with all images the side that most are on is left to chance
     best = {layer: TopImages(top, moments[layer].mean) for layer in layers}
     seen = 0
     for pixels in batches():
@@ -122,6 +125,55 @@ def neuron_directions(
             best[layer].update(model.second_order(pixels, layer), range(seen, seen + len(pixels)))
         seen += len(pixels)
     return {layer: rank_one(best[layer]) for layer in layers}
+
+
+@torch.no_grad()
+def second_order_maps(
+    model: Model,
+    pixels: Float[Tensor, "image 3 height width"],
+    directions: Float[Tensor, "text embed"],
+    layers: Collection[int] | None = None,
+) -> Float[Tensor, "image text row column"]:
+    r"""map[i] = Σ_n Σ_{(l',h)} p_i^{l,n} a_i^{l',h} / (σ_i^{l'} σ) · ⟨P W_VO^{l',h} w^{l,n}, t⟩: the second-order
+    effects of all neurons (paper A, Eq. 5) before they are summed over tokens. Over all tokens it sums to Σ_n ⟨φ_n, t⟩.
+
+    No reference images are needed, for the directions come from the weights. layers: by default all but the last.
+    Raises `SummandError` as `model.second_order` does.
+    """
+    tower = readable(model)
+    layers = sorted(set(range(tower.layers - 1) if layers is None else layers))
+    check_layers(model, layers)
+    if not tower.plain or layers[-1] == tower.layers - 1:
+        model.second_order(pixels, layers[-1])  # says why not
+    model._check_pixels(pixels)
+    hidden: dict[int, Tensor] = {}
+    deviations: dict[int, Tensor] = {}
+    rows: dict[int, Tensor] = {}
+
+    def listeners() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
+        def neurons(layer: int, found: Tensor) -> None:
+            hidden[layer] = working(tower.batch_first(found))[:, tower.prefix :]
+
+        def deviation(at: int, stream: Tensor) -> None:
+            deviations[at] = inverse_deviation(tower.blocks[at].before, working(tower.batch_first(stream)))
+
+        for layer in layers:
+            yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: neurons(layer, found)
+        for at in range(layers[0] + 1, tower.layers):
+            yield tower.blocks[at].module, "before", lambda stream, _, at=at: deviation(at, stream)
+
+    with listening(listeners()):
+        trace = tower.run(pixels, lambda at, view: rows.__setitem__(at, view.row))
+    total: Tensor | None = None
+    for layer in layers:
+        later = range(layer + 1, tower.layers)
+        reads = torch.cat([rows[at] * deviations[at][:, None] for at in later], dim=1)[:, :, tower.prefix :]
+        along = tower.neuron_directions(layer).toward(directions)  # [neuron, path, text]
+        written = hidden[layer] @ along.flatten(1)
+        found = torch.einsum("ikpt,ipk->itk", written.unflatten(-1, along.shape[1:]), reads)
+        total = found if total is None else total + found
+    assert total is not None
+    return (total * trace.scale[:, None, None]).unflatten(2, tower.grid)
 
 
 def default_layers(model: Model) -> list[int]:
@@ -168,8 +220,3 @@ def check_layers(model: Model, layers: Collection[int]) -> None:
     wrong = [layer for layer in layers if not 0 <= layer <= last]
     if wrong or not layers:
         raise SummandError(f"{model.name} has layers 0 to {last}, got {list(layers)}")
-
-
-def normalised(directions: Float[Tensor, "text embed"]) -> Float[Tensor, "text embed"]:
-    """Directions of unit length."""
-    return F.normalize(directions, dim=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,7 +27,7 @@ def imagenet_segmentation(path: Path, count: int | None) -> MaskSource:
     except ImportError as error:
         raise SummandError("reading a .mat of MATLAB v7.3 needs h5py: pip install 'summand[data]'") from error
     try:
-        opened = h5py.File(path, "r")
+        opened: Any = h5py.File(path, "r")
     except OSError as error:
         raise SummandError(f"{path} is not an HDF5 file. Expected\n{TREE}") from error
     for key in ("value/img", "value/gt"):

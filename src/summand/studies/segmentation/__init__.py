@@ -2,7 +2,8 @@
 
 from .fitting import FITS
 from .methods import MapMethod, applies, choose, default_methods, names, needs_reference, prepare
-from .run import Example, Protocol, Segmentation, reference_batches, segment
+from .protocol import Example, Protocol, Segmentation
+from .run import reference_batches, segment
 
 __all__ = [
     "FITS",

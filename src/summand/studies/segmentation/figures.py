@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .run import Example
+from .protocol import Example
 
 
 def examples_figure(examples: Sequence[Example], titles: Mapping[str, str], classes: int | None = None) -> Any:

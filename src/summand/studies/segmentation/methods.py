@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 
 import torch
@@ -14,8 +15,8 @@ from torch import Tensor
 from ...errors import SummandError, nearest
 from ...models import Model
 from ...towers.pool import PoolTower
-from ..neuron_maps import NeuronMaps, default_layers, neuron_directions, readable
-from ..pair_maps import PairMaps, pool_tower
+from ..neuron_maps import NeuronMaps, default_layers, neuron_directions, readable, second_order_maps
+from ..pair_maps import Factor, PairMaps, pool_tower
 from ..token_maps import token_maps
 
 Maps = Callable[[Tensor, Tensor], Float[Tensor, "image text row column"]]
@@ -65,7 +66,8 @@ class MapMethod:
 
 OWN = {
     "decomposition": ("token decomposition", "paper C"),
-    "neurons": ("neurons of the text", "paper A"),
+    "neurons": ("neurons of the text", "paper A, section 5.2"),
+    "second-order": ("neurons through later heads", "paper A, Eq. 5, patch by patch"),
     "pairs": ("neuron × head pairs", "paper B"),
     "pairs-neuron": ("pairs, neuron map alone", "paper B"),
     "pairs-similarity": ("pairs, head similarity alone", "paper B"),
@@ -100,7 +102,7 @@ def applies(model: Model, name: str) -> str | None:
     """None, or why the method does not apply to the model's tower."""
     if name == "decomposition":
         return None if model.tower.prefix + model.tower.grid[0] * model.tower.grid[1] > 1 else "it has no tokens"
-    if name == "neurons":
+    if name in ("neurons", "second-order"):
         return _reason(lambda: default_layers(model) if readable(model).plain else _refuse("its blocks are not plain"))
     if name in OWN:
         return _reason(lambda: pool_tower(model))
@@ -115,12 +117,20 @@ def prepare(model: Model, name: str, reference: Batches | None = None, paper: bo
     if name == "neurons":
         if reference is None:
             raise SummandError("neurons need reference images, which their directions are learnt from")
-        found = NeuronMaps(model, neuron_directions(model, reference), weighting="mean" if paper else "weighted")
+        layers = None if paper else range(readable(model).layers - 1)
+        learnt = neuron_directions(model, reference, layers)
+        found = NeuronMaps(model, learnt, weighting="mean" if paper else "weighted")
         published = MapMethod(name, *OWN[name], found.maps, many=True, threshold=0.5)
-        return published if paper else replace(published, contrast=True, clip=True)
+        return published if paper else replace(published, clip=True)
+    if name == "second-order":
+        return MapMethod(name, *OWN[name], partial(second_order_maps, model), contrast=True, clip=True, many=True)
     if name in OWN:
-        factor = {"pairs": "product", "pairs-neuron": "neuron", "pairs-similarity": "similarity"}[name]
-        made = PairMaps(model, factor=factor, repair=paper, bias=paper)
+        factors: dict[str, Factor] = {
+            "pairs": "product",
+            "pairs-neuron": "neuron",
+            "pairs-similarity": "similarity",
+        }
+        made = PairMaps(model, factor=factors[name], repair=paper, bias=paper)
         return MapMethod(name, *OWN[name], made.maps, contrast=True, unit=True, many=True)
     found = _baselines()[name]
     return MapMethod(name, found.title, found.source, partial(found.maps, model))
@@ -133,15 +143,17 @@ def needs_reference(chosen: Iterable[str]) -> bool:
 
 def default_methods(model: Model) -> list[str]:
     """What is segmented with where no method is named."""
-    return ["decomposition", "pairs"] if isinstance(model.tower, PoolTower) else ["decomposition", "neurons"]
+    return (
+        ["decomposition", "pairs"]
+        if isinstance(model.tower, PoolTower)
+        else ["decomposition", "neurons", "second-order"]
+    )
 
 
 def _baselines() -> dict:
     if find_spec("summand.studies.baselines") is None:
         return {}
-    from ..baselines import METHODS
-
-    return METHODS
+    return import_module("summand.studies.baselines").METHODS
 
 
 def _refuse(why: str) -> None:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,66 +20,11 @@ from ...data import Skipped
 from ...data.masks import UNLABELLED, Masked, MaskSource
 from ...errors import SummandError
 from ...models import Model
-from .fitting import FITS, Fit, check_fit, fitted, fitted_mask, stitched, windows
+from .fitting import fitted, fitted_mask, stitched, windows
 from .methods import Batches, MapMethod, prepare
 from .metrics import ClassScores, FigureScores, rescaled
+from .protocol import Example, Protocol, Segmentation
 from .texts import class_texts
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What is asked, and how maps become masks; printed with every table.
-
-    asked: the "true" class or the one that the model has "predicted". fit: one of `FITS`. threshold: what a map, scaled
-    to 0 … 1 per picture, must exceed on the figure: a number or "mean"; None: the method's published one. paper: every
-    method as published. `Protocol.published()` is that of papers A and C.
-    """
-
-    asked: Literal["true", "predicted"] = "true"
-    fit: Fit = "crop"
-    threshold: float | Literal["mean"] | None = 0.5
-    paper: bool = False
-
-    def __post_init__(self) -> None:
-        check_fit(self.fit)
-        if self.asked not in ("true", "predicted"):
-            raise SummandError(f"asked must be 'true' or 'predicted', got {self.asked!r}")
-        number = isinstance(self.threshold, (int, float))
-        if (number and not 0 <= float(self.threshold) < 1) or not (number or self.threshold in (None, "mean")):
-            raise SummandError(f"threshold must be 'mean' or a number from 0 to below 1, got {self.threshold!r}")
-
-    @staticmethod
-    def published() -> Protocol:
-        return Protocol(asked="predicted", fit="mismatch", threshold=None, paper=True)
-
-    def describe(self) -> str:
-        asked = "the true class" if self.asked == "true" else "the class that the model predicts"
-        threshold = {None: "as published for each method", "mean": "the map's mean"}.get(self.threshold, self.threshold)
-        return f"map of {asked}; {FITS[self.fit]}; scaled to 0 … 1 per picture; threshold {threshold}"
-
-
-@dataclass(frozen=True)
-class Example:
-    """A picture, what was asked, its mask, and the map of each method, for figures."""
-
-    name: str
-    picture: np.ndarray
-    text: str
-    mask: np.ndarray
-    maps: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """What a run found: scores of each method (`cost` in encode_image's), and of each picture, with examples."""
-
-    scores: dict[str, dict[str, float]]
-    per_image: pd.DataFrame
-    examples: list[Example]
-    images: int
-    skipped: tuple[Skipped, ...]
-    protocol: Protocol
-    task: str
 
 
 @dataclass
@@ -99,7 +44,7 @@ def segment(
     model: Model,
     source: MaskSource,
     methods: Sequence[str] | Sequence[MapMethod],
-    protocol: Protocol = Protocol(),
+    protocol: Protocol | None = None,
     *,
     reference: Batches | None = None,
     batch_size: int = 32,
@@ -115,6 +60,7 @@ def segment(
 
     Raises `SummandError` before any work for methods or protocols that do not fit the source.
     """
+    protocol = protocol or Protocol()
     figures = source.figures or protocol.asked == "predicted"
     if not source.figures and protocol.asked == "predicted" and source.background is None:
         raise SummandError(
