@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+_AT_ONCE = 64
+
 
 def rescaled(maps: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch height width"]:
     """(m − min) / (max − min) of each map; a flat map becomes zeros."""
@@ -54,6 +56,7 @@ class FigureScores:
         self._jaccard = MulticlassJaccardIndex(num_classes=2, average="none")
         self._correct = self._labelled = 0
         self._scores: list[ImageScore] = []
+        self._waiting: list[tuple[Tensor, Tensor]] = []  # torchmetrics takes as long for one picture as for many
 
     def update(self, score: Float[Tensor, "height width"], mask: Int[Tensor, "height width"]) -> ImageScore:
         """score: a map between 0 and 1. mask: 1 on the figure, 0 on the ground, below 0 where nothing counts."""
@@ -64,7 +67,9 @@ class FigureScores:
         correct = int((said == truth).sum())
         self._correct, self._labelled = self._correct + correct, self._labelled + len(values)
         if len(values):
-            self._jaccard.update(said.long(), truth.long())
+            self._waiting.append((said, truth))
+        if len(self._waiting) >= _AT_ONCE:
+            self._flush()
         both = [(said & truth).sum() / (said | truth).sum(), (~said & ~truth).sum() / (~said | ~truth).sum()]
         numbers, flags = values.double().numpy(), truth.numpy()
         found = ImageScore(
@@ -78,8 +83,15 @@ class FigureScores:
         self._scores.append(found)
         return found
 
+    def _flush(self) -> None:
+        if self._waiting:
+            said, truth = (torch.cat(column).long() for column in zip(*self._waiting, strict=True))
+            self._jaccard.update(said, truth)
+            self._waiting.clear()
+
     def compute(self) -> dict[str, float]:
         """pixel_accuracy, mIoU, IoU of figure and ground, mAP (both channels) and AP (the figure alone)."""
+        self._flush()
         ground, figure = (float(value) for value in self._jaccard.compute()) if self._labelled else (0.0, 0.0)
         return {
             "pixel_accuracy": self._correct / max(self._labelled, 1),
