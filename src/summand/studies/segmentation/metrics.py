@@ -23,7 +23,7 @@ def average_precision(scores: Float[np.ndarray, " pixel"], truth: Bool[np.ndarra
     positives = int(truth.sum())
     if positives == 0:
         return float("nan")
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)  # the order of ties does not matter: they are counted together
     ranked, hits = scores[order], np.cumsum(truth[order])
     last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # of each run of equal scores
     found = hits[last]
