@@ -113,7 +113,7 @@ def segment(
     _table(found, titles)
     console = Console(highlight=False)
     console.print(f"{loaded.name} on {found.images} pictures of {escape(source.label)}", soft_wrap=True)
-    console.print(f"Protocol: {chosen.describe()}", soft_wrap=True)
+    console.print(f"Protocol: {chosen.describe()}; cost: in encode_image's", soft_wrap=True)
     if refused:
         console.print(f"Does not apply to this model: {', '.join(refused)} (why: --json)", soft_wrap=True)
     if loaded.random_weights:
@@ -191,7 +191,7 @@ _HEADERS = {
     "AP": "figure AP",
     "pixel_accuracy_without_background": "pixel acc., no bg.",
     "mIoU_without_background": "mIoU, no bg.",
-    "cost": "× encode_image",
+    "cost": "cost ×",
 }
 
 
