@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import warnings
+import zlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,6 +56,25 @@ def test_every_mode_becomes_upright_rgb(folder):
     sixteen = np.asarray(read_image(folder / "sixteen.png"))
     assert sixteen.max() == 255
     assert 100 < sixteen.mean() < 150  # scaled, not clipped
+
+
+def test_a_hundred_megapixels_are_read_quietly(tmp_path):
+    Image.new("1", (12_500, 8_000), 1).save(tmp_path / "huge.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(tmp_path / "huge.png").size == (12_500, 8_000)
+    header = bytearray((tmp_path / "huge.png").read_bytes())
+    header[16:24] = (60_000).to_bytes(4, "big") * 2
+    header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
+    (tmp_path / "bomb.png").write_bytes(header)
+    with pytest.raises(OSError, match="pixels"):
+        read_image(tmp_path / "bomb.png")
+
+
+def test_an_animation_gives_its_first_picture(tmp_path):
+    first, second = Image.new("RGB", (8, 6), "red"), Image.new("RGB", (8, 6), "blue")
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=[second])
+    assert read_image(tmp_path / "moving.gif").getpixel((3, 3)) == (255, 0, 0)
 
 
 def test_count_spreads_over_the_folder(folder):

@@ -72,3 +72,50 @@ def test_a_wrapped_model_asks_for_what_is_missing(unchecked):
         model.preprocess(Image.new("RGB", (64, 64)))
     with pytest.raises(SummandError, match="tokenizer="):
         model.encode_text("a star")
+
+
+def test_parts_of_the_whole_have_maps(vit, resnet, tmp_path):
+    image = summand.scenes.sample(1, seed=5).images[0]
+    x = vit.preprocess(image[None])
+    direction = vit.encode_text(["a ring"]) - vit.encode_text(["a star"])
+    found = summand.heatmap(vit, image, "a ring", contrast=["a star"], head="5.3")
+    expected = vit.decompose(x).toward(direction)[0, 5, 3, 1:, 0]
+    np.testing.assert_allclose(found.grid[0].ravel(), expected, atol=1e-5)
+    assert "5.3" in found.quantity
+    active = summand.heatmap(vit, image, neuron="4:120")
+    assert active.quantity == "activation"
+    active.save(tmp_path / "neuron.png")
+    pair = summand.heatmap(resnet, image, ["a ring", "a star"], pair="62.3")
+    assert pair.grid.shape == (2, 4, 4)
+
+
+def test_a_heads_most_and_least_similar_texts(vit):
+    from summand.data import open_source
+    from summand.studies.joint import head_texts, most_and_least
+
+    pool = ["a star", "a ring", "the sea", "the snow", "a red object", "a blue object"]
+    texts = head_texts(vit, open_source("scenes:count=40,seed=1"), pool, 5, 3, size=4)
+    assert set(texts) <= set(pool)
+    image = Image.fromarray(summand.scenes.sample(1, seed=5).images[0])
+    most, least = most_and_least(vit, image, 5, 3, texts)
+    head = vit.decompose(vit.preprocess(image)[None]).heads()[0, 5, 3]
+    along = dict(zip(texts, (vit.encode_text(texts) @ head).tolist(), strict=True))
+    assert most == max(along, key=along.get)
+    assert least == min(along, key=along.get)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"texts": "a star", "head": "9.9"}, r"0\.0 to 5\.7"),
+        ({"texts": "a star", "head": "five"}, "layer.head"),
+        ({"neuron": "4.120"}, "layer:neuron"),
+        ({"neuron": "4:120", "texts": "a star"}, "need no text"),
+        ({"texts": "a star", "pair": "1.1"}, "attention pool"),
+        ({"texts": "a star", "head": "1.1", "neuron": "1:1"}, "one part at a time"),
+        ({"texts": "a star", "versus": "a ring", "contrast": ["the sea"]}, "versus"),
+    ],
+)
+def test_wrong_parts_are_named(vit, options, words):
+    with pytest.raises(SummandError, match=words):
+        summand.heatmap(vit, Image.new("RGB", (64, 64)), **options)

@@ -22,6 +22,7 @@ from . import (  # noqa: F401
     pair,
     pools,
     scenes,
+    segment,
     words,
 )
 from .common import app, escape, stderr

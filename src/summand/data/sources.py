@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,9 +114,15 @@ class FileImages:
 
 
 def read_image(path: Path) -> Image.Image:
-    """A picture as RGB, upright. Raises `OSError` with a short reason for anything that cannot be read."""
+    """A picture as RGB, upright. Raises `OSError` with a short reason for anything that cannot be read.
+
+    Pictures up to Pillow's limit (179 million pixels) are read without a warning; larger ones are refused.
+    """
     try:
-        with Image.open(path) as opened:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        with image as opened:
             opened.seek(0)
             upright = ImageOps.exif_transpose(opened)
             if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:

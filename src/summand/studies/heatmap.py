@@ -18,6 +18,9 @@ from ..errors import SummandError
 from ..models import Model
 from ..scenes.pretrained import NAMES as SCENES_MODELS
 from ..text.pools import pool
+from .neuron_maps import neuron_map
+from .pair_maps import pair_map
+from .token_maps import head_maps, token_maps
 
 _CONTRAST_TEXTS = 120
 
@@ -27,12 +30,15 @@ class Heatmap:
     """Maps of one image.
 
     texts: what each map is about. grid: contribution of every patch, [text, row, column], in units of the embedding.
-    picture: the image as the model saw it, uint8 [height, width, 3].
+    picture: the image as the model saw it, uint8 [height, width, 3]. quantity: what the numbers are. signed: whether
+    below zero means against; else the numbers are an amount, as a neuron's activation is.
     """
 
     texts: tuple[str, ...]
     grid: Float[np.ndarray, "text row column"]
     picture: np.ndarray
+    quantity: str = "contribution"
+    signed: bool = True
 
     def upsampled(self) -> Float[np.ndarray, "text height width"]:
         """The maps at the size of the picture, bilinear."""
@@ -41,11 +47,17 @@ class Heatmap:
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)[:, 0].numpy()
 
     def figure(self) -> Any:
-        """A matplotlib figure: the picture, then each map laid over it, on one colour scale."""
+        """A matplotlib figure: the picture, then each map laid over it, on one colour scale, with its bar.
+
+        Both colour maps are even in lightness: a diverging one for signed maps, viridis for amounts.
+        """
         from matplotlib.figure import Figure
 
         maps = self.upsampled()
         limit = float(np.abs(maps).max()) or 1.0
+        look: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        if not self.signed:
+            look = {"cmap": "viridis", "vmin": min(float(maps.min()), 0.0), "vmax": float(maps.max()) or 1.0}
         figure = Figure(figsize=(3.1 * (len(maps) + 1) + 0.5, 3.5), layout="constrained")
         axes = figure.subplots(1, len(maps) + 1, squeeze=False)[0]
         axes[0].imshow(self.picture)
@@ -53,12 +65,12 @@ class Heatmap:
         shown = None
         for axis, text, values in zip(axes[1:], self.texts, maps, strict=True):
             axis.imshow(self.picture.mean(axis=2), cmap="gray", vmin=-60, vmax=300)
-            shown = axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.6)
+            shown = axis.imshow(values, alpha=0.6, **look)
             axis.set_title(text, fontsize=10, wrap=True)
         for axis in axes:
             axis.set_axis_off()
         bar = figure.colorbar(shown, ax=list(axes), shrink=0.8, pad=0.01)
-        bar.set_label("contribution", fontsize=9)
+        bar.set_label(self.quantity, fontsize=9)
         bar.ax.tick_params(labelsize=8)
         return figure
 
@@ -76,33 +88,81 @@ class Heatmap:
 def heatmap(
     model: Model,
     image: Image.Image | np.ndarray,
-    texts: str | Sequence[str],
+    texts: str | Sequence[str] = (),
     versus: str | None = None,
     contrast: Sequence[str] | None = None,
+    *,
+    head: str | None = None,
+    neuron: str | None = None,
+    pair: str | None = None,
 ) -> Heatmap:
     r"""map[text, patch] = ⟨Σ_{l,h} c_{patch}^{l,h}, t − t̄⟩, the patches' direct effects along a text (paper C, §5).
 
     texts: one or several. versus: with it, one map of t − t_versus: red where the image speaks for the text, blue
     where it speaks for the other. contrast: texts whose mean t̄ is taken away; by default a spread of the model's own
-    description pool (the scenes prompts, else the general pool).
+    description pool (the scenes prompts, else the general pool: 120 texts, where 1,000 classes would cost ten times
+    the image). At most one of these draws a part instead of the whole:
 
-    Raises `SummandError` for empty texts, or an image that is neither PIL nor uint8 [height, width, 3].
+    head: "layer.head" as "22.11": the contributions through that head alone (joint decomposition, paper C, Fig. 7).
+    neuron: "layer:neuron" as "9:2914": its activations; texts are not needed. pair: "neuron.head" as "624.21", of an
+    attention pool: the neuron's activation times the head's similarity to each text less the contrast (paper B).
+
+    Raises `SummandError` for empty texts, a part that the model does not have, or an image that is neither PIL nor
+    uint8 [height, width, 3].
     """
     texts = [texts] if isinstance(texts, str) else list(texts)
+    parts = [name for name, value in (("head", head), ("neuron", neuron), ("pair", pair)) if value is not None]
+    if len(parts) > 1:
+        raise SummandError(f"one part at a time: {' and '.join(parts)} were given")
+    if neuron is not None and (texts or versus or contrast):
+        raise SummandError("a neuron's activations need no text; leave the texts, versus and contrast out")
     if versus is not None and len(texts) != 1:
         raise SummandError(f"versus compares one text with another, got {len(texts)} texts")
+    if versus is not None and contrast is not None:
+        raise SummandError("give versus, one text to compare with, or contrast, texts whose mean is taken away")
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     pixels = model.preprocess(image)[None].to(model.device, model.dtype)
+    picture = model.picture(pixels)[0]
+    if neuron is not None:
+        found = neuron_map(model, pixels, *_numbers(neuron, ":", "neuron", "layer:neuron, such as 9:2914"))
+        return Heatmap((f"neuron {neuron}",), _array(found), picture, "activation", bool((found < 0).any()))
+    directions, titles = _directions(model, texts, versus, contrast)
+    if head is not None:
+        maps, quantity = head_maps(model, pixels, directions, *parse_head(head)), f"contribution through head {head}"
+    elif pair is not None:
+        place = _numbers(pair, ".", "pair", "neuron.head, such as 624.21")
+        maps, quantity = pair_map(model, pixels, directions, *place), f"activation × similarity of pair {pair}"
+    else:
+        maps, quantity = token_maps(model, pixels, directions), "contribution"
+    return Heatmap(titles, _array(maps[0]), picture, quantity)
+
+
+def _directions(
+    model: Model, texts: list[str], versus: str | None, contrast: Sequence[str] | None
+) -> tuple[Float[Tensor, "text embed"], tuple[str, ...]]:
+    """What is drawn for each text, and the titles of the maps."""
     directions = model.encode_text(texts)
     if versus is not None:
-        directions = directions - model.encode_text(versus)
-        titles = (f"{texts[0]}  (red)\nversus {versus}  (blue)",)
-    else:
-        directions = directions - model.encode_text(contrast or default_contrast(model)).mean(dim=0)
-        titles = tuple(texts)
-    maps = model.decompose(pixels).tokens_toward(directions)[0, model.tower.prefix :].T.unflatten(1, model.tower.grid)
-    return Heatmap(titles, maps.float().cpu().numpy(), model.picture(pixels)[0])
+        return directions - model.encode_text(versus), (f"{texts[0]}  (red)\nversus {versus}  (blue)",)
+    others = default_contrast(model) if contrast is None else list(contrast)
+    return directions - model.encode_text(others).mean(dim=0), tuple(texts)
+
+
+def parse_head(head: str) -> tuple[int, int]:
+    """ "22.11" → layer 22, head 11."""
+    return _numbers(head, ".", "head", "layer.head, such as 22.11")
+
+
+def _numbers(value: str, separator: str, what: str, form: str) -> tuple[int, int]:
+    first, found, second = str(value).partition(separator)
+    if not (found and first.strip().isdecimal() and second.strip().isdecimal()):
+        raise SummandError(f"a {what} is given as {form}; got {value!r}")
+    return int(first), int(second)
+
+
+def _array(maps: Tensor) -> np.ndarray:
+    return maps.float().cpu().numpy()
 
 
 def default_contrast(model: Model) -> list[str]:

@@ -1,0 +1,22 @@
+"""Segmentation by maps: methods, protocols, metrics, figures."""
+
+from .fitting import FITS
+from .methods import MapMethod, applies, choose, default_methods, names, needs_reference, prepare
+from .protocol import Example, Protocol, Segmentation
+from .run import reference_batches, segment
+
+__all__ = [
+    "FITS",
+    "Example",
+    "MapMethod",
+    "Protocol",
+    "Segmentation",
+    "applies",
+    "choose",
+    "default_methods",
+    "names",
+    "needs_reference",
+    "prepare",
+    "reference_batches",
+    "segment",
+]

@@ -1,0 +1,168 @@
+"""Every way to draw a map of a text under one name: Summand's own decompositions, and the baselines of the field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ...errors import SummandError, nearest
+from ...models import Model
+from ...towers.pool import PoolTower
+from ..neuron_maps import NeuronMaps, default_layers, neuron_directions, readable, second_order_maps
+from ..pair_maps import Factor, PairMaps, pool_tower
+from ..token_maps import token_maps
+
+Maps = Callable[[Tensor, Tensor], Float[Tensor, "image text row column"]]
+Batches = Callable[[], Iterable[Tensor]]
+
+
+@dataclass(frozen=True)
+class MapMethod:
+    """A method made ready for one model.
+
+    maps(pixels, directions) → [image, text, row, column]. contrast: the mean text is taken from each text first;
+    unit: texts are brought back to unit length after that; clip: what speaks against the text counts as nothing; many:
+    further texts cost little, so all are drawn at once. threshold: the published one, "mean" or a number.
+    """
+
+    name: str
+    title: str
+    source: str
+    maps: Maps
+    contrast: bool = False
+    clip: bool = False
+    unit: bool = False
+    many: bool = False
+    threshold: float | str = "mean"
+
+    def directions(self, texts: Float[Tensor, "text embed"]) -> Float[Tensor, "text embed"]:
+        """What is drawn for each class text."""
+        found = texts - texts.mean(dim=0) if self.contrast and len(texts) > 1 else texts
+        return found / found.norm(dim=1, keepdim=True) if self.unit else found
+
+    def of_all(self, pixels: Tensor, directions: Tensor) -> Float[Tensor, "image text row column"]:
+        """The map of every text over every image."""
+        found = self.maps(pixels, directions).float()
+        return found.clamp(min=0) if self.clip else found
+
+    def of_one(
+        self, pixels: Tensor, directions: Tensor, which: Int[Tensor, " image"]
+    ) -> Float[Tensor, "image row column"]:
+        """One text for each image: images with the same text go together."""
+        texts, place = which.unique(return_inverse=True)
+        if self.many:
+            return self.of_all(pixels, directions[texts])[torch.arange(len(pixels)), place]
+        rows = [torch.nonzero(place == i)[:, 0] for i in range(len(texts))]
+        found = [self.of_all(pixels[row], directions[text][None])[:, 0] for text, row in zip(texts, rows, strict=True)]
+        return torch.cat(found)[torch.cat(rows).argsort()]
+
+
+OWN = {
+    "decomposition": ("token decomposition", "paper C"),
+    "neurons": ("neurons of the text", "paper A, section 5.2"),
+    "second-order": ("neurons through later heads", "paper A, Eq. 5, patch by patch"),
+    "pairs": ("neuron × head pairs", "paper B"),
+    "pairs-neuron": ("pairs, neuron map alone", "paper B"),
+    "pairs-similarity": ("pairs, head similarity alone", "paper B"),
+}
+"""Summand's own methods: name → (title, where it is from)."""
+
+
+def names() -> list[str]:
+    """All methods: Summand's own, then the baselines."""
+    return [*OWN, *_baselines()]
+
+
+def choose(model: Model, wanted: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The methods asked for ("all": every one that applies), and why each of the others does not apply.
+
+    Raises `SummandError` for an unknown method, and for one that was named and does not apply.
+    """
+    known = names()
+    for name in wanted:
+        if name != "all" and name not in known:
+            raise SummandError(f"unknown method {name!r}{nearest(name, known)} (methods: all, {', '.join(known)})")
+    refused = {name: reason for name in known if (reason := applies(model, name)) is not None}
+    if "all" in wanted:
+        return [name for name in known if name not in refused], refused
+    for name in wanted:
+        if name in refused:
+            raise SummandError(f"{name} does not apply to {model.name} ({model.tower.kind}): {refused[name]}")
+    return list(dict.fromkeys(wanted)), {}
+
+
+def applies(model: Model, name: str) -> str | None:
+    """None, or why the method does not apply to the model's tower."""
+    if name == "decomposition":
+        return None if model.tower.prefix + model.tower.grid[0] * model.tower.grid[1] > 1 else "it has no tokens"
+    if name in ("neurons", "second-order"):
+        return _reason(lambda: default_layers(model) if readable(model).plain else _refuse("its blocks are not plain"))
+    if name in OWN:
+        return _reason(lambda: pool_tower(model))
+    return _baselines()[name].applies(model)
+
+
+def prepare(model: Model, name: str, reference: Batches | None = None, paper: bool = False) -> MapMethod:
+    """A method made ready. reference: batches of pixels that the neurons' directions are learnt from. paper: as
+    published, not as it was found best on scenes."""
+    if name == "decomposition":
+        return MapMethod(name, *OWN[name], partial(token_maps, model), contrast=True, clip=True, many=True)
+    if name == "neurons":
+        if reference is None:
+            raise SummandError("neurons need reference images, which their directions are learnt from")
+        layers = None if paper else range(readable(model).layers - 1)
+        learnt = neuron_directions(model, reference, layers)
+        found = NeuronMaps(model, learnt, weighting="mean" if paper else "weighted")
+        published = MapMethod(name, *OWN[name], found.maps, many=True, threshold=0.5)
+        return published if paper else replace(published, clip=True)
+    if name == "second-order":
+        return MapMethod(name, *OWN[name], partial(second_order_maps, model), contrast=True, clip=True, many=True)
+    if name in OWN:
+        factors: dict[str, Factor] = {
+            "pairs": "product",
+            "pairs-neuron": "neuron",
+            "pairs-similarity": "similarity",
+        }
+        made = PairMaps(model, factor=factors[name], repair=paper, bias=paper)
+        return MapMethod(name, *OWN[name], made.maps, contrast=True, unit=True, many=True)
+    found = _baselines()[name]
+    return MapMethod(name, found.title, found.source, partial(found.maps, model))
+
+
+def needs_reference(chosen: Iterable[str]) -> bool:
+    """Whether one of the methods learns from reference images."""
+    return "neurons" in set(chosen)
+
+
+def default_methods(model: Model) -> list[str]:
+    """What is segmented with where no method is named."""
+    return (
+        ["decomposition", "pairs"]
+        if isinstance(model.tower, PoolTower)
+        else ["decomposition", "neurons", "second-order"]
+    )
+
+
+def _baselines() -> dict:
+    if find_spec("summand.studies.baselines") is None:
+        return {}
+    return import_module("summand.studies.baselines").METHODS
+
+
+def _refuse(why: str) -> None:
+    raise SummandError(why)
+
+
+def _reason(check: Callable[[], object]) -> str | None:
+    try:
+        check()
+    except SummandError as error:
+        return str(error)
+    return None

@@ -1,0 +1,69 @@
+"""The stated protocol of a segmentation run, and what a run finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ...data import Skipped
+from ...errors import SummandError
+from .fitting import FITS, Fit, check_fit
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is asked, and how maps become masks; printed with every table.
+
+    asked: the "true" class or the one that the model has "predicted". fit: one of `FITS`. threshold: what a map, scaled
+    to 0 … 1 per picture, must exceed on the figure: a number or "mean"; None: the method's published one. paper: every
+    method as published. `Protocol.published()` is that of papers A and C.
+    """
+
+    asked: Literal["true", "predicted"] = "true"
+    fit: Fit = "crop"
+    threshold: float | Literal["mean"] | None = 0.5
+    paper: bool = False
+
+    def __post_init__(self) -> None:
+        check_fit(self.fit)
+        if self.asked not in ("true", "predicted"):
+            raise SummandError(f"asked must be 'true' or 'predicted', got {self.asked!r}")
+        number = isinstance(self.threshold, (int, float))
+        if (number and not 0 <= float(self.threshold) < 1) or not (number or self.threshold in (None, "mean")):
+            raise SummandError(f"threshold must be 'mean' or a number from 0 to below 1, got {self.threshold!r}")
+
+    @staticmethod
+    def published() -> Protocol:
+        return Protocol(asked="predicted", fit="mismatch", threshold=None, paper=True)
+
+    def describe(self) -> str:
+        asked = "the true class" if self.asked == "true" else "the class that the model predicts"
+        threshold = {None: "as published for each method", "mean": "the map's mean"}.get(self.threshold, self.threshold)
+        return f"map of {asked}; {FITS[self.fit]}; scaled to 0 … 1 per picture; threshold {threshold}"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture, what was asked, its mask, and the map of each method, for figures."""
+
+    name: str
+    picture: np.ndarray
+    text: str
+    mask: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a run found: scores of each method (`cost` in encode_image's), and of each picture, with examples."""
+
+    scores: dict[str, dict[str, float]]
+    per_image: pd.DataFrame
+    examples: list[Example]
+    images: int
+    skipped: tuple[Skipped, ...]
+    protocol: Protocol
+    task: str

@@ -1,0 +1,254 @@
+"""Segmentation of a data set by several methods under one stated protocol."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ...data import Skipped
+from ...data.masks import UNLABELLED, Masked, MaskSource
+from ...errors import SummandError
+from ...models import Model
+from .fitting import fitted, fitted_mask, stitched, windows
+from .methods import Batches, MapMethod, prepare
+from .metrics import ClassScores, FigureScores, rescaled
+from .protocol import Example, Protocol, Segmentation
+from .texts import class_texts
+
+
+@dataclass
+class _Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def time(self, name: str, work: Callable[..., Tensor], *given: Any) -> Tensor:
+        started = time.perf_counter()
+        found = work(*given)
+        if found.is_cuda:
+            torch.cuda.synchronize(found.device)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+        return found
+
+
+def segment(
+    model: Model,
+    source: MaskSource,
+    methods: Sequence[str] | Sequence[MapMethod],
+    protocol: Protocol | None = None,
+    *,
+    reference: Batches | None = None,
+    batch_size: int = 32,
+    examples: int = 0,
+    progress: bool = False,
+) -> Segmentation:
+    """Scores of every method on the same pictures, which are read and preprocessed once.
+
+    Figures (scenes, ImageNet-Segmentation): each picture's map against its figure. Semantic masks: all classes at once,
+    each pixel the class of its largest map (where there is a background: what stays below the threshold of the
+    largest map, scaled); with asked="predicted", the predicted class's map against everything but the background.
+    Pictures that cannot be read are skipped and reported; one without a figure is left out.
+
+    Raises `SummandError` before any work for methods or protocols that do not fit the source.
+    """
+    protocol = protocol or Protocol()
+    figures = source.figures or protocol.asked == "predicted"
+    if not source.figures and protocol.asked == "predicted" and source.background is None:
+        raise SummandError(
+            f"{source.label} has no background, so a predicted class has no figure and ground; use the true classes"
+        )
+    made = [m if isinstance(m, MapMethod) else prepare(model, m, reference, protocol.paper) for m in methods]
+    if not made:
+        raise SummandError("expected at least one method")
+    texts = class_texts(model, source, protocol.paper)
+    job = _Job(model, source, made, protocol, texts, examples, figures)
+    skipped: list[Skipped] = []
+    with tqdm(
+        total=len(source), desc="pictures", unit="img", file=sys.stderr, disable=not progress, leave=False
+    ) as bar:
+        for batch in _batches(source, batch_size, skipped):
+            job.take(batch)
+            bar.update(batch[-1][0] + 1 - bar.n)
+    if job.images == 0:
+        reasons = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
+        raise SummandError(f"{source.label}: no picture could be segmented ({reasons or 'no mask has a figure'})")
+    return Segmentation(
+        scores={m.name: {**job.scores[m.name].compute(), "cost": job.cost(m.name)} for m in made},
+        per_image=pd.DataFrame(job.rows),
+        examples=job.examples,
+        images=job.images,
+        skipped=tuple(skipped),
+        protocol=protocol,
+        task="figures" if figures else "classes",
+    )
+
+
+class _Job:
+    def __init__(
+        self,
+        model: Model,
+        source: MaskSource,
+        methods: list[MapMethod],
+        protocol: Protocol,
+        texts: Tensor,
+        examples: int,
+        figures: bool,
+    ) -> None:
+        self.model, self.source, self.methods, self.protocol, self.texts = model, source, methods, protocol, texts
+        self.figures, self.wanted = figures, examples
+        self.things = source.things
+        self.size = model.tower.image_size
+        self.clock, self.images = _Clock(), 0
+        self.rows: list[dict[str, Any]] = []
+        self.examples: list[Example] = []
+        self.directions = {method.name: method.directions(texts) for method in methods}
+        self.scores: dict[str, Any] = {m.name: self._empty(m) for m in methods}
+
+    def _empty(self, method: MapMethod) -> Any:
+        if not self.figures:
+            return ClassScores(len(self.source.classes), self.source.background)
+        return FigureScores(method.threshold if self.protocol.threshold is None else self.protocol.threshold)
+
+    def cost(self, name: str) -> float:
+        return self.clock.seconds[name] / self.clock.seconds["encode_image"]
+
+    def take(self, batch: list[tuple[int, Masked]]) -> None:
+        found = [item for _, item in batch if self._counts(item)]
+        if not found:
+            return
+        self.images += len(found)
+        fit = self.protocol.fit
+        pictures = [fitted(item.image, _scale(self.model, self.size), fit) for item in found]
+        if fit == "windows":
+            for item, picture in zip(found, pictures, strict=True):
+                self._windowed(item, picture)
+            return
+        pixels = _pixels(self.model, pictures)
+        embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
+        which = self._asked(found, embeddings)
+        masks = [fitted_mask(self._mask(item), self.size, fit) for item in found]
+        for method in self.methods:
+            along = self.directions[method.name]
+            if self.figures:
+                maps = self.clock.time(method.name, method.of_one, pixels, along, which)[:, None]
+            else:
+                maps = self.clock.time(method.name, method.of_all, pixels, along)
+            for i, item in enumerate(found):
+                grown = F.interpolate(maps[i][None], size=self.size, mode="bilinear", align_corners=False)[0]
+                self._score(method, item, grown.cpu(), masks[i], int(which[i]), pictures[i])
+
+    def _windowed(self, item: Masked, picture: Image.Image) -> None:
+        size = _scale(self.model, self.size)
+        places = windows(picture, size)
+        pieces = [picture.crop((left, top, left + size[1], top + size[0])) for top, left in places]
+        pixels = _pixels(self.model, pieces)
+        embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
+        which = self._asked([item], embeddings.mean(dim=0, keepdim=True))
+        mask = self._mask(item)
+        for method in self.methods:
+            along = self.directions[method.name]
+            along = along[which] if self.figures else along
+            maps = self.clock.time(method.name, method.of_all, pixels, along)
+            whole = stitched(maps.cpu(), places, size, (picture.height, picture.width))
+            grown = F.interpolate(whole[None], size=mask.shape, mode="bilinear", align_corners=False)[0]
+            self._score(method, item, grown, mask, int(which[0]), item.image)
+
+    def _counts(self, item: Masked) -> bool:
+        mask = self._mask(item)
+        return bool((mask == 1).any()) if self.figures else bool((mask != UNLABELLED).any())
+
+    def _mask(self, item: Masked) -> np.ndarray:
+        if self.source.figures or not self.figures:
+            return item.mask
+        ground = item.mask == self.source.background
+        return np.where(item.mask == UNLABELLED, UNLABELLED, np.where(ground, 0, 1)).astype(np.int32)
+
+    def _asked(self, items: list[Masked], embeddings: Tensor) -> Tensor:
+        """The thing whose map is drawn, a row of the texts for each picture."""
+        predicted = (embeddings.to(self.texts) @ self.texts.T).argmax(dim=1)
+        if self.protocol.asked == "predicted" or not self.figures:
+            return predicted
+        missing = next((item.name for item in items if item.asked is None), None)
+        if missing is not None:
+            raise SummandError(
+                f"{self.source.label} does not say which class a picture is of ({missing}); ask for the predicted one"
+            )
+        return torch.tensor([self.things.index(item.asked) for item in items], device=predicted.device)
+
+    def _score(
+        self, method: MapMethod, item: Masked, maps: Tensor, mask: np.ndarray, which: int, picture: Image.Image
+    ) -> None:
+        truth = torch.from_numpy(np.array(mask))
+        row = {"image": item.name, "method": method.name, "asked": self.source.classes[self.things[which]]}
+        if self.figures:
+            shown = rescaled(maps[0])
+            found = self.scores[method.name].update(shown, truth)
+            row |= {"pixel_accuracy": found.pixel_accuracy, "iou": found.iou, "ap_two_channel": found.two_channel}
+            row |= {"ap_figure": found.figure}
+        else:
+            best, place = maps.max(dim=0)
+            things = torch.tensor(self.things)[place]
+            said, shown = things, things
+            if self.source.background is not None:
+                threshold = self.protocol.threshold if isinstance(self.protocol.threshold, float) else 0.5
+                said = torch.where(rescaled(best) > threshold, things, self.source.background)
+                shown = said
+            self.scores[method.name].update(said, things, truth)
+            counts = truth != UNLABELLED
+            row |= {"pixel_accuracy": float((said == truth)[counts].double().mean())}
+        self.rows.append(row)
+        self._remember(method, item, row["asked"], mask, shown, picture)
+
+    def _remember(
+        self, method: MapMethod, item: Masked, asked: str, mask: np.ndarray, shown: Tensor, picture: Image.Image
+    ) -> None:
+        known = next((example for example in self.examples if example.name == item.name), None)
+        if known is None:
+            if len(self.examples) >= self.wanted:
+                return
+            text = asked if self.figures else "classes"
+            known = Example(item.name, np.asarray(picture), text, mask, {})
+            self.examples.append(known)
+        known.maps[method.name] = shown.numpy()
+
+
+def _batches(source: MaskSource, size: int, skipped: list[Skipped]) -> Iterator[list[tuple[int, Masked]]]:
+    for start in range(0, len(source), size):
+        found = []
+        for index in range(start, min(start + size, len(source))):
+            try:
+                found.append((index, source.read(index)))
+            except OSError as error:
+                skipped.append(Skipped(f"picture {index}", str(error) or type(error).__name__))
+        if found:
+            yield found
+
+
+def reference_batches(model: Model, images: Iterable[Image.Image] | np.ndarray, size: int = 64) -> Batches:
+    """Batches of pixels, made once and kept, to learn neuron directions from."""
+    if isinstance(images, np.ndarray):
+        pixels = model.preprocess(images).to(model.device, model.dtype)
+    else:
+        pixels = _pixels(model, list(images))
+    return lambda: pixels.split(size)
+
+
+def _pixels(model: Model, pictures: Sequence[Image.Image]) -> Tensor:
+    return torch.stack([model.preprocess(picture) for picture in pictures]).to(model.device, model.dtype)
+
+
+def _scale(model: Model, size: tuple[int, int]) -> tuple[int, int]:
+    """The size of a picture that preprocessing leaves as it is: the tower's own, or the scenes' 64 × 64."""
+    from ...scenes.places import SIZE
+    from ...scenes.pretrained import ScenePreprocess
+
+    return (SIZE, SIZE) if isinstance(model._preprocess, ScenePreprocess) else size

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import summand
+from summand import SummandError
+from summand.cli import app
+from summand.data.masks import Masked, MaskSource, open_masks
+from summand.studies.segmentation import Protocol, choose, default_methods, prepare, reference_batches, segment
+from summand.studies.segmentation.fitting import check_fit, fitted, fitted_mask, stitched, window_starts, windows
+from summand.studies.segmentation.methods import MapMethod
+from summand.studies.segmentation.texts import class_texts
+
+TWO = "scenes:count=24,seed=77,groups=2"
+
+
+def oracle(source: MaskSource, name: str = "truth") -> MapMethod:
+    """A method that knows: it finds the picture by its pixels and returns its mask, at the picture's resolution."""
+    known = [source.read(i) for i in range(len(source))]
+    size = known[0].mask.shape
+
+    def maps(pixels, directions):
+        found = torch.zeros(len(pixels), len(directions), *size)
+        for i, x in enumerate(pixels):
+            scene = next(
+                m for m in known if np.allclose(np.asarray(m.image).transpose(2, 0, 1) / 255, x * 0.25 + 0.5, atol=0.01)
+            )
+            found[i] = torch.from_numpy(scene.mask == 1).float()
+        return found
+
+    return MapMethod(name, name, "", maps, many=True)
+
+
+def test_the_truth_scores_one_and_everything_is_aligned(vit):
+    source = open_masks(TWO)
+    found = segment(vit, source, [oracle(source)], batch_size=7)
+    scores = found.scores["truth"]
+    assert all(scores[key] == pytest.approx(1) for key in ("pixel_accuracy", "mIoU", "mAP", "AP"))
+    assert found.images <= 24  # scenes whose group is hidden are left out
+    assert list(found.per_image["ap_figure"]) == pytest.approx([1.0] * found.images)
+
+
+def test_decomposition_beats_chance_and_the_text_matters(vit):
+    source = open_masks(TWO)
+    true = segment(vit, source, ["decomposition"], examples=2)
+    scores = true.scores["decomposition"]
+    share = np.mean([(source.read(i).mask == 1).mean() for i in range(24)])
+    assert scores["AP"] > 4 * share
+    assert scores["cost"] > 0
+    assert [set(example.maps) for example in true.examples] == [{"decomposition"}] * 2
+    read = source.read
+    turned = {i: (read(i).asked + 5) % 10 for i in range(24)}
+    wrong = replace(source, read=lambda i: replace(read(i), asked=turned[i]))
+    assert segment(vit, wrong, ["decomposition"]).scores["decomposition"]["AP"] < 0.7 * scores["AP"]
+
+
+def test_neurons_and_pairs_beat_chance(vit, resnet):
+    source = open_masks(TWO)
+    share = np.mean([(source.read(i).mask == 1).mean() for i in range(24)])
+    reference = reference_batches(vit, summand.scenes.sample(60, seed=1).images)
+    found = segment(vit, source, ["neurons", "second-order"], reference=reference)
+    assert found.scores["neurons"]["AP"] > 2 * share
+    assert found.scores["second-order"]["AP"] > 4 * share
+    found = segment(resnet, source, ["pairs", "decomposition"])
+    assert found.scores["pairs"]["AP"] > 2 * share
+    assert default_methods(resnet) == ["decomposition", "pairs"]
+
+
+def test_semantic_scenes_name_each_pixel(vit):
+    source = open_masks("scenes:count=12,seed=3,groups=2", attribute="colour")
+    found = segment(vit, source, ["decomposition"])
+    scores = found.scores["decomposition"]
+    assert found.task == "classes"
+    assert scores["pixel_accuracy_without_background"] > 0.5
+    assert {"mIoU", "mIoU_without_background"} <= set(scores)
+
+
+def test_image_and_mask_are_fitted_alike():
+    """A picture that is its own mask stays its own mask, however it is fitted; but for the published mismatch."""
+    mask = np.zeros((40, 90), dtype=np.int32)
+    mask[4:24, 10:50] = 1
+    picture = Image.fromarray((mask * 255).astype(np.uint8)).convert("RGB")
+    for fit, alike in (("crop", True), ("stretch", True), ("mismatch", False)):
+        image, truth = np.asarray(fitted(picture, (32, 32), fit))[..., 0], fitted_mask(mask, (32, 32), fit)
+        assert image.shape == truth.shape == (32, 32)
+        assert bool(np.mean((image > 127) == (truth == 1)) > 0.98) is alike
+
+
+def test_windows_cover_everything_and_stitch_back():
+    image = Image.new("RGB", (150, 64))
+    places = windows(image, (64, 64))
+    assert places == [(0, 0), (0, 32), (0, 64), (0, 86)]
+    assert window_starts(64, 64, 32) == [0]
+    whole = torch.arange(150.0).expand(64, 150)
+    maps = torch.stack([whole[:, left : left + 64] for _, left in places])[:, None]
+    torch.testing.assert_close(stitched(maps, places, (64, 64), (64, 150))[0], whole)
+
+
+def test_windows_over_a_wide_picture(vit):
+    """Two scenes side by side: the windows find the one that is asked for."""
+    one, other = (
+        summand.scenes.describe("three red stars in the snow").images[0],
+        summand.scenes.describe("three blue rings in the snow").images[0],
+    )
+    wide = Image.fromarray(np.concatenate([one, other], axis=1))
+    mask = np.zeros((64, 128), dtype=np.int32)
+    mask[:, :64] = 1
+    source = MaskSource(
+        "wide",
+        ("red", "blue"),
+        1,
+        lambda _: Masked("wide", wide, mask, 0),
+        (("a red object",), ("a blue object",)),
+        figures=True,
+    )
+    found = segment(vit, source, ["decomposition"], Protocol(fit="windows"), examples=1)
+    shown = found.examples[0].maps["decomposition"]
+    assert shown.shape == (64, 128)
+    assert shown[:, :64].mean() > 2 * shown[:, 64:].mean()
+
+
+def test_predicted_classes_and_the_published_protocol(vit):
+    source = open_masks("scenes:count=6,seed=3")
+    published = Protocol.published()
+    found = segment(vit, source, ["decomposition"], published)
+    texts = class_texts(vit, source)
+    x = vit.preprocess(np.stack([np.asarray(source.read(i).image) for i in range(6)]))
+    best = (vit.encode_image(x) @ texts.T).argmax(dim=1)
+    assert list(found.per_image["asked"]) == [source.classes[source.things[int(i)]] for i in best]
+    assert "predicts" in published.describe()
+    assert (
+        prepare(vit, "neurons", reference_batches(vit, summand.scenes.sample(8, seed=1).images), paper=True).threshold
+        == 0.5
+    )
+
+
+def test_broken_pictures_are_skipped_and_mistakes_named(vit, resnet):
+    source = open_masks("scenes:count=4,seed=3")
+    read = source.read
+
+    def sometimes(index):
+        if index == 1:
+            raise OSError("truncated")
+        return read(index)
+
+    found = segment(vit, replace(source, read=sometimes), ["decomposition"])
+    assert found.images == 3
+    assert found.skipped[0].reason == "truncated"
+    with pytest.raises(SummandError, match="did you mean 'neurons'"):
+        choose(vit, ["neuron"])
+    with pytest.raises(SummandError, match="pairs does not apply to scenes-vit"):
+        choose(vit, ["pairs"])
+    names, refused = choose(resnet, ["all"])
+    assert {"pairs", "decomposition"} <= set(names)
+    assert "neurons" in refused
+    with pytest.raises(SummandError, match="fit must be one of"):
+        check_fit("squash")
+    with pytest.raises(SummandError, match="threshold must be"):
+        Protocol(threshold=1.5)
+    with pytest.raises(SummandError, match="does not say which class"):
+        segment(vit, replace(source, read=lambda i: replace(read(i), asked=None)), ["decomposition"])
+    with pytest.raises(SummandError, match="empty name or prompt"):
+        replace(source, prompts=((" ",), *source.prompts[1:]))
+    with pytest.raises(SummandError, match="no picture could be segmented"):
+        segment(vit, replace(source, read=lambda i: sometimes(1)), ["decomposition"])
+
+
+def test_the_command_end_to_end(tmp_path, unchecked):
+    out = tmp_path / "out"
+    found = CliRunner().invoke(
+        app,
+        [
+            "segment",
+            "scenes:count=8,seed=2,groups=2",
+            "--methods",
+            "decomposition",
+            "--out",
+            str(out),
+            "--examples",
+            "2",
+            "--json",
+        ],
+    )
+    assert found.exit_code == 0, found.output
+    result = json.loads(found.stdout)
+    assert result["command"] == "segment"
+    assert result["options"]["fit"] == "crop"
+    assert result["rows"][0]["mAP"] > 0.5
+    assert len(pd.read_parquet(out / "per_image.parquet")) == result["options"]["count"]
+    assert Image.open(out / "examples.png").size[0] > 200
