@@ -98,5 +98,5 @@ def test_interrupting_leaves_with_130(tmp_path):
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, error
     assert "Traceback" not in error
