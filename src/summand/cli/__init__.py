@@ -9,7 +9,7 @@ import typer
 
 from .. import __version__
 from ..errors import SummandError
-from . import atlas, decompose, head, heatmap, label, models, neuron, pair, pools, scenes, words  # noqa: F401
+from . import atlas, decompose, head, heatmap, label, models, neuron, pair, pools, retrieve, scenes, shift, words  # noqa: F401
 from .common import app, escape, stderr
 
 __all__ = ["app", "main"]

@@ -1,0 +1,137 @@
+"""What each unit does over a data set: its direction r_n, its mean effect, and when an effect counts as significant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from tqdm import tqdm
+
+from ..data import ImageSource, Skipped
+from ..data.sources import batches
+from ..effects import Effects, path_norms
+from ..errors import SummandError
+from ..models import Model
+from ..moments import Moments
+from ..principal import RankOne, rank_one
+from ..runs import Group, Run
+from ..runs.collect import pixels_of
+from ..top_images import TopImages
+
+SIGNIFICANT = 0.98
+_FEWEST, _TOP = 20, 20
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit of a group by its index on the group's unit axes; `name` is what people call it."""
+
+    group: Group
+    index: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.group.unit(self.index)
+
+
+@dataclass(frozen=True)
+class Profile:
+    r"""r_n, b_n and the norm above which ‖φ_n(x) − b_n‖ is significant, for every unit of some groups (paper A, §4).
+
+    r_n: the first principal direction of the images of largest effect; the threshold: the 98th percentile of the
+    centred norms over the data set. images: how many it was made from.
+    """
+
+    groups: tuple[Group, ...]
+    ranks: tuple[RankOne, ...]
+    thresholds: tuple[Float[Tensor, "*unit"], ...]
+    images: int
+
+    @property
+    def units(self) -> list[Unit]:
+        """All units, group after group, the last unit axis running fastest."""
+        found = []
+        for group, rank in zip(self.groups, self.ranks, strict=True):
+            shape = rank.basis.shape[:-2]
+            found += [
+                Unit(group, tuple(place))
+                for place in torch.cartesian_prod(*map(torch.arange, shape)).reshape(-1, len(shape)).tolist()
+            ]
+        return found
+
+    @property
+    def directions(self) -> Float[Tensor, "unit embed"]:
+        """r_n of all units, in the order of `units`."""
+        return torch.cat([rank.directions.flatten(0, -2) for rank in self.ranks])
+
+    def norms(self, model: Model, pixels: Float[Tensor, "image 3 height width"]) -> Float[Tensor, "image unit"]:
+        """‖φ_n(x) − b_n‖ of all units."""
+        rows = []
+        for rank, effects in zip(self.ranks, self.effects(model, pixels), strict=True):
+            centred = effects.coefficients.double() - rank.mean.to(effects.coefficients.device)
+            rows.append(path_norms(centred, effects.basis.double().gram).flatten(1))
+        return torch.cat(rows, dim=1)
+
+    def significant(self, norms: Float[Tensor, "image unit"]) -> Bool[Tensor, "image unit"]:
+        """Whether each norm exceeds its unit's threshold."""
+        return norms > torch.cat([threshold.flatten() for threshold in self.thresholds]).to(norms)
+
+    def effects(self, model: Model, pixels: Float[Tensor, "image 3 height width"]) -> list[Effects]:
+        """The effects of a batch, group after group."""
+        parts = model.decompose(pixels)
+        return [group.effects(model, pixels, parts) for group in self.groups]
+
+
+def profile(
+    model: Model, source: ImageSource, groups: Sequence[Group], batch_size: int = 64, progress: bool = False
+) -> Profile:
+    """Two passes over a source: means, then the largest centred effects (paper A takes 100 of 5,124 images, 2 %).
+
+    Raises `SummandError` where fewer than 20 images could be read.
+    """
+    moments = [Moments() for _ in groups]
+    for _, made in _passes(model, source, groups, batch_size, progress, "means"):
+        for each, effects in zip(moments, made, strict=True):
+            each.update(effects)
+    count = moments[0].count
+    if count < _FEWEST:
+        raise SummandError(f"{source.label}: {count} image(s) could be read; what is usual needs at least {_FEWEST}")
+    keep = max(_TOP, int((1 - SIGNIFICANT) * count) + 1)
+    tops = [TopImages(keep, each.mean) for each in moments]
+    for indices, made in _passes(model, source, groups, batch_size, progress, "largest effects"):
+        for top, effects in zip(tops, made, strict=True):
+            top.update(effects, indices)
+    return Profile(
+        tuple(groups), tuple(rank_one(top) for top in tops), tuple(top.quantile(SIGNIFICANT) for top in tops), count
+    )
+
+
+def profile_of_run(run: Run, groups: Sequence[Group]) -> Profile:
+    """The same from what `summand decompose` left, without a pass. Raises `SummandError` for groups it does not hold."""
+    tops = [run.top_images(group) for group in groups]
+    return Profile(
+        tuple(groups),
+        tuple(run.rank_one(group) for group in groups),
+        tuple(_threshold(top) for top in tops),
+        tops[0].count,
+    )
+
+
+def _threshold(top: TopImages) -> Float[Tensor, "*unit"]:
+    return top.quantile(SIGNIFICANT) if (1 - SIGNIFICANT) * top.count < top.norms.shape[-1] else top.threshold()
+
+
+def _passes(
+    model: Model, source: ImageSource, groups: Sequence[Group], batch_size: int, progress: bool, what: str
+) -> Iterator[tuple[list[int], list[Effects]]]:
+    skipped: list[Skipped] = []
+    with tqdm(total=len(source), desc=what, unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
+        for batch in batches(source, batch_size, skipped):
+            pixels = pixels_of(model, batch.images)
+            parts = model.decompose(pixels)
+            yield batch.indices, [group.effects(model, pixels, parts) for group in groups]
+            bar.update(batch.indices[-1] + 1 - bar.n)
