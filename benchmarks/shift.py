@@ -1,4 +1,4 @@
-"""Does the monitor see a shift, and name it? `python benchmarks/shift.py [--json] [--quick]` prints the README's tables.
+"""Does the monitor see a shift, and name it? `python benchmarks/shift.py [--json] [--quick]` prints tables.
 
 Scenes are drawn from one large pool: a reference, and current sets in which a share of the scenes was forced to one
 value of one attribute (as `scenes:shift=…` does). Each method's threshold is the 95th percentile of its own statistic
@@ -21,7 +21,7 @@ from summand.data import open_source
 from summand.runs import Group
 from summand.scenes import ATTRIBUTES
 from summand.studies.profile import profile
-from summand.studies.shift import Measured, Reference, concept_units, make_reference
+from summand.studies.shift import Measured, Reference, concept_units, make_reference, measure
 from summand.studies.shift.statistics import kolmogorov_smirnov, mmd, point_biserial
 from summand.text.pools import pool
 
@@ -50,8 +50,6 @@ def main() -> None:
         open_source("scenes:count=1000,seed=12" if not args.quick else "scenes:count=300,seed=12"),
         pool("scenes"),
     )
-    from summand.studies.shift import measure
-
     everything = measure(model, source, watched.readings)
     table = source.attributes()
     rng = np.random.default_rng(0)
@@ -83,9 +81,7 @@ def main() -> None:
                           "seconds": time.time() - start}))  # fmt: skip
         return
     methods = list(thresholds)
-    print(
-        f"Detection at 5 % false alarms, {args.reference} reference and {args.current} current scenes of {args.model}:\n"
-    )
+    print(f"Detection at 5 % false alarms, {args.reference} reference, {args.current} current scenes, {args.model}:\n")
     print(
         "| share of scenes changed | "
         + " | ".join(methods)
@@ -123,7 +119,7 @@ def statistics(watched: Reference, everything: Measured, reference: np.ndarray, 
     """For each method how strongly it speaks, and the attribute and value that it names."""
     before, after = everything.rows(reference), everything.rows(current)
     known, columns = watched.concepts, np.array(watched.readings.concepts)
-    distance, p = kolmogorov_smirnov(before.readings, after.readings)
+    distance, _ = kolmogorov_smirnov(before.readings, after.readings)
     directions = known.directions.numpy()
     along, _ = kolmogorov_smirnov(before.embeddings @ directions.T, after.embeddings @ directions.T)
     plain, _ = kolmogorov_smirnov(before.embeddings, after.embeddings)

@@ -9,7 +9,23 @@ import typer
 
 from .. import __version__
 from ..errors import SummandError
-from . import atlas, decompose, head, heatmap, label, models, neuron, pair, pools, retrieve, scenes, shift, words  # noqa: F401
+from . import (  # noqa: F401
+    atlas,
+    attack,
+    concepts,
+    decompose,
+    head,
+    heatmap,
+    label,
+    models,
+    neuron,
+    pair,
+    pools,
+    retrieve,
+    scenes,
+    shift,
+    words,
+)
 from .common import app, escape, stderr
 
 __all__ = ["app", "main"]

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
-
 from ..errors import SummandError, nearest
 from ..scenes import ATTRIBUTES
 from ..scenes.captions import attribute_of, vocabulary, words_of
@@ -17,7 +16,7 @@ _TEXTS_THAT_NAME = 3
 
 
 def property_of(text: str) -> str | None:
-    """The property that a text names: the attribute of a scene, or the list of the pool `general` that holds it; or None.
+    """The property that a text names: the attribute of a scene, or the list of the pool `general` with it, or None.
 
     >>> property_of("a red object"), property_of("a photo dominated by yellow"), property_of("the quick brown fox")
     ('colour', 'colour', None)
@@ -47,7 +46,8 @@ def heads_of_property(labels: Sequence[HeadLabel], name: str) -> list[HeadLabel]
     if not found:
         known = sorted({value for value in named.values() if value is not None})
         raise SummandError(
-            f"no head of these layers is labelled {name!r}{nearest(name, known)} (there are: {', '.join(known) or 'none'})"
+            f"no head of these layers is labelled {name!r}{nearest(name, known)} "
+            f"(there are: {', '.join(known) or 'none'})"
         )
     return found
 
