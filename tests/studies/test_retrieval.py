@@ -11,6 +11,7 @@ from PIL import Image
 import summand
 from summand.data import open_source
 from summand.runs import Group, collect
+from summand.runs.units import effects_of
 from summand.studies import retrieval
 from summand.studies.profile import Unit
 from summand.studies.retrieval import Index, Space, agreement, build_index, property_units
@@ -32,7 +33,7 @@ def test_inner_products_of_features_are_those_of_the_effects(vit, resnet):
         pixels = model.preprocess(scenes)
         found = Space(units).features(model, pixels).double()
         vectors = torch.cat(
-            [unit.group.effects(model, pixels, model.decompose(pixels)).vectors()[:, *unit.index] for unit in units],
+            [effects_of([unit.group], model, pixels)[0][unit.group].vectors()[:, *unit.index] for unit in units],
             dim=1,
         ).double()
         assert torch.allclose(found @ found.T, vectors @ vectors.T, rtol=1e-4, atol=1e-5)

@@ -14,6 +14,7 @@ from scipy import stats
 import summand
 from summand.data import open_source
 from summand.runs import Group
+from summand.runs.units import effects_of
 from summand.scenes import ATTRIBUTES
 from summand.studies.profile import profile
 from summand.studies.shift import Reference, compare, concept_units, concepts, make_reference, measure
@@ -151,7 +152,7 @@ def test_neurons_and_pairs_can_be_watched(vit, resnet):
     for model, watch, image in ((vit, "neurons", vit), (resnet, "pairs", resnet)):
         made = make_reference(model, source, pool("scenes"), watch)
         pixels = image.preprocess(summand.scenes.sample(2, seed=4).images)
-        effects = made.readings.group.effects(model, pixels, model.decompose(pixels))
+        effects = effects_of([made.readings.group], model, pixels)[0][made.readings.group]
         vectors = effects.vectors().double()
         unit, weights = made.readings.units[0], made.readings.weights[0]
         # The reading is ⟨φ, r⟩, with r of unit length in the span of the unit's directions.

@@ -21,7 +21,7 @@ from ..moments import Moments
 from ..principal import RankOne, rank_one
 from ..runs import Group, Run
 from ..runs.collect import pixels_of
-from ..runs.units import Wanted, groups_of, parse_units
+from ..runs.units import Wanted, effects_of, groups_of, parse_units
 from ..top_images import TopImages
 from ..towers.pool import PoolTower
 
@@ -91,8 +91,8 @@ class Profile:
 
     def effects(self, model: Model, pixels: Float[Tensor, "image 3 height width"]) -> list[Effects]:
         """The effects of a batch, group after group."""
-        parts = model.decompose(pixels)
-        return [group.effects(model, pixels, parts) for group in self.groups]
+        found, _ = effects_of(self.groups, model, pixels)
+        return [found[group] for group in self.groups]
 
 
 def profile(
@@ -158,7 +158,6 @@ def _passes(
     skipped: list[Skipped] = []
     with tqdm(total=len(source), desc=what, unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
         for batch in batches(source, batch_size, skipped):
-            pixels = pixels_of(model, batch.images)
-            parts = model.decompose(pixels)
-            yield batch.indices, [group.effects(model, pixels, parts) for group in groups], parts.total()
+            found, parts = effects_of(groups, model, pixels_of(model, batch.images))
+            yield batch.indices, [found[group] for group in groups], parts.total()
             bar.update(batch.indices[-1] + 1 - bar.n)

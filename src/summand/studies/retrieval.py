@@ -24,6 +24,7 @@ from ..models import Model
 from ..moments import Moments
 from ..runs import Group
 from ..runs.collect import pixels_of
+from ..runs.units import effects_of
 from ..text.labels import importance, label_heads
 from ..text.pools import Pool
 from ..text.properties import heads_of_property
@@ -46,14 +47,8 @@ class Space:
         """
         if not self.units:
             return F.normalize(model.encode_image(pixels).float(), dim=1)
-        parts = model.decompose(pixels)
-        found: dict[Group, Effects] = {}
-        columns = []
-        for unit in self.units:
-            if unit.group not in found:
-                found[unit.group] = unit.group.effects(model, pixels, parts)
-            columns.append(_coordinates(found[unit.group], unit))
-        return torch.cat(columns, dim=1)
+        found, _ = effects_of(list({unit.group: None for unit in self.units}), model, pixels)
+        return torch.cat([_coordinates(found[unit.group], unit) for unit in self.units], dim=1)
 
 
 def _coordinates(effects: Effects, unit: Unit) -> Float[Tensor, "image feature"]:

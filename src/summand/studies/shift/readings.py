@@ -19,6 +19,7 @@ from ...models import Model
 from ...moments import Moments
 from ...runs import Group
 from ...runs.collect import pixels_of
+from ...runs.units import effects_of
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
 from ...text.properties import property_of_head
@@ -114,9 +115,8 @@ def measure(
     found, embeddings, indices = [], [], []
     with tqdm(total=len(source), desc="images", unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
         for batch in batches(source, batch_size, skipped):
-            pixels = pixels_of(model, batch.images)
-            parts = model.decompose(pixels)
-            found.append(readings.read(readings.group.effects(model, pixels, parts).coefficients).cpu())
+            effects, parts = effects_of([readings.group], model, pixels_of(model, batch.images))
+            found.append(readings.read(effects[readings.group].coefficients).cpu())
             embeddings.append(F.normalize(parts.total().float(), dim=1).cpu())
             indices += batch.indices
             bar.update(batch.indices[-1] + 1 - bar.n)
