@@ -200,6 +200,25 @@ def test_series_over_a_column(reference, shifted):
         column_of(source, source.label, "plase")
 
 
+def test_columns_of_a_table(tmp_path, unchecked):
+    from PIL import Image
+
+    for i in range(4):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{i}.png")
+    table = tmp_path / "pictures.csv"
+    table.write_text("path,month\n0.png,1\n1.png,1\n2.png,2\n3.png,3\n")
+    source = open_source(str(table))
+    assert column_of(source, str(table), "month").tolist() == [1, 1, 2, 3]
+    assert column_of(open_source(str(table), 2), str(table), "month", 2).tolist() == [1, 3]
+    with pytest.raises(summand.SummandError, match="no column 'mont', did you mean 'month'"):
+        column_of(source, str(table), "mont")
+    table.write_text("path,month\n0.png,1\n1.png,\n")
+    with pytest.raises(summand.SummandError, match="no value in row 2"):
+        column_of(source, str(table), "month")
+    with pytest.raises(summand.SummandError, match="--by needs a csv"):
+        column_of(open_source(str(tmp_path)), str(tmp_path), "month")
+
+
 def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked, reference):
     from summand.cli import main
 

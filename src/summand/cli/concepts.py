@@ -44,7 +44,9 @@ def concepts(
     words: Annotated[int, typer.Option("--words", min=1, help="How many words.")] = 10,
     size: Annotated[int | None, typer.Option("--size", min=1, help="Texts in a neuron's sparse code.")] = None,
     code_size: Annotated[int, typer.Option("--code-size", min=1, help="Texts in the image's own code.")] = 8,
-    maps: Annotated[int, typer.Option("--maps", min=0, help="Draw maps of so many top words.")] = 3,
+    maps: Annotated[
+        int, typer.Option("--maps", min=0, help="Draw maps of so many texts of the picture's own code.")
+    ] = 3,
     paper: Annotated[
         bool, typer.Option("--paper", help="Weigh words by norms, as the paper's notebook, not by signed projections.")
     ] = False,

@@ -36,7 +36,7 @@ class ActiveUnit:
 class ImageConcepts:
     """words: of the significant units together, best first, with their scores (App. A.5). units: these units, the one
     furthest above its threshold first. code: the image's sparse code, texts with coefficients; cosine: of the code with
-    the (centred) image. maps: of the top words."""
+    the (centred) image. maps: of the first texts of the code."""
 
     words: tuple[tuple[str, float], ...]
     units: tuple[ActiveUnit, ...]
@@ -68,7 +68,7 @@ def image_concepts(
     x_n = ⟨φ_n − b_n, r_n⟩ is signed: an image that moves a neuron for red far to the other side does not hold red.
     parity="paper" puts the norm in its place, as the released notebook that made the paper's figures does. The image's
     own code is non-negative, of M(x)/‖M(x)‖ minus its mean over the profile's images. maps: of so many
-    top words; 0 for none.
+    first texts of the code; 0 for none.
 
     Source: paper A (Gandelsman et al., ICLR 2025), appendix A.5. Raises `SummandError` for sizes that do not fit.
     """
@@ -104,7 +104,7 @@ def image_concepts(
         for i, c in zip(image_code.indices[0], image_code.coefficients[0], strict=True)
         if i >= 0
     ]
-    shown = _distinct(ranked, maps)
+    shown = _distinct(sorted(found, key=lambda item: -item[1]), maps)
     return ImageConcepts(
         tuple(ranked),
         tuple(sorted(units, key=lambda unit: -unit.norm / max(unit.threshold, 1e-12))) if len(active) else (),

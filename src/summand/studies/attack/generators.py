@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
@@ -37,11 +38,11 @@ class DiffusersGenerator:
     def load(name: str, device: str = "cpu", **options: Any) -> DiffusersGenerator:
         """The pipeline of a name or folder, from safetensors. Raises `SummandError` where something is missing."""
         try:
-            from diffusers import DiffusionPipeline
+            pipeline_class = import_module("diffusers").DiffusionPipeline
         except ImportError:
             raise SummandError("pictures need diffusers: pip install 'summand[generate]'") from None
         try:
-            pipeline = DiffusionPipeline.from_pretrained(name, use_safetensors=True).to(device)
+            pipeline = pipeline_class.from_pretrained(name, use_safetensors=True).to(device)
         except Exception as error:  # whatever the hub, the files or the pipeline raise
             raise SummandError(f"the text-to-image pipeline {name} cannot be loaded: {first_line(error)}") from error
         pipeline.set_progress_bar_config(disable=True)

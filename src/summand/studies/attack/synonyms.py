@@ -54,7 +54,7 @@ def by_sentences(target: str, encoder: Any, threshold: float = THRESHOLD) -> Dro
 
 def by_wordnet(target: str) -> Drop:
     """Texts with a word that shares a synset with the target. Needs nltk and its WordNet corpus."""
-    from nltk.corpus import wordnet
+    from nltk.corpus import wordnet  # pyright: ignore[reportMissingImports]
 
     named = target.replace(" ", "_")
     lemmas = {lemma.casefold() for synset in wordnet.synsets(named) for lemma in synset.lemma_names()}
