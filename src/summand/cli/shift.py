@@ -183,7 +183,7 @@ def _print(result: Any, series: list[Any], by: str | None, named: list[Any], ala
         table.add_column(name, justify="left" if name in ("unit", "concept") else "right", no_wrap=True)
     for row in result.rows[:10]:
         style = "bold" if row.changed else "dim"
-        side = "more" if row.effect > 0 else "less"
+        side = "more" if row.effect > 0 else "less" if row.effect < 0 else "same"
         table.add_row(
             row.unit, escape(row.concept), f"{side} {row.effect:+.2f} σ", f"{row.strength:.2f}", f"{row.p:.1e}",
             f"{row.q:.1e}", style=style,
