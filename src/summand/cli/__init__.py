@@ -12,6 +12,8 @@ from ..errors import SummandError
 from . import (  # noqa: F401
     ablate,
     atlas,
+    attack,
+    concepts,
     debias,
     decompose,
     head,
@@ -21,8 +23,10 @@ from . import (  # noqa: F401
     neuron,
     pair,
     pools,
+    retrieve,
     scenes,
     segment,
+    shift,
     words,
 )
 from .common import app, escape, stderr

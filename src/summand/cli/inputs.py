@@ -1,0 +1,41 @@
+"""Where a command's images and model come from: a source, or a run that remembers both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import SummandError
+from .common import load_model, wait
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images as a command was given them. run: None where they are no run folder."""
+
+    given: str
+    source: Any
+    run: Any
+
+
+def open_images(given: str, count: int | None = None) -> Images:
+    """The images of a run folder that `summand decompose` wrote, or of an image source."""
+    from ..data import open_source
+    from ..runs import open_run
+    from ..runs.manifest import FILE
+
+    if (Path(given).expanduser() / FILE).is_file():
+        run = open_run(given)
+        if count is not None:
+            raise SummandError(f"{given} is a run, which has its own images; leave out --count")
+        return Images(given, run.source(), run)
+    return Images(given, open_source(given, count), None)
+
+
+def model_for(images: Images, model: str | None, pretrained: str | None, random_init: bool, device: str) -> Any:
+    """The model that was asked for; else the run's own; else scenes-vit."""
+    if model is None and images.run is not None:
+        return wait("loading the run's model", lambda: images.run.load_model(device))
+    name = model or "scenes-vit"
+    return wait(f"loading {name}", lambda: load_model(name, pretrained, random_init, device))

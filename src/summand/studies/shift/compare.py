@@ -1,0 +1,125 @@
+"""Which units read differently in two sets of images, in words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from ...errors import SummandError
+from ...scenes import ATTRIBUTES
+from .readings import Measured
+from .reference import Reference
+from .statistics import check_samples, kolmogorov_smirnov, mmd, standardised_difference
+
+_MOST_FOR_MMD = 2000
+
+
+@dataclass(frozen=True)
+class UnitShift:
+    """How one unit's readings differ.
+
+    concept: the words of the reading that moved most. p: Kolmogorov–Smirnov, times the number of the unit's readings
+    (Bonferroni). q: p after Benjamini–Hochberg over all units. distance: the largest difference of the two
+    distribution functions. effect: by how many of its usual deviations the mean moved; positive where there is more of
+    the concept. strength: the distance, or that of the same concept in the whole representation where this is smaller;
+    rows are sorted by it. attribute, value: of the scenes, where the concept names them.
+    """
+
+    unit: str
+    concept: str
+    p: float
+    q: float
+    effect: float
+    distance: float
+    strength: float
+    changed: bool
+    attribute: str | None
+    value: str | None
+    column: int = field(repr=False)
+
+    def row(self) -> dict[str, Any]:
+        """For JSON and tables."""
+        return {key: value for key, value in asdict(self).items() if key != "column"}
+
+
+@dataclass(frozen=True)
+class ShiftResult:
+    """Rows by strength, and the test of the whole.
+
+    alarm: whether any q or the p of the whole (maximum mean discrepancy) is at most alpha / 2, so that both tests
+    together raise a false alarm with a probability of about alpha.
+    """
+
+    rows: tuple[UnitShift, ...]
+    mmd: float
+    mmd_p: float
+    alarm: bool
+    alpha: float
+    reference_images: int
+    current_images: int
+
+    @property
+    def changed(self) -> list[UnitShift]:
+        """The units that changed."""
+        return [row for row in self.rows if row.changed]
+
+
+def compare(
+    reference: Reference, current: Measured, *, alpha: float = 0.01, permutations: int = 999, seed: int = 0
+) -> ShiftResult:
+    """Two-sample tests of every unit and of the whole. seed: of the permutations, and of which images enter the test of
+    the whole where there are more than 2,000.
+
+    Raises `SummandError` for NaN, too few images, and an alpha outside of (0, 1) or too small for the permutations.
+    """
+    if not 0 < alpha < 1:
+        raise SummandError(f"alpha is a probability between 0 and 1, got {alpha}")
+    if permutations < 2 / alpha - 1:
+        raise SummandError(f"alpha = {alpha} needs at least {int(2 / alpha)} permutations, got {permutations}")
+    before, after = reference.measured, current
+    check_samples(before.embeddings, after.embeddings)
+    distance, p = kolmogorov_smirnov(before.readings, after.readings)
+    effect = standardised_difference(before.readings, after.readings)
+    directions = reference.concepts.directions.numpy()
+    whole, _ = kolmogorov_smirnov(before.embeddings @ directions.T, after.embeddings @ directions.T)
+    columns = np.array(reference.readings.concepts)
+    strength = np.minimum(distance, whole[columns])
+    places: dict[tuple[int, ...], list[int]] = {}
+    for column, unit in enumerate(reference.readings.units):
+        places.setdefault(unit, []).append(column)
+    best = [some[int(strength[some].argmax())] for some in places.values()]
+    of_unit = np.array([min(1.0, len(some) * float(p[some].min())) for some in places.values()])
+    adjusted = stats.false_discovery_control(of_unit)
+    known, names = reference.concepts, reference.readings.names
+    rows = []
+    for column, raw, q in zip(best, of_unit, adjusted, strict=True):
+        concept = int(columns[column])
+        scene = known.properties[concept] in ATTRIBUTES and known.values[concept] is not None
+        rows.append(
+            UnitShift(
+                unit=names[column],
+                concept=known.names[concept],
+                p=float(raw),
+                q=float(q),
+                effect=float(effect[column]),
+                distance=float(distance[column]),
+                strength=float(strength[column]),
+                changed=bool(q <= alpha / 2),
+                attribute=known.properties[concept] if scene else None,
+                value=known.values[concept] if scene else None,
+                column=column,
+            )
+        )
+    rows.sort(key=lambda row: -row.strength)
+    value, mmd_p = mmd(_some(before, seed), _some(after, seed + 1), permutations, seed)
+    alarm = any(row.changed for row in rows) or mmd_p <= alpha / 2
+    return ShiftResult(tuple(rows), value, mmd_p, alarm, alpha, len(before), len(after))
+
+
+def _some(measured: Measured, seed: int) -> np.ndarray:
+    if len(measured) <= _MOST_FOR_MMD:
+        return measured.embeddings
+    return measured.embeddings[np.sort(np.random.default_rng(seed).permutation(len(measured))[:_MOST_FOR_MMD])]

@@ -1,0 +1,131 @@
+"""What is watched: for every unit the concepts that it can tell, as numbers read off an image."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ...data import ImageSource, Skipped
+from ...data.sources import batches
+from ...errors import SummandError
+from ...models import Model
+from ...moments import Moments
+from ...runs import Group
+from ...runs.collect import pixels_of
+from ...runs.units import effects_of
+from ...text.labels import importance, label_heads
+from ...text.pools import Pool
+from ...text.properties import property_of_head
+from ..profile import Profile
+from .concepts import Concepts
+from .statistics import FEWEST
+
+_LABELS = 10
+_SOME_UNITS = 400
+
+
+@dataclass(frozen=True)
+class Readings:
+    r"""reading[image, column] = Σ_path coefficients[image, units[column], path] · weights[column, path]
+
+    Of a head: ⟨its effect, a concept's direction⟩ for each concept that it is labelled with. Of a neuron or a pair: the
+    projection ⟨φ, r⟩ on its own direction, which is called by the concept nearest to r.
+
+    units: a unit's index for each column; concepts: the concept of each column.
+    """
+
+    group: Group
+    units: tuple[tuple[int, ...], ...]
+    concepts: tuple[int, ...]
+    weights: Float[Tensor, "column path"]
+
+    @property
+    def names(self) -> list[str]:
+        """What the unit of each column is called."""
+        return [self.group.unit(index) for index in self.units]
+
+    def read(self, coefficients: Float[Tensor, "image *units path"]) -> Float[Tensor, "image column"]:
+        picked = coefficients[:, *torch.tensor(self.units).T]
+        return torch.einsum("icp,cp->ic", picked.double(), self.weights.to(picked.device))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """readings, and M(x)/‖M(x)‖ of every image; indices: each image's number in its source."""
+
+    readings: Float[np.ndarray, "image column"]
+    embeddings: Float[np.ndarray, "image embed"]
+    indices: np.ndarray
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def rows(self, which: np.ndarray) -> Measured:
+        """Some of the images."""
+        return Measured(self.readings[which], self.embeddings[which], self.indices[which], self.skipped)
+
+
+def head_readings(model: Model, moments: Moments, pool: Pool, known: Concepts, layers: int = 4) -> Readings:
+    """Every head of the last `layers` layers along the concepts of the property that its TextSpan label names.
+
+    A head whose first texts name no property is read along those texts themselves.
+    """
+    texts = model.encode_text(pool.texts).double()
+    last = range(max(0, model.tower.layers - layers), model.tower.layers)
+    size = min(_LABELS, len(pool.texts))
+    labels = label_heads(moments, last, pool.texts, texts, importance(moments, texts), size)
+    along = moments.basis.double().toward(known.directions.to(texts))  # [layer, head, path, concept]
+    by_name = {name: i for i, name in enumerate(known.names)}
+    units, columns, weights = [], [], []
+    for label in labels:
+        some = known.of(property_of_head(label)) or [by_name[text] for text in label.texts if text in by_name]
+        units += [(label.layer, label.head)] * len(some)
+        columns += some
+        weights.append(along[label.layer, label.head][:, some].T)
+    return Readings(Group("heads"), tuple(units), tuple(columns), torch.cat(weights).cpu())
+
+
+def unit_readings(profile: Profile, known: Concepts, most: int = _SOME_UNITS) -> Readings:
+    """The neurons or pairs of one group with the largest significant effects, each along its r."""
+    if len(profile.groups) != 1:
+        raise SummandError(f"one group of units is watched at a time, got {[group.name for group in profile.groups]}")
+    rank, thresholds = profile.ranks[0], profile.thresholds[0]
+    order = thresholds.flatten().argsort(descending=True, stable=True)[:most]
+    directions = F.normalize(profile.directions[order], dim=1).cpu()
+    nearest = (directions @ F.normalize(known.directions, dim=1).T).argmax(dim=1)
+    shape = rank.basis.shape[:-2]
+    units = [tuple(int(n) for n in np.unravel_index(int(place), shape)) for place in order]
+    weights = (rank.basis.double().gram @ rank.weights[..., 0, :, None])[..., 0].flatten(0, -2)[order]
+    return Readings(profile.groups[0], tuple(units), tuple(nearest.tolist()), weights.cpu())
+
+
+def measure(
+    model: Model, source: ImageSource, readings: Readings, batch_size: int = 64, progress: bool = False
+) -> Measured:
+    """One pass: the readings and the embedding of every image. Raises `SummandError` for fewer than 8 images."""
+    skipped: list[Skipped] = []
+    found, embeddings, indices = [], [], []
+    with tqdm(total=len(source), desc="images", unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
+        for batch in batches(source, batch_size, skipped):
+            effects, parts = effects_of([readings.group], model, pixels_of(model, batch.images))
+            found.append(readings.read(effects[readings.group].coefficients).cpu())
+            embeddings.append(F.normalize(parts.total().float(), dim=1).cpu())
+            indices += batch.indices
+            bar.update(batch.indices[-1] + 1 - bar.n)
+    if len(indices) < FEWEST:
+        why = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
+        raise SummandError(
+            f"{source.label}: {len(indices)} image(s) could be read; a test of shift needs at least {FEWEST}"
+            + (f" ({why})" if why else "")
+        )
+    return Measured(
+        torch.cat(found).numpy(), torch.cat(embeddings).numpy(), np.array(indices, dtype=np.int64), tuple(skipped)
+    )

@@ -1,0 +1,133 @@
+"""A reference set as numbers, to compare with later without its images."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ... import saving
+from ...data import ImageSource
+from ...directions import Directions
+from ...errors import SummandError
+from ...models import Model
+from ...runs import Collected, Group, collect
+from ...runs.manifest import weights_hash
+from ...text.pools import Pool
+from ..profile import profile
+from .concepts import Concepts, concepts
+from .readings import Measured, Readings, head_readings, measure, unit_readings
+from .statistics import FEWEST
+
+Watch = Literal["heads", "neurons", "pairs"]
+_KIND = "shift reference"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is watched, how the reference images read, and which weights read them.
+
+    label: what the images are called. weights: SHA-256 of the model's parameters.
+    """
+
+    model: str
+    weights: str
+    label: str
+    concepts: Concepts
+    readings: Readings
+    measured: Measured
+
+    def check(self, model: Model) -> None:
+        """Raise `SummandError` where the model is not the one that made this reference."""
+        if weights_hash(model.clip) != self.weights:
+            now = "its weights are others now" if model.name == self.model else f"this is {model.name}"
+            raise SummandError(
+                f"the reference of {self.label} was made with the model {self.model}, and {now}: units of different "
+                f"models cannot be compared. Give that model with --model, or make the reference again with this one"
+            )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """One .npz file, without pickle."""
+        readings, measured, known = self.readings, self.measured, self.concepts
+        named = {
+            "model": self.model, "weights": self.weights, "label": self.label, "group": readings.group.name,
+            "units": np.array(readings.units), "columns": np.array(readings.concepts),
+            "readings": measured.readings.astype(np.float32), "embeddings": measured.embeddings.astype(np.float32),
+            "indices": measured.indices, "names": np.array(known.names), "concepts": known.directions,
+            "properties": np.array([name or "" for name in known.properties]),
+            "values": np.array([value or "" for value in known.values]),
+        }  # fmt: skip
+        try:
+            saving.write(path, _KIND, Directions.of(readings.weights), named)
+        except OSError as error:
+            raise SummandError(f"cannot write the reference {path}: {error.strerror or error}") from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Reference:
+        """What `save` wrote. Raises `SummandError` for any other file, and for one that holds NaN."""
+        basis, found = saving.read(path, _KIND)
+        if not all(np.isfinite(found[name]).all() for name in ("readings", "embeddings", "concepts")):
+            raise SummandError(f"the reference {path} holds NaN or infinite numbers; make it again from its images")
+        known = Concepts(
+            saving.names(found["names"]),
+            tuple(name or None for name in saving.names(found["properties"])),
+            tuple(value or None for value in saving.names(found["values"])),
+            torch.from_numpy(found["concepts"]),
+        )
+        units = tuple(tuple(int(n) for n in row) for row in found["units"])
+        columns = tuple(int(n) for n in found["columns"])
+        readings = Readings(Group.named(str(found["group"])), units, columns, basis.dense())
+        measured = Measured(found["readings"].astype(np.float64), found["embeddings"], found["indices"])
+        return cls(str(found["model"]), str(found["weights"]), str(found["label"]), known, readings, measured)
+
+
+def is_reference(text: str) -> bool:
+    """Whether a string names a saved reference rather than images."""
+    return Path(text).suffix.lower() == ".npz"
+
+
+def make_reference(
+    model: Model,
+    source: ImageSource,
+    pool: Pool,
+    watch: Watch = "heads",
+    *,
+    layers: int = 4,
+    layer: int | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Reference:
+    """Choose what to watch from the reference images, and read them: one pass (three for neurons and pairs).
+
+    watch: heads of the last `layers` layers along the concepts of their labels; the neurons of one `layer` (by default
+    the third last); or the pairs of an attention pool. Raises `SummandError` for units that the tower does not have and
+    too few images.
+    """
+    if watch not in ("heads", "neurons", "pairs"):
+        raise SummandError(f"units to watch are heads, neurons or pairs, got {watch!r}")
+    if len(source) < FEWEST:
+        raise SummandError(f"{source.label} holds {len(source)} image(s); a test of shift needs at least {FEWEST}")
+    known = concepts(model, pool)
+    if watch == "heads":
+        passed = collect(model, source, layers, batch_size, progress)
+        readings = head_readings(model, passed.moments, pool, known, layers)
+        measured = _measured(passed, readings)
+    else:
+        third_last = max(0, model.tower.layers - 3) if layer is None else layer
+        group = Group("pairs") if watch == "pairs" else Group("neurons", third_last)
+        readings = unit_readings(profile(model, source, [group], batch_size, progress), known)
+        measured = measure(model, source, readings, batch_size, progress)
+    return Reference(model.name, weights_hash(model.clip), source.label, known, readings, measured)
+
+
+def _measured(passed: Collected, readings: Readings) -> Measured:
+    """Readings of heads from a pass that kept the last layers' coefficients."""
+    first = passed.layers[0]
+    local = replace(readings, units=tuple((layer - first, head) for layer, head in readings.units))
+    embeddings = F.normalize(passed.outputs.float(), dim=1).numpy()
+    return Measured(local.read(passed.kept.coefficients).numpy(), embeddings, passed.indices, passed.skipped)

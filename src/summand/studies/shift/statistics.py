@@ -1,0 +1,85 @@
+"""Two-sample tests: one for each unit, one for the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from ...errors import SummandError
+
+FEWEST = 8
+
+
+def kolmogorov_smirnov(
+    reference: Float[np.ndarray, "image column"], current: Float[np.ndarray, "image2 column"]
+) -> tuple[Float[np.ndarray, " column"], Float[np.ndarray, " column"]]:
+    r"""D = sup_x |F_ref(x) − F_cur(x)| of every column, and its p-value from the limiting distribution.
+
+    Raises `SummandError` for NaN and for fewer than 8 images on either side, where no test says anything.
+    """
+    check_samples(reference, current)
+    n, m = len(reference), len(current)
+    both = np.concatenate([reference, current])
+    order = both.argsort(axis=0, kind="stable")
+    steps = np.where(order < n, 1 / n, -1 / m).cumsum(axis=0)
+    ordered = np.take_along_axis(both, order, axis=0)
+    steps[:-1][ordered[1:] == ordered[:-1]] = 0  # within ties the two distributions have not been compared yet
+    distance = np.abs(steps).max(axis=0)
+    return distance, stats.kstwo.sf(distance, max(1, round(n * m / (n + m))))
+
+
+def standardised_difference(
+    reference: Float[np.ndarray, "image column"], current: Float[np.ndarray, "image2 column"]
+) -> Float[np.ndarray, " column"]:
+    """Glass's Δ = (mean_cur − mean_ref) / std_ref: by how many of its usual deviations a column moved."""
+    return (current.mean(axis=0) - reference.mean(axis=0)) / np.maximum(reference.std(axis=0), 1e-12)
+
+
+def mmd(
+    reference: Float[np.ndarray, "image embed"],
+    current: Float[np.ndarray, "image2 embed"],
+    permutations: int = 999,
+    seed: int = 0,
+) -> tuple[float, float]:
+    r"""MMD² = wᵀ K w with w = (1/n, …, −1/m, …), and the share of permutations of w that give as much or more.
+
+    K: the Gaussian kernel whose width is the median distance of the pooled images. The p-value is at least
+    1 / (permutations + 1). Source: Gretton et al., A Kernel Two-Sample Test, JMLR 2012.
+    """
+    check_samples(reference, current)
+    n, m = len(reference), len(current)
+    both = np.concatenate([reference, current]).astype(np.float32)
+    squares = (both**2).sum(axis=1)
+    distances = np.maximum(squares[:, None] + squares[None] - 2 * both @ both.T, 0)
+    median = float(np.median(distances[np.triu_indices(n + m, 1)])) or 1.0
+    kernel = np.exp(-distances / median)
+    rng = np.random.default_rng(seed)
+    weights = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)]).astype(np.float32)
+    value = float(weights @ kernel @ weights)
+    beaten = 0
+    for start in range(0, permutations, 250):
+        drawn = np.stack([rng.permutation(weights) for _ in range(min(250, permutations - start))], axis=1)
+        beaten += int(((drawn * (kernel @ drawn)).sum(axis=0) >= value).sum())
+    return value, (1 + beaten) / (1 + permutations)
+
+
+def point_biserial(scores: Float[np.ndarray, " image"], truth: np.ndarray) -> float:
+    """The correlation of a score with a yes-or-no truth (paper B); 0 where either never varies."""
+    truth = np.asarray(truth, dtype=np.float64)
+    if scores.std() == 0 or truth.std() == 0:
+        return 0.0
+    return float(np.corrcoef(scores, truth)[0, 1])
+
+
+def check_samples(reference: np.ndarray, current: np.ndarray) -> None:
+    for name, sample in (("reference", reference), ("current", current)):
+        if len(sample) < FEWEST:
+            raise SummandError(f"the {name} set has {len(sample)} image(s); a test of shift needs at least {FEWEST}")
+        if not np.isfinite(sample).all():
+            raise SummandError(f"the {name} set holds NaN or infinite numbers; check its images, or make it again")
+    if reference.shape[1:] != current.shape[1:]:
+        raise SummandError(
+            f"reference and current must have the same columns, got {list(reference.shape[1:])} and "
+            f"{list(current.shape[1:])}"
+        )

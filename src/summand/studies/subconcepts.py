@@ -1,0 +1,100 @@
+"""How much of one thing a unit is: its top images against each other, and a neuron's against those of its pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..data import ImageSource
+from ..data.sources import batches
+from ..errors import SummandError
+from ..models import Model
+from ..moments import Moments
+from ..runs.collect import pixels_of
+from ..top_images import TopImages
+
+TOP = 10
+
+
+def inertia(embeddings: Float[Tensor, "*unit image embed"]) -> Float[Tensor, "*unit"]:
+    r"""Σ_i ‖e_i − ē‖² of the unit embeddings of a unit's top images: 0 where they are all alike (paper B's proxy of
+    polysemanticity: the lower, the more of one thing)."""
+    unit = F.normalize(embeddings.double(), dim=-1)
+    return (unit - unit.mean(dim=-2, keepdim=True)).square().sum(dim=(-2, -1))
+
+
+@dataclass(frozen=True)
+class SubConcepts:
+    """Top images of neurons and of their pairs, and how alike they are.
+
+    neurons: their numbers. neuron_images: [neuron, TOP], pair_images: [neuron, head, TOP], numbers in the source, the
+    largest effect first. neuron_inertia: [neuron]; pair_inertia: [neuron, head].
+    """
+
+    neurons: tuple[int, ...]
+    neuron_images: Int[Tensor, "neuron top"]
+    pair_images: Int[Tensor, "neuron head top"]
+    neuron_inertia: Float[Tensor, " neuron"]
+    pair_inertia: Float[Tensor, "neuron head"]
+
+    def narrower(self) -> float:
+        """The share of pairs whose top images are more alike than those of their neuron."""
+        return float((self.pair_inertia < self.neuron_inertia[:, None]).double().mean())
+
+    def low(self, below: float) -> tuple[float, float]:
+        """The shares of neurons and of pairs with an inertia under `below` (paper B's histogram)."""
+        return tuple(float((found < below).double().mean()) for found in (self.neuron_inertia, self.pair_inertia))  # type: ignore[return-value]
+
+
+def subconcepts(
+    model: Model, source: ImageSource, neurons: list[int] | None = None, top: int = TOP, batch_size: int = 64
+) -> SubConcepts:
+    """A neuron in front of an attention pool, summed over heads, against its pairs with single heads (paper B).
+
+    Top images are those of largest centred norm; two passes over the source. neurons: which; all by default. A neuron
+    whose images are butterflies may be, through one head, butterfly costumes: a sub-concept.
+
+    Raises `SummandError` for towers without an attention pool, neurons that do not exist, and fewer images than `top`.
+    """
+    if len(source) < top:
+        raise SummandError(f"{source.label} holds {len(source)} image(s), fewer than the {top} top images asked for")
+    chosen = neurons
+    pairs, summed, images, embeddings = Moments(), Moments(), [], []
+    for batch in batches(source, batch_size, []):
+        effects = model.pairs(pixels_of(model, batch.images))
+        if chosen is None:
+            chosen = list(range(effects.coefficients.shape[1]))
+        _check(chosen, effects.coefficients.shape[1])
+        some = effects.select(chosen)
+        pairs.update(some)
+        summed.update(some.sum_over_last_unit())
+        images += batch.indices
+        embeddings.append(F.normalize(model.encode_image(pixels_of(model, batch.images)).float(), dim=1).cpu())
+    if len(images) < top or chosen is None:
+        raise SummandError(f"{source.label}: only {len(images)} image(s) could be read, {top} are needed")
+    best = TopImages(top, pairs.mean), TopImages(top, summed.mean)
+    for batch in batches(source, batch_size, []):
+        some = model.pairs(pixels_of(model, batch.images)).select(chosen)
+        best[0].update(some, batch.indices)
+        best[1].update(some.sum_over_last_unit(), batch.indices)
+    place = torch.full((int(np.max(images)) + 1,), -1)
+    place[images] = torch.arange(len(images))
+    known = torch.cat(embeddings)
+    return SubConcepts(
+        tuple(chosen),
+        best[1].ids.cpu(),
+        best[0].ids.cpu(),
+        inertia(known[place[best[1].ids.cpu()]]),
+        inertia(known[place[best[0].ids.cpu()]]),
+    )
+
+
+def _check(neurons: list[int], count: int) -> None:
+    wrong = [n for n in neurons if not 0 <= n < count]
+    if wrong or not neurons:
+        raise SummandError(f"neurons are counted from 0 to {count - 1}, got {wrong or 'none'}")

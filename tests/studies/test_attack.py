@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import summand
+from summand.data import open_source
+from summand.runs import Group
+from summand.scenes import describe, parse
+from summand.studies.attack import (
+    DiffusersGenerator,
+    EndpointWriter,
+    SceneGenerator,
+    SceneWriter,
+    TemplateWriter,
+    TransformersWriter,
+    Words,
+    attack,
+    class_embedding,
+    random_words,
+    second_order_words,
+    similar_words,
+)
+from summand.studies.attack.synonyms import by_sentences, by_stem, scene_words, usual
+from summand.studies.attack.writers import instruction, keep, lines_of
+from summand.studies.profile import profile
+from summand.text.pools import pool
+from summand.text.sparse import prepare_atoms, sparse_code
+
+WORDS = Words(
+    "similar words", ("six objects", "a ring", "a scene in the snow", "an object in the middle"), (4, 3, 2, 1)
+)
+
+
+@pytest.fixture(scope="module")
+def made(vit):
+    return profile(vit, open_source("scenes:count=60,seed=51"), [Group("neurons", 4)])
+
+
+def test_second_order_words_are_equation_6(vit, made):
+    texts, chosen = vit.encode_text(pool("scenes").texts), pool("scenes")
+    v = class_embedding(vit, "cross") - class_embedding(vit, "star")
+    found = second_order_words(made, v, chosen, texts, scene_words("cross"), neurons=12, size=5, words=10)
+    along = [(float(r.float() @ v), r.float()) for r in made.directions]
+    best = sorted(along, key=lambda item: -abs(item[0]))[:12]
+    scores = dict.fromkeys(chosen.texts, 0.0)
+    for amount, r in best:
+        code = sparse_code(r[None], texts, 5)
+        for i, gamma in zip(code.indices[0].tolist(), code.coefficients[0].tolist(), strict=True):
+            scores[chosen.texts[i]] += gamma * amount
+    kept = sorted((t for t in scores if scores[t] > 0 and "cross" not in t), key=lambda t: -scores[t])[:10]
+    assert list(found.words) == kept
+    assert found.scores == pytest.approx([scores[t] for t in kept], rel=1e-3)
+    assert len(found.units) == 12
+    first, again = (random_words(made, v, chosen, texts, scene_words("cross"), neurons=12, seed=3) for _ in range(2))
+    assert first == again
+    assert set(first.units) != set(found.units)
+    near = similar_words(v, chosen, texts, scene_words("cross"), words=1)
+    cosines = {t: float(a @ v) for t, a in zip(chosen.texts, prepare_atoms(texts), strict=True) if "cross" not in t}
+    assert near.words == (max(cosines, key=cosines.__getitem__),)
+
+
+def test_synonyms(monkeypatch):
+    assert scene_words("cross")(["two crosses", "a star", "a photo of a cross"]) == [True, False, True]
+    assert by_stem("automobile", ["car"])(["automobiles", "a red car", "road"]) == [True, True, False]
+
+    class Encoder:
+        def encode(self, texts, normalize_embeddings):
+            return np.array([{"deer": [1, 0], "stag": [0.8, 0.6], "tree": [0, 1]}[text] for text in texts], float)
+
+    assert by_sentences("deer", Encoder())(["stag", "tree", "deer"]) == [True, False, True]
+    drop, name = usual("cross", True, ["six"])
+    assert drop(["six things", "crosses", "a ring"]) == [True, True, False]
+    assert "scenes" in name
+
+
+def test_scene_sentences_can_be_drawn_and_show_the_class():
+    for seed in range(3):
+        for text in SceneWriter().write(WORDS, "star", "cross", seed):
+            said = parse(text)
+            assert said[0]["shape"] == "star"
+            assert all(group.get("shape") in ("star", "ring") for group in said)
+    drawn = describe(SceneWriter().write(WORDS, "star", "cross", 0)[0], count=2)
+    assert (drawn.attributes["shape"] == "star").all()
+    assert SceneWriter().write(WORDS, "star", "cross", 1) == SceneWriter().write(WORDS, "star", "cross", 1)
+
+
+def test_descriptions_are_filtered():
+    found = keep(["a horse", "Horses and an automobile", "a road", "two horses"], "horse", "automobile", 5, seed=0)
+    assert sorted(found) == ["a horse", "two horses"]
+    with pytest.raises(summand.SummandError, match="none of 1 descriptions"):
+        keep(["a road"], "horse", "automobile", 5, 0)
+    assert lines_of('1. "A horse"\n- a cat\n\n2) x') == ["A horse", "a cat", "x"]
+    assert "star" in TemplateWriter().write(WORDS, "star", "cross", 0)[0]
+    asked = instruction(WORDS, "horse", "automobile")
+    assert "six objects" in asked
+    assert "'automobile'" in asked
+
+
+def test_the_loop_counts_what_the_classifier_says(vit, made):
+    v = class_embedding(vit, "cross") - class_embedding(vit, "star")
+    run = [
+        attack(
+            vit, WORDS, v, "star", "cross", SceneWriter(), SceneGenerator(), prompts=3, per_prompt=2, repeats=2, seed=4
+        )
+        for _ in range(2)
+    ]
+    assert run[0].rates == run[1].rates
+    assert len(run[0].pictures) == 2 * sum(len(some) for some in run[0].prompts)
+    assert len(run[0].rates) == 2
+    assert np.mean([p.fooled for p in run[0].pictures]) == pytest.approx(run[0].mean)
+    picture = run[0].pictures[-1]
+    embedding = vit.encode_image(vit.preprocess(np.array(picture.image)[None]))[0]
+    assert picture.score == pytest.approx(float(embedding @ v / embedding.norm()), abs=1e-5)
+    # Pictures of the target itself are called the target.
+    own = attack(vit, WORDS, -v, "cross", "star", SceneWriter(), Crosses(), prompts=2, per_prompt=3, repeats=1)
+    assert own.mean > 0.5
+
+
+class Crosses:
+    def draw(self, prompt, count, seed):
+        return SceneGenerator().draw("a star in the snow", count, seed)
+
+
+def test_an_endpoint_is_asked_as_openai_is():
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            seen.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            body = (
+                b"{}"
+                if len(seen) > 1
+                else json.dumps({"choices": [{"message": {"content": "1. a star in the snow\n2. two stars"}}]}).encode()
+            )
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        writer = EndpointWriter(f"http://127.0.0.1:{server.server_port}/v1", "tiny")
+        assert writer.write(WORDS, "star", "cross", 0) == ["a star in the snow", "two stars"]
+        assert seen[0][0] == "/v1/chat/completions"
+        assert seen[0][1]["model"] == "tiny"
+        assert "six objects" in seen[0][1]["messages"][0]["content"]
+        with pytest.raises(summand.SummandError, match="did not answer"):
+            writer.write(WORDS, "star", "cross", 0)
+    finally:
+        server.shutdown()
+    with pytest.raises(summand.SummandError, match="cannot be reached"):
+        EndpointWriter("http://127.0.0.1:1/v1", "tiny", timeout=2).write(WORDS, "star", "cross", 0)
+    with pytest.raises(summand.SummandError, match="http"):
+        EndpointWriter("ftp://x", "tiny").write(WORDS, "star", "cross", 0)
+
+
+def test_a_language_model_of_transformers():
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    words = sorted(set(instruction(WORDS, "star", "cross").split()))
+    vocabulary = {"<unk>": 0, "<end>": 1, **{word: i + 2 for i, word in enumerate(words)}}
+    plain = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<unk>", eos_token="<end>")
+    config = transformers.GPT2Config(
+        vocab_size=len(vocabulary), n_positions=256, n_embd=16, n_layer=1, n_head=2, eos_token_id=1, bos_token_id=1
+    )
+    torch.manual_seed(0)
+    pipeline = transformers.pipeline(
+        "text-generation", model=transformers.GPT2LMHeadModel(config).eval(), tokenizer=tokenizer
+    )
+    writer = TransformersWriter(pipeline, max_new_tokens=12)
+    found = writer.write(WORDS, "star", "cross", seed=3)
+    assert found == writer.write(WORDS, "star", "cross", seed=3)
+    assert found
+    assert set(" ".join(found).split()) <= set(words)
+
+
+def test_a_pipeline_of_diffusers():
+    diffusers = pytest.importorskip("diffusers")
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 8), norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=16, attention_head_dim=4,
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4)
+    encoder = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(
+            vocab_size=40, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+            max_position_embeddings=16, eos_token_id=1, bos_token_id=2, pad_token_id=0,
+        )
+    )  # fmt: skip
+    words = {"<pad>": 0, "<end>": 1, "<start>": 2, "star": 3, "ring": 4}
+    plain = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<pad>"))
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=plain, unk_token="<pad>", pad_token="<pad>", eos_token="<end>", model_max_length=16
+    )
+    scheduler = diffusers.DDIMScheduler(num_train_timesteps=10, clip_sample=False, steps_offset=1)
+    pipeline = diffusers.StableDiffusionPipeline(
+        vae=vae, text_encoder=encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler, safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    generator = DiffusersGenerator(pipeline, (("num_inference_steps", 2),))
+    first, again = generator.draw("star", 2, seed=5), generator.draw("star", 2, seed=5)
+    other = generator.draw("star", 2, seed=9)
+    assert [image.mode for image in first] == ["RGB", "RGB"]
+    assert np.array_equal(np.array(first[0]), np.array(again[0]))
+    assert not np.array_equal(np.array(first[0]), np.array(other[0]))
+
+
+def test_missing_models_are_named(tmp_path):
+    pytest.importorskip("diffusers")
+    with pytest.raises(summand.SummandError, match="cannot be loaded"):
+        DiffusersGenerator.load(str(tmp_path))
+    with pytest.raises(summand.SummandError, match="cannot be loaded"):
+        TransformersWriter.load(str(tmp_path))
+
+
+def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked):
+    from summand.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["summand", "attack", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return (end.value.code, *capsys.readouterr())
+
+    some = ("--image-of", "star", "--classified-as", "cross", "--images", "scenes:count=24", "--layers", "4")
+    code, out, _ = run(*some, "--prompts", "2", "--per-prompt", "2", "--repeats", "2", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert [row["method"] for row in result["rows"]] == ["second-order", "random neurons", "similar words"]
+    assert all(len(row["rates"]) == 2 and row["pictures"] == 8 for row in result["rows"])
+    assert not any("cross" in word for row in result["rows"] for word in row["words"])
+    assert Image.open(tmp_path / "attack" / "contact-sheet.png").size[0] > 200
+    code, out, _ = run(*some, "--words-only", "--out", "w")
+    assert code == 0
+    assert "star" in (tmp_path / "w" / "prompts.txt").read_text()
+    assert not (tmp_path / "w" / "contact-sheet.png").exists()
+    code, _, error = run(*some, "--llm", "http://127.0.0.1:1/v1", "--out", "unreachable")
+    assert code == 2
+    assert "cannot be reached" in error
+    assert json.loads((tmp_path / "unreachable" / "words.json").read_text())["words"]
+    assert run("--image-of", "star", "--classified-as", "star")[0] == 2
+    assert run("--image-of", "star", "--classified-as", "horse", "--images", "scenes:count=24")[0] == 2
+    code, _, error = run("--image-of", "dog", "--classified-as", "deer", "--model", "ViT-B-32", "--random-init")
+    assert code == 2
+    assert "--images" in error

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+import summand
+from summand.data import open_source
+from summand.runs import Group
+from summand.runs.units import effects_of
+from summand.scenes import ATTRIBUTES
+from summand.studies.profile import profile
+from summand.studies.shift import Reference, compare, concept_units, concepts, make_reference, measure
+from summand.studies.shift.series import column_of, over_batches
+from summand.studies.shift.statistics import kolmogorov_smirnov, mmd, point_biserial, standardised_difference
+from summand.text.pools import pool
+
+
+@pytest.fixture(scope="module")
+def reference(vit) -> Reference:
+    return make_reference(vit, open_source("scenes:count=240,seed=1"), pool("scenes"))
+
+
+@pytest.fixture(scope="module")
+def shifted(vit, reference):
+    return measure(vit, open_source("scenes:count=120,seed=2,shift=place/sea/0.5"), reference.readings)
+
+
+@given(st.integers(0, 10_000), st.integers(8, 40), st.integers(8, 40), st.booleans())
+def test_kolmogorov_smirnov_is_scipys(seed, n, m, ties):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(n, 3)), rng.normal(0.4, 1.3, size=(m, 3))
+    if ties:
+        a, b = a.round(), b.round()
+    distance, p = kolmogorov_smirnov(a, b)
+    for column in range(3):
+        theirs = stats.ks_2samp(a[:, column], b[:, column], method="asymp")
+        assert distance[column] == pytest.approx(theirs.statistic)
+        assert p[column] == pytest.approx(theirs.pvalue, abs=1e-9)
+
+
+def test_mmd_is_the_double_sum_and_its_p_is_uniform_without_a_shift(rng):
+    a, b = rng.normal(size=(12, 3)), rng.normal(0.5, 1, size=(9, 3))
+    both = np.concatenate([a, b])
+    squares = [np.sum((x - y) ** 2) for i, x in enumerate(both) for y in both[i + 1 :]]
+
+    def kernel(x, y):
+        return np.exp(-np.sum((x - y) ** 2) / np.median(squares))
+
+    def mean(first, second):
+        return np.mean([kernel(x, y) for x in first for y in second])
+
+    value, p = mmd(a, b, permutations=99)
+    assert value == pytest.approx(mean(a, a) + mean(b, b) - 2 * mean(a, b), rel=1e-4)
+    assert 0.01 <= p <= 1
+    found = [mmd(rng.normal(size=(20, 2)), rng.normal(size=(20, 2)), 39, seed)[1] for seed in range(60)]
+    assert 0.35 < np.mean(found) < 0.65
+    assert mmd(rng.normal(size=(40, 2)), rng.normal(2, 1, size=(40, 2)), 199)[1] == 1 / 200
+    assert mmd(a, b, 99, seed=3) == mmd(a, b, 99, seed=3)
+
+
+def test_effect_and_point_biserial(rng):
+    a = rng.normal(size=(500, 1))
+    assert standardised_difference(a, 2 * a.std() + a)[0] == pytest.approx(2)
+    scores, truth = rng.normal(size=300), rng.random(300) < 0.3
+    assert point_biserial(scores, truth) == pytest.approx(stats.pointbiserialr(truth, scores).statistic)
+    assert point_biserial(scores, np.zeros(300)) == 0
+
+
+def test_readings_are_effects_along_concepts(vit, reference):
+    scenes = summand.scenes.sample(4, seed=1)
+    heads = vit.decompose(vit.preprocess(scenes.images)).heads().double()
+    readings, directions = reference.readings, reference.concepts.directions
+    for column in range(0, len(readings.units), 17):
+        layer, head = readings.units[column]
+        expected = heads[:, layer, head] @ directions[readings.concepts[column]]
+        assert reference.measured.readings[:4, column] == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_concepts_are_the_values_of_the_scenes(vit):
+    found = concepts(vit, pool("scenes"))
+    assert len(found.names) == sum(map(len, ATTRIBUTES.values()))
+    assert {(name, value) for name, value in zip(found.properties, found.values, strict=True)} == {
+        (attribute, str(value)) for attribute, values in ATTRIBUTES.items() for value in values
+    }
+    assert found.directions[found.of("colour")].sum(dim=0).abs().max() < 1e-6
+    words = concepts(vit, pool(["a red object", "a blue object", "a scene"]))
+    assert words.properties == ("colour", "colour", None)
+    assert words.values[2] is None
+
+
+def test_a_shift_is_found_and_named(reference, shifted):
+    result = compare(reference, shifted)
+    assert result.alarm
+    assert (result.rows[0].attribute, result.rows[0].value) == ("place", "sea")
+    assert result.rows[0].effect > 0.5
+    assert result.mmd_p <= 0.005
+    strengths = [row.strength for row in result.rows]
+    assert strengths == sorted(strengths, reverse=True)
+    assert all(row.p <= row.q for row in result.rows)
+
+
+def test_no_shift_no_alarm(vit, reference):
+    same = measure(vit, open_source("scenes:count=120,seed=3"), reference.readings)
+    result = compare(reference, same)
+    assert not result.alarm
+    assert not result.changed
+
+
+def test_a_saved_reference_gives_the_same_answer_without_images(reference, shifted, vit, resnet, tmp_path, unchecked):
+    reference.save(tmp_path / "r.npz")
+    loaded = Reference.load(tmp_path / "r.npz")
+    loaded.check(vit)
+    first, second = compare(reference, shifted), compare(loaded, shifted)
+    assert [row.concept for row in first.rows[:3]] == [row.concept for row in second.rows[:3]]
+    assert second.rows[0].p == pytest.approx(first.rows[0].p, rel=1e-6)
+    with pytest.raises(summand.SummandError, match="made with the model scenes-vit, and this is scenes-rn"):
+        loaded.check(resnet)
+    broken = replace(reference, measured=replace(reference.measured, readings=reference.measured.readings * np.nan))
+    broken.save(tmp_path / "nan.npz")
+    with pytest.raises(summand.SummandError, match="NaN"):
+        Reference.load(tmp_path / "nan.npz")
+    (tmp_path / "text.npz").write_text("no")
+    with pytest.raises(summand.SummandError, match="no file of shift reference"):
+        Reference.load(tmp_path / "text.npz")
+
+
+def test_bad_input(reference, shifted, vit, unchecked):
+    few = shifted.rows(np.arange(5))
+    with pytest.raises(summand.SummandError, match="has 5 image"):
+        compare(reference, few)
+    broken = replace(shifted, readings=np.where(np.arange(len(shifted))[:, None] == 3, np.nan, shifted.readings))
+    with pytest.raises(summand.SummandError, match="current set holds NaN"):
+        compare(reference, broken)
+    with pytest.raises(summand.SummandError, match="permutations"):
+        compare(reference, shifted, permutations=50)
+    with pytest.raises(summand.SummandError, match="at least 8"):
+        make_reference(vit, open_source("scenes:count=4"), pool("scenes"))
+    with pytest.raises(summand.SummandError, match="heads, neurons or pairs"):
+        make_reference(vit, open_source("scenes:count=20"), pool("scenes"), "tails")
+
+
+def test_neurons_and_pairs_can_be_watched(vit, resnet):
+    source = open_source("scenes:count=64,seed=4")
+    for model, watch, image in ((vit, "neurons", vit), (resnet, "pairs", resnet)):
+        made = make_reference(model, source, pool("scenes"), watch)
+        pixels = image.preprocess(summand.scenes.sample(2, seed=4).images)
+        effects = effects_of([made.readings.group], model, pixels)[0][made.readings.group]
+        vectors = effects.vectors().double()
+        unit, weights = made.readings.units[0], made.readings.weights[0]
+        # The reading is ⟨φ, r⟩, with r of unit length in the span of the unit's directions.
+        r = torch.linalg.lstsq(effects.directions[unit].double(), weights[:, None]).solution[:, 0]
+        assert made.measured.readings[:2, 0] == pytest.approx((vectors[:, *unit] @ r).numpy(), rel=1e-3, abs=1e-5)
+        assert not compare(made, made.measured).alarm
+
+
+def test_paper_bs_score_is_the_ratio_of_norms_and_knows_colours(resnet):
+    known = concepts(resnet, pool("scenes"))
+    row = [i for i, value in enumerate(known.values) if value == "yellow"]
+    found = concept_units(resnet, known.directions[row], ["yellow"])
+    scenes = summand.scenes.sample(160, seed=6)
+    pixels = resnet.preprocess(scenes.images)
+    scores = torch.cat([found.scores(resnet, some) for some in pixels.split(80)])[:, 0]
+    effects = resnet.pairs(pixels[:3])
+    vectors = effects.vectors().double()
+    top = vectors.flatten(1, 2)[:, found.chosen[0]].sum(dim=1).norm(dim=1)
+    assert scores[:3].numpy() == pytest.approx((top / vectors.sum(dim=(1, 2)).norm(dim=1)).numpy(), rel=1e-4)
+    assert point_biserial(scores.numpy(), (scenes.attributes["colour"] == "yellow").to_numpy()) > 0.3
+    assert len(found.names(resnet)[0]) == 5
+
+
+def test_scores_of_neurons_are_projections(vit):
+    made = profile(vit, open_source("scenes:count=40,seed=5"), [Group("neurons", 3)])
+    direction = vit.encode_text("a red object") - vit.encode_text("a blue object")
+    found = concept_units(vit, direction, ["red"], made)
+    pixels = vit.preprocess(summand.scenes.sample(3, seed=8).images)
+    vectors = vit.second_order(pixels, 3).vectors().double()
+    r, b = made.ranks[0].directions, made.ranks[0].offsets
+    best = (r @ direction[0].double()).topk(5).indices
+    expected = sum((vectors[:, n] - b[n]) @ r[n] for n in best.tolist())
+    assert found.scores(vit, pixels)[:, 0].numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_series_over_a_column(reference, shifted):
+    source = open_source("scenes:count=120,seed=2,shift=place/sea/0.5")
+    values = column_of(source, source.label, "place")
+    rows, small = over_batches(reference, shifted, values)
+    sea = next(row for row in rows if row["batch"] == "sea")
+    assert sea["alarm"]
+    assert (sea["attribute"], sea["value"]) == ("place", "sea")
+    assert sum(row["images"] for row in rows) + sum(int(text.split("(")[1][:-1]) for text in small) == 120
+    with pytest.raises(summand.SummandError, match="did you mean 'place'"):
+        column_of(source, source.label, "plase")
+
+
+def test_columns_of_a_table(tmp_path, unchecked):
+    from PIL import Image
+
+    for i in range(4):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{i}.png")
+    table = tmp_path / "pictures.csv"
+    table.write_text("path,month\n0.png,1\n1.png,1\n2.png,2\n3.png,3\n")
+    source = open_source(str(table))
+    assert column_of(source, str(table), "month").tolist() == [1, 1, 2, 3]
+    assert column_of(open_source(str(table), 2), str(table), "month", 2).tolist() == [1, 3]
+    with pytest.raises(summand.SummandError, match="no column 'mont', did you mean 'month'"):
+        column_of(source, str(table), "mont")
+    table.write_text("path,month\n0.png,1\n1.png,\n")
+    with pytest.raises(summand.SummandError, match="no value in row 2"):
+        column_of(source, str(table), "month")
+    with pytest.raises(summand.SummandError, match="--by needs a csv"):
+        column_of(open_source(str(tmp_path)), str(tmp_path), "month")
+
+
+def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked, reference):
+    from summand.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["summand", "shift", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return (end.value.code, *capsys.readouterr())
+
+    reference.save("r.npz")
+    code, out, _ = run("r.npz", "scenes:count=60,seed=5,shift=place/sea/0.6", "--json", "--out", "report")
+    assert code == 1
+    result = json.loads(out)
+    assert (result["command"], result["alarm"], result["rows"][0]["value"]) == ("shift", True, "sea")
+    assert {"unit", "concept", "p", "effect", "attribute"} <= set(result["rows"][0])
+    assert len(result["rows"][0]["pictures"]) == 7
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "the sea" in page
+    assert page.count("data:image/png") > 7
+    assert json.loads((tmp_path / "report" / "index.json").read_text())["rows"] == result["rows"]
+    code, out, _ = run("r.npz", "scenes:count=60,seed=6", "--out", "r2.html")
+    assert code == 0
+    assert "No alarm" in out
+    assert (tmp_path / "r2.html").is_file()
+    code, _, error = run("r.npz", "scenes:count=60", "--model", "scenes-rn", "--out", "no")
+    assert code == 2
+    assert "made with the model" in error
+    assert run("scenes:count=20")[0] == 2
+    assert run("r.npz", "scenes:count=4", "--out", "no")[0] == 2
+    assert not (tmp_path / "no").exists()
