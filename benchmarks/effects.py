@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def effects_of(model: summand.Model, x: torch.Tensor) -> summand.Effects:
 def pass_and_moments(model: summand.Model, x: torch.Tensor, rounds: int) -> tuple[float, float]:
     """Time of the effects of a batch and of taking them in, over `encode_image`'s, and the latter in seconds."""
     moments = summand.Moments()
-    return ratio(lambda: model.encode_image(x), lambda: moments.update(effects_of(model, x)), rounds)
+    cost = ratio(lambda: model.encode_image(x), lambda: moments.update(effects_of(model, x)), rounds, time.perf_counter)
+    return cost.median, cost.base
 
 
 def published(model: summand.Model, heads: int | None) -> float:
@@ -43,7 +45,13 @@ def published(model: summand.Model, heads: int | None) -> float:
     x = batch(model, 1)
     later = (model.tower.layers - 1 - LAYER) * model.tower.heads
     visual, some = model.clip.visual, heads or later
-    one = ratio(lambda: model.encode_image(x), lambda: published_second_order(visual, x[0], LAYER, some), 1)[0]
+    cost = ratio(
+        lambda: model.encode_image(x),
+        lambda: published_second_order(visual, x[0], LAYER, some),
+        1,
+        time.perf_counter,
+    )
+    one = cost.median
     return one * later / some
 
 

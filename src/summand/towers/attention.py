@@ -52,8 +52,8 @@ class Attention:
         m, name = self.module, "qkv"[which]
         if getattr(m, "in_proj_weight", None) is not None or getattr(m, "q_proj_weight", None) is not None:
             fused = getattr(m, "in_proj_weight", None)
-            weight = getattr(m, f"{name}_proj_weight") if fused is None else fused.chunk(3)[which]
-            bias = None if m.in_proj_bias is None else m.in_proj_bias.chunk(3)[which]
+            weight = getattr(m, f"{name}_proj_weight") if fused is None else _third(fused, which)
+            bias = None if m.in_proj_bias is None else _third(m.in_proj_bias, which)
         elif getattr(m, "qkv", None) is not None:
             weight, bias = m.qkv.weight.chunk(3)[which], getattr(m, f"{name}_bias", None)
             if bias is None and m.qkv.bias is not None:
@@ -102,9 +102,12 @@ class Attention:
         if plain and query_weight is not None and queries.shape[1] == 1 and len(key_weight) == len(query_weight):
             # ⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out.
             one = queries.transpose(0, 1).expand(self.heads, -1, -1)  # [head, image, width]
-            query = torch.bmm(one, query_weight.unflatten(0, split).transpose(1, 2))
-            query = query if query_bias is None else query + query_bias.unflatten(0, split)[:, None]
-            read = torch.bmm(query * self.channels**-0.5, key_weight.unflatten(0, split))
+            maps, root = query_weight.unflatten(0, split).transpose(1, 2), self.channels**-0.5
+            if query_bias is None:
+                query = torch.bmm(one, maps) * root
+            else:
+                query = torch.baddbmm(query_bias.unflatten(0, split)[:, None], one, maps, beta=root, alpha=root)
+            read = torch.bmm(query, key_weight.unflatten(0, split))
             return read.transpose(0, 1)[:, :, None], tokens.transpose(1, 2)[:, None], bias
         query = _linear(queries, query_weight, query_bias).unflatten(-1, split).transpose(1, 2)
         key = _linear(tokens, key_weight, key_bias).unflatten(-1, split).transpose(1, 2)
@@ -163,7 +166,8 @@ class Attention:
         left, right, bias = self.logits(queries, tokens, first, **positions)
         value_weight, value_bias = self.value_map()
         images, heads, count = len(tokens), self.heads, queries.shape[1]
-        row, mass = 0, 0
+        row: Tensor | None = None
+        mass: Tensor | None = None
         step = max(1, _AT_ONCE // (images * heads * tokens.shape[1]))
         for begin in range(0, count, step):
             some = slice(begin, begin + step)
@@ -175,10 +179,11 @@ class Attention:
                 if out_norm is not None:
                     outer = weights[:, some] * inverse_deviation(out_norm, self.project_out(outputs))
                 share = outer if self.inner is None else outer * inverse_deviation(self.inner, outputs)
-            row = row + (share[..., None] * rows[:, :, 0] if count == 1 else torch.einsum("iq,ihqt->iht", share, rows))
-            mass = mass + outer.sum(dim=1)
-        assert isinstance(row, Tensor)
-        assert isinstance(mass, Tensor)
+            read = share[..., None] * rows[:, :, 0] if count == 1 else torch.einsum("iq,ihqt->iht", share, rows)
+            row = read if row is None else row + read
+            mass = outer.sum(dim=1) if mass is None else mass + outer.sum(dim=1)
+        assert row is not None
+        assert mass is not None
         return AttentionView(row, tokens, value_weight, value_bias), mass
 
     def project_out(self, outputs: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch width"]:
@@ -211,6 +216,11 @@ class Attention:
         """Everything that `write_directions` depends on."""
         found = [self.out.weight, getattr(self.module, "head_scale", None), getattr(self.inner, "weight", None)]
         return [tensor for tensor in found if tensor is not None]
+
+
+def _third(fused: Tensor, which: int) -> Tensor:
+    """The query's, the key's or the value's part; one view where `chunk` makes three."""
+    return fused.narrow(0, which * (len(fused) // 3), len(fused) // 3)
 
 
 def _softmax(left: Tensor, right: Tensor, bias: Tensor | None) -> Float[Tensor, "image head query token"]:
