@@ -140,7 +140,21 @@ def test_maps_follow_weights_that_are_changed_in_place():
     with torch.no_grad():
         clip.visual.transformer.resblocks[1].attn.out_proj.weight.mul_(2)
         clip.visual.proj.add_(0.1)
+        clip.visual.transformer.resblocks[2].attn.in_proj_weight.mul_(1.5)
     assert model.decompose(x).residual() < 1e-12
+
+
+def test_maps_follow_weights_that_are_replaced():
+    clip = small_vit()
+    model = summand.wrap(clip)
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    model.decompose(x).heads()
+    for block in clip.visual.transformer.resblocks:
+        block.attn.in_proj_weight = torch.nn.Parameter(torch.randn_like(block.attn.in_proj_weight))
+        block.attn.in_proj_bias.data = torch.randn_like(block.attn.in_proj_bias)
+    assert model.decompose(x).residual() < 1e-12
+    clip.float()
+    assert model.decompose(x.float()).residual() < 1e-5
 
 
 def test_unsupported_towers_are_refused_by_name():

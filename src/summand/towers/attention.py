@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ class Attention:
         self.channels: int = self.out.weight.shape[1] // self.heads
         inner = next((getattr(module, name) for name in ("ln_inner", "norm") if self._self_attends(name)), None)
         self.inner: Any = optional_norm(inner, "the norm inside its attention")
+        self._views: tuple[tuple[Any, ...], _FusedViews] | None = None
 
     def _self_attends(self, name: str) -> bool:
         """An attention pool's `norm` belongs to its MLP, not to the attention."""
@@ -69,6 +71,9 @@ class Attention:
 
     def value_map(self) -> tuple[Float[Tensor, "head channel width"], Float[Tensor, "head channel"]]:
         """W_V and b_V of every head; heads of a group share theirs."""
+        fused = self._fused_views()
+        if fused is not None:
+            return fused.value, fused.value_bias
         weight, bias = self.projection(2)
         assert weight is not None
         bias = weight.new_zeros(len(weight)) if bias is None else bias
@@ -77,6 +82,35 @@ class Attention:
         if group == 1:
             return weight, bias
         return weight.repeat_interleave(group, dim=0), bias.repeat_interleave(group, dim=0)
+
+    def _fused_views(self) -> _FusedViews | None:
+        """Views of torch's fused parameters by heads, made once for as long as they lie where they lie: a view costs
+        as much as a small product, and a dozen are needed in every layer. None where the parameters are not fused."""
+        weight, bias = getattr(self.module, "in_proj_weight", None), getattr(self.module, "in_proj_bias", None)
+        if weight is None or bias is None or working(weight) is not weight:
+            return None
+        where = (weight.data_ptr(), bias.data_ptr(), weight.dtype, weight.device, weight.shape)
+        if self._views is None or self._views[0] != where:
+            (q, k, v), (q0, _, v0) = (
+                [part.detach().unflatten(0, (self.heads, self.channels)) for part in whole.chunk(3)]
+                for whole in (weight, bias)
+            )
+            self._views = (where, _FusedViews(q.transpose(1, 2), q0[:, None], k, v, v0))
+        return self._views[1]
+
+    def _one_query_maps(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """W_Qᵀ [head, width, channel], b_Q [head, 1, channel], W_K [head, channel, width2]; None where queries are not
+        mapped or heads share keys."""
+        fused = self._fused_views()
+        if fused is not None:
+            return fused.query, fused.query_bias, fused.key
+        (query, bias), (key, _) = self.projection(0), self.projection(1)
+        assert key is not None
+        if query is None or len(query) != len(key):
+            return None
+        query, key = (weight.unflatten(0, (self.heads, self.channels)) for weight in (query, key))
+        bias = query.new_zeros(self.heads * self.channels) if bias is None else bias
+        return query.transpose(1, 2), bias.unflatten(0, (self.heads, self.channels))[:, None], key
 
     def logits(
         self,
@@ -92,23 +126,19 @@ class Attention:
         the positions that timm hands to every block.
         """
         m, split = self.module, (-1, self.channels)
-        query_weight, query_bias = self.projection(0)
-        key_weight, key_bias = self.projection(1)
-        assert key_weight is not None
         bias = self._position_bias(first, queries.shape[1], shared_rel_pos)
         norms = [getattr(m, name, None) for name in ("q_norm", "k_norm", "ln_q", "ln_k")]
         cosine = getattr(m, "logit_scale", None)
         plain = rope is None and cosine is None and all(n is None or isinstance(n, nn.Identity) for n in norms)
-        if plain and query_weight is not None and queries.shape[1] == 1 and len(key_weight) == len(query_weight):
+        maps = self._one_query_maps() if plain and queries.shape[1] == 1 else None
+        if maps is not None:
             # ⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out.
-            one = queries.transpose(0, 1).expand(self.heads, -1, -1)  # [head, image, width]
-            maps, root = query_weight.unflatten(0, split).transpose(1, 2), self.channels**-0.5
-            if query_bias is None:
-                query = torch.bmm(one, maps) * root
-            else:
-                query = torch.baddbmm(query_bias.unflatten(0, split)[:, None], one, maps, beta=root, alpha=root)
-            read = torch.bmm(query, key_weight.unflatten(0, split))
-            return read.transpose(0, 1)[:, :, None], tokens.transpose(1, 2)[:, None], bias
+            one, root = queries.transpose(0, 1).expand(self.heads, -1, -1), self.channels**-0.5  # [head, image, width]
+            query = torch.baddbmm(maps[1], one, maps[0], beta=root, alpha=root)
+            return torch.bmm(query, maps[2]).transpose(0, 1)[:, :, None], tokens.transpose(1, 2)[:, None], bias
+        query_weight, query_bias = self.projection(0)
+        key_weight, key_bias = self.projection(1)
+        assert key_weight is not None
         query = _linear(queries, query_weight, query_bias).unflatten(-1, split).transpose(1, 2)
         key = _linear(tokens, key_weight, key_bias).unflatten(-1, split).transpose(1, 2)
         if cosine is not None:  # Swin V2, arXiv:2111.09883
@@ -216,6 +246,17 @@ class Attention:
         """Everything that `write_directions` depends on."""
         found = [self.out.weight, getattr(self.module, "head_scale", None), getattr(self.inner, "weight", None)]
         return [tensor for tensor in found if tensor is not None]
+
+
+@dataclass(frozen=True)
+class _FusedViews:
+    """W_Q [head, width, channel], b_Q [head, 1, channel], W_K and W_V [head, channel, width], b_V [head, channel]."""
+
+    query: Tensor
+    query_bias: Tensor
+    key: Tensor
+    value: Tensor
+    value_bias: Tensor
 
 
 def _third(fused: Tensor, which: int) -> Tensor:
