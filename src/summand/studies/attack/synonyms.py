@@ -78,7 +78,7 @@ def usual(target: str, scenes: bool, also: Sequence[str] = ()) -> tuple[Drop, st
 def _with_meaning(target: str) -> tuple[Drop, str]:
     if find_spec("sentence_transformers") is not None:
         try:
-            from sentence_transformers import SentenceTransformer
+            from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
 
             return by_sentences(target, SentenceTransformer(ENCODER)), f"{ENCODER}, cosine ≥ {THRESHOLD}"
         except Exception:  # not downloaded and no network: any of a dozen exceptions of its layers
