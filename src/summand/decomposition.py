@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 
 import torch
@@ -171,23 +171,29 @@ class Parts:
         return found
 
     @torch.no_grad()
-    def tokens_toward(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "image token direction"]:
-        """⟨tokens(), direction⟩ = Σ_l Σ_h toward(directions), summed as the layers come: what maps are made of."""
-        total = self._written(self._along(directions))
+    def tokens_toward(
+        self, directions: Float[Tensor, "direction embed"], layers: Collection[int] | None = None
+    ) -> Float[Tensor, "image token direction"]:
+        """⟨tokens(), direction⟩ = Σ_l Σ_h toward(directions), summed as the layers come: what maps are made of.
+
+        layers: which are summed, counted from 0; all of them if None."""
+        chosen = sorted(set(range(self._tower.layers) if layers is None else layers))
+        total = self._written(self._along(directions), chosen)
         if self.trace.shares is not None:
             with unmixed(self._pixels.device):
-                even = self.trace.shares.each().sum(dim=1) @ directions.to(total).T
+                even = self.trace.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
             total.add_(even[:, None] * (self._tower.heads / total.shape[1]))
         return total
 
-    def _written(self, along: Tensor) -> Float[Tensor, "image token direction"]:
+    def _written(self, along: Tensor, layers: Collection[int] | None = None) -> Float[Tensor, "image token direction"]:
         """Σ_l Σ_h a_i v_i along^{l,h} / σ of every token, in a pass of its own."""
         total: Tensor | None = None
 
         def visit(layer: int, view: AttentionView) -> None:
             nonlocal total
-            written = view.written(along[layer])
-            total = written if total is None else total.add_(written)
+            if layers is None or layer in layers:
+                written = view.written(along[layer])
+                total = written if total is None else total.add_(written)
 
         self._trace = self._tower.run(self._pixels, visit)
         assert total is not None

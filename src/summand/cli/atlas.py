@@ -13,6 +13,7 @@ from rich.table import Table
 from .common import (
     BatchOption,
     DeviceOption,
+    ImagesOption,
     JsonOption,
     ModelOption,
     PretrainedOption,
@@ -35,9 +36,7 @@ from .common import (
 def atlas(
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
-    images: Annotated[
-        str, typer.Option("--images", "-i", help="A folder, a csv/parquet of paths, or scenes[:key=value,…].")
-    ] = "scenes",
+    images: ImagesOption = "scenes",
     count: Annotated[
         int | None,
         typer.Option("--count", "-n", help="Use at most this many images [default: 2000 scenes, all files]."),

@@ -15,6 +15,7 @@ from .common import (
     BatchOption,
     DeviceOption,
     JsonOption,
+    OwnModelOption,
     PretrainedOption,
     RandomOption,
     app,
@@ -66,9 +67,7 @@ def attack(
     count: Annotated[int | None, typer.Option("--count", "-n", help="Profile on at most this many images.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of words, prompts and pictures.")] = Path("attack"),
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="As in `atlas` [default: the run's own, else scenes-vit].")
-    ] = None,
+    model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,

@@ -27,6 +27,12 @@ stderr = Console(stderr=True, highlight=False)
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="scenes-vit, an open_clip name, hf-hub:org/name or local-dir:path.")
 ]
+OwnModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="As in `atlas` [default: the run's own, else scenes-vit].")
+]
+ImagesOption = Annotated[
+    str, typer.Option("--images", "-i", help="A folder, a csv/parquet of paths, or scenes[:key=value,…].")
+]
 PretrainedOption = Annotated[
     str | None, typer.Option("--pretrained", "-p", help="open_clip's tag of the weights, or a checkpoint file.")
 ]

@@ -15,6 +15,7 @@ from .common import (
     BatchOption,
     DeviceOption,
     JsonOption,
+    OwnModelOption,
     PretrainedOption,
     RandomOption,
     app,
@@ -53,9 +54,7 @@ def concepts(
     texts: Annotated[str | None, typer.Option("--pool", help="Words to choose from [default: words-30k].")] = None,
     count: Annotated[int | None, typer.Option("--count", "-n", help="Use at most this many images.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture of the maps.")] = Path("concepts.png"),
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="As in `atlas` [default: the run's own, else scenes-vit].")
-    ] = None,
+    model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,

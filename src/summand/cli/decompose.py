@@ -13,6 +13,7 @@ from rich.table import Table
 from .common import (
     BatchOption,
     DeviceOption,
+    ImagesOption,
     JsonOption,
     ModelOption,
     PretrainedOption,
@@ -36,9 +37,7 @@ def decompose(
     out: Annotated[Path, typer.Option("--out", "-o", help="The run folder to make or to go on with.")],
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
-    images: Annotated[
-        str, typer.Option("--images", "-i", help="A folder, a csv/parquet of paths, or scenes[:key=value,…].")
-    ] = "scenes",
+    images: ImagesOption = "scenes",
     count: Annotated[
         int | None,
         typer.Option("--count", "-n", help="Use at most this many images [default: 2000 scenes, all files]."),

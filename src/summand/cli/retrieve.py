@@ -14,6 +14,7 @@ from .common import (
     BatchOption,
     DeviceOption,
     JsonOption,
+    OwnModelOption,
     PretrainedOption,
     RandomOption,
     app,
@@ -51,9 +52,7 @@ def retrieve(
     texts: Annotated[str | None, typer.Option("--pool", help="Description pool of the labels.")] = None,
     count: Annotated[int | None, typer.Option("--count", "-n", help="Search at most this many images.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Contact sheet to write.")] = Path("retrieve.png"),
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="As in `atlas` [default: the run's own, else scenes-vit].")
-    ] = None,
+    model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,

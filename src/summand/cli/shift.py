@@ -14,6 +14,7 @@ from .common import (
     BatchOption,
     DeviceOption,
     JsonOption,
+    OwnModelOption,
     PretrainedOption,
     RandomOption,
     app,
@@ -57,9 +58,7 @@ def shift(
     count: Annotated[int | None, typer.Option("--count", "-n", help="Use at most this many images of each.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the permutations.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report, or its name.html.")] = Path("shift"),
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="As in `atlas` [default: the run's own, else scenes-vit].")
-    ] = None,
+    model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,

@@ -21,6 +21,7 @@ from ..decomposition import Parts
 from ..effects import Effects
 from ..errors import SummandError
 from ..models import Model
+from ..runs.collect import pixels_of
 from .zeroshot import predict
 
 
@@ -202,12 +203,7 @@ def read(
     seen = 0
     with tqdm(total=len(source), desc=what, unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
         for batch in batches(source, batch_size, skipped):
-            images = batch.images
-            if isinstance(images, np.ndarray):
-                pixels = model.preprocess(images)
-            else:
-                pixels = torch.stack([model.preprocess(image) for image in images])
-            yield Batch(model, pixels.to(model.device, model.dtype), batch.indices)
+            yield Batch(model, pixels_of(model, batch.images), batch.indices)
             seen += len(batch.indices)
             bar.update(batch.indices[-1] + 1 - bar.n)
     if not seen:

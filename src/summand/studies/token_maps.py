@@ -23,29 +23,15 @@ def token_maps(
     r"""map[patch] = Σ_l Σ_h ⟨a_patch^{l,h} v_patch^{l,h} W_O^{l,h} F / σ, t⟩: what a patch adds to ⟨M(x), t⟩
     through the heads (paper C). Signed, in units of the embedding.
 
-    layers: only these; all by default. One pass, one product with all heads of a layer at once; nothing of the size
-    [token, embed] is built. Raises `SummandError` for a layer or a direction that the model does not have.
+    layers: only these; all by default. `Parts.tokens_toward` as a picture, without the tokens before the grid. Raises
+    `SummandError` for a layer or a direction that the model does not have.
     """
     tower = model.tower
-    if directions.ndim != 2 or directions.shape[1] != tower.embed:
-        raise SummandError(f"directions must be [text, {tower.embed}] for this model, got {list(directions.shape)}")
     chosen = set(range(tower.layers) if layers is None else layers)
     if not chosen or not chosen <= set(range(tower.layers)):
         raise SummandError(f"layers must be some of 0 to {tower.layers - 1}, got {sorted(chosen)}")
-    maps = tower.head_maps().directions
-    along = (maps @ directions.to(maps).T).flatten(1, 2)  # [layer, head · channel, text]
-    total: Tensor | None = None
-
-    def visit(layer: int, view: AttentionView) -> None:
-        nonlocal total
-        if layer in chosen:
-            found = view.token_values()[:, tower.prefix :].flatten(2) @ along[layer]
-            total = found if total is None else total + found
-
-    model._check_pixels(pixels)
-    trace = tower.run(pixels, visit)
-    assert total is not None
-    return (total * trace.scale[:, None, None]).transpose(1, 2).unflatten(2, tower.grid)
+    found = model.decompose(pixels).tokens_toward(directions, chosen)[:, tower.prefix :]
+    return found.transpose(1, 2).unflatten(2, tower.grid)
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from ...data import Skipped
 from ...data.masks import UNLABELLED, Masked, MaskSource
 from ...errors import SummandError
 from ...models import Model
+from ...runs.collect import pixels_of
 from .fitting import fitted, fitted_mask, stitched, windows
 from .methods import Batches, MapMethod, prepare
 from .metrics import ClassScores, FigureScores, rescaled
@@ -132,7 +133,7 @@ class _Job:
             for item, picture in zip(found, pictures, strict=True):
                 self._windowed(item, picture)
             return
-        pixels = _pixels(self.model, pictures)
+        pixels = pixels_of(self.model, pictures)
         embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
         which = self._asked(found, embeddings)
         masks = [fitted_mask(self._mask(item), self.size, fit) for item in found]
@@ -150,7 +151,7 @@ class _Job:
         size = _scale(self.model, self.size)
         places = windows(picture, size)
         pieces = [picture.crop((left, top, left + size[1], top + size[0])) for top, left in places]
-        pixels = _pixels(self.model, pieces)
+        pixels = pixels_of(self.model, pieces)
         embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
         which = self._asked([item], embeddings.mean(dim=0, keepdim=True))
         mask = self._mask(item)
@@ -235,15 +236,8 @@ def _batches(source: MaskSource, size: int, skipped: list[Skipped]) -> Iterator[
 
 def reference_batches(model: Model, images: Iterable[Image.Image] | np.ndarray, size: int = 64) -> Batches:
     """Batches of pixels, made once and kept, to learn neuron directions from."""
-    if isinstance(images, np.ndarray):
-        pixels = model.preprocess(images).to(model.device, model.dtype)
-    else:
-        pixels = _pixels(model, list(images))
+    pixels = pixels_of(model, images if isinstance(images, np.ndarray) else list(images))
     return lambda: pixels.split(size)
-
-
-def _pixels(model: Model, pictures: Sequence[Image.Image]) -> Tensor:
-    return torch.stack([model.preprocess(picture) for picture in pictures]).to(model.device, model.dtype)
 
 
 def _scale(model: Model, size: tuple[int, int]) -> tuple[int, int]:
