@@ -58,6 +58,12 @@ def batch(model: summand.Model, count: int) -> torch.Tensor:
     return torch.randn(count, 3, *model.tower.image_size)
 
 
+@torch.no_grad()
+def own(model: summand.Model, x: torch.Tensor) -> torch.Tensor:
+    """The wrapped model's own pass, as its user calls it without Summand."""
+    return model.clip.encode_image(x)
+
+
 def peak_memory(name: str, what: str, count: int) -> float:
     """Peak resident memory in MB of a fresh process that does one thing."""
     run = subprocess.run(
@@ -102,13 +108,13 @@ def main() -> None:
             return
         model = summand.load(name, random_init=True)
         x = batch(model, count)
-        cost = ratio(lambda: model.encode_image(x), lambda: work(model, x), rounds, clock)
+        cost = ratio(lambda: own(model, x), lambda: work(model, x), rounds, clock)
         row = {"what": what, "model": name, "batch": count, "ratio": cost.median, "ratio_of_fastest": cost.fastest}
         row |= {"encode_seconds": cost.base, "published": None}
         if slow:
             visual, few = model.clip.visual, x[:slow]
             row["published"] = ratio(
-                lambda: model.encode_image(few), lambda: published_head_token_terms(visual, few), 1, clock
+                lambda: own(model, few), lambda: published_head_token_terms(visual, few), 1, clock
             ).median
         rows.append(row)
         print(f"{what:34s} {name:10s} {cost.median:6.2f} ×, fastest {cost.fastest:.2f} ×", file=sys.stderr)

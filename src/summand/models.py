@@ -18,6 +18,7 @@ from .decomposition import Parts, TextParts
 from .effects import Effects
 from .errors import SummandError
 from .even_split import Parity
+from .finite import all_finite
 from .first_order import first_order
 from .indirect import indirect
 from .neurons import activations, mean_activations
@@ -113,7 +114,7 @@ class Model:
     @torch.no_grad()
     def encode_image(self, x: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image embed"]:
         """The wrapped model's own numbers, not normalised."""
-        self._check_pixels(x)
+        self.check_pixels(x)
         return self.tower.encode(x)
 
     @torch.no_grad()
@@ -226,7 +227,7 @@ class Model:
         over the terms, as paper C's code does it (class-token transformers). Raises `SummandError` for a wrong
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode.
         """
-        self._check_pixels(x)
+        self.check_pixels(x)
         return Parts(self.tower, x, self.tower.encode, parity)
 
     def pairs(
@@ -239,7 +240,7 @@ class Model:
         out evenly over the pairs, as paper B's code does it (ModifiedResNet). Raises `SummandError` for a tower
         without an attention pool, and as `decompose` does.
         """
-        self._check_pixels(x)
+        self.check_pixels(x)
         return pairs(self.tower, x, positions, parity)
 
     def second_order(
@@ -252,7 +253,7 @@ class Model:
         transformers). Raises `SummandError` for a layer or a tower without second-order effects, and as `decompose`
         does.
         """
-        self._check_pixels(x)
+        self.check_pixels(x)
         return second_order(self.tower, x, layer, parity)
 
     def first_order(self, x: Float[Tensor, "image channel height width"], layer: int) -> Effects:
@@ -261,7 +262,7 @@ class Model:
         With the output bias they sum to `decompose(x).mlps()[:, layer]`. Raises `SummandError` for a layer or a tower
         without neurons, and as `decompose` does.
         """
-        self._check_pixels(x)
+        self.check_pixels(x)
         return first_order(self.tower, x, layer)
 
     def activations(
@@ -271,7 +272,7 @@ class Model:
 
         Raises `SummandError` for a layer or a tower without neurons, and as `decompose` does.
         """
-        self._check_pixels(x)
+        self.check_pixels(x)
         return activations(self.tower, x, layer)
 
     def mean_activations(
@@ -299,10 +300,12 @@ class Model:
         neuron, batch_size of them at a time. Raises `SummandError` for a layer, neuron or means that do not fit, and
         as `decompose` does.
         """
-        self._check_pixels(x)
+        self.check_pixels(x)
         return indirect(self.tower, x, layer, neurons, means, batch_size, progress)
 
-    def _check_pixels(self, x: Tensor) -> None:
+    def check_pixels(self, x: Tensor) -> None:
+        """Raises `SummandError` unless x is what `encode_image` takes: [image, 3, height, width] of the tower's size,
+        not empty, finite, in the model's dtype and on its device, and the model in eval mode."""
         height, width = self.tower.image_size
         if not isinstance(x, Tensor) or x.ndim != 4 or tuple(x.shape[1:]) != (3, height, width):
             got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
@@ -317,7 +320,7 @@ class Model:
             raise SummandError(
                 f"{self.name} is on {self.device}, the pixels are on {x.device}; call x.to(model.device)"
             )
-        if not torch.isfinite(x).all():
+        if not all_finite(x):
             raise SummandError("the pixels hold NaN or infinite numbers; check the images and the preprocessing")
         if self._image_module.training:
             raise SummandError(f"{self.name} is in training mode, where dropout changes every pass; call .eval() on it")

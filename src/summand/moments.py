@@ -12,6 +12,7 @@ from . import saving
 from .directions import Directions
 from .effects import Effects
 from .errors import SummandError
+from .finite import all_finite
 
 _EMPTY = "these moments have seen no images yet; call update(effects) first"
 
@@ -72,7 +73,7 @@ class Moments:
         batch.units, batch.paths, batch.path_index = effects.units, effects.paths, effects.path_index
         batch._basis = effects.basis
         coefficients = effects.coefficients.double().movedim(0, -2)  # [*unit, image, path]
-        if not torch.isfinite(coefficients).all():
+        if not all_finite(coefficients):
             raise SummandError("the effects hold NaN or infinite numbers; check the images and the model's precision")
         batch.count = effects.count
         batch._mean = coefficients.mean(dim=-2)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .errors import SummandError
+from .finite import all_finite
 from .towers import Tower
 from .towers.base import _Enough, listening, working
 from .towers.residual import ResidualTower
@@ -73,7 +74,7 @@ def mean_activations(batches: Iterable[Float[Tensor, "image token neuron"]]) -> 
     total: Tensor | None = None
     count = 0
     for batch in batches:
-        if not torch.isfinite(batch).all():
+        if not all_finite(batch):
             raise SummandError("the activations hold NaN or infinite numbers; check the images")
         total = batch.double().sum(dim=0) if total is None else total + batch.double().sum(dim=0)
         count += len(batch)

@@ -14,6 +14,7 @@ from . import saving
 from .directions import Directions
 from .effects import Effects, path_norms
 from .errors import SummandError
+from .finite import all_finite
 from .sketch import NormSketch
 
 _Kept = tuple[Tensor, Tensor, Tensor]  # ids, norms, coefficients
@@ -87,7 +88,7 @@ class TopImages:
                 f"the mean is of other units: [*unit, path] is {list(self.mean.shape)}, "
                 f"these effects have {list(effects.basis.shape[:-1])}"
             )
-        if not torch.isfinite(effects.coefficients).all():
+        if not all_finite(effects.coefficients):
             raise SummandError("the effects hold NaN or infinite numbers; check the images and the model's precision")
         if self._basis is None:
             self.units, self.paths, self.path_index = effects.units, effects.paths, effects.path_index

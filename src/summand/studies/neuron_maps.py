@@ -31,7 +31,7 @@ def activations(
     """
     tower = readable(model)
     check_layers(model, layers)
-    model._check_pixels(pixels)
+    model.check_pixels(pixels)
     found: dict[int, Tensor] = {}
 
     def listeners() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
@@ -145,7 +145,7 @@ def second_order_maps(
     check_layers(model, layers)
     if not tower.plain or layers[-1] == tower.layers - 1:
         model.second_order(pixels, layers[-1])  # says why not
-    model._check_pixels(pixels)
+    model.check_pixels(pixels)
     hidden: dict[int, Tensor] = {}
     deviations: dict[int, Tensor] = {}
     rows: dict[int, Tensor] = {}

@@ -110,7 +110,7 @@ def pool_inputs(
     """What the pool reads: its view; the neurons over the patches without their positional embedding; its constant
     term."""
     tower = pool_tower(model)
-    model._check_pixels(pixels)
+    model.check_pixels(pixels)
     seen: list[AttentionView] = []
     trace = tower.run(pixels, lambda _, view: seen.append(view))
     added = tower.positions()

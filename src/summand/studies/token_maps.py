@@ -53,7 +53,7 @@ def head_maps(
             values = view.inputs[:, tower.prefix :] @ weight.T + bias
             found.append(view.row[:, head, tower.prefix :, None] * values)
 
-    model._check_pixels(pixels)
+    model.check_pixels(pixels)
     trace = tower.run(pixels, visit)
     maps = tower.head_maps().directions[layer, head]
     along = found[0] @ (maps @ directions.to(maps).T)

@@ -18,6 +18,7 @@ _READABLE = (
     *("MultiheadAttention", "Attention", "EvaAttention", "AttentionRope", "RelPosAttention"),
     *("AttentionPoolLatent", "AttentionPool2d", "CLIPAttention", "SiglipAttention", "Siglip2Attention"),
 )
+_QK_NORMS = ("q_norm", "k_norm", "ln_q", "ln_k")
 _AT_ONCE = 1 << 25  # numbers of attention rows that are held at the same time where every token is a query
 
 
@@ -44,6 +45,8 @@ class Attention:
         inner = next((getattr(module, name) for name in ("ln_inner", "norm") if self._self_attends(name)), None)
         self.inner: Any = optional_norm(inner, "the norm inside its attention")
         self._views: tuple[tuple[Any, ...], _FusedViews] | None = None
+        norms = (getattr(module, name, None) for name in (*_QK_NORMS, "logit_scale", "rel_pos"))
+        self._plain = self.inner is None and all(norm is None or isinstance(norm, nn.Identity) for norm in norms)
 
     def _self_attends(self, name: str) -> bool:
         """An attention pool's `norm` belongs to its MLP, not to the attention."""
@@ -127,7 +130,7 @@ class Attention:
         """
         m, split = self.module, (-1, self.channels)
         bias = self._position_bias(first, queries.shape[1], shared_rel_pos)
-        norms = [getattr(m, name, None) for name in ("q_norm", "k_norm", "ln_q", "ln_k")]
+        norms = [getattr(m, name, None) for name in _QK_NORMS]
         cosine = getattr(m, "logit_scale", None)
         plain = rope is None and cosine is None and all(n is None or isinstance(n, nn.Identity) for n in norms)
         maps = self._one_query_maps() if plain and queries.shape[1] == 1 else None
@@ -193,6 +196,10 @@ class Attention:
         The σ are those of the sub-LN inside the attention and of a norm behind it, held at the values of this pass.
         Second result: Σ_q w_q / σ_q^out, what the constants of this layer are multiplied with.
         """
+        if self._plain and out_norm is None and not positions and queries.shape[1] == 1:
+            fused = self._fused_views()
+            if fused is not None:
+                return self._glance(fused, queries, tokens, weights[:, 0])
         left, right, bias = self.logits(queries, tokens, first, **positions)
         value_weight, value_bias = self.value_map()
         images, heads, count = len(tokens), self.heads, queries.shape[1]
@@ -215,6 +222,16 @@ class Attention:
         assert row is not None
         assert mass is not None
         return AttentionView(row, tokens, value_weight, value_bias), mass
+
+    def _glance(
+        self, fused: _FusedViews, query: Tensor, tokens: Tensor, weight: Float[Tensor, " image"]
+    ) -> tuple[AttentionView, Float[Tensor, " image"]]:
+        """`look` of one plain query, ⟨W_Kᵀ q, n⟩ as in `logits`, in as few steps as there are: it is what most models
+        need in every layer, and at this size a step costs as much as what it computes."""
+        one, root = query.transpose(0, 1).expand(self.heads, -1, -1), self.channels**-0.5  # [head, image, width]
+        queries = torch.baddbmm(fused.query_bias, one, fused.query, beta=root, alpha=root)
+        row = (torch.bmm(queries, fused.key).transpose(0, 1) @ tokens.transpose(1, 2)).softmax(dim=-1)
+        return AttentionView(weight[:, None, None] * row, tokens, fused.value, fused.value_bias), weight
 
     def project_out(self, outputs: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch width"]:
         """The heads' outputs, already times s_h, through the sub-LN and W_O, as the module does it."""

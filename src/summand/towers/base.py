@@ -35,7 +35,7 @@ class AttentionView:
             return self._token_values.sum(dim=1)
         mean_input = self.row @ self.inputs  # [image, head, width]
         read = torch.bmm(mean_input.transpose(0, 1), self.value_weight.transpose(1, 2)).transpose(0, 1)
-        return read + self.row.sum(dim=-1)[..., None] * self.value_bias
+        return torch.addcmul(read, self.row.sum(dim=-1, keepdim=True), self.value_bias)
 
     def token_values(self) -> Float[Tensor, "image token head channel"]:
         """a_i v_i for every token."""
@@ -108,22 +108,47 @@ class Shares:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """The terms that are not heads, in the embedding space: embedding [image, embed]; mlps [image, layer, embed]; bias,
+    every constant term, [image, embed]."""
+
+    embedding: Float[Tensor, "image embed"]
+    mlps: Float[Tensor, "image mlp_layer embed"]
+    bias: Float[Tensor, "image embed"]
+
+
+@dataclass(frozen=True)
 class Trace:
     """What one pass leaves at the pooled token. Every term is already in the embedding space but the head values.
 
     values: Σ_i a_i v_i, [image, layer, head, channel]. scale: 1/σ of the final LayerNorm (ones where there is none),
-    [image]. embedding [image, embed]; mlps [image, layer, embed]; bias, every constant term, [image, embed]. shares:
-    only where the constants are split over the heads, as paper C's code does it. pooling: w_q, how much of each pooled
-    token enters the output, where the tower pools tokens of its stream.
+    [image]. rest: makes the other terms, at the first question for one of them; it holds no more than vectors of the
+    pooled token. shares: only where the constants are split over the heads, as paper C's code does it. pooling: w_q,
+    how much of each pooled token enters the output, where the tower pools tokens of its stream.
     """
 
     values: Float[Tensor, "image layer head channel"]
     scale: Float[Tensor, " image"]
-    embedding: Float[Tensor, "image embed"]
-    mlps: Float[Tensor, "image mlp_layer embed"]
-    bias: Float[Tensor, "image embed"]
+    rest: Callable[[], Rest]
     shares: Shares | None = None
     pooling: Float[Tensor, "image query"] | None = None
+
+    @cached_property
+    def _rest(self) -> Rest:
+        with torch.no_grad(), unmixed(self.values.device):
+            return self.rest()
+
+    @property
+    def embedding(self) -> Float[Tensor, "image embed"]:
+        return self._rest.embedding
+
+    @property
+    def mlps(self) -> Float[Tensor, "image mlp_layer embed"]:
+        return self._rest.mlps
+
+    @property
+    def bias(self) -> Float[Tensor, "image embed"]:
+        return self._rest.bias
 
     def total(self, maps: HeadMaps) -> Float[Tensor, "image embed"]:
         """The sum of all terms, M(x), without a term of its own for every head."""

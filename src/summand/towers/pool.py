@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..directions import Factored
 from ..errors import SummandError
 from .attention import Attention
-from .base import AttentionView, HeadMaps, Trace, Visit, _Enough, listening, unmixed, working
+from .base import AttentionView, HeadMaps, Rest, Trace, Visit, _Enough, listening, unmixed, working
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm, version
 
 
@@ -216,10 +216,5 @@ class PoolTower:
         mlps = self._through(mlps) * scale[:, None, None] if self._mlp is not None else mlps
         if self._norm is not None and self._norm.bias is not None:
             bias = bias + self._projection(working(self._norm.bias))
-        return Trace(
-            values=values[:, None],
-            scale=scale,
-            embedding=values.new_zeros(images, self.embed),
-            mlps=mlps,
-            bias=bias + self._projection.shift(constant),
-        )
+        rest = Rest(values.new_zeros(images, self.embed), mlps, bias + self._projection.shift(constant))
+        return Trace(values[:, None], scale, lambda: rest)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import AttentionView, HeadMaps, Trace, Visit, unmixed, working
+from .base import AttentionView, HeadMaps, Rest, Trace, Visit, unmixed, working
 
 SUPPORTED = ("open_clip CLIP", "TextTransformer", "CLIPTextModel", "SiglipTextModel", "Siglip2TextModel")
 
@@ -159,13 +159,12 @@ class TextTower:
         constant = torch.stack([block.scaled(1, working(block.out().bias)) for block in self._blocks]).sum(dim=0)
         bias = (constant @ folded) * scale[:, None] + working(norm.bias) @ working(self._parts.projection())
         after = self._parts.projection_bias()
-        return Trace(
-            values=values,
-            scale=scale,
+        rest = Rest(
             embedding=(start @ folded) * scale[:, None],
             mlps=(mlps @ folded) * scale[:, None, None],
             bias=bias if after is None else bias + working(after),
         )
+        return Trace(values, scale, lambda: rest)
 
     def _bias(self, mask: Tensor | None, normed: Tensor, pooled: Tensor) -> Tensor | None:
         """What is added to the logits of the pooled query, [text, one or head, token]."""

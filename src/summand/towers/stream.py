@@ -1,0 +1,163 @@
+"""One forward pass over a residual stream as its listeners see it: the pooled token, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import SummandError
+from .base import AttentionView, Rest, Shares, Trace, Visit, _Enough, listening, unmixed, working
+from .linear import inverse_deviation
+
+if TYPE_CHECKING:
+    from .residual import ResidualTower
+
+POSITIONS = ("rope", "shared_rel_pos")
+"""What timm hands to every block beside the tokens."""
+
+
+class StreamPass:
+    """The pooled token before and within every block, and what each attention read of the tokens for it.
+
+    weights: of the tokens that are pooled, [image, query]. Little is done while the pass is under way, because behind
+    a large product even a small step is slow: what only some questions need waits in the `Trace`.
+    """
+
+    def __init__(self, tower: ResidualTower, visit: Visit | None, weights: Callable[[Tensor], Tensor]) -> None:
+        self.tower, self.visit, self.weights = tower, visit, weights
+        self.blocks, self.first = tower.blocks, tower.pooled_from
+        self.values: list[Tensor] = []
+        self.before: list[Tensor] = []  # the pooled token before each block
+        self.middle: list[Tensor] = []  # and between its attention and its MLP
+        self.masses: list[tuple[Tensor, Tensor]] = []  # what each layer's constants are multiplied with
+        self.pooling: Tensor | None = None
+        self.positions: dict[str, Any] = {}
+
+    def of_class_token(self, pixels: Tensor) -> Trace:
+        """The pass ends before the last block, of which only the class token is computed."""
+        entering: list[Tensor] = []
+
+        def enter_last(tokens: Tensor) -> None:
+            entering.append(self.tower.batch_first(tokens))
+            raise _Enough
+
+        with listening(self._listeners(enter_last, None)):
+            self.tower.visual(pixels)
+        self._check(entering)
+        last, tokens = self.blocks[-1], entering[0]
+        inputs = working(last.attention_input(tokens))
+        with unmixed(tokens.device):
+            view = self._look(len(self.blocks) - 1, inputs)
+            outputs = last.plain_outputs(view, self.values[-1], inputs, self.positions)
+            self.middle.append(self.before[-1] + last.write(outputs))
+        written = last.mlp(self.middle[-1][:, None].to(tokens.dtype))[:, 0]  # in the model's own precision
+        with unmixed(tokens.device):
+            return self._trace(self.middle[-1] + written, scaled=False)
+
+    def of_mean(self, pixels: Tensor, scaled: bool) -> Trace:
+        """The whole pass. scaled: the final norm's σ is in the weights already."""
+        ends: list[Tensor] = []
+
+        def leave_last(tokens: Tensor) -> None:
+            ends.append(self._pooled(tokens))
+            raise _Enough
+
+        with listening(self._listeners(None, leave_last)):
+            self.tower.visual(pixels)
+        self._check(ends)
+        with unmixed(pixels.device):
+            return self._trace(ends[0], scaled)
+
+    def _listeners(self, enter_last: Callable[[Tensor], None] | None, leave_last: Callable[[Tensor], None] | None):
+        """Before a block: the pooled token. Before its attention: what keys and values read."""
+
+        def enter(layer: int, tokens: Tensor, kwargs: dict[str, Any]) -> None:
+            if kwargs:
+                self.positions = {name: kwargs[name] for name in POSITIONS if kwargs.get(name) is not None}
+            self.before.append(self._pooled(tokens))
+            if enter_last is not None and layer == len(self.blocks) - 1:
+                enter_last(tokens)
+
+        def attend(layer: int, inputs: Tensor) -> None:
+            self._look(layer, working(self.tower.batch_first(inputs)))
+
+        for layer, block in enumerate(self.blocks):
+            yield block.module, "before", lambda tokens, kwargs, layer=layer: enter(layer, tokens, kwargs)
+            yield block.attention.module, "before", lambda inputs, _, layer=layer: attend(layer, inputs)
+            yield block.before_mlp, "before", lambda tokens, _: self.middle.append(self._pooled(tokens))
+        if leave_last is not None:
+            yield self.blocks[-1].module, "after", leave_last
+
+    def _look(self, layer: int, inputs: Tensor) -> AttentionView:
+        self.pooling = weights = self.weights(inputs)
+        view, mass = self.blocks[layer].look(inputs, weights, self.first, self.positions)
+        if self.visit is not None:
+            self.visit(layer, view)
+        self.values.append(view.values())
+        self.masses.append((mass, weights))
+        return view
+
+    def _pooled(self, tokens: Tensor) -> Float[Tensor, "image width"]:
+        tokens = working(self.tower.batch_first(tokens))
+        if not self.tower.averaged:
+            return torch.select_copy(tokens, 1, 0)
+        return torch.einsum("iq,iqw->iw", self.weights(tokens), tokens[:, self.first :])
+
+    def _check(self, reached: list[Tensor]) -> None:
+        if not reached:
+            raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")
+
+    def _trace(self, pooled: Tensor, scaled: bool) -> Trace:
+        """Terms in the width of the stream, brought to the embedding space when they are asked for."""
+        tower = self.tower
+        scale = pooled.new_ones(len(pooled))
+        if tower.norm is not None and not scaled:
+            scale = inverse_deviation(tower.norm, pooled)
+        values, before, middle, masses = torch.stack(self.values, dim=1), self.before, self.middle, self.masses
+        if tower.even_split:
+            return self._evenly_split(values, pooled, scale)
+
+        def rest() -> Rest:
+            folded = tower.folded()
+            constants = [
+                block.constant(mass, weights.sum(dim=1))
+                for block, (mass, weights) in zip(tower.blocks, masses, strict=True)
+            ]
+            bias = (torch.stack(constants).sum(dim=0) @ folded) * scale[:, None]
+            if tower.norm is not None and tower.norm.bias is not None:
+                bias = bias + tower.projection(working(tower.norm.bias))
+            return Rest(
+                embedding=(before[0] @ folded) * scale[:, None],
+                mlps=(_written(before, middle, pooled) @ folded) * scale[:, None, None],
+                bias=bias + tower.projection.shift(pooled),
+            )
+
+        return Trace(values, scale, rest, pooling=self.pooling)
+
+    def _evenly_split(self, values: Tensor, pooled: Tensor, scale: Tensor) -> Trace:
+        """Paper C, A.1, and its code: L attention terms, L MLPs and the embedding each take 1/(2L + 1) of −μ γ/σ + β;
+        a layer's attention passes its part and its output bias on to its heads, and they to their tokens, evenly."""
+        tower, folded = self.tower, self.tower.folded()
+        parts, one = 2 * tower.layers + 1, scale.new_ones(1)
+        mean = pooled.mean(dim=-1)
+        gain = folded.sum(dim=0)  # 1ᵀ diag(γ) P
+        shift = torch.zeros_like(gain) if tower.norm.bias is None else tower.projection(working(tower.norm.bias))
+        biases = torch.cat([block.constant(one, one) for block in tower.blocks]) @ folded
+        each = torch.stack([biases, (gain / parts).expand_as(biases), (shift / parts).expand_as(biases)], dim=1)
+        share = ((-mean * scale)[:, None] * gain + shift) / parts
+        rest = Rest(
+            embedding=(self.before[0] @ folded) * scale[:, None] + share,
+            mlps=(_written(self.before, self.middle, pooled) @ folded) * scale[:, None, None] + share[:, None],
+            bias=tower.projection.shift(pooled).expand(len(pooled), -1),
+        )
+        shares = Shares(torch.stack([scale, -mean * scale, torch.ones_like(scale)], dim=1), each / tower.heads)
+        return Trace(values, scale, lambda: rest, shares, self.pooling)
+
+
+def _written(before: list[Tensor], middle: list[Tensor], end: Tensor) -> Float[Tensor, "image layer width"]:
+    """What every MLP adds to the pooled token: the stream behind it less the stream in front of it."""
+    return torch.stack([*before[1:], end], dim=1) - torch.stack(middle, dim=1)
