@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .atomic import replacing
 from .directions import Directions, Factored
 from .errors import SummandError
 
@@ -39,14 +39,8 @@ def write(path: str | os.PathLike[str], kind: str, basis: Directions, named: Map
     }
     if any(array.dtype == object for array in plain.values()):
         raise TypeError("only plain arrays are saved")
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **plain)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **plain)
 
 
 def read(path: str | os.PathLike[str], kind: str, *others: str) -> tuple[Directions, dict[str, np.ndarray]]:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .atomic import replacing
 
 _IMAGE_SIDE = ("visual", "vision_model", "visual_projection", "logit_scale", "logit_bias", "text_decoder")
 _KEEP = 32
@@ -103,22 +104,17 @@ class TextCache:
     def write(self, entries: Mapping[str, Float[np.ndarray, " embed"]]) -> None:
         """Replace the file in one step. Where the folder cannot be written to, go on without a cache."""
         packed = [text.encode() for text in entries]
-        temporary = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.path.parent, suffix=".part", delete=False) as file:
-                temporary = Path(file.name)
+            with replacing(self.path) as temporary, open(temporary, "wb") as file:
                 np.savez(
                     file,
                     lengths=np.array([len(text) for text in packed], dtype=np.int64),
                     texts=np.frombuffer(b"".join(packed), dtype=np.uint8),
                     embeddings=np.stack(list(entries.values())),
                 )
-            os.replace(temporary, self.path)
             self._forget_the_oldest()
         except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
             warnings.warn(f"the text cache {self.path} cannot be written ({error})", stacklevel=2)
 
     def _forget_the_oldest(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import zipfile
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..atomic import replacing
 from ..data import Skipped
 from ..errors import SummandError
 from ..moments import Moments
@@ -78,9 +78,8 @@ def save(folder: Path, state: State) -> None:
         **{"passed": state.passed, "generation": state.generation, "files": state.files},
         "skipped": [[item.name, item.reason] for item in state.skipped],
     }
-    temporary = folder / f"{_STATE}.{os.getpid()}.part"
-    temporary.write_text(json.dumps(written), encoding="utf-8")
-    os.replace(temporary, folder / _STATE)
+    with replacing(folder / _STATE) as temporary:
+        temporary.write_text(json.dumps(written), encoding="utf-8")
     state.unsaved.clear()
     for file in folder.iterdir():
         if file.name != _STATE and file.name not in state.files.values():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..atomic import replacing
 from ..errors import SummandError
 from ..text.labels import named_attribute
 from .describe import Descriptions, describe
@@ -110,7 +110,6 @@ def write_labels(run: Run, table: pd.DataFrame) -> tuple[Path, Path]:
     for column in ("texts", "weights", "explained"):
         flat[column] = [None if value is None else json.dumps(list(value)) for value in flat[column]]
     for path, write in ((parquet, table.to_parquet), (csv, flat.to_csv)):
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-        write(temporary, index=False)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            write(temporary, index=False)
     return parquet, csv

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shlex
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..atomic import replacing
 from ..data import ImageSource, Skipped
 from ..errors import SummandError
 
@@ -103,9 +103,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Replace the manifest of a run folder in one step."""
-        temporary = folder / f"{FILE}.{os.getpid()}.part"
-        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, folder / FILE)
+        with replacing(folder / FILE) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
     def read(folder: Path) -> Manifest:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..atomic import replacing
 from .attributes import ATTRIBUTES
 from .pretrained import INPUT_SIZE, NAMES, build
 from .source import parse_source
@@ -83,9 +83,8 @@ def train(args: argparse.Namespace) -> None:
 
     def save() -> None:
         state = {"model": model.state_dict(), "task": task.state_dict(), "optimizers": optimizers.state_dict()}
-        temporary = checkpoint.with_suffix(".tmp")
-        torch.save({**state, "seen": seen, "rows": rows, "spent": spent + time.time() - started}, temporary)
-        os.replace(temporary, checkpoint)
+        with replacing(checkpoint) as temporary:
+            torch.save({**state, "seen": seen, "rows": rows, "spent": spent + time.time() - started}, temporary)
 
     share = args.batch * team.size
     ties = parse_source(f"scenes:tie={args.tie}").ties if args.tie else ()
