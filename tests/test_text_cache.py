@@ -55,7 +55,7 @@ def test_new_texts_are_added_and_order_and_repeats_are_the_callers(folder):
     rows = made.text_batch([TEXTS[5], TEXTS[1], TEXTS[5]], batch_size=1)
     assert made._tokenizer.seen == 4
     torch.testing.assert_close(rows, made.encode_text([TEXTS[5], TEXTS[1], TEXTS[5]]), rtol=0, atol=1e-6)
-    assert len(TextCache("tiny/test", made._text_fingerprint()).read()) == 4
+    assert len(TextCache("tiny/test", made._texts.fingerprint()).read()) == 4
 
 
 def test_without_cache_nothing_is_written(folder):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm import tqdm
 
 from .decomposition import Parts, TextParts
 from .effects import Effects
@@ -25,12 +22,10 @@ from .neurons import activations, mean_activations
 from .pairs import pairs
 from .scenes import pretrained as scenes_models
 from .second_order import second_order
-from .text_cache import TextCache, fingerprint, state_version
-from .tokenizing import check_length, pieces
+from .text_side import TEXT_BATCH, TextSide
 from .towers import Tower, tower_of
-from .towers.text import TextTower, text_features, text_tower_of
+from .towers.text import TextTower
 
-_TEXT_BATCH = 256
 _OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -53,8 +48,7 @@ class Model:
     ) -> None:
         self.clip, self.tower, self.name, self.random_weights = clip, tower, name, random_weights
         self._preprocess, self._tokenizer = preprocess, tokenizer
-        self._text_tower: TextTower | None = None
-        self._fingerprint: tuple[Any, str] | None = None
+        self._texts = TextSide(clip, tokenizer, name)
 
     def __repr__(self) -> str:
         tower = self.tower
@@ -117,24 +111,22 @@ class Model:
         self.check_pixels(x)
         return self.tower.encode(x)
 
-    @torch.no_grad()
     def encode_text(self, texts: str | Sequence[str], progress: bool = False) -> Float[Tensor, "text embed"]:
         """Unit-norm embeddings of texts, fp32 or better. progress: a bar on stderr for many texts.
 
         Long lists go through `text_batch` and its cache on disk. Raises `SummandError` for an empty list, an empty
         text, a text longer than the model's context, or a model in training mode.
         """
-        texts = self._checked(texts)
-        if len(texts) >= _TEXT_BATCH and not self.random_weights:
-            return self.text_batch(texts, progress=progress)
-        return self._encode_texts(texts, _TEXT_BATCH, progress)
+        texts = self._texts.checked(texts)
+        if len(texts) >= TEXT_BATCH and not self.random_weights:
+            return self._texts.batch(texts, progress=progress)
+        return self._texts.encode(texts, progress=progress)
 
-    @torch.no_grad()
     def text_batch(
         self,
         texts: str | Sequence[str],
         *,
-        batch_size: int = _TEXT_BATCH,
+        batch_size: int = TEXT_BATCH,
         progress: bool = False,
         cache: bool = True,
     ) -> Float[Tensor, "text embed"]:
@@ -143,21 +135,7 @@ class Model:
         progress: a bar on stderr. cache: look up and keep embeddings in `SUMMAND_CACHE` (else in the platform's cache
         folder), by model name, a hash of the text tower's weights, and text.
         """
-        texts = self._checked(texts)
-        if batch_size < 1:
-            raise SummandError(f"batch_size must be at least 1, got {batch_size}")
-        wanted = list(dict.fromkeys(texts))
-        store = TextCache(self.name, self._text_fingerprint()) if cache else None
-        known = store.read() if store is not None else {}
-        new = [text for text in wanted if text not in known]
-        if new:
-            rows = self._encode_texts(new, batch_size, progress).cpu().numpy()
-            if store is not None:
-                known = {**store.read(), **known}  # another process may have added some meanwhile
-            known.update(zip(new, rows, strict=True))
-            if store is not None:
-                store.write(known)
-        return torch.from_numpy(np.stack([known[text] for text in texts])).to(self.device)
+        return self._texts.batch(self._texts.checked(texts), batch_size, progress, cache)
 
     def decompose_text(self, texts: str | Sequence[str]) -> TextParts:
         """The terms whose sum is the text's embedding before it is normalised: heads, words (tokens), MLPs.
@@ -165,60 +143,12 @@ class Model:
         The vocabulary is that of `decompose`, with texts in the place of images and words in the place of patches.
         Raises `SummandError` as `encode_text` does, and for a text tower that cannot be taken apart.
         """
-        texts = self._checked(texts)
-        tokens = self._tokens(texts)
-        words = [pieces(self._tokenizer, row) for row in tokens.tolist()]
-        return TextParts(self.text_tower, tokens, self.text_tower.encode, words)
+        return self._texts.parts(self._texts.checked(texts))
 
     @property
     def text_tower(self) -> TextTower:
         """The text side as a sum; made when first asked for."""
-        if self._text_tower is None:
-            self._text_tower = text_tower_of(self.clip)
-        return self._text_tower
-
-    def _encode_texts(self, texts: list[str], batch_size: int, progress: bool) -> Float[Tensor, "text embed"]:
-        rows = []
-        with tqdm(
-            total=len(texts), desc="texts", unit="text", file=sys.stderr, disable=not progress, leave=False
-        ) as bar:
-            for start in range(0, len(texts), batch_size):
-                tokens = self._tokens(texts[start : start + batch_size])
-                found = text_features(self.clip, tokens)
-                rows.append(F.normalize(found if found.dtype == torch.float64 else found.float(), dim=-1))
-                bar.update(len(tokens))
-        return torch.cat(rows)
-
-    def _checked(self, texts: str | Sequence[str]) -> list[str]:
-        if self._tokenizer is None:
-            raise SummandError(f"{self.name} was wrapped without a tokenizer; pass tokenizer= to summand.wrap")
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        if not texts:
-            raise SummandError("expected at least one text, got an empty list")
-        for text in texts:
-            if not isinstance(text, str) or not text.strip():
-                raise SummandError(f"a text must be a non-empty string, got {text!r}")
-        if any(
-            module.training for name, module in self.clip.named_children() if name not in ("visual", "vision_model")
-        ):
-            raise SummandError(f"{self.name} is in training mode, where dropout changes every pass; call .eval() on it")
-        return texts
-
-    def _tokens(self, texts: Sequence[str]) -> Int[Tensor, "text token"]:
-        assert self._tokenizer is not None
-        tokens = self._tokenizer(list(texts))
-        if not isinstance(tokens, Tensor) or tokens.ndim != 2 or len(tokens) != len(texts):
-            got = list(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
-            raise SummandError(f"a tokenizer must return token ids [{len(texts)}, token], got {got}")
-        check_length(self._tokenizer, texts, tokens)
-        return tokens.to(self.device)
-
-    def _text_fingerprint(self) -> str:
-        assert self._tokenizer is not None
-        version = state_version(self.clip)
-        if self._fingerprint is None or self._fingerprint[0] != version:
-            self._fingerprint = (version, fingerprint(self.clip, self._tokenizer))
-        return self._fingerprint[1]
+        return self._texts.tower
 
     def decompose(self, x: Float[Tensor, "image channel height width"], parity: Parity = None) -> Parts:
         """The terms whose sum is `encode_image(x)`. One forward pass, made when the first term is asked for.
