@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from summand.errors import SummandError
 from summand.scenes import ATTRIBUTES, Causes, attribute_of, captions, draw_causes, parse, prompts, vocabulary
 from summand.scenes.attributes import GROUP_ATTRIBUTES
-from summand.scenes.captions import Captions, check_words, words_of
+from summand.scenes.captions import Captions
+from summand.scenes.meaning import check_words, words_of
 
 # What each word says, written out by hand, apart from the tables of the package.
 MEANINGS = """

@@ -6,9 +6,9 @@ from scipy.ndimage import binary_dilation, binary_erosion, center_of_mass
 
 from summand.errors import SummandError
 from summand.scenes import ATTRIBUTES, Causes, Chance, Scenes, counterfactuals, draw_causes, render, sample
-from summand.scenes.render import _COLOURS
+from summand.scenes.drawing import COLOURS
 
-PALETTE = np.array([_COLOURS[str(name)] for name in ATTRIBUTES["colour"]])
+PALETTE = np.array([COLOURS[str(name)] for name in ATTRIBUTES["colour"]])
 MIDDLE = 31.5
 ARRAYS = ("images", "group_masks", "instances", "letter_masks")
 

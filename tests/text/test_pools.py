@@ -14,7 +14,8 @@ import torch
 
 from summand.errors import SummandError
 from summand.scenes.attributes import ATTRIBUTES
-from summand.scenes.captions import attribute_of, prompts
+from summand.scenes.meaning import attribute_of
+from summand.scenes.phrases import prompts
 from summand.text.phrases import CLASSES_WITHOUT_ARTICLE, descriptions, with_article
 from summand.text.pools import Pool, names, pool, random_directions
 

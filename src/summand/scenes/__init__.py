@@ -20,9 +20,11 @@ True
 """
 
 from .attributes import ATTRIBUTES, GROUP_ATTRIBUTES, Causes, Shift, Tie, draw_causes
-from .captions import attribute_of, captions, parse, prompts, vocabulary
+from .captions import captions
 from .describe import describe
 from .files import contact_sheet, write_folder
+from .meaning import attribute_of, parse, vocabulary
+from .phrases import prompts
 from .render import Chance, Scenes, counterfactuals, render, sample
 from .source import SceneSource, parse_source
 

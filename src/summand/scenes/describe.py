@@ -15,7 +15,7 @@ from .attributes import (
     code_of,
     draw_causes,
 )
-from .captions import parse
+from .meaning import parse
 from .render import Chance, Scenes, render
 
 _DIFFERING = ("shape", "colour", "texture")

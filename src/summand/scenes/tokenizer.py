@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..errors import SummandError
-from .captions import LONGEST, check_words, vocabulary
+from .captions import LONGEST
+from .meaning import check_words, vocabulary
 
 CONTEXT_LENGTH = LONGEST + 2
 

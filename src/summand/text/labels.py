@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..moments import Moments
-from ..scenes.captions import attribute_of
+from ..scenes.meaning import attribute_of
 from .textspan import textspan
 
 _TEXTS_THAT_NAME = 3

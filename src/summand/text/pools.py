@@ -90,7 +90,7 @@ def _classes() -> Iterable[str]:
 
 def _scenes() -> Iterable[str]:
     from ..scenes.attributes import ATTRIBUTES
-    from ..scenes.captions import prompts
+    from ..scenes.phrases import prompts
 
     return [text for attribute in ATTRIBUTES for texts in prompts(attribute).values() for text in texts]
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from ..errors import SummandError, nearest
 from ..scenes import ATTRIBUTES
-from ..scenes.captions import attribute_of, vocabulary, words_of
+from ..scenes.meaning import attribute_of, vocabulary, words_of
 from .labels import HeadLabel
 from .phrases import descriptions
 

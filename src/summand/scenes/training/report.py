@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..attributes import ATTRIBUTES
-from ..captions import prompts
+from ..phrases import prompts
 from ..pretrained import INPUT_SIZE, ScenePreprocess
 from ..render import sample
 from ..tokenizer import SceneTokenizer

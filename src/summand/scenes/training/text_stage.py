@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..attributes import ATTRIBUTES, GROUP_ATTRIBUTES, SCENE_ATTRIBUTES
-from ..captions import captions, prompts
+from ..captions import captions
+from ..phrases import prompts
 from ..tokenizer import SceneTokenizer
 from .batches import mixed_causes
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ...errors import SummandError
-from ...scenes.captions import meanings, words_of
+from ...scenes.meaning import meanings, words_of
 
 THRESHOLD = 0.6
 ENCODER = "sentence-transformers/all-distilroberta-v1"

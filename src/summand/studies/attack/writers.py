@@ -13,7 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from ...errors import SummandError, first_line
-from ...scenes.captions import COUNT_WORDS, SUBJECT, parse, plural
+from ...scenes.meaning import parse
+from ...scenes.phrases import COUNT_WORDS, SUBJECT, plural
 from .mining import Words
 
 ASKED = 50

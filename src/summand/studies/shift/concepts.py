@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import SummandError
 from ...models import Model
-from ...scenes.captions import parse
+from ...scenes.meaning import parse
 from ...text.pools import Pool
 from ...text.properties import property_of
 
