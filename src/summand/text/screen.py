@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Int8, Int32
@@ -13,7 +14,7 @@ CHUNK = 32  # atoms of which only the largest estimate is looked at first
 _BLOCK = 64 * CHUNK  # atoms multiplied at a time: with 256 residuals, what is still in the cache when it is looked at
 _LEVELS = 127
 _RANGE = 2**31 - 1
-_multiply = getattr(torch, "_int_mm", None)  # int8 × int8 summed in int32; not a public function
+_multiply: Any = getattr(torch, "_int_mm", None)  # int8 × int8 summed in int32; not a public function
 
 
 @dataclass(frozen=True)
