@@ -88,14 +88,19 @@ def test_the_bounds_never_exclude_the_largest(atoms, embed, kind, signed, seed):
     }[kind]()
     exact = residual.double() @ dictionary.double().T
     exact = exact.abs() if signed else exact
-    found = Screen(dictionary).estimates(residual, signed)
-    estimate = found.of_atoms.flatten(0, 1).T[:, :atoms]
-    assert ((estimate * found.unit[:, None] - exact).abs() <= found.slack[:, None]).all()
+    screen = Screen(dictionary)
+    found = screen.estimates(residual, signed)
+    places = screen.order.argsort()[:atoms]  # of each atom
+    chunks, members = places // CHUNK, places % CHUNK
+    integers = found.of_atoms[chunks, members].T
+    estimate = integers * found.units[0][chunks] * found.units[1][:, None]
+    assert ((estimate - exact).abs() <= found.slack()[chunks].T).all()
     assert torch.equal(found.largest, found.of_atoms.amax(dim=1))
     largest, best = exact.max(dim=1)
-    assert (estimate.gather(1, best[:, None])[:, 0] >= found.least(largest.float())).all()
-    top = found.top()
-    assert torch.equal(found.of_atoms[top // CHUNK, top % CHUNK, torch.arange(5)], found.largest.amax(dim=0))
+    least = found.least(largest.float())[chunks].T
+    assert (integers >= least).gather(1, best[:, None]).all()
+    every = (found.of_atoms * found.units[0][:, None, None]).flatten(0, 1)  # with the zeros past the last atom
+    torch.testing.assert_close(every.gather(0, found.top()[None])[0], every.amax(dim=0))
 
 
 def test_the_bounds_leave_few_atoms_to_look_at():
@@ -106,7 +111,7 @@ def test_the_bounds_leave_few_atoms_to_look_at():
         search = Search(dictionary, torch.arange(8000), 32, screened=True)
         found = search._screen.estimates(targets, True)
         known = (targets @ dictionary.T).abs().amax(dim=1)
-        assert (found.of_atoms >= found.least(known)).sum(dim=(0, 1)).float().median() < 20
+        assert (found.of_atoms >= found.least(known)[:, None]).sum(dim=(0, 1)).float().median() < 20
         pursue(targets, dictionary, search, 16)
         assert search.in_full < 0.1 * 16 * 32
 
@@ -116,10 +121,12 @@ def test_sums_at_the_limit_of_the_codes_are_exact():
     signs = draw(7, 70, 16).sign()
     screen = Screen(signs)
     screen.rotation = torch.eye(16)
-    screen.unit, screen.error, screen.codes[:70] = 1 / 127, 0.0, (127 * signs).to(torch.int8)
+    screen.codes[:70] = (127 * signs[screen.order[:70]]).to(torch.int8)
+    screen.units[:], screen.error[:] = 1 / 127, 0.0
     found = screen.estimates(signs[:20], signed=False)
-    torch.testing.assert_close(found.of_atoms.flatten(0, 1).T[:, :70] * found.unit[:, None], signs[:20] @ signs.T)
-    assert (found.slack < 1e-3).all()
+    estimate = found.of_atoms.flatten(0, 1)[:70].T * found.units[0][0] * found.units[1][:, None]
+    torch.testing.assert_close(estimate, signs[:20] @ signs[screen.order[:70]].T)
+    assert (found.slack() < 1e-3).all()
 
 
 def test_small_searches_and_double_precision_are_not_screened():

@@ -66,14 +66,14 @@ class Search:
     def _candidates(self, screen: Screen, scaled: Tensor, taken: Tensor, signed: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Pairs (row, atom) among which is the answer of every row, but for the rows, third, that have too many."""
         estimates = screen.estimates(scaled, signed)
-        top = estimates.top().clamp(max=len(self._first) - 1)
+        top = screen.order[estimates.top()].clamp(max=len(self._first) - 1)
         known = self._correlations(scaled, torch.arange(len(scaled)), top, signed)
         least = estimates.least(known.masked_fill((taken == top[:, None]).any(dim=1), -torch.inf))
         reach = estimates.largest >= least
         many = reach.sum(dim=0) > _MOST
         chunk, row = (reach & ~many).nonzero(as_tuple=True)
-        pair, within = (estimates.of_atoms[chunk, :, row] >= least[row, None]).nonzero(as_tuple=True)
-        atom, row = chunk[pair] * CHUNK + within, row[pair]
+        pair, within = (estimates.of_atoms[chunk, :, row] >= least[chunk, row, None]).nonzero(as_tuple=True)
+        atom, row = screen.order[chunk[pair] * CHUNK + within], row[pair]
         counts = (atom < len(self._first)) & ~(taken[row] == atom[:, None]).any(dim=1)
         return row[counts], atom[counts], many.nonzero()[:, 0]
 
