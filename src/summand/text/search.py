@@ -11,7 +11,7 @@ from .screen import CHUNK, Screen, fast_integers
 
 _FEW_TARGETS, _FEW_ATOMS = 32, 4096  # below either, preparing the screen costs more than it saves
 _MOST = 128  # candidate chunks of a residual above which the plain product is cheaper
-_PAIRS = 2048  # pairs of residual and atom multiplied at a time
+_PAIRS = 1024  # pairs of residual and atom multiplied at a time
 
 
 class Search:
@@ -79,7 +79,7 @@ class Search:
 
     def _correlations(self, scaled: Tensor, row: Tensor, atom: Tensor, signed: bool) -> Tensor:
         parts = [
-            torch.linalg.vecdot(scaled.index_select(0, rows), self._dictionary.index_select(0, atoms))
+            self._dictionary.index_select(0, atoms).mul_(scaled.index_select(0, rows)).sum(dim=1)
             for rows, atoms in zip(row.split(_PAIRS), atom.split(_PAIRS), strict=True)
         ]
         score = torch.cat(parts)
