@@ -13,6 +13,10 @@ from summand.text.screen import CHUNK, Screen, fast_integers
 from summand.text.search import Search
 from summand.text.sparse import _first_of_equal, prepare_atoms, sparse_code
 
+pytestmark = pytest.mark.skipif(
+    not fast_integers(), reason="this processor has no fast and exact products of 8-bit integers: nothing is screened"
+)
+
 
 def draw(seed, *shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
