@@ -5,25 +5,23 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
-_CHUNK = 128
+from .search import Search
 
 
 @torch.no_grad()
 def pursue(
     targets: Float[Tensor, "target embed"],
     dictionary: Float[Tensor, "atom embed"],
-    first: Int[Tensor, " atom"],
+    search: Search,
     size: int,
 ) -> tuple[Int[Tensor, "target size"], Float[Tensor, "target size"]]:
     """Signed pursuit of a block of targets: indices (−1 past the end) and coefficients.
 
-    first: for every atom the first one equal to it, which is picked in its place. With Q an orthonormal basis of the
-    picks D = MᵀQ, the residual loses ⟨r, q⟩ q at each step, and the coefficients solve M γ = Q t at the end.
+    search: in the dictionary. With Q an orthonormal basis of the picks D = MᵀQ, the residual loses ⟨r, q⟩ q at each
+    step, and the coefficients solve M γ = Q t at the end.
     """
     count, embed = targets.shape
-    search = _Search(dictionary, first, count)
     residual = targets.clone()
     basis = targets.new_zeros(count, size, embed)
     mixing = torch.eye(size, dtype=targets.dtype, device=targets.device).repeat(count, 1, 1)
@@ -35,14 +33,10 @@ def pursue(
     for step in range(min(size, embed)):
         if not going.any():
             break
+        residual = torch.where(going[:, None], residual, 0)  # of a target that stopped: nothing to search for
         best, _ = search.strongest(residual, chosen[:, :step], signed=True)
         atom = dictionary[best]
-        done = basis[:, :step]
-        new, shares = atom, torch.zeros_like(along[:, :step])
-        for _ in range(2):  # twice is enough: the second pass removes what rounding left of the first
-            share = (done @ new[..., None])[..., 0]
-            new = new - (share[:, None] @ done)[:, 0]
-            shares = shares + share
+        new, shares = _orthogonal_to(basis[:, :step], atom)
         length = new.norm(dim=1)
         going = going & (length > floor * atom.norm(dim=1)) & (residual.norm(dim=1) > least)
         new = torch.where(going[:, None], new / torch.where(going, length, 1)[:, None], 0)
@@ -60,12 +54,11 @@ def pursue(
 def pursue_nonnegative(
     targets: Float[Tensor, "target embed"],
     dictionary: Float[Tensor, "atom embed"],
-    first: Int[Tensor, " atom"],
+    search: Search,
     size: int,
 ) -> tuple[Int[Tensor, "target size"], Float[Tensor, "target size"]]:
     """Pursuit with coefficients ≥ 0: after every pick all of them are fitted anew (`fit_nonnegative`)."""
     count, embed = targets.shape
-    search = _Search(dictionary, first, count)
     chosen = torch.full((count, size), -1, dtype=torch.long, device=targets.device)
     weights = targets.new_zeros(count, size)
     picks = targets.new_zeros(count, size, embed)
@@ -135,26 +128,21 @@ def _to_the_optimum(gram: Tensor, wanted: Tensor, weights: Tensor, free: Tensor)
     return weights, free
 
 
-class _Search:
-    """argmax_j ⟨r, a_j⟩ of many residuals: a matrix product, the largest of each chunk, the largest in that one."""
+def _orthogonal_to(basis: Tensor, atom: Tensor) -> tuple[Tensor, Tensor]:
+    """What of each atom is orthogonal to the rows of its basis, and its shares of those.
 
-    def __init__(self, dictionary: Tensor, first: Tensor, count: int) -> None:
-        self.first = first
-        self.transposed = F.pad(dictionary, (0, 0, 0, -len(dictionary) % _CHUNK)).T
-        self.correlation = dictionary.new_empty(count, self.transposed.shape[1])
-        self.rows = torch.arange(count, device=dictionary.device)
-
-    def strongest(self, residual: Tensor, taken: Tensor, signed: bool) -> tuple[Tensor, Tensor]:
-        """The atom of each residual, and its correlation (absolute where signed); atoms taken before do not count."""
-        correlation = torch.mm(residual, self.transposed, out=self.correlation)
-        if signed:
-            correlation.abs_()
-        if taken.shape[1]:
-            correlation.scatter_(1, taken.clamp(min=0), -1.0)  # −1 is of a target that stopped: nothing depends on it
-        chunks = correlation.unflatten(1, (-1, _CHUNK))
-        chunk = chunks.amax(dim=2).argmax(dim=1)
-        strength, within = chunks[self.rows, chunk].max(dim=1)
-        return self.first[(chunk * _CHUNK + within).clamp(max=len(self.first) - 1)], strength
+    A second pass removes what rounding left of the first. Twice is enough, and once where the first took little away
+    (Daniel, Gragg, Kaufman and Stewart 1976).
+    """
+    shares = (basis @ atom[..., None])[..., 0]
+    new = atom - (shares[:, None] @ basis)[:, 0]
+    rows = (new.norm(dim=1) < 0.7 * atom.norm(dim=1)).nonzero()[:, 0]
+    if len(rows):
+        again = basis[rows]
+        share = (again @ new[rows][..., None])[..., 0]
+        new[rows] -= (share[:, None] @ again)[:, 0]
+        shares[rows] += share
+    return new, shares
 
 
 def _floor(numbers: Tensor) -> float:

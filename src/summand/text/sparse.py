@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..errors import SummandError
 from .pursuit import pursue, pursue_nonnegative
+from .search import Search
 
 _BLOCK_BYTES = 96 * 2**20
 
@@ -83,8 +84,9 @@ def sparse_code(
     dictionary = prepare_atoms(atoms.to(targets), centre, parity)
     if not dictionary.any():
         raise SummandError("the atoms are all the same: nothing is left of them once their mean is taken away")
-    first = _first_of_equal(dictionary)
+    search = Search(dictionary, _first_of_equal(dictionary), len(targets))
     block = max(1, _BLOCK_BYTES // (dictionary.element_size() * (len(dictionary) + 2 * size * dictionary.shape[1])))
+    block -= block % 64 if block > 64 else 0  # a width that products of matrices like: 256 cost less than 263
     bar = tqdm(
         total=len(targets),
         desc="sparse codes",
@@ -95,7 +97,7 @@ def sparse_code(
     )
     parts = []
     for some in targets.split(block):
-        parts.append((pursue_nonnegative if nonnegative else pursue)(some, dictionary, first, size))
+        parts.append((pursue_nonnegative if nonnegative else pursue)(some, dictionary, search, size))
         bar.update(len(some))
     bar.close()
     indices, weights = (torch.cat(part) for part in zip(*parts, strict=True))
