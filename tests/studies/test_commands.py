@@ -69,7 +69,12 @@ def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
     assert "5.0" in [removed["unit"] for removed in named["removed"]]
     neurons = json.loads(run("debias", *shared, "--neurons", "4", "--cover", "0.3", "--json").stdout)
     assert {removed["unit"].split(".")[0] for removed in neurons["removed"]} == {"4"}
-    assert neurons["files"]["ablation"] is None
+    by_hand = run("debias", *shared, "--neurons", "4.17,4.20").stdout
+    assert "neuron 4.17 was removed because it was named" in by_hand
+    assert summand.load("scenes-vit-tied", ablation=tmp_path / "a.npz").name.endswith("2 neurons of layer 4 ablated")
+    run("debias", *shared, "--neurons", "4", "--cover", "0.3")
+    model = summand.load("scenes-vit-tied", ablation=neurons["files"]["ablation"])
+    assert f"{len(neurons['removed'])} neurons of layer 4 ablated" in model.name
 
 
 @pytest.mark.parametrize(
@@ -83,6 +88,8 @@ def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
         (("debias", "scenes:count=20", "--classes", "shape"), "have no groups"),
         (("debias", "scenes:count=20", *TIED), r"group\(s\) have no images: .* --allow-empty"),
         (("debias", "scenes:count=20", *TIED, "--heads", "5.0", "--property", "place"), "not both"),
+        (("debias", "scenes:count=20", *TIED, "--heads", "5.0", "--neurons", "4"), "give one of them"),
+        (("debias", "scenes:count=20", *TIED, "--neurons", "last"), "takes a layer such as 9, or neurons such as"),
         (("debias", "scenes:count=20", *TIED, "--out", "a.pkl"), r"must end in \.npz"),
     ],
 )
