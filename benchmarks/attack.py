@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=10)
     parser.add_argument("--neurons", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--count", type=int, default=2000, help="scenes that the neurons are profiled on")
+    parser.add_argument("--count", type=int, default=1000, help="scenes that the neurons are profiled on")
     args = parser.parse_args()
     prompts, per_prompt, judged = 10, 10, 2000
     if args.quick:
@@ -63,7 +63,8 @@ def main() -> None:
     source = open_source(f"scenes:count={args.count},seed=71")
     groups = neuron_groups(model)
     known = profile(model, source, groups)
-    tried = indirect_directions(model, source, groups, 60 if args.quick else 600)
+    every = sum(model.tower.neuron_directions(group.layer).shape[0] for group in groups)  # type: ignore[attr-defined]
+    tried = indirect_directions(model, source, groups, 60 if args.quick else every)
     some = {"words": args.words}
     rows = []
     for image_of, target in pairs:

@@ -122,8 +122,8 @@ def attack(
     options = {
         "image_of": image_of, "classified_as": classified_as, "layers": [group.name for group in groups],
         "neurons": neurons, "indirect": indirect, "words": words, "pool": chosen.name, "synonyms": filtered_by,
-        "llm": llm, "generator": generator or ("scenes" if scenes else None), "prompts": prompts, "per_prompt": per_prompt,
-        "repeats": repeats, "seed": seed, "out": str(out),
+        "llm": llm, "generator": generator or ("scenes" if scenes else None),
+        "prompts": prompts, "per_prompt": per_prompt, "repeats": repeats, "seed": seed, "out": str(out),
     }  # fmt: skip
     if words_only:
         written = wait("writing prompts", lambda: writer.write(own, image_of, classified_as, seed))
