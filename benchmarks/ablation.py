@@ -15,7 +15,7 @@ import summand
 from summand.data import open_source
 from summand.data.labelled import open_labelled
 from summand.studies import figures
-from summand.studies.ablation import Family, ablate
+from summand.studies.ablation import Family, ablate_tasks
 from summand.studies.ablation_figure import figure
 from summand.studies.direct_ablations import AttentionUpTo, ClassToken, Mlps
 from summand.studies.neuron_ablations import Indirect, Pairs, SecondOrder
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--model", default="scenes-vit")
-    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--means", type=int, default=1000, help="other scenes that the means are taken over")
     parser.add_argument("--attributes", default=",".join(ATTRIBUTES))
     parser.add_argument("--figure", help="draw the ablations of the first attribute into this file")
@@ -36,16 +36,16 @@ def main() -> None:
     model = summand.load(args.model)
     attributes = args.attributes.split(",")
     table: dict[str, dict[str, float]] = {}
-    for attribute in attributes:
-        data = open_labelled(f"scenes:count={args.count},seed=424242", attribute)
-        means = open_source(f"scenes:count={args.means},seed=424243")
-        weights = classifier(model, scenes_classes(attribute))
-        made = ablate(model, data, weights, families(model, args.means), means=means)
+    tasks = [open_labelled(f"scenes:count={args.count},seed=424242", attribute) for attribute in attributes]
+    means = open_source(f"scenes:count={args.means},seed=424243")
+    classifiers = [classifier(model, scenes_classes(attribute)) for attribute in attributes]
+    results = ablate_tasks(model, tasks, classifiers, families(model, args.means), means=means)
+    for attribute, made in zip(attributes, results, strict=True):
         table.setdefault("nothing", {})[attribute] = made.baseline
         for row in made.rows:
             table.setdefault(row.version.name, {})[attribute] = row.accuracy
-        if args.figure and attribute == attributes[0]:
-            figures.save(figure(made, f"{args.model}: {attribute}"), args.figure)
+    if args.figure:
+        figures.save(figure(results[0], f"{args.model}: {attributes[0]}"), args.figure)
     if args.json:
         rows = [{"ablation": name, **scores} for name, scores in table.items()]
         print(json.dumps({"command": "ablation", "model": args.model, "options": vars(args), "rows": rows}))

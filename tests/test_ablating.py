@@ -6,7 +6,7 @@ import torch
 
 import summand
 from summand import Moments, SummandError
-from summand.ablating import Ablation
+from summand.ablating import Ablation, NeuronAblation, load_ablation
 from tests.tiny import clip
 
 HEADS = ((0, 1), (2, 0), (2, 1))
@@ -71,6 +71,33 @@ def test_saved_loaded_and_refused_by_another_model(tmp_path, tiny, pixels, ablat
     (tmp_path / "b.npz").write_bytes(b"nothing")
     with pytest.raises(SummandError, match="no file of ablation or is broken"):
         Ablation.load(tmp_path / "b.npz")
+
+
+def test_neurons_add_their_mean_within_the_one_pass(tmp_path, tiny, pixels):
+    chosen, calls = [3, 40, 99], []
+    effects = tiny.second_order(pixels, 0)
+    made = NeuronAblation.of(tiny, 0, chosen, Moments().update(effects).mean, ["why"] * 3)
+    made.save(tmp_path / "n.npz")
+    ablated = load_ablation(tmp_path / "n.npz").apply(tiny)
+    handle = tiny.clip.visual.conv1.register_forward_hook(lambda *_: calls.append(1))
+    found = ablated.encode_image(pixels)
+    handle.remove()
+    assert len(calls) == 1
+    removed = effects.vectors()[:, chosen].sum(dim=1)
+    expected = tiny.encode_image(pixels) - removed + removed.mean(dim=0)
+    assert float((expected - tiny.encode_image(pixels)).abs().max()) > 1e-3
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    # The ablated model is a sum too, and differs from the plain one in the heads behind the neurons only.
+    parts, before = ablated.decompose(pixels), tiny.decompose(pixels)
+    assert parts.residual() < 1e-5
+    torch.testing.assert_close(parts.heads()[:, 0], before.heads()[:, 0])
+    changed = (before.heads() - parts.heads())[:, 1:].sum(dim=(1, 2))
+    torch.testing.assert_close(changed, removed - removed.mean(dim=0), rtol=1e-3, atol=1e-4)
+    for other in (clip(seed=1, vision={"layers": 3}), clip(vision={"layers": 1}), clip()):
+        with pytest.raises(SummandError, match=r"made with tiny, and its neurons are not those of .* --neurons 0"):
+            made.apply(summand.wrap(other))
+    with pytest.raises(SummandError, match="holds neuron ablation, not ablation"):
+        Ablation.load(tmp_path / "n.npz")
 
 
 def test_load_applies_a_file(tmp_path, vit, pixels):

@@ -21,6 +21,7 @@ def test_version_and_help():
         found = run(command, "--help")
         assert found.returncode == 0
         assert "Examples:" in found.stdout
+    assert "[default: third last]" in " ".join(run("shift", "--help").stdout.replace("│", " ").split())
 
 
 def test_atlas_on_photographs_with_an_open_clip_name_and_a_broken_file(tmp_path):

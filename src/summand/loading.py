@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .ablating import Ablation
+from .ablating import load_ablation
 from .errors import SummandError, first_line, listed, nearest
 from .hub import cache_only, offline_by_wish, quiet, reachable
 from .huggingface import load_hugging_face
@@ -49,7 +49,8 @@ def load(
     it, no tag is an error, so that random weights never go unnoticed. precision: of the weights, where
     open_clip keeps the norms in fp32; σ, attention rows and sums are always fp32 or better. image_size: another input
     size than the tower was trained on, with positions interpolated as open_clip does: finer maps. ablation: a file of
-    `summand debias`; its heads then always write their mean to the output, within the same one forward pass.
+    `summand debias`; its heads or neurons then always write their mean to the output, within the same one forward
+    pass.
 
     Raises `SummandError` for an unknown name (nearest names given), a missing or unknown tag (tags listed), weights
     that cannot be had offline, and a checkpoint that does not fit or holds code.
@@ -79,7 +80,7 @@ def load(
         raise SummandError(f"{name} cannot be put on {device}: {first_line(error)}") from error
     model = wrap(clip, preprocess=preprocess, tokenizer=tokenizer, name=label)
     model.random_weights = random_init
-    return model if ablation is None else Ablation.load(ablation).apply(model)
+    return model if ablation is None else load_ablation(ablation).apply(model)
 
 
 def quick_gelu(name: str, pretrained: str | None) -> bool:

@@ -50,9 +50,14 @@ def second_orders(
     pixels: Float[Tensor, "image channel height width"],
     layers: Sequence[int],
     parity: Parity = None,
+    neurons: Sequence[int] | None = None,
 ) -> tuple[dict[int, Effects], Trace]:
-    """`second_order` of several layers, by layer, and the trace of the one pass that they share."""
+    """`second_order` of several layers, by layer, and the trace of the one pass that they share.
+
+    neurons: only these of each layer (not with parity, where every neuron has its share of the constants).
+    """
     check_parity(parity)
+    assert parity is None or neurons is None
     tower = with_neurons(tower, layers)
     tower = tower if parity is None else tower.evenly()
     first = min(layers) + 1
@@ -62,8 +67,9 @@ def second_orders(
     means: dict[int, Tensor] = {}
     rows: dict[int, Tensor] = {}
 
-    def neurons(layer: int, activations: Tensor) -> None:
-        hidden[layer] = working(tower.batch_first(activations))
+    def fire(layer: int, activations: Tensor) -> None:
+        seen = tower.batch_first(activations)
+        hidden[layer] = working(seen if neurons is None else seen[..., list(neurons)])
 
     def enter(at: int, stream: Tensor) -> None:
         stream = working(tower.batch_first(stream))
@@ -73,7 +79,7 @@ def second_orders(
 
     def listeners() -> Iterator[Any]:
         for layer in layers:
-            yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: neurons(layer, found)
+            yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: fire(layer, found)
         for at in later:
             yield tower.blocks[at].module, "before", lambda stream, _, at=at: enter(at, stream)
 
@@ -100,9 +106,10 @@ def second_orders(
                     path_index=path_terms(behind, tower.heads),
                 )
             else:
+                directions = tower.neuron_directions(layer)
                 found[layer] = Effects(
                     ((own * trace.scale[:, None, None]) @ hidden[layer]).transpose(1, 2),
-                    tower.neuron_directions(layer),
+                    directions if neurons is None else directions.select(list(neurons)),
                     units=("neuron",),
                     paths=("later layer", "later head"),
                     path_index=tuple((at, head) for at in behind for head in range(tower.heads)),

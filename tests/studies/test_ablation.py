@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 import summand
 from summand import SummandError
-from summand.studies.ablation import Batch, ablate, read
+from summand.data.labelled import Labelled
+from summand.studies.ablation import Batch, ablate, ablate_tasks, read
 from summand.studies.ablation_figure import figure
 from summand.studies.direct_ablations import AttentionUpTo, ClassToken, HeadSets, Mlps, Spans
 from summand.studies.neuron_ablations import Indirect, Pairs, SecondOrder, SparseSecondOrder
@@ -166,6 +167,19 @@ def test_accuracy_is_counted_against_the_labels(tiny, tmp_path):
         assert row.drop == pytest.approx(made.baseline - row.accuracy)
     figure(made, "title").savefig(tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5000
+
+
+def test_several_tasks_share_their_passes(tiny):
+    data = labelled(COUNT)
+    other = Labelled(data.source, ("p", "q"), (data.labels + np.arange(COUNT)) % 2)
+    weights = [torch.randn(n, 16, generator=torch.Generator().manual_seed(n)) for n in (3, 2)]
+    made = ablate_tasks(tiny, [data, other], weights, [AttentionUpTo()], batch_size=7)
+    for task, classifier, found in zip((data, other), weights, made, strict=True):
+        alone = ablate(tiny, task, classifier, [AttentionUpTo()], batch_size=7)
+        assert (alone.baseline, alone.rows) == (found.baseline, found.rows)
+        np.testing.assert_array_equal(alone.guesses, found.guesses)
+    with pytest.raises(SummandError, match="not of the same images"):
+        ablate_tasks(tiny, [data, labelled(6)], [weights[0], weights[0]], [])
 
 
 def test_what_cannot_be_ablated_is_refused(tiny):

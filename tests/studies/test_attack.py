@@ -24,6 +24,8 @@ from summand.studies.attack import (
     Words,
     attack,
     class_embedding,
+    indirect_directions,
+    indirect_words,
     random_words,
     second_order_words,
     similar_words,
@@ -65,6 +67,44 @@ def test_second_order_words_are_equation_6(vit, made):
     near = similar_words(v, chosen, texts, scene_words("cross"), words=1)
     cosines = {t: float(a @ v) for t, a in zip(chosen.texts, prepare_atoms(texts), strict=True) if "cross" not in t}
     assert near.words == (max(cosines, key=cosines.__getitem__),)
+
+
+def test_indirect_effects_are_measured_by_taking_a_neuron_away(vit):
+    """Against the model itself, run with a neuron held at its mean by an ordinary hook."""
+    source = open_source("scenes:count=12,seed=52")
+    found, names = indirect_directions(vit, source, [Group("neurons", 4), Group("neurons", 3)], neurons=4, images=10)
+    assert found.shape == (4, 128)
+    pixels = vit.preprocess(source.array(0, 10))
+    hidden = {}
+    for layer in (3, 4):
+        block = vit.clip.visual.transformer.resblocks[layer].mlp
+        handle = block.c_proj.register_forward_pre_hook(lambda _, x, layer=layer: hidden.update({layer: x[0].clone()}))
+        whole = vit.encode_image(pixels)
+        handle.remove()
+        strength = hidden[layer].var(dim=0).sum(dim=0) * block.c_proj.weight.square().sum(dim=0)
+        for neuron in strength.topk(2).indices.tolist():
+
+            def held(_, x, layer=layer, neuron=neuron):
+                x[0][..., neuron] = hidden[layer][..., neuron].mean(dim=0)
+
+            handle = block.c_proj.register_forward_pre_hook(held)
+            effect = whole - vit.encode_image(pixels)
+            handle.remove()
+            effect = effect - effect.mean(dim=0)
+            first = torch.pca_lowrank(effect.double(), q=3, center=False, niter=8)[2][:, 0]
+            assert abs(float(first @ found[names.index(f"{layer}:{neuron}")])) > 0.99
+    texts, chosen = vit.encode_text(pool("scenes").texts), pool("scenes")
+    v = class_embedding(vit, "cross") - class_embedding(vit, "star")
+    words = indirect_words(found, names, v, chosen, texts, scene_words("cross"), neurons=3, words=5)
+    assert words.method == "indirect effects"
+    along = (found.float() @ v).abs()
+    assert set(words.units) == {names[int(i)] for i in along.topk(3).indices}
+    with pytest.raises(summand.SummandError, match="not of an attention pool"):
+        indirect_directions(vit, source, [Group("pairs")])
+    with pytest.raises(summand.SummandError, match="at least a neuron of each of the 1 layers and 8 images; got 0 and"):
+        indirect_directions(vit, source, [Group("neurons", 4)], neurons=0)
+    with pytest.raises(summand.SummandError, match="fewer than 8 images could be read"):
+        indirect_directions(vit, open_source("scenes:count=3"), [Group("neurons", 4)])
 
 
 def test_synonyms(monkeypatch):
@@ -244,10 +284,12 @@ def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked):
         return (end.value.code, *capsys.readouterr())
 
     some = ("--image-of", "star", "--classified-as", "cross", "--images", "scenes:count=24", "--layers", "4")
-    code, out, _ = run(*some, "--prompts", "2", "--per-prompt", "2", "--repeats", "2", "--json")
+    code, out, _ = run(*some, "--indirect", "12", "--prompts", "2", "--per-prompt", "2", "--repeats", "2", "--json")
     assert code == 0
     result = json.loads(out)
-    assert [row["method"] for row in result["rows"]] == ["second-order", "random neurons", "similar words"]
+    assert [row["method"] for row in result["rows"]] == [
+        "second-order", "random neurons", "indirect effects", "similar words",
+    ]  # fmt: skip
     assert all(len(row["rates"]) == 2 and row["pictures"] == 8 for row in result["rows"])
     assert not any("cross" in word for row in result["rows"] for word in row["words"])
     assert Image.open(tmp_path / "attack" / "contact-sheet.png").size[0] > 200
@@ -255,10 +297,6 @@ def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked):
     assert code == 0
     assert "star" in (tmp_path / "w" / "prompts.txt").read_text()
     assert not (tmp_path / "w" / "contact-sheet.png").exists()
-    code, _, error = run(*some, "--llm", "http://127.0.0.1:1/v1", "--out", "unreachable")
-    assert code == 2
-    assert "cannot be reached" in error
-    assert json.loads((tmp_path / "unreachable" / "words.json").read_text())["words"]
     assert run("--image-of", "star", "--classified-as", "star")[0] == 2
     assert run("--image-of", "star", "--classified-as", "horse", "--images", "scenes:count=24")[0] == 2
     code, _, error = run("--image-of", "dog", "--classified-as", "deer", "--model", "ViT-B-32", "--random-init")

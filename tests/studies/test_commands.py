@@ -39,6 +39,33 @@ def test_ablate_writes_a_figure_and_json(tmp_path):
     assert out.stat().st_size > 5000
 
 
+def test_every_ablation_of_the_papers_is_an_option(tmp_path):
+    def names(*arguments: str) -> list[str]:
+        found = run("ablate", "scenes:count=24,seed=3", "--classes", "place", *arguments, "--out",
+                    str(tmp_path / "a.png"), "--json")  # fmt: skip
+        result = json.loads(found.stdout)
+        assert all(0 <= row["accuracy"] <= 1 for row in result["rows"])
+        return [row["ablation"] for row in result["rows"]]
+
+    (tmp_path / "own.txt").write_text("\n".join(f"a {colour} shape" for colour in ("red", "blue", "green")))
+    pools = ("--pool", f"scenes,random,{tmp_path / 'own.txt'}", "--sizes", "2,4")
+    made = names("--what", "class-token,second-order,indirect,sparse,textspan", "--layers", "4", "--means",
+                 "scenes:count=24,seed=4", *pools)  # fmt: skip
+    layer = "second-order effects of layer 4"
+    for what in ("all", "significant", "insignificant"):
+        assert f"{layer}: {what} mean-ablated" in made
+    assert {f"{layer}: rank-one reconstruction", "indirect effects of layer 4 mean-ablated"} < set(made)
+    assert "the class token's own term" in made
+    for pool in ("scenes", "random", str(tmp_path / "own.txt")):
+        for size in (2, 4):
+            assert f"sparse codes, layer 4: {size} texts a neuron, {pool}" in made
+            assert f"{size} texts a head, {pool}" in made
+    pairs = names("--model", "scenes-rn", "--what", "pairs", "--keep", "5,50")
+    assert pairs == [
+        f"all but {share} % of the {what}" for what in ("neuron–head pairs", "neurons") for share in (5, 50)
+    ]
+
+
 def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path):
     out, patched = tmp_path / "a.npz", tmp_path / "c.npz"
     found = run(
@@ -69,7 +96,12 @@ def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
     assert "5.0" in [removed["unit"] for removed in named["removed"]]
     neurons = json.loads(run("debias", *shared, "--neurons", "4", "--cover", "0.3", "--json").stdout)
     assert {removed["unit"].split(".")[0] for removed in neurons["removed"]} == {"4"}
-    assert neurons["files"]["ablation"] is None
+    by_hand = run("debias", *shared, "--neurons", "4.17,4.20").stdout
+    assert "neuron 4.17 was removed because it was named" in by_hand
+    assert summand.load("scenes-vit-tied", ablation=tmp_path / "a.npz").name.endswith("2 neurons of layer 4 ablated")
+    run("debias", *shared, "--neurons", "4", "--cover", "0.3")
+    model = summand.load("scenes-vit-tied", ablation=neurons["files"]["ablation"])
+    assert f"{len(neurons['removed'])} neurons of layer 4 ablated" in model.name
 
 
 @pytest.mark.parametrize(
@@ -83,6 +115,8 @@ def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
         (("debias", "scenes:count=20", "--classes", "shape"), "have no groups"),
         (("debias", "scenes:count=20", *TIED), r"group\(s\) have no images: .* --allow-empty"),
         (("debias", "scenes:count=20", *TIED, "--heads", "5.0", "--property", "place"), "not both"),
+        (("debias", "scenes:count=20", *TIED, "--heads", "5.0", "--neurons", "4"), "give one of them"),
+        (("debias", "scenes:count=20", *TIED, "--neurons", "last"), "takes a layer such as 9, or neurons such as"),
         (("debias", "scenes:count=20", *TIED, "--out", "a.pkl"), r"must end in \.npz"),
     ],
 )

@@ -119,7 +119,52 @@ def test_top_images_of_pairs_are_sub_concepts_of_their_neuron(resnet, unchecked)
         assert torch.equal(norms.topk(6, dim=0).indices.movedim(0, -1).sort(dim=-1).values, images.sort(dim=-1).values)
     assert 0 <= found.narrower() <= 1
     assert found.pair_inertia.shape == (2, 16)
+    assert 0 < found.chance < 6
+    # A pair writes along one direction only; a neuron's is the first principal one of its top images.
+    neurons, pairs = found.directions()
+    for head in range(16):
+        assert abs(float(torch.nn.functional.cosine_similarity(pairs[0, head], vectors[0, 0, head], dim=0))) > 0.999
+    centred = vectors.sum(dim=2)[:, 0]
+    centred = centred - centred.mean(dim=0)
+    strongest = centred[centred.norm(dim=-1).topk(6).indices]
+    assert abs(float(torch.linalg.svd(strongest).Vh[0] @ neurons[0])) > 0.999
     with pytest.raises(summand.SummandError, match="counted from 0"):
         subconcepts(resnet, source, neurons=[9999])
     with pytest.raises(summand.SummandError, match="fewer than the 10"):
         subconcepts(resnet, open_source("scenes:count=5"))
+
+
+def test_the_command_of_sub_concepts(tmp_path, monkeypatch, capsys, unchecked):
+    from summand.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["summand", "subconcepts", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return (end.value.code, *capsys.readouterr())
+
+    some = ("scenes:count=30,seed=46", "--model", "scenes-rn", "--top", "5")
+    code, out, _ = run(*some, "--neuron", "5", "--json")
+    assert code == 0
+    rows = json.loads(out)["rows"]
+    assert rows[0]["unit"] == "5"
+    assert sorted(row["unit"] for row in rows[1:]) == sorted(f"5.{head}" for head in range(16))
+    inertias = [row["inertia"] for row in rows[1:]]
+    assert inertias == sorted(inertias)
+    assert all(len(row["images"]) == 5 and row["words"] for row in rows)
+    assert Image.open(tmp_path / "subconcepts.png").size[0] > 300
+    code, out, _ = run(*some, "--out", "survey.png")
+    assert code == 0
+    assert "See one with --neuron" in out
+    assert Image.open(tmp_path / "survey.png").size[0] > 300
+    for wrong, said in (
+        (("scenes:count=4", "--model", "scenes-rn"), "fewer than --top 10; give more images"),
+        (("scenes:count=20",), "this one is a VisionTransformer"),
+        ((*some, "--neuron", "512"), "counted from 0 to 511"),
+        ((*some, "--out", "a.txt"), "must end in"),
+    ):
+        code, out, error = run(*wrong)
+        assert (code, out) == (2, "")
+        assert said in error

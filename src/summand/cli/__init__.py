@@ -27,6 +27,7 @@ from . import (  # noqa: F401
     scenes,
     segment,
     shift,
+    subconcepts,
     words,
 )
 from .common import app, escape, stderr

@@ -99,7 +99,7 @@ def ablate(
         loaded,
         kinds,
         images=len(reference or labelled),
-        heads=[parse_heads(text) for text in heads or []],
+        heads=[parse_units(text) for text in heads or []],
         layers=_numbers(layers, "--layers"),
         pools=pools,
         sizes=_numbers(sizes, "--sizes"),
@@ -166,13 +166,13 @@ def text_classifier(model: Any, data: str, labelled: Any, classes: str | None, t
     return classifier(model, named_classes(labelled.classes, read_templates(templates, model)))
 
 
-def parse_heads(text: str) -> list[tuple[int, int]]:
-    """`10.3,11.2` → [(10, 3), (11, 2)]."""
+def parse_units(text: str) -> list[tuple[int, int]]:
+    """`10.3,11.2` → [(10, 3), (11, 2)]: heads, or neurons, by layer."""
     found = []
     for piece in text.replace(" ", "").split(","):
         layer, dot, head = piece.partition(".")
         if not (dot and layer.isdigit() and head.isdigit()):
-            raise SummandError(f"expected layer.head such as 10.3,11.2, got {piece!r}")
+            raise SummandError(f"expected layer.head (or layer.neuron) such as 10.3,11.2, got {piece!r}")
         found.append((int(layer), int(head)))
     return found
 

@@ -60,7 +60,12 @@ def attack(
         str | None, typer.Option("--generator", help="A text-to-image pipeline of diffusers; scenes draw themselves.")
     ] = None,
     words_only: Annotated[bool, typer.Option("--words-only", help="Write words and prompts, draw nothing.")] = False,
-    baselines: Annotated[bool, typer.Option(help="Also attack by random neurons and by similar words.")] = True,
+    baselines: Annotated[
+        bool, typer.Option(help="Also attack by random neurons, by indirect effects, and by similar words.")
+    ] = True,
+    indirect: Annotated[
+        int, typer.Option("--indirect", min=0, help="Neurons tried for indirect effects (a pass each); 0: not at all.")
+    ] = 300,
     prompts: Annotated[int, typer.Option("--prompts", min=1, help="Descriptions a repeat.")] = 10,
     per_prompt: Annotated[int, typer.Option("--per-prompt", min=1, help="Pictures a description.")] = 10,
     repeats: Annotated[int, typer.Option("--repeats", min=1)] = 3,
@@ -84,6 +89,7 @@ def attack(
     from ..studies.heatmap import default_pool
     from ..studies.profile import neuron_groups, profile, profile_of_run
     from ..text.pools import pool
+    from ..towers.pool import PoolTower
 
     synonyms.check_classes(image_of, classified_as)
     scenes_model = model is None or model.startswith("scenes-")
@@ -103,15 +109,8 @@ def attack(
     drop, filtered_by = wait("looking for synonyms", lambda: synonyms.usual(classified_as, scenes, avoid or ()))
     held = where.run is not None and all(group in where.run.groups for group in groups)
     known = profile_of_run(where.run, groups) if held else profile(loaded, where.source, groups, batch_size, progress)
-    own = study.second_order_words(known, towards, chosen, embeddings, drop, neurons=neurons, size=size, words=words)
-    lists = [own]
-    if baselines and not words_only:
-        lists.append(
-            study.random_words(
-                known, towards, chosen, embeddings, drop, neurons=neurons, size=size, words=words, seed=seed
-            )
-        )
-        lists.append(study.similar_words(towards, chosen, embeddings, drop, words=words))
+    mine: dict[str, Any] = {"neurons": neurons, "size": size, "words": words}
+    own = study.second_order_words(known, towards, chosen, embeddings, drop, **mine)
     # The words are on disk before a language model or a pipeline is asked: neither may be there.
     write_words(out, own, writers.instruction(own, image_of, classified_as), filtered_by)
     if llm is None:
@@ -122,9 +121,9 @@ def attack(
         writer = study.TransformersWriter.load(llm, device)
     options = {
         "image_of": image_of, "classified_as": classified_as, "layers": [group.name for group in groups],
-        "neurons": neurons, "words": words, "pool": chosen.name, "synonyms": filtered_by, "llm": llm,
-        "generator": generator or ("scenes" if scenes else None), "prompts": prompts, "per_prompt": per_prompt,
-        "repeats": repeats, "seed": seed, "out": str(out),
+        "neurons": neurons, "indirect": indirect, "words": words, "pool": chosen.name, "synonyms": filtered_by,
+        "llm": llm, "generator": generator or ("scenes" if scenes else None),
+        "prompts": prompts, "per_prompt": per_prompt, "repeats": repeats, "seed": seed, "out": str(out),
     }  # fmt: skip
     if words_only:
         written = wait("writing prompts", lambda: writer.write(own, image_of, classified_as, seed))
@@ -138,6 +137,17 @@ def attack(
             wide_console().print(f"[bold]{(out / 'prompts.txt').resolve()}[/]", soft_wrap=True)
         return
     draw: Any = study.SceneGenerator() if generator is None else study.DiffusersGenerator.load(generator, device)
+    lists = [own]
+    if baselines:
+        lists.append(study.random_words(known, towards, chosen, embeddings, drop, seed=seed, **mine))
+        if indirect and isinstance(loaded.tower, PoolTower):
+            stderr.print("[yellow]no baseline of indirect effects:[/] an attention pool's neurons have none")
+        elif indirect:
+            tried = study.indirect_directions(
+                loaded, where.source, groups, indirect, batch_size=batch_size, progress=progress
+            )
+            lists.append(study.indirect_words(*tried, towards, chosen, embeddings, drop, **mine))
+        lists.append(study.similar_words(towards, chosen, embeddings, drop, words=words))
     found = []
     for each in lists:
         found.append(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from ..errors import SummandError
 from .ablate import (
@@ -18,7 +16,7 @@ from .ablate import (
     MeansOption,
     TemplatesOption,
     open_data,
-    parse_heads,
+    parse_units,
     text_classifier,
 )
 from .common import (
@@ -35,9 +33,7 @@ from .common import (
     stderr,
     wait,
 )
-
-_SHOWN_GROUPS = 12
-_FEW = 20
+from .debias_table import show
 
 
 @app.command(
@@ -64,7 +60,10 @@ def debias(
         str | None, typer.Option("--property", help="Remove heads whose labels match: a list, an attribute or a word.")
     ] = None,
     neurons: Annotated[
-        int | None, typer.Option("--neurons", help="Remove neurons of this layer (second-order effects), not heads.")
+        str | None,
+        typer.Option(
+            "--neurons", help="Not heads but neurons (second-order effects): of a layer, or these: 3.17,3.20."
+        ),
     ] = None,
     cover: Annotated[
         float, typer.Option("--cover", help="Choose units until they carry this share of the attribute.")
@@ -107,7 +106,7 @@ def debias(
     """Remove the heads that carry a spurious attribute, and show the accuracy of every group before and after.
 
     Without --heads or --property the heads are found on unlabelled images: those whose variance lies along the
-    attribute's texts rather than along the classes'.
+    attribute's texts rather than along the classes'. With --neurons LAYER the same is done with neurons.
     """
     from ..data import open_source
     from ..studies.debias import debias as repair
@@ -116,35 +115,45 @@ def debias(
 
     if heads and wanted:
         raise SummandError("give --heads or --property, not both")
+    if neurons is not None and (heads or wanted):
+        raise SummandError("--heads and --property are about heads, --neurons finds neurons; give one of them")
+    scenes = data == "scenes" or data.startswith("scenes:")
+    by_hand = heads or (neurons if neurons and "." in neurons else None)
+    named = parse_units(by_hand) if by_hand else None
+    layer = None if neurons is None or named is not None else _layer(neurons)
     for path in (out, patched):
         if path is not None and path.suffix != ".npz":
             raise SummandError(f"{path}: the file must end in .npz")
     labelled = open_data(data, classes, groups=groups, split=split, label_column=label, count=count)
     check_groups(labelled, allow_empty)
+    if not (by_hand or wanted or attribute or (scenes and groups)):
+        raise SummandError(
+            "say what the spurious attribute is in words (--attribute 'a photo on land,a photo on water'), or which "
+            "heads or neurons to remove (--heads 10.3, --neurons 9.41, --property)"
+        )
     if train is not None:
         training = open_data(train, classes, groups=groups, label_column=label)
         labelled = with_shares(labelled, training)
-    named = parse_heads(heads) if heads else None
     unlabelled = means or train
     reference = None if unlabelled is None else open_source(unlabelled)
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()
+    reading = {"batch_size": batch_size, "progress": progress}
     suspects = _suspects(
-        loaded, data, reference or labelled.source, weights, named,
-        wanted=wanted, attribute=attribute, groups=groups, neurons=neurons, cover=cover, layers=layers, pool=texts,
-        batch_size=batch_size, progress=progress,
+        loaded, reference or labelled.source, weights,
+        None if named or wanted else _attribute(loaded, attribute, groups or ""),
+        named=named, wanted=wanted, neurons=layer, cover=cover, layers=layers, pool=texts, **reading,
     )  # fmt: skip
-    what = groups if data.startswith("scenes") and groups else "the attribute"
+    what = groups if scenes and groups and attribute is None else "the attribute"
     kind = "head" if neurons is None else "neuron"
     why = [in_words(suspect, what, "the classes", kind) for suspect in suspects]
     made = repair(
         loaded, labelled, weights, [suspect.unit for suspect in suspects],
         neurons=neurons is not None, layers=layers, draws=draws, seed=seed, means=reference, why=why,
-        batch_size=batch_size, progress=progress,
+        **reading,
     )  # fmt: skip
-    if made.ablation is not None:
-        made.ablation.save(out)
+    made.ablation.save(out)
     if patched is not None:
         made.classifier.save(str(patched))
     for item in made.runs.skipped:
@@ -160,10 +169,6 @@ def debias(
             "train": train,
             "means": means,
         }
-        summary = {
-            name: {"worst": table.worst, "weighted": table.weighted, "mean": table.mean, "balanced": table.balanced}
-            for name, table in _tables(made).items()
-        }
         removed = [
             {
                 "unit": suspect.name,
@@ -175,134 +180,58 @@ def debias(
             }
             for suspect, reason in zip(suspects, why, strict=True)
         ]
-        files = {"ablation": str(out) if made.ablation is not None else None, "classifier": patched and str(patched)}
-        emit("debias", loaded.name, data, options, _rows(made), summary=summary, removed=removed, files=files)
+        files = {"ablation": str(out), "classifier": patched and str(patched)}
+        emit("debias", loaded.name, data, options, made.rows(), summary=made.summary(), removed=removed, files=files)
         return
-    _print(made, why, kind)
+    show(made, why, kind)
     console = Console(highlight=False)
-    if made.ablation is not None:
-        console.print(f"[bold]{out.resolve()}[/]  apply it with summand.load(…, ablation=…)", soft_wrap=True)
-    elif patched is None:
-        console.print("Nothing was written: an ablation file holds heads; for neurons give --classifier FILE.npz.")
+    console.print(f"[bold]{out.resolve()}[/]  apply it with summand.load(…, ablation=…)", soft_wrap=True)
     if patched is not None:
         console.print(f"[bold]{patched.resolve()}[/]  text classifier for the model as it is", soft_wrap=True)
 
 
 def _suspects(
     model: Any,
-    data: str,
     source: Any,
     weights: Any,
-    named: list[tuple[int, int]] | None,
+    directions: Any,
     *,
+    named: list[tuple[int, int]] | None,
     wanted: str | None,
-    attribute: str | None,
-    groups: str | None,
     neurons: int | None,
     cover: float,
     layers: int | None,
     pool: str | None,
-    batch_size: int,
-    progress: bool,
+    **reading: Any,
 ) -> list[Any]:
-    from ..studies.debias import head_moments, neuron_moments
+    from ..studies import suspects
     from ..studies.heatmap import default_pool
-    from ..studies.spurious import Suspect, by_property, choose, described
-    from ..studies.zeroshot import classifier, scenes_classes
-    from ..text.labels import importance, label_heads
     from ..text.pools import pool as open_pool
 
     if named is not None:
-        return [Suspect(unit, float("nan"), float("nan"), float("nan")) for unit in named]
-    if wanted is not None:
-        if neurons is not None:
-            raise SummandError("--property is about heads; leave out --neurons")
-        moments, where = head_moments(model, source, layers, batch_size, progress)
-        texts = open_pool(pool or default_pool(model)).texts
-        embedded = model.encode_text(texts, progress=progress)
-        labels = label_heads(moments, range(len(where)), texts, embedded, importance(moments, embedded))
-        return by_property([replace(label, layer=where[label.layer]) for label in labels], wanted)
-    if attribute is not None:
-        directions = model.encode_text([text.strip() for text in attribute.split(",") if text.strip()])
-    elif data.startswith("scenes") and groups:
-        directions = classifier(model, scenes_classes(groups))
-    else:
-        raise SummandError(
-            "say what the spurious attribute is in words (--attribute 'a photo on land,a photo on water'), or which "
-            "heads to remove (--heads, --property)"
-        )
+        return suspects.named(named)
     if neurons is not None:
-        return choose(
-            neuron_moments(model, source, neurons, batch_size, progress), directions, weights, [neurons], cover
-        )
-    moments, where = head_moments(model, source, layers, batch_size, progress)
-    found = choose(moments, directions, weights, where, cover)
-    texts = open_pool(pool or default_pool(model)).texts
-    return described(found, moments, where, texts, model.encode_text(texts, progress=progress))
+        return suspects.found_neurons(model, source, directions, weights, neurons, cover=cover, **reading)
+    texts = open_pool(pool or default_pool(model))
+    if wanted is not None:
+        return suspects.labelled_heads(model, source, wanted, texts, layers=layers, **reading)
+    return suspects.found_heads(model, source, directions, weights, texts, cover=cover, layers=layers, **reading)
 
 
-def _tables(made: Any) -> dict[str, Any]:
-    draws = {f"random {i + 1}": table for i, table in enumerate(made.random)}
-    return {"before": made.before, "after": made.after, "patched classifier": made.patched, **draws}
+def _attribute(model: Any, attribute: str | None, groups: str) -> Any:
+    """The texts of the spurious attribute as directions."""
+    from ..studies.zeroshot import classifier, scenes_classes
+
+    if attribute is not None:
+        return model.encode_text([text.strip() for text in attribute.split(",") if text.strip()])
+    return classifier(model, scenes_classes(groups))
 
 
-def _rows(made: Any) -> list[dict[str, Any]]:
-    rows = []
-    for i, name in enumerate(made.before.classes):
-        for j, value in enumerate(made.before.values):
-            if made.before.counts[i, j]:
-                rows.append(
-                    {
-                        "class": name,
-                        "group": value,
-                        "images": int(made.before.counts[i, j]),
-                        "before": float(made.before.accuracy[i, j]),
-                        "after": float(made.after.accuracy[i, j]),
-                        "patched": float(made.patched.accuracy[i, j]),
-                        "random": float(made.best_random.accuracy[i, j]),
-                    }
-                )
-    return rows
+def _layer(text: str) -> int:
+    if not text.strip().isdigit():
+        raise SummandError(f"--neurons takes a layer such as 9, or neurons such as 9.41,9.7; got {text!r}")
+    return int(text)
 
 
 def _plain(value: float) -> float | None:
     return None if value != value else value
-
-
-def _print(made: Any, why: list[str], kind: str) -> None:
-    console = Console(highlight=False)
-    for reason in why[:_SHOWN_GROUPS]:
-        console.print(f"• {escape(reason)}", soft_wrap=True)
-    if len(why) > _SHOWN_GROUPS:
-        console.print(f"• and {len(why) - _SHOWN_GROUPS} more {kind}s")
-    columns = {
-        "before": made.before,
-        "after": made.after,
-        "patched texts": made.patched,
-        f"best of {len(made.random)} random": made.best_random,
-    }
-    table = Table(title=f"Accuracy, % ({len(why)} {kind}s removed)", title_justify="left", header_style="bold")
-    table.add_column("group", no_wrap=True)
-    table.add_column("images", justify="right")
-    for name in columns:
-        table.add_column(name, justify="right")
-    rows = sorted(_rows(made), key=lambda row: row["before"])
-    for row in rows[:_SHOWN_GROUPS]:
-        values = (row[key] for key in ("before", "after", "patched", "random"))
-        table.add_row(
-            f"{row['class']} / {row['group']}", str(row["images"]), *(f"{100 * value:.1f}" for value in values)
-        )
-    if len(rows) > _SHOWN_GROUPS:
-        table.add_row(f"… {len(rows) - _SHOWN_GROUPS} more groups", "", "", "", "", "")
-    table.add_section()
-    for name, get in (
-        ("worst group", lambda found: found.worst),
-        *([("worst quarter of the groups", lambda found: found.lowest(0.25))] if len(rows) > 8 else []),
-        ("all groups alike", lambda found: found.balanced),
-        ("train-weighted", lambda found: found.weighted),
-    ):
-        table.add_row(name, "", *(f"{100 * get(found):.1f}" for found in columns.values()), style="bold")
-    console.print(table)
-    smallest = min(row["images"] for row in rows)
-    if smallest < _FEW:
-        console.print(f"The smallest group has {smallest} image(s): the accuracy of the worst one is hardly known.")

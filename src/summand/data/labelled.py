@@ -210,7 +210,7 @@ def _codes(column: pd.Series, names: list[str] | None, where: str, option: str) 
     """Names and codes of a column of numbers or words; given names must fit it."""
     if pd.api.types.is_numeric_dtype(column):
         codes = column.to_numpy()
-        whole = codes.astype(np.int64)
+        whole = np.clip(np.nan_to_num(codes), -1, np.iinfo(np.int32).max).astype(np.int64)
         if (whole != codes).any() or whole.min() < 0:
             raise SummandError(
                 f"{where}: expected whole numbers from 0 on, or names; got {codes.min()} to {codes.max()}"

@@ -153,12 +153,30 @@ def ablate(
     Raises `SummandError` where the classifier and the labels differ in their classes, or no image can be read.
     Sources: paper C, section 3; paper A, section 4; paper B.
     """
-    if len(weights) != len(data.classes):
-        raise SummandError(
-            f"the classifier has {len(weights)} classes, the labels have {len(data.classes)}; "
-            "use the same names for both"
-        )
-    reference = data.source if means is None else means
+    return ablate_tasks(model, [data], [weights], families, means=means, batch_size=batch_size, progress=progress)[0]
+
+
+def ablate_tasks(
+    model: Model,
+    tasks: Sequence[Labelled],
+    classifiers: Sequence[Float[Tensor, "_ embed"]],
+    families: Sequence[Family],
+    *,
+    means: ImageSource | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> list[Ablations]:
+    """`ablate` for several labellings of the same images, each with its classifier, in the passes of one."""
+    for data, weights in zip(tasks, classifiers, strict=True):
+        if len(weights) != len(data.classes):
+            raise SummandError(
+                f"the classifier has {len(weights)} classes, the labels have {len(data.classes)}; "
+                "use the same names for both"
+            )
+    source = tasks[0].source
+    if any(len(data) != len(source) or data.source.label != source.label for data in tasks):
+        raise SummandError("these labellings are not of the same images")
+    reference = source if means is None else means
     for turn in range(max((family.rounds for family in families), default=0)):
         learning = [family for family in families if turn < family.rounds]
         for batch in read(model, reference, batch_size, f"statistics {turn + 1}", progress):
@@ -168,26 +186,45 @@ def ablate(
             family.end(turn)
     skipped: list[Skipped] = []
     indices: list[int] = []
-    found: dict[Version | None, list[Tensor]] = {None: []}
+    found: dict[Version | None, list[list[Tensor]]] = {}
     axes: dict[str, str] = {}
-    for batch in read(model, data.source, batch_size, "accuracy", progress, skipped):
+
+    def count(version: Version | None, outputs: Tensor) -> None:
+        guessed = [predict(outputs, weights).cpu() for weights in classifiers]
+        found.setdefault(version, []).append(guessed)
+
+    for batch in read(model, source, batch_size, "accuracy", progress, skipped):
         indices += batch.indices
-        found[None].append(predict(batch.total, weights).cpu())
+        count(None, batch.total)
         for family in families:
             for version, outputs in family.versions(batch):
                 axes[version.family] = family.axis
-                found.setdefault(version, []).append(predict(outputs.to(batch.total), weights).cpu())
-    guesses = np.stack([torch.cat(rows).numpy() for rows in found.values()])
+                count(version, outputs.to(batch.total))
+    results = []
+    for task, data in enumerate(tasks):
+        guesses = np.stack([torch.cat([guessed[task] for guessed in rows]).numpy() for rows in found.values()])
+        results.append(_scored(data, list(found), guesses, np.array(indices), axes, tuple(skipped)))
+    return results
+
+
+def _scored(
+    data: Labelled,
+    versions: Sequence[Version | None],
+    guesses: Int[np.ndarray, "version image"],
+    indices: Int[np.ndarray, " image"],
+    axes: dict[str, str],
+    skipped: tuple[Skipped, ...],
+) -> Ablations:
     labels = data.labels[indices]
     right = (guesses == labels).mean(axis=1)
     rows = [
         Row(version, float(share), float(right[0] - share))
-        for version, share in zip(found, right, strict=True)
+        for version, share in zip(versions, right, strict=True)
         if version is not None
     ]
     order = list(axes)
     rows.sort(key=lambda row: order.index(row.version.family))
-    return Ablations(float(right[0]), tuple(rows), axes, guesses, labels, np.array(indices), tuple(skipped))
+    return Ablations(float(right[0]), tuple(rows), axes, guesses, labels, indices, skipped)
 
 
 def read(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..ablating import Ablation
+from ..ablating import Ablation, NeuronAblation
 from ..data import ImageSource
 from ..data.labelled import Labelled
 from ..errors import SummandError
@@ -19,50 +19,52 @@ from ..moments import Moments
 from .ablation import Ablations, Batch, Mean, Version, ablate, read
 from .direct_ablations import Head, HeadSets, check_heads
 from .groups import GroupAccuracy, group_accuracy
+from .patched import Patch, PatchedClassifier
 
 DRAWS = 5
-_RIDGE = 1e-4
-
-
-@dataclass(frozen=True)
-class PatchedClassifier:
-    r"""t'_c = (I − A)ᵀ t_c and b_c = ⟨A M̄, t_c⟩: the text classifier that comes closest to the ablated model.
-
-    A M(x) is the best linear estimate of what the removed units add, fitted on unlabelled images, so the plain
-    model's own embeddings can be classified: ⟨M(x), t'_c⟩ + b_c. weights: [class, embed]; bias: [class].
-    """
-
-    names: tuple[str, ...]
-    weights: Float[Tensor, "class embed"]
-    bias: Float[Tensor, " class"]
-
-    def save(self, path: str) -> None:
-        """One .npz file with arrays `weights`, `bias` and `names`, without pickle."""
-        np.savez_compressed(
-            path,
-            weights=self.weights.float().cpu().numpy(),
-            bias=self.bias.float().cpu().numpy(),
-            names=np.array(self.names),
-        )
 
 
 @dataclass(frozen=True)
 class Debiased:
     """Accuracy by group before and after; random: after removing as many randomly drawn units, one for each draw;
-    patched: with the plain model and the patched classifier. ablation: what to apply at inference (heads)."""
+    patched: with the plain model and the patched classifier. ablation: what to apply at inference."""
 
     before: GroupAccuracy
     after: GroupAccuracy
     random: tuple[GroupAccuracy, ...]
     patched: GroupAccuracy
     classifier: PatchedClassifier
-    ablation: Ablation | None
+    ablation: Ablation | NeuronAblation
     runs: Ablations
 
     @property
     def best_random(self) -> GroupAccuracy:
         """The draw with the best worst group: chosen with the labels, which the automatic choice never sees."""
         return max(self.random, key=lambda found: found.worst)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for every group that has images."""
+        tables = {"before": self.before, "after": self.after, "patched": self.patched, "random": self.best_random}
+        return [
+            {
+                "class": name,
+                "group": value,
+                "images": int(self.before.counts[i, j]),
+                **{column: float(table.accuracy[i, j]) for column, table in tables.items()},
+            }
+            for i, name in enumerate(self.before.classes)
+            for j, value in enumerate(self.before.values)
+            if self.before.counts[i, j]
+        ]
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """The worst group and the averages of every way."""
+        tables = {"before": self.before, "after": self.after, "patched classifier": self.patched}
+        tables |= {f"random {i + 1}": table for i, table in enumerate(self.random)}
+        return {
+            name: {"worst": table.worst, "weighted": table.weighted, "mean": table.mean, "balanced": table.balanced}
+            for name, table in tables.items()
+        }
 
 
 def head_moments(
@@ -125,7 +127,10 @@ def debias(
     runs = ablate(model, data, weights, [heads, patch], means=means, batch_size=batch_size, progress=progress)
     tables = [group_accuracy(data, guesses, runs.indices) for guesses in runs.guesses]
     before, after, *random, patched = tables
-    ablation = None if isinstance(heads, NeuronSets) else Ablation.of(model, chosen, heads.means, why)
+    if isinstance(heads, NeuronSets):
+        ablation = NeuronAblation.of(model, chosen[0][0], [neuron for _, neuron in chosen], heads.means, why)
+    else:
+        ablation = Ablation.of(model, chosen, heads.means, why)
     return Debiased(before, after, tuple(random), patched, patch.classifier(data.classes, weights), ablation, runs)
 
 
@@ -168,51 +173,14 @@ class NeuronSets:
     def end(self, turn: int) -> None:
         pass
 
+    @property
+    def means(self) -> Float[Tensor, "neuron path"]:
+        """Mean coefficients of all neurons of the layer, fp64."""
+        return self._mean.value
+
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         effects = batch.second_order(self._layer)
         centred = effects.coefficients - self._mean.value.to(effects.coefficients)
         for name, neurons in self._sets.items():
             removed = effects.basis.select(neurons).total(centred[:, neurons])
             yield Version("groups", name), batch.total - removed
-
-
-class Patch:
-    """The linear estimate A of what the first set of `family` removes: A = Cov(removed, M) (Cov(M) + λ I)⁻¹.
-
-    λ is 10⁻⁴ of the mean variance. It learns in a second round, once the means of the first are known.
-    """
-
-    rounds, axis = 2, ""
-
-    def __init__(self, family: HeadSets | NeuronSets) -> None:
-        self._family = family
-        self._outputs, self._second, self._cross = Mean(), Mean(), Mean()
-        self._map: Tensor | None = None
-
-    def learn(self, turn: int, batch: Batch) -> None:
-        if turn == 0:
-            return
-        outputs = batch.total.double()
-        _, kept = next(iter(self._family.versions(batch)))
-        removed = outputs - kept.double()
-        self._outputs.update(outputs)
-        self._second.add(outputs.T @ outputs, len(outputs))
-        self._cross.add(removed.T @ outputs, len(outputs))
-
-    def end(self, turn: int) -> None:
-        if turn == 0:
-            return
-        mean = self._outputs.value
-        covariance = self._second.value - torch.outer(mean, mean)  # removed effects are centred: their mean is zero
-        ridge = _RIDGE * covariance.diagonal().mean() * torch.eye(len(mean)).to(covariance)
-        self._map = torch.linalg.solve(covariance + ridge, self._cross.value.T).T
-
-    def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
-        assert self._map is not None
-        estimate = (batch.total.double() - self._outputs.value) @ self._map.T
-        yield Version("groups", "patched classifier"), batch.total - estimate
-
-    def classifier(self, names: tuple[str, ...], weights: Float[Tensor, "class embed"]) -> PatchedClassifier:
-        assert self._map is not None
-        texts = weights.to(self._map)
-        return PatchedClassifier(names, texts - texts @ self._map, texts @ (self._map @ self._outputs.value))

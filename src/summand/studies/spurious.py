@@ -78,8 +78,8 @@ def choose(
         chosen.append(Suspect((layers[row], column), mine / size, other / size, mine / float(total)))
     if not chosen:
         raise SummandError(
-            "no head varies more along the attribute than along the classes, so there is none to remove; look at the "
-            "labels (summand atlas) and name heads with --heads"
+            "no unit varies more along the attribute than along the classes, so there is none to remove; look at the "
+            "labels (summand atlas) and name units with --heads or --neurons"
         )
     return chosen
 

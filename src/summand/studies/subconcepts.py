@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +11,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from ..data import ImageSource
-from ..data.sources import batches
+from ..data.sources import Batch, batches
 from ..errors import SummandError
 from ..models import Model
 from ..moments import Moments
+from ..principal import rank_one
 from ..runs.collect import pixels_of
 from ..top_images import TopImages
 
 TOP = 10
+_DRAWS = 200
 
 
 def inertia(embeddings: Float[Tensor, "*unit image embed"]) -> Float[Tensor, "*unit"]:
@@ -33,7 +38,8 @@ class SubConcepts:
     """Top images of neurons and of their pairs, and how alike they are.
 
     neurons: their numbers. neuron_images: [neuron, TOP], pair_images: [neuron, head, TOP], numbers in the source, the
-    largest effect first. neuron_inertia: [neuron]; pair_inertia: [neuron, head].
+    largest effect first. neuron_inertia: [neuron]; pair_inertia: [neuron, head]; chance: the mean inertia of as many
+    images drawn at random. tops: what the top images were chosen by, of the neurons and of the pairs.
     """
 
     neurons: tuple[int, ...]
@@ -41,6 +47,13 @@ class SubConcepts:
     pair_images: Int[Tensor, "neuron head top"]
     neuron_inertia: Float[Tensor, " neuron"]
     pair_inertia: Float[Tensor, "neuron head"]
+    chance: float
+    tops: tuple[TopImages, TopImages]
+
+    def directions(self) -> tuple[Float[Tensor, "neuron embed"], Float[Tensor, "neuron head embed"]]:
+        """r of the neurons and of the pairs: what their top images have written into the output."""
+        neurons, pairs = (rank_one(top).directions for top in self.tops)
+        return neurons, pairs
 
     def narrower(self) -> float:
         """The share of pairs whose top images are more alike than those of their neuron."""
@@ -52,7 +65,12 @@ class SubConcepts:
 
 
 def subconcepts(
-    model: Model, source: ImageSource, neurons: list[int] | None = None, top: int = TOP, batch_size: int = 64
+    model: Model,
+    source: ImageSource,
+    neurons: list[int] | None = None,
+    top: int = TOP,
+    batch_size: int = 64,
+    progress: bool = False,
 ) -> SubConcepts:
     """A neuron in front of an attention pool, summed over heads, against its pairs with single heads (paper B).
 
@@ -65,7 +83,7 @@ def subconcepts(
         raise SummandError(f"{source.label} holds {len(source)} image(s), fewer than the {top} top images asked for")
     chosen = neurons
     pairs, summed, images, embeddings = Moments(), Moments(), [], []
-    for batch in batches(source, batch_size, []):
+    for batch in _passed(source, batch_size, progress, "means"):
         effects = model.pairs(pixels_of(model, batch.images))
         if chosen is None:
             chosen = list(range(effects.coefficients.shape[1]))
@@ -78,20 +96,31 @@ def subconcepts(
     if len(images) < top or chosen is None:
         raise SummandError(f"{source.label}: only {len(images)} image(s) could be read, {top} are needed")
     best = TopImages(top, pairs.mean), TopImages(top, summed.mean)
-    for batch in batches(source, batch_size, []):
+    for batch in _passed(source, batch_size, progress, "largest effects"):
         some = model.pairs(pixels_of(model, batch.images)).select(chosen)
         best[0].update(some, batch.indices)
         best[1].update(some.sum_over_last_unit(), batch.indices)
     place = torch.full((int(np.max(images)) + 1,), -1)
     place[images] = torch.arange(len(images))
     known = torch.cat(embeddings)
+    draws = np.random.default_rng(0)
+    random = torch.stack([known[draws.choice(len(known), top, replace=False)] for _ in range(_DRAWS)])
     return SubConcepts(
         tuple(chosen),
         best[1].ids.cpu(),
         best[0].ids.cpu(),
         inertia(known[place[best[1].ids.cpu()]]),
         inertia(known[place[best[0].ids.cpu()]]),
+        float(inertia(random).mean()),
+        (best[1], best[0]),
     )
+
+
+def _passed(source: ImageSource, batch_size: int, progress: bool, what: str) -> Iterator[Batch]:
+    with tqdm(total=len(source), desc=what, unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
+        for batch in batches(source, batch_size, []):
+            yield batch
+            bar.update(batch.indices[-1] + 1 - bar.n)
 
 
 def _check(neurons: list[int], count: int) -> None:

@@ -1,12 +1,13 @@
 """Attack: natural pictures that mislead a zero-shot classifier, from the words of its own neurons (paper A, §5.1)."""
 
 from .generators import DiffusersGenerator, Generator, SceneGenerator
+from .indirect_effects import indirect_directions
 from .loop import Attack, Picture, attack
 from .mining import (
     METHODS,
     Words,
     class_embedding,
-    direction_words,
+    indirect_words,
     random_words,
     second_order_words,
     similar_words,
@@ -16,5 +17,5 @@ from .writers import EndpointWriter, SceneWriter, TemplateWriter, TransformersWr
 __all__ = [
     "METHODS", "Attack", "DiffusersGenerator", "EndpointWriter", "Generator", "Picture", "SceneGenerator",
     "SceneWriter", "TemplateWriter", "TransformersWriter", "Words", "Writer", "attack", "class_embedding",
-    "direction_words", "random_words", "second_order_words", "similar_words",
+    "indirect_directions", "indirect_words", "random_words", "second_order_words", "similar_words",
 ]  # fmt: skip

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -62,12 +61,9 @@ def second_order_words(
     towards: v = M_text(classified as) − M_text(image of). texts: the pool's embeddings. drop: which words to leave out,
     as those that name the target. size: texts in a unit's sparse code; 128, as the paper, for a pool of over 1,000.
     """
-    directions = profile.directions.float()
-    along = (directions @ towards.to(directions)).abs()
-    chosen = along.argsort(descending=True, stable=True)[:neurons]
-    names = profile.units
-    return _words("second-order", directions[chosen], towards, pool, texts, drop, size, words,
-                  [names[int(n)].name for n in chosen])  # fmt: skip
+    directions, names = profile.directions.float(), [unit.name for unit in profile.units]
+    chosen = _nearest(directions, towards, neurons)
+    return _words("second-order", directions, names, chosen, towards, pool, texts, drop, size, words)
 
 
 def random_words(
@@ -83,14 +79,12 @@ def random_words(
     seed: int = 0,
 ) -> Words:
     """The same through units drawn at random: the paper's first baseline."""
-    directions = profile.directions.float()
-    drawn = np.random.default_rng(seed).permutation(len(directions))[:neurons]
-    names = profile.units
-    return _words("random neurons", directions[torch.from_numpy(drawn)], towards, pool, texts, drop, size, words,
-                  [names[int(n)].name for n in drawn])  # fmt: skip
+    directions, names = profile.directions.float(), [unit.name for unit in profile.units]
+    drawn = np.random.default_rng(seed).permutation(len(directions))[:neurons].tolist()
+    return _words("random neurons", directions, names, drawn, towards, pool, texts, drop, size, words)
 
 
-def direction_words(
+def indirect_words(
     directions: Float[Tensor, "unit embed"],
     names: Sequence[str],
     towards: Float[Tensor, " embed"],
@@ -98,11 +92,15 @@ def direction_words(
     texts: Float[Tensor, "text embed"],
     drop: Callable[[Sequence[str]], Sequence[bool]],
     *,
+    neurons: int = 100,
     size: int | None = None,
     words: int = 25,
 ) -> Words:
-    """The same through given directions: the principal ones of indirect effects are the paper's second baseline."""
-    return _words("indirect effects", directions.float(), towards, pool, texts, drop, size, words, list(names))
+    """Eq. 6 with the principal directions of indirect effects (`indirect_directions`) in place of second-order ones, of
+    the `neurons` of largest |⟨v, r⟩| among them: the paper's second baseline."""
+    directions = directions.float()
+    chosen = _nearest(directions, towards, neurons)
+    return _words("indirect effects", directions, names, chosen, towards, pool, texts, drop, size, words)
 
 
 def similar_words(
@@ -117,17 +115,23 @@ def similar_words(
     return _best("similar words", prepare_atoms(texts) @ towards.to(texts), pool, drop, words, [])
 
 
+def _nearest(directions: Tensor, towards: Tensor, count: int) -> list[int]:
+    along = (directions @ towards.to(directions)).abs()
+    return along.argsort(descending=True, stable=True)[:count].tolist()
+
+
 def _words(
-    method: Method, directions: Tensor, towards: Tensor, pool: Pool, texts: Tensor, drop: Callable, size: int | None,
-    words: int, names: Sequence[str],
+    method: Method, directions: Tensor, names: Sequence[str], chosen: list[int], towards: Tensor, pool: Pool,
+    texts: Tensor, drop: Callable, size: int | None, words: int,
 ) -> Words:  # fmt: skip
-    if not len(directions):
+    if not chosen:
         raise SummandError("there is no neuron to take words from; ask for at least 1")
+    some = directions[chosen].to(texts)
     size = min(size or (128 if len(pool.texts) > 1000 else 16), len(pool.texts))
-    code = sparse_code(directions.to(texts), texts, size)
+    code = sparse_code(some, texts, size)
     along = towards.to(texts)[None]
-    scores = words_of_directions(along, directions.to(texts), code.indices, code.coefficients, len(pool.texts), None)
-    return _best(method, scores[0], pool, drop, words, names)
+    scores = words_of_directions(along, some, code.indices, code.coefficients, len(pool.texts), None)
+    return _best(method, scores[0], pool, drop, words, [names[n] for n in chosen])
 
 
 def _best(method: Method, scores: Tensor, pool: Pool, drop: Callable, words: int, names: Sequence[str]) -> Words:
