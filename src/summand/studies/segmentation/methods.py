@@ -29,7 +29,8 @@ class MapMethod:
 
     maps(pixels, directions) → [image, text, row, column]. contrast: the mean text is taken from each text first;
     unit: texts are brought back to unit length after that; clip: what speaks against the text counts as nothing; many:
-    further texts cost little, so all are drawn at once. threshold: the published one, "mean" or a number.
+    further texts cost little, so all are drawn at once (the others also take directions [text, image, embed], each
+    image with a text of its own). threshold: the published one, "mean" or a number.
     """
 
     name: str
@@ -55,13 +56,11 @@ class MapMethod:
     def of_one(
         self, pixels: Tensor, directions: Tensor, which: Int[Tensor, " image"]
     ) -> Float[Tensor, "image row column"]:
-        """One text for each image: images with the same text go together."""
-        texts, place = which.unique(return_inverse=True)
+        """One text for each image."""
         if self.many:
+            texts, place = which.unique(return_inverse=True)
             return self.of_all(pixels, directions[texts])[torch.arange(len(pixels)), place]
-        rows = [torch.nonzero(place == i)[:, 0] for i in range(len(texts))]
-        found = [self.of_all(pixels[row], directions[text][None])[:, 0] for text, row in zip(texts, rows, strict=True)]
-        return torch.cat(found)[torch.cat(rows).argsort()]
+        return self.of_all(pixels, directions[which][None])[:, 0]
 
 
 OWN = {
