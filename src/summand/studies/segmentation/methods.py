@@ -138,8 +138,10 @@ def prepare(model: Model, name: str, reference: Batches | None = None, paper: bo
             "pairs-neuron": "neuron",
             "pairs-similarity": "similarity",
         }
-        made = PairMaps(model, factor=factors[name], repair=paper, bias=paper)
-        return MapMethod(name, *OWN[name], made.maps, contrast=True, unit=True, many=True)
+        # on scenes the published sum of products is worse than its similarity alone
+        made = PairMaps(model, factor=factors[name], repair=paper, bias=paper, apart=not paper)
+        shape = "signed" if paper else "clipped"
+        return MapMethod(name, *OWN[name], made.maps, contrast=True, unit=True, shape=shape, many=True)
     found = _baselines()[name]
     return MapMethod(name, found.title, found.source, partial(found.maps, model))
 
