@@ -36,7 +36,7 @@ def main(out: str) -> None:
         which = torch.tensor([source.classes.index(name)])
         maps: dict[str, np.ndarray] = {}
         for method in methods:
-            found = method.of_one(pixels, method.directions(texts), which)[:, None]
+            found = method.shaped(method.of_one(pixels, method.directions(texts), which))[:, None]
             grown = F.interpolate(found, size=scenes.images.shape[1:3], mode="bilinear", align_corners=False)
             maps[method.name] = rescaled(grown[0, 0]).numpy()
         mask = scenes.group_masks[0, group].astype(np.int32)

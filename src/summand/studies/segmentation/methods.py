@@ -53,19 +53,22 @@ class MapMethod:
 
     def of_all(self, pixels: Tensor, directions: Tensor) -> Float[Tensor, "image text row column"]:
         """The map of every text over every image."""
-        found = self.maps(pixels, directions).float()
+        return self.shaped(self.maps(pixels, directions).float())
+
+    def shaped(self, maps: Float[Tensor, "*batch row column"]) -> Float[Tensor, "*batch row column"]:
+        """Maps in the shape that is scored."""
         if self.shape == "signed":
-            return found
-        return found.clamp(min=0).sqrt() if self.shape == "root" else found.clamp(min=0)
+            return maps
+        return maps.clamp(min=0).sqrt() if self.shape == "root" else maps.clamp(min=0)
 
     def of_one(
         self, pixels: Tensor, directions: Tensor, which: Int[Tensor, " image"]
     ) -> Float[Tensor, "image row column"]:
-        """One text for each image."""
+        """One text for each image, signed."""
         if self.many:
             texts, place = which.unique(return_inverse=True)
-            return self.of_all(pixels, directions[texts])[torch.arange(len(pixels)), place]
-        return self.of_all(pixels, directions[which][None])[:, 0]
+            return self.maps(pixels, directions[texts]).float()[torch.arange(len(pixels)), place]
+        return self.maps(pixels, directions[which][None]).float()[:, 0]
 
 
 OWN = {
