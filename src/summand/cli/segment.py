@@ -202,7 +202,7 @@ _HEADERS = {
     "AP": "figure AP",
     "pixel_accuracy_without_background": "pixel acc., no bg.",
     "mIoU_without_background": "mIoU, no bg.",
-    "deletion_positive": "deletion",  # least relevant first: the insertion curve read backwards, and the other way round
+    "deletion_positive": "deletion",  # least relevant first is the insertion curve read backwards
     "insertion_positive": "insertion",
     "cost": "cost ×",
 }
