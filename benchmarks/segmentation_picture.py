@@ -1,49 +1,112 @@
-"""The README's picture: one scene, several texts, several methods. `python benchmarks/segmentation_picture.py OUT.png`
+"""The README's picture: one scene and one photograph, several texts, several methods. `python … [OUT.png]`
 
-Every map is scaled to 0 … 1 by itself, as it is when it is scored; the line is the outline of what the text names.
+Every map is scaled to 0 … 1 by itself, as it is when it is scored; the line is the outline of what the text names. The
+photograph has no mask and goes through the model in overlapping windows. scenes-vit has seen no photograph, and of
+its texts only colours mean something there; `--model NAME --pretrained TAG --photo FILE --text TEXT …` draws the same
+rows with a CLIP of one's own.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from sklearn.datasets import load_sample_image
+from torch import Tensor
 from torch.nn import functional as F
 
 import summand
 from summand.data.masks import open_masks
-from summand.studies.segmentation import Example, names, prepare, reference_batches
+from summand.runs.collect import pixels_of
+from summand.scenes.places import SIZE
+from summand.scenes.pretrained import NAMES
+from summand.studies.heatmap import default_contrast
+from summand.studies.segmentation import Example, MapMethod, choose, prepare
 from summand.studies.segmentation.figures import examples_figure
+from summand.studies.segmentation.fitting import stitched, windows
 from summand.studies.segmentation.metrics import rescaled
 from summand.studies.segmentation.texts import class_texts
 
 SCENE = "two large striped red stars on the left and three small dotted blue rings on the right in the snow"
 ASKED = (("colour red", "a red object", 0), ("shape ring", "a ring", 1), ("texture striped", "a striped object", 0))
-METHODS = ("decomposition", "neurons", "chefer", "legrad", "gradcam", "maskclip", "rollout")
+METHODS = ("decomposition", "second-order", "chefer", "clip-surgery", "legrad", "gradcam", "maskclip", "rollout")
+TREATED = {"chefer": (True, "root"), "clip-surgery": (False, "clipped"), "maskclip": (False, "clipped")}
+"""Baselines as benchmarks/segmentation.py chose to treat them: contrast, shape; the others plain and signed."""
+SHORT_SIDE = 2  # of the photograph, in windows
 
 
-def main(out: str) -> None:
-    model = summand.load("scenes-vit")
+def made(model: summand.Model) -> list[MapMethod]:
+    _, refused = choose(model, ["all"])
+    found = [prepare(model, name) for name in METHODS if name not in refused]
+    return [
+        replace(method, contrast=TREATED[method.name][0], shape=TREATED[method.name][1])
+        if method.name in TREATED
+        else method
+        for method in found
+    ]
+
+
+def of_scene(model: summand.Model, methods: list[MapMethod]) -> list[Example]:
     scenes = summand.scenes.describe(SCENE, seed=4)
     source = open_masks("scenes:count=1")
-    texts = class_texts(model, source)
-    pixels = model.preprocess(scenes.images[:1])
-    reference = reference_batches(model, summand.scenes.sample(500, seed=833).images)
-    methods = [prepare(model, name, reference) for name in METHODS if name in names()]
+    texts, pixels = class_texts(model, source), model.preprocess(scenes.images[:1])
     examples = []
     for name, text, group in ASKED:
         which = torch.tensor([source.classes.index(name)])
         maps: dict[str, np.ndarray] = {}
         for method in methods:
-            found = method.of_one(pixels, method.directions(texts), which)[:, None]
+            found = method.shaped(method.of_one(pixels, method.directions(texts), which))[:, None]
             grown = F.interpolate(found, size=scenes.images.shape[1:3], mode="bilinear", align_corners=False)
-            maps[method.name] = rescaled(grown[0, 0]).numpy()
-        mask = scenes.group_masks[0, group].astype(np.int32)
-        examples.append(Example(name, scenes.images[0], text, mask, maps))
+            maps[method.name] = rescaled(grown[0, 0]).detach().numpy()
+        examples.append(Example(name, scenes.images[0], text, scenes.group_masks[0, group].astype(np.int32), maps))
+    return examples
+
+
+def of_photo(
+    model: summand.Model, methods: list[MapMethod], photo: Image.Image, names: list[str], texts: Tensor
+) -> list[Example]:
+    """names: of the first of the texts; the others are what they are contrasted with."""
+    side = (SIZE, SIZE) if model.name in NAMES else model.tower.image_size
+    scale = SHORT_SIDE * side[0] / min(photo.size)
+    covering = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC)
+    places = windows(covering, side)
+    pixels = pixels_of(model, [covering.crop((left, top, left + side[1], top + side[0])) for top, left in places])
+    shape = (covering.height, covering.width)
+    rows: list[dict[str, np.ndarray]] = [{} for _ in names]
+    for method in methods:
+        found = method.of_all(pixels, method.directions(texts)[: len(names)]).detach()
+        for row, grown in zip(rows, stitched(found, places, side, shape), strict=True):
+            row[method.name] = rescaled(grown).numpy()
+    mask = np.zeros(shape, dtype=np.int32)
+    return [Example(name, np.asarray(covering), name, mask, row) for name, row in zip(names, rows, strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("out", nargs="?", type=Path, default=Path("docs/images/segmentation.png"))
+    parser.add_argument("--photo", help="a picture file [default: the pagoda that scikit-learn brings]")
+    parser.add_argument("--text", action="append", help="what to look for in the photograph")
+    parser.add_argument("--model", default="scenes-vit")
+    parser.add_argument("--pretrained")
+    args = parser.parse_args()
+    model = summand.load(args.model, args.pretrained)
+    photo = Image.open(args.photo).convert("RGB") if args.photo else Image.fromarray(load_sample_image("china.jpg"))
+    methods, examples = made(model), []
+    if args.model in NAMES:
+        examples = of_scene(model, methods)
+    if args.model in NAMES:
+        names, others = args.text or ["a red object"], class_texts(model, open_masks("scenes:count=1"))
+    else:
+        names, others = args.text or ["a pagoda", "the sky"], model.encode_text(default_contrast(model))
+    examples += of_photo(model, methods, photo, names, torch.cat([model.encode_text(names), others]))
     figure = examples_figure(examples, {method.name: method.title for method in methods})
-    figure.savefig(out, dpi=150)
+    figure.savefig(args.out, dpi=110)
+    Image.open(args.out).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(args.out, optimize=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "docs/images/segmentation.png")
+    main()

@@ -117,7 +117,9 @@ def test_pair_maps_are_products_over_the_chosen_pairs(resnet, rn_pixels):
     for t in range(2):
         along = unit @ texts[t]
         pairs = [divmod(int(i), along.shape[1]) for i in along.flatten().topk(30).indices]
-        cosines = torch.nn.functional.cosine_similarity(written, texts[t][None, None, None], dim=3)
+        unit_texts = texts[t][None, None, None]
+        # attention of 1e-12 is in what is written: its length must not meet the default eps
+        cosines = torch.nn.functional.cosine_similarity(written, unit_texts, dim=3, eps=1e-30)
         product = sum(neurons[:, :, n] * cosines[:, :, h] for n, h in pairs) / 30
         alone = {"neuron": sum(neurons[:, :, n] for n, _ in pairs) / 30}
         alone["similarity"] = sum(cosines[:, :, h] for _, h in pairs) / 30
@@ -125,6 +127,12 @@ def test_pair_maps_are_products_over_the_chosen_pairs(resnet, rn_pixels):
         torch.testing.assert_close(found, product, atol=1e-4, rtol=1e-3)
         for factor, expected in alone.items():
             found = PairMaps(resnet, k=30, factor=factor).maps(x, texts)[:, t].flatten(1)
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+        active, alike = alone["neuron"], cosines.mean(dim=2)
+        apart = (active - active.min(dim=1, keepdim=True).values) * alike.clamp(min=0)
+        factors = {"product": apart, "neuron": active - active.mean(dim=1, keepdim=True), "similarity": alike}
+        for factor, expected in factors.items():
+            found = PairMaps(resnet, k=30, factor=factor, apart=True).maps(x, texts)[:, t].flatten(1)
             torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
         n, h = pairs[0]
         one = pair_map(resnet, x, texts[t][None], n, h)[:, 0].flatten(1)
@@ -148,6 +156,8 @@ def test_the_sink_takes_the_mean_of_its_three_neighbours():
 def test_the_default_share_of_pairs_is_the_papers(resnet):
     chosen = PairMaps(resnet).chosen(centred(resnet.encode_text(["a star", "a ring"])))
     assert chosen.sum(dim=(1, 2)).tolist() == [round(20_000 / 147_456 * chosen[0].numel())] * 2
+    few = PairMaps(resnet, apart=True).chosen(centred(resnet.encode_text(["a star", "a ring"])))
+    assert few.sum(dim=(1, 2)).tolist() == [25, 25]  # 0.3 % of 8,192
 
 
 def test_mistakes_are_named(vit, resnet, pixels, rn_pixels):

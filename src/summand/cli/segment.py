@@ -31,6 +31,7 @@ from .common import (
     epilog="Examples:\n\n"
     "  summand segment scenes:groups=2,count=200 --methods all --out segments\n\n"
     "  summand segment scenes:groups=2 --by shape --model scenes-rn\n\n"
+    "  summand segment scenes:groups=2,count=100 --methods decomposition,chefer,random --perturbation\n\n"
     "  summand segment gtsegs_ijcv.mat --protocol paper --model ViT-B-32 --pretrained openai --reference photos/\n\n"
     "  summand segment context59:VOCdevkit/VOC2010 --fit windows --methods pairs --model RN50x16 --pretrained openai"
 )
@@ -61,6 +62,10 @@ def segment(
         str | None,
         typer.Option("--reference", help="Images that neuron directions are learnt from [default: scenes, or DATA]."),
     ] = None,
+    perturbation: Annotated[
+        bool,
+        typer.Option("--perturbation", help="Also take away and put back patches in a map's order (slow; no masks)."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for per_image.parquet and examples.png.")
     ] = None,
@@ -75,6 +80,7 @@ def segment(
     """Segment a data set by maps of its class names, and score every method under one stated protocol."""
     from ..data.masks import open_masks
     from ..studies import segmentation as study
+    from ..studies.perturbation import PerturbationOptions
 
     chosen = _protocol(study.Protocol, protocol, asked, fit, threshold)
     source = open_masks(data, count, by)
@@ -94,6 +100,7 @@ def segment(
         chosen,
         batch_size=batch_size,
         examples=examples if out is not None else 0,
+        perturbation=PerturbationOptions() if perturbation else None,
         progress=sys.stderr.isatty(),
     )
     for item in found.skipped:
@@ -105,6 +112,7 @@ def segment(
         options = {
             **{"protocol": protocol, "class": chosen.asked, "fit": chosen.fit, "threshold": chosen.threshold},
             **{"count": found.images, "by": by, "reference": reference, "random_init": random_init},
+            **{"perturbation": perturbation},
         }
         skipped = [{"name": item.name, "reason": item.reason} for item in found.skipped]
         more = {"task": found.task, "refused": refused, "skipped": skipped, "files": files}
@@ -114,6 +122,9 @@ def segment(
     console = Console(highlight=False)
     console.print(f"{loaded.name} on {found.images} pictures of {escape(source.label)}", soft_wrap=True)
     console.print(f"Protocol: {chosen.describe()}; cost: in encode_image's", soft_wrap=True)
+    if perturbation:
+        said = "area under the class's probability while patches are taken from (put into) the picture"
+        console.print(f"deletion, insertion: {said}, the most relevant first; small (large) is good", soft_wrap=True)
     if refused:
         console.print(f"Does not apply to this model: {', '.join(refused)} (why: --json)", soft_wrap=True)
     if loaded.random_weights:
@@ -191,6 +202,8 @@ _HEADERS = {
     "AP": "figure AP",
     "pixel_accuracy_without_background": "pixel acc., no bg.",
     "mIoU_without_background": "mIoU, no bg.",
+    "deletion_positive": "deletion",  # least relevant first is the insertion curve read backwards
+    "insertion_positive": "insertion",
     "cost": "cost ×",
 }
 

@@ -16,6 +16,7 @@ from ..models import Model
 
 Fill = Literal["mean", "blur"]
 Answer = Literal["probability", "logit"]
+AREAS = ("deletion_positive", "deletion_negative", "insertion_positive", "insertion_negative")
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,7 @@ class PerturbationCurves:
         def area(curve: np.ndarray) -> np.ndarray:
             return ((curve[:, 1:] + curve[:, :-1]) / 2) @ widths
 
-        names = ("deletion_positive", "deletion_negative", "insertion_positive", "insertion_negative")
-        return {name: area(getattr(self, name)) for name in names}
+        return {name: area(getattr(self, name)) for name in AREAS}
 
 
 def perturbation_curves(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from summand import SummandError
 from summand.studies.baselines import METHODS, Capture, baseline_maps
 
 from . import literal
@@ -35,6 +36,18 @@ def test_one_capture_serves_all_and_images_do_not_see_each_other(name, small, sm
     if name != "random":
         torch.testing.assert_close(torch.cat(pieces), alone[:, :1])
     assert not alone.requires_grad
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "random"])
+def test_each_image_may_have_a_text_of_its_own(name, small, small_pixels, texts):
+    which = torch.tensor([1, 0, 1])
+    found = baseline_maps(small, small_pixels, torch.stack([texts[which], texts[1 - which]]), name)
+    alone = [
+        baseline_maps(small, small_pixels[i : i + 1], texts[[int(which[i]), 1 - int(which[i])]], name) for i in range(3)
+    ]
+    torch.testing.assert_close(found, torch.cat(alone))
+    with pytest.raises(SummandError, match=r"\[text, 16\] or \[text, 3, 16\]"):
+        baseline_maps(small, small_pixels, texts[None], name)
 
 
 def test_texts_are_cut_into_pieces_that_fit(small, small_pixels, texts, monkeypatch):

@@ -14,6 +14,7 @@ import summand
 from summand import SummandError
 from summand.cli import app
 from summand.data.masks import Masked, MaskSource, open_masks
+from summand.studies.perturbation import PerturbationOptions, perturbation_curves
 from summand.studies.segmentation import Protocol, choose, default_methods, prepare, reference_batches, segment
 from summand.studies.segmentation.fitting import check_fit, fitted, fitted_mask, stitched, window_starts, windows
 from summand.studies.segmentation.methods import MapMethod
@@ -173,6 +174,23 @@ def test_broken_pictures_are_skipped_and_mistakes_named(vit, resnet):
         segment(vit, replace(source, read=lambda i: sometimes(1)), ["decomposition"])
 
 
+def test_perturbation_tells_a_map_from_chance(vit):
+    source = open_masks("scenes:count=10,seed=5,groups=1")
+    found = segment(vit, source, ["decomposition", "random"], perturbation=PerturbationOptions(steps=4))
+    ours, chance = found.scores["decomposition"], found.scores["random"]
+    assert ours["deletion_positive"] < chance["deletion_positive"] < ours["deletion_negative"]
+    assert ours["insertion_negative"] < chance["insertion_positive"] < ours["insertion_positive"]
+    rows = found.per_image[found.per_image["method"] == "decomposition"]
+    assert rows["deletion_positive"].mean() == pytest.approx(ours["deletion_positive"])
+    pixels = vit.preprocess(np.asarray(source.read(0).image)[None])
+    method, texts, which = prepare(vit, "decomposition"), class_texts(vit, source), torch.tensor([source.read(0).asked])
+    signed = replace(method, shape="signed").of_one(pixels, method.directions(texts), which)
+    curves = perturbation_curves(vit, pixels, signed, texts, which, PerturbationOptions(steps=4))
+    assert rows["deletion_negative"].iloc[0] == pytest.approx(float(curves.areas()["deletion_negative"][0]), abs=1e-5)
+    with pytest.raises(SummandError, match="without windows"):
+        segment(vit, source, ["random"], Protocol(fit="windows"), perturbation=PerturbationOptions())
+
+
 def test_the_command_end_to_end(tmp_path, unchecked):
     out = tmp_path / "out"
     found = CliRunner().invoke(
@@ -186,6 +204,7 @@ def test_the_command_end_to_end(tmp_path, unchecked):
             str(out),
             "--examples",
             "2",
+            "--perturbation",
             "--json",
         ],
     )
@@ -193,6 +212,7 @@ def test_the_command_end_to_end(tmp_path, unchecked):
     result = json.loads(found.stdout)
     assert result["command"] == "segment"
     assert result["options"]["fit"] == "crop"
+    assert result["rows"][0]["deletion_positive"] < result["rows"][0]["deletion_negative"]
     assert result["rows"][0]["mAP"] > 0.5
     assert len(pd.read_parquet(out / "per_image.parquet")) == result["options"]["count"]
     assert Image.open(out / "examples.png").size[0] > 200

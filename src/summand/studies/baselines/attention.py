@@ -65,7 +65,7 @@ def random(
 
 
 def repeated(
-    maps: Float[Tensor, "image row column"], directions: Float[Tensor, "text embed"]
+    maps: Float[Tensor, "image row column"], directions: Float[Tensor, "text *each embed"]
 ) -> Float[Tensor, "image text row column"]:
     """One map for all texts."""
     return maps[:, None].expand(-1, len(directions), -1, -1)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ...models import Model
 from .capture import Capture, Layer, captured, mix
-from .method import method, token_queries
+from .method import by_image, method, token_queries
 
 
 @method("maskclip", "MaskCLIP", "Zhou, Loy & Dai 2022, arXiv:2112.01071")
@@ -99,8 +99,12 @@ def dense_features(
 
 
 def similarity(
-    seen: Capture, features: Float[Tensor, "image token embed"], directions: Float[Tensor, "text embed"], cosine: bool
+    seen: Capture,
+    features: Float[Tensor, "image token embed"],
+    directions: Float[Tensor, "text *each embed"],
+    cosine: bool,
 ) -> Float[Tensor, "image text row column"]:
     """⟨M_i/‖M_i‖, t⟩, or ⟨M_i, t⟩ where `cosine` is off."""
     features = F.normalize(features, dim=-1) if cosine else features
-    return seen.patches(directions.to(features) @ features.transpose(1, 2))
+    texts = by_image(directions, len(features)).to(features)
+    return seen.patches(torch.einsum("xie,ipe->ixp", texts, features))

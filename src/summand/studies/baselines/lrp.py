@@ -12,8 +12,8 @@ from ...models import Model
 from ...towers.base import listening
 from .capture import Capture, Layer, captured
 from .gradients import attention_gradients
-from .method import class_token_blocks, method
-from .relevance import Rule, of_linear, of_product, of_sum
+from .method import by_image, class_token_blocks, method
+from .relevance import Rule, divided, of_linear, of_product, of_sum
 
 _AT_ONCE = 1 << 25  # numbers of relevance that are held at the same time
 _APPLIES = class_token_blocks("its rules of relevance are given for a residual stream")
@@ -84,7 +84,7 @@ def transformer_attribution(
 
 @torch.no_grad()
 def relevance_of(
-    seen: Capture, directions: Float[Tensor, "text embed"], rule: Rule, last_only: bool = False
+    seen: Capture, directions: Float[Tensor, "text *each embed"], rule: Rule, last_only: bool = False
 ) -> tuple[Float[Tensor, "text image token width"], list[Float[Tensor, "text image head query token"]]]:
     r"""Relevance of the tokens that the first block reads, and of the attention of every layer, for scores ⟨M, t⟩.
 
@@ -94,12 +94,12 @@ def relevance_of(
     """
     last = seen.layers[-1]
     stream = seen.tower.final_normed(last.leaving[:, 0])
-    weights = directions.to(stream) @ seen.tower.projection_matrix().T
-    scores = stream @ weights.T  # [image, text]
-    start = scores.T if rule == "epsilon" else torch.ones_like(scores.T)
+    weights = by_image(directions, len(stream)).to(stream) @ seen.tower.projection_matrix().T
+    products = stream * weights  # of the score itself, a linear layer with a single output
+    counted = products if rule == "epsilon" else products.clamp(min=0)
+    start = products.sum(dim=-1, keepdim=True) if rule == "epsilon" else torch.ones_like(products[..., :1])
     relevance = stream.new_zeros(len(directions), *last.leaving.shape)
-    for text, weight in enumerate(weights):
-        relevance[text, :, 0] = of_linear(stream, weight[None], start[text][None, :, None], rule)[0]
+    relevance[:, :, 0] = counted * divided(start, counted.sum(dim=-1, keepdim=True))
     attention: list[Tensor] = []
     for layer in reversed(seen.layers):
         relevance, rows = through_block(layer, relevance, rule, last_only)
@@ -146,7 +146,7 @@ def hidden_activations(layer: Layer) -> tuple[Float[Tensor, "image token neuron"
     return hidden[0].to(layer.middle), reads[0].to(layer.middle)
 
 
-def _pieces(seen: Capture, directions: Float[Tensor, "text embed"]) -> Iterator[slice]:
+def _pieces(seen: Capture, directions: Float[Tensor, "text *each embed"]) -> Iterator[slice]:
     """Texts whose relevance fits into memory together."""
     layer = seen.layers[-1]
     step = max(1, _AT_ONCE // (len(seen.layers) * layer.attention.numel() + 12 * layer.leaving.numel()))

@@ -23,7 +23,8 @@ Applies = Callable[[Model], str | None]
 class Method:
     """A way to draw a map of a text over an image.
 
-    maps(model, pixels, directions, **options) → [image, text, row, column] on the grid of the tower's tokens, larger
+    maps(model, pixels, directions, **options) → [image, text, row, column] for directions [text, embed], or [text,
+    image, embed], where every image has texts of its own; on the grid of the tower's tokens, larger
     where the image says more of the text, not normalised; a map that does not depend on the text is repeated.
     applies(model): None, or why the method does not apply to the model's image tower. source: the paper.
     """
@@ -51,13 +52,14 @@ def method(name: str, title: str, source: str, applies: Applies = lambda _: None
 def baseline_maps(
     model: Model,
     pixels: Float[Tensor, "image 3 height width"],
-    directions: Float[Tensor, "text embed"],
+    directions: Float[Tensor, "text *each embed"],
     method: str,
     **options: Any,
 ) -> Float[Tensor, "image text row column"]:
     """Maps of each text over each image by one of `METHODS`, on the grid of the tower's tokens.
 
-    directions: class-text directions, already minus a contrast where that is wanted; their lengths do not matter to
+    directions: class-text directions, already minus a contrast where that is wanted: the same for all images, or
+    [text, image, embed]; their lengths do not matter to
     the shape of a map. options: those of the method; `shared=Capture(…)` serves several methods with one pass.
 
     Raises `SummandError` for an unknown method or option, a method that does not apply to the tower (with the reason),
@@ -73,20 +75,28 @@ def baseline_maps(
     for option in options:
         if option not in known:
             raise SummandError(f"{found.title} has no option {option!r} (options: {', '.join(known)})")
-    return found.maps(model, pixels, checked(model, directions), **options)
+    return found.maps(model, pixels, checked(model, directions, len(pixels)), **options)
 
 
-def checked(model: Model, directions: Tensor) -> Float[Tensor, "text embed"]:
+def by_image(directions: Float[Tensor, "text *each embed"], images: int) -> Float[Tensor, "text images embed"]:
+    """Directions of every image, those that all share repeated without a copy."""
+    return directions if directions.ndim == 3 else directions[:, None].expand(-1, images, -1)
+
+
+def checked(model: Model, directions: Tensor, images: int) -> Float[Tensor, "text *each embed"]:
     """The directions on the model's device in working precision, or what is wrong with them."""
     embed = model.tower.embed
     if (
         not isinstance(directions, Tensor)
-        or directions.ndim != 2
-        or directions.shape[1] != embed
+        or directions.ndim not in (2, 3)
+        or directions.shape[-1] != embed
+        or (directions.ndim == 3 and directions.shape[1] != images)
         or not len(directions)
     ):
         got = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
-        raise SummandError(f"expected directions [text, {embed}] with at least one text, got {got}")
+        raise SummandError(
+            f"expected directions [text, {embed}] or [text, {images}, {embed}] with at least one text, got {got}"
+        )
     if not torch.isfinite(directions).all():
         raise SummandError("the directions hold NaN or infinite numbers")
     if (directions.norm(dim=-1) == 0).any():

@@ -12,7 +12,7 @@ from ...models import Model
 from ...towers.base import working
 from .capture import Capture, captured, mix
 from .dense import own_rows, similarity
-from .method import method, token_queries
+from .method import by_image, method, token_queries
 
 _SHARPNESS = 2.0  # of the class weights in feature surgery, on cosines
 
@@ -52,8 +52,8 @@ def clip_surgery(
             stream = stream + layer.block.write(mix(layer.module, own_rows(layer.value), layer.value))
         features = seen.tower.to_embedding(stream)
     if feature_surgery:
-        texts = F.normalize(directions, dim=-1).to(features)
-        share = (_SHARPNESS * F.normalize(seen.output, dim=-1) @ texts.T).softmax(dim=-1)
+        texts = F.normalize(by_image(directions, len(features)), dim=-1).to(features).transpose(0, 1)
+        share = (_SHARPNESS * texts @ F.normalize(seen.output, dim=-1)[..., None])[..., 0].softmax(dim=-1)
         weighted = (share / share.mean(dim=-1, keepdim=True))[..., None] * texts  # [image, text, embed]
         features = F.normalize(features, dim=-1) if cosine else features
         return seen.patches((weighted - weighted.mean(dim=1, keepdim=True)) @ features.transpose(1, 2))

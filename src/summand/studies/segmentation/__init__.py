@@ -1,9 +1,10 @@
 """Segmentation by maps: methods, protocols, metrics, figures."""
 
+from .batches import reference_batches
 from .fitting import FITS
 from .methods import MapMethod, applies, choose, default_methods, names, needs_reference, prepare
 from .protocol import Example, Protocol, Segmentation
-from .run import reference_batches, segment
+from .run import segment
 
 __all__ = [
     "FITS",

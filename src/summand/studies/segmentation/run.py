@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from ...data.masks import UNLABELLED, Masked, MaskSource
 from ...errors import SummandError
 from ...models import Model
 from ...runs.collect import pixels_of
+from ..perturbation import AREAS, PerturbationOptions, perturbation_curves
+from .batches import batches_of, scale_of
 from .fitting import fitted, fitted_mask, stitched, windows
 from .methods import Batches, MapMethod, prepare
 from .metrics import ClassScores, FigureScores, rescaled
@@ -50,6 +52,7 @@ def segment(
     reference: Batches | None = None,
     batch_size: int = 32,
     examples: int = 0,
+    perturbation: PerturbationOptions | None = None,
     progress: bool = False,
 ) -> Segmentation:
     """Scores of every method on the same pictures, which are read and preprocessed once.
@@ -59,6 +62,9 @@ def segment(
     largest map, scaled); with asked="predicted", the predicted class's map against everything but the background.
     Pictures that cannot be read are skipped and reported; one without a figure is left out.
 
+    perturbation: also the areas under each figure map's deletion and insertion curves (of the signed map, on its own
+    grid), which ask the model and no mask; about 20 passes a picture and method.
+
     Raises `SummandError` before any work for methods or protocols that do not fit the source.
     """
     protocol = protocol or Protocol()
@@ -67,23 +73,25 @@ def segment(
         raise SummandError(
             f"{source.label} has no background, so a predicted class has no figure and ground; use the true classes"
         )
+    if perturbation is not None and (not figures or protocol.fit == "windows"):
+        raise SummandError("perturbation is of the map of one text over one picture: ask for figures, without windows")
     made = [m if isinstance(m, MapMethod) else prepare(model, m, reference, protocol.paper) for m in methods]
     if not made:
         raise SummandError("expected at least one method")
     texts = class_texts(model, source, protocol.paper)
-    job = _Job(model, source, made, protocol, texts, examples, figures)
+    job = _Job(model, source, made, protocol, texts, examples, figures, perturbation)
     skipped: list[Skipped] = []
     with tqdm(
         total=len(source), desc="pictures", unit="img", file=sys.stderr, disable=not progress, leave=False
     ) as bar:
-        for batch in _batches(source, batch_size, skipped):
+        for batch in batches_of(source, batch_size, skipped):
             job.take(batch)
             bar.update(batch[-1][0] + 1 - bar.n)
     if job.images == 0:
         reasons = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
         raise SummandError(f"{source.label}: no picture could be segmented ({reasons or 'no mask has a figure'})")
     return Segmentation(
-        scores={m.name: {**job.scores[m.name].compute(), "cost": job.cost(m.name)} for m in made},
+        scores={m.name: {**job.scores[m.name].compute(), **job.areas(m.name), "cost": job.cost(m.name)} for m in made},
         per_image=pd.DataFrame(job.rows),
         examples=job.examples,
         images=job.images,
@@ -103,9 +111,10 @@ class _Job:
         texts: Tensor,
         examples: int,
         figures: bool,
+        perturbation: PerturbationOptions | None,
     ) -> None:
         self.model, self.source, self.methods, self.protocol, self.texts = model, source, methods, protocol, texts
-        self.figures, self.wanted = figures, examples
+        self.figures, self.wanted, self.perturbation = figures, examples, perturbation
         self.things = source.things
         self.size = model.tower.image_size
         self.clock, self.images = _Clock(), 0
@@ -122,13 +131,18 @@ class _Job:
     def cost(self, name: str) -> float:
         return self.clock.seconds[name] / self.clock.seconds["encode_image"]
 
+    def areas(self, name: str) -> dict[str, float]:
+        """Mean areas under the curves of a method, where they were asked for."""
+        rows = [row for row in self.rows if row["method"] == name] if self.perturbation else []
+        return {key: float(np.mean([row[key] for row in rows])) for key in AREAS if rows}
+
     def take(self, batch: list[tuple[int, Masked]]) -> None:
         found = [item for _, item in batch if self._counts(item)]
         if not found:
             return
         self.images += len(found)
         fit = self.protocol.fit
-        pictures = [fitted(item.image, _scale(self.model, self.size), fit) for item in found]
+        pictures = [fitted(item.image, scale_of(self.model, self.size), fit) for item in found]
         if fit == "windows":
             for item, picture in zip(found, pictures, strict=True):
                 self._windowed(item, picture)
@@ -139,16 +153,22 @@ class _Job:
         masks = [fitted_mask(self._mask(item), self.size, fit) for item in found]
         for method in self.methods:
             along = self.directions[method.name]
+            areas: dict[str, np.ndarray] = {}
             if self.figures:
-                maps = self.clock.time(method.name, method.of_one, pixels, along, which)[:, None]
+                signed = self.clock.time(method.name, method.of_one, pixels, along, which)
+                maps = method.shaped(signed)[:, None]
+                if self.perturbation:
+                    texts = self.texts.to(pixels)
+                    areas = perturbation_curves(self.model, pixels, signed, texts, which, self.perturbation).areas()
             else:
                 maps = self.clock.time(method.name, method.of_all, pixels, along)
             for i, item in enumerate(found):
                 grown = F.interpolate(maps[i][None], size=self.size, mode="bilinear", align_corners=False)[0]
-                self._score(method, item, grown.cpu(), masks[i], int(which[i]), pictures[i])
+                found_areas = {key: float(values[i]) for key, values in areas.items()}
+                self._score(method, item, grown.cpu(), masks[i], int(which[i]), pictures[i], found_areas)
 
     def _windowed(self, item: Masked, picture: Image.Image) -> None:
-        size = _scale(self.model, self.size)
+        size = scale_of(self.model, self.size)
         places = windows(picture, size)
         pieces = [picture.crop((left, top, left + size[1], top + size[0])) for top, left in places]
         pixels = pixels_of(self.model, pieces)
@@ -186,7 +206,14 @@ class _Job:
         return torch.tensor([self.things.index(item.asked) for item in items], device=predicted.device)
 
     def _score(
-        self, method: MapMethod, item: Masked, maps: Tensor, mask: np.ndarray, which: int, picture: Image.Image
+        self,
+        method: MapMethod,
+        item: Masked,
+        maps: Tensor,
+        mask: np.ndarray,
+        which: int,
+        picture: Image.Image,
+        areas: dict[str, float] | None = None,
     ) -> None:
         truth = torch.from_numpy(np.array(mask))
         row = {"image": item.name, "method": method.name, "asked": self.source.classes[self.things[which]]}
@@ -206,7 +233,7 @@ class _Job:
             self.scores[method.name].update(said, things, truth)
             counts = truth != UNLABELLED
             row |= {"pixel_accuracy": float((said == truth)[counts].double().mean())}
-        self.rows.append(row)
+        self.rows.append(row | (areas or {}))
         self._remember(method, item, row["asked"], mask, shown, picture)
 
     def _remember(
@@ -220,29 +247,3 @@ class _Job:
             known = Example(item.name, np.asarray(picture), text, mask, {})
             self.examples.append(known)
         known.maps[method.name] = shown.numpy()
-
-
-def _batches(source: MaskSource, size: int, skipped: list[Skipped]) -> Iterator[list[tuple[int, Masked]]]:
-    for start in range(0, len(source), size):
-        found = []
-        for index in range(start, min(start + size, len(source))):
-            try:
-                found.append((index, source.read(index)))
-            except OSError as error:
-                skipped.append(Skipped(f"picture {index}", str(error) or type(error).__name__))
-        if found:
-            yield found
-
-
-def reference_batches(model: Model, images: Iterable[Image.Image] | np.ndarray, size: int = 64) -> Batches:
-    """Batches of pixels, made once and kept, to learn neuron directions from."""
-    pixels = pixels_of(model, images if isinstance(images, np.ndarray) else list(images))
-    return lambda: pixels.split(size)
-
-
-def _scale(model: Model, size: tuple[int, int]) -> tuple[int, int]:
-    """The size of a picture that preprocessing leaves as it is: the tower's own, or the scenes' 64 × 64."""
-    from ...scenes.places import SIZE
-    from ...scenes.pretrained import ScenePreprocess
-
-    return (SIZE, SIZE) if isinstance(model._preprocess, ScenePreprocess) else size
