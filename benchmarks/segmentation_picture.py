@@ -104,8 +104,7 @@ def main() -> None:
         names, others = args.text or ["a pagoda", "the sky"], model.encode_text(default_contrast(model))
     examples += of_photo(model, methods, photo, names, torch.cat([model.encode_text(names), others]))
     figure = examples_figure(examples, {method.name: method.title for method in methods})
-    figure.savefig(args.out, dpi=110)
-    Image.open(args.out).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(args.out, optimize=True)
+    figure.savefig(args.out, dpi=90)
 
 
 if __name__ == "__main__":
