@@ -7,7 +7,14 @@ import torch
 
 import summand
 from summand import SummandError
-from summand.studies.neuron_maps import NeuronMaps, activations, neuron_directions, neuron_map, second_order_maps
+from summand.studies.neuron_maps import (
+    NeuronMaps,
+    activations,
+    combined_maps,
+    neuron_directions,
+    neuron_map,
+    second_order_maps,
+)
 from summand.studies.pair_maps import PairMaps, centred, pair_map, pool_inputs, repaired
 from summand.studies.token_maps import head_maps, token_maps
 
@@ -92,6 +99,18 @@ def test_second_order_maps_are_patches_of_the_second_order_effects(vit, pixels):
     torch.testing.assert_close(expected.sum(dim=1), whole, atol=1e-4, rtol=1e-3)
     with pytest.raises(SummandError, match="no attention comes after layer 5"):
         second_order_maps(vit, pixels, text, [5])
+
+
+def test_combined_maps_are_the_weighted_geometric_mean_of_both(vit, pixels):
+    text = vit.encode_text(["a star", "a red thing"])
+    active = NeuronMaps(vit, neuron_directions(vit, lambda: [pixels], [2, 3]), 50)
+    found = combined_maps(active, pixels[:2], text)
+    effects, activity = second_order_maps(vit, pixels[:2], text), active.maps(pixels[:2], text)
+    nothing = (effects <= 0) | (activity <= 0)
+    assert 0 < int(nothing.sum()) < nothing.numel()
+    assert (found[nothing] == 0).all()
+    expected = torch.exp((2 * effects[~nothing].log() + activity[~nothing].log()) / 3)
+    torch.testing.assert_close(found[~nothing], expected)
 
 
 def test_neuron_directions_are_those_of_rank_one(vit, pixels):

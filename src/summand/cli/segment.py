@@ -87,7 +87,8 @@ def segment(
     if out is not None:
         _check_out(out)
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
-    wanted = study.default_methods(loaded) if methods is None else [m.strip() for m in methods.split(",") if m.strip()]
+    wanted = [name.strip() for name in (methods or "").split(",") if name.strip()]
+    wanted = study.default_methods(loaded, chosen.paper) if methods is None else wanted
     names, refused = study.choose(loaded, wanted)
     learnt = _reference(study, loaded, source, reference) if study.needs_reference(names) else None
     ready = [

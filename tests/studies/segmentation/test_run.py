@@ -67,9 +67,10 @@ def test_neurons_and_pairs_beat_chance(vit, resnet):
     source = open_masks(TWO)
     share = np.mean([(source.read(i).mask == 1).mean() for i in range(24)])
     reference = reference_batches(vit, summand.scenes.sample(60, seed=1).images)
-    found = segment(vit, source, ["neurons", "second-order"], reference=reference)
+    found = segment(vit, source, ["neurons", "second-order", "neurons-both"], reference=reference)
     assert found.scores["neurons"]["AP"] > 2 * share
     assert found.scores["second-order"]["AP"] > 4 * share
+    assert found.scores["neurons-both"]["mIoU"] > found.scores["neurons"]["mIoU"]
     found = segment(resnet, source, ["pairs", "decomposition"])
     assert found.scores["pairs"]["AP"] > 2 * share
     assert default_methods(resnet) == ["decomposition", "pairs"]

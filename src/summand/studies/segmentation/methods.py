@@ -16,7 +16,7 @@ from torch import Tensor
 from ...errors import SummandError, nearest
 from ...models import Model
 from ...towers.pool import PoolTower
-from ..neuron_maps import NeuronMaps, default_layers, neuron_directions, readable, second_order_maps
+from ..neuron_maps import NeuronMaps, combined_maps, default_layers, neuron_directions, readable, second_order_maps
 from ..pair_maps import Factor, PairMaps, pool_tower
 from ..token_maps import token_maps
 
@@ -71,10 +71,13 @@ class MapMethod:
         return self.maps(pixels, directions[which][None]).float()[:, 0]
 
 
+_NEURONS = ("neurons", "second-order", "neurons-both")
+
 OWN = {
     "decomposition": ("token decomposition", "paper C"),
     "neurons": ("neurons of the text", "paper A, section 5.2"),
     "second-order": ("neurons through later heads", "paper A, Eq. 5, patch by patch"),
+    "neurons-both": ("neurons, effect and activation", "the two above, multiplied"),
     "pairs": ("neuron × head pairs", "paper B"),
     "pairs-neuron": ("pairs, neuron map alone", "paper B"),
     "pairs-similarity": ("pairs, head similarity alone", "paper B"),
@@ -109,7 +112,7 @@ def applies(model: Model, name: str) -> str | None:
     """None, or why the method does not apply to the model's tower."""
     if name == "decomposition":
         return None if model.tower.prefix + model.tower.grid[0] * model.tower.grid[1] > 1 else "it has no tokens"
-    if name in ("neurons", "second-order"):
+    if name in _NEURONS:
         return _reason(lambda: default_layers(model) if readable(model).plain else _refuse("its blocks are not plain"))
     if name in OWN:
         return _reason(lambda: pool_tower(model))
@@ -124,12 +127,15 @@ def prepare(model: Model, name: str, reference: Batches | None = None, paper: bo
         # its height covers too little of it (+8 mIoU on scenes); a single pool has no such peaks, and loses by it
         shape: Shape = "clipped" if paper or isinstance(model.tower, PoolTower) else "root"
         return MapMethod(name, *OWN[name], partial(token_maps, model), contrast=True, shape=shape, many=True)
-    if name == "neurons":
+    if name in ("neurons", "neurons-both"):
         if reference is None:
-            raise SummandError("neurons need reference images, which their directions are learnt from")
+            raise SummandError(f"{name} need reference images, which directions of neurons are learnt from")
         layers = None if paper else range(readable(model).layers - 1)
         learnt = neuron_directions(model, reference, layers)
         found = NeuronMaps(model, learnt, weighting="mean" if paper else "weighted")
+        if name == "neurons-both":
+            maps = partial(combined_maps, found)
+            return MapMethod(name, *OWN[name], maps, contrast=True, shape="root", many=True, threshold=0.5)
         published = MapMethod(name, *OWN[name], found.maps, many=True, threshold=0.5)
         return published if paper else replace(published, shape="clipped")
     if name == "second-order":
@@ -151,16 +157,14 @@ def prepare(model: Model, name: str, reference: Batches | None = None, paper: bo
 
 def needs_reference(chosen: Iterable[str]) -> bool:
     """Whether one of the methods learns from reference images."""
-    return "neurons" in set(chosen)
+    return not {"neurons", "neurons-both"}.isdisjoint(chosen)
 
 
-def default_methods(model: Model) -> list[str]:
-    """What is segmented with where no method is named."""
-    return (
-        ["decomposition", "pairs"]
-        if isinstance(model.tower, PoolTower)
-        else ["decomposition", "neurons", "second-order"]
-    )
+def default_methods(model: Model, paper: bool = False) -> list[str]:
+    """What is segmented with where no method is named: the best on scenes, or the published ones."""
+    if isinstance(model.tower, PoolTower):
+        return ["decomposition", "pairs"]
+    return ["decomposition", "neurons"] if paper else ["decomposition", "second-order", "neurons-both"]
 
 
 def _baselines() -> dict:
