@@ -114,6 +114,14 @@ def concepts(
         console.print(table)
     else:
         console.print("no unit is moved unusually far by this picture")
+    table = Table(header_style="bold", title="the units moved furthest", title_justify="left")
+    table.add_column("unit")
+    table.add_column("× usual", justify="right")
+    table.add_column("its words", no_wrap=True)
+    for unit in found.units[:5]:
+        table.add_row(unit.unit, f"{unit.norm / max(unit.threshold, 1e-12):.2f}", escape("; ".join(unit.words) or "(none of its texts)"))
+    if found.units:
+        console.print(table)
     table = Table(
         header_style="bold", title=f"the picture's own code (cosine {found.cosine:.2f})", title_justify="left"
     )

@@ -23,7 +23,7 @@ from .profile import Profile
 @dataclass(frozen=True)
 class ActiveUnit:
     """A neuron or pair whose effect on the image is significant. norm: ‖φ − b‖; threshold: its 98th percentile; along:
-    its projection x on r, negative where the image speaks against the unit's words."""
+    its projection x on r; words: up to three texts of its code that the image's move speaks for (γ x > 0)."""
 
     unit: str
     norm: float
@@ -62,12 +62,14 @@ def image_concepts(
     maps: int = 3,
     parity: Literal["paper"] | None = None,
 ) -> ImageConcepts:
-    r"""w_j = Σ_{n ∈ N(I)} γ_j^n x_n(I) over the units N(I) whose norm ‖φ_n(I) − b_n‖ is above its 98th percentile.
+    r"""w_j = Σ_{n ∈ N(I)} γ_j^n x_n(I) / τ_n over the units N(I) whose norm ‖φ_n(I) − b_n‖ is above τ_n, its 98th
+    percentile.
 
-    γ^n: the sparse code of r_n over the pool, of `size` texts (128 for pools over 1,000 as in the paper, else 16).
-    x_n = ⟨φ_n − b_n, r_n⟩ is signed: an image that moves a neuron for red far to the other side does not hold red.
-    parity="paper" puts the norm in its place, as the released notebook that made the paper's figures does. The image's
-    own code is non-negative, of M(x)/‖M(x)‖ minus its mean over the profile's images. maps: of so many
+    γ^n: the sparse code of r_n over the pool, of `size` texts (128 for pools over 1,000 as in the paper, else 4).
+    x_n = ⟨φ_n − b_n, r_n⟩ is signed: an image that moves a neuron for red far to the other side does not hold red. In
+    units of τ_n, since a few neurons write much of everything; on scenes more of the first words are true so.
+    parity="paper" puts the norm in the place of x_n / τ_n, as the released notebook that made the paper's figures does.
+    The image's own code is non-negative, of M(x)/‖M(x)‖ minus its mean over the profile's images. maps: of so many
     first texts of the code; 0 for none.
 
     Source: paper A (Gandelsman et al., ICLR 2025), appendix A.5. Raises `SummandError` for sizes that do not fit.
@@ -84,18 +86,24 @@ def image_concepts(
     along = profile.projections(model, pixels)
     units, ranked = _units(profile, norms[0], along[0], active), []
     if len(active):
-        size = min(size or (128 if len(pool.texts) > 1000 else 16), len(pool.texts))
+        size = min(size or (128 if len(pool.texts) > 1000 else 4), len(pool.texts))
         code = sparse_code(profile.directions[active].to(texts), texts, size)
         if parity == "paper":
             here = norms[:, active]
             everything = torch.ones_like(here, dtype=torch.bool)
             scores = words_of_images(here, everything, code.indices, code.coefficients, len(pool.texts), power=1)[0]
         else:
-            scores = texts_of_images(along[:, active], code.indices, code.coefficients, len(pool.texts))[0]
+            usual = _thresholds(profile)[active].to(along).clamp(min=1e-12)
+            scores = texts_of_images(along[:, active] / usual, code.indices, code.coefficients, len(pool.texts))[0]
         ranked = [
             (pool.texts[int(i)], float(scores[i])) for i in scores.argsort(descending=True)[:words] if scores[i] > 0
         ]
-        firsts = [tuple(pool.texts[int(i)] for i in row[:3] if i >= 0) for row in code.indices]
+        spoken = code.coefficients.double() * along[0, active].sign()[:, None].to(code.coefficients.device)
+        spoken = torch.where(code.indices >= 0, spoken, 0)
+        firsts = [
+            tuple(pool.texts[int(row[i])] for i in amounts.argsort(descending=True)[:3] if amounts[i] > 0)
+            for row, amounts in zip(code.indices, spoken, strict=True)
+        ]
         units = [ActiveUnit(*unit, words) for unit, words in zip(units, firsts, strict=True)]
     own = F.normalize(model.encode_image(pixels).double(), dim=1) - profile.centre.to(pixels.device)
     image_code = sparse_code(own.to(texts), texts, code_size, nonnegative=True)
@@ -116,8 +124,12 @@ def image_concepts(
 
 def _units(profile: Profile, norms: Tensor, along: Tensor, active: Tensor) -> list[Any]:
     names = profile.units
-    thresholds = torch.cat([threshold.flatten() for threshold in profile.thresholds])
+    thresholds = _thresholds(profile)
     return [(names[int(n)].name, float(norms[n]), float(along[n]), float(thresholds[n])) for n in active]
+
+
+def _thresholds(profile: Profile) -> Float[Tensor, " unit"]:
+    return torch.cat([threshold.flatten() for threshold in profile.thresholds])
 
 
 def _distinct(ranked: list[tuple[str, float]], count: int) -> list[str]:
