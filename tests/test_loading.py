@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 import summand
 from summand import hub
-from summand.loading import quick_gelu
+from summand.open_clip_models import quick_gelu
 from tests import tiny
 
 TEXTS = ["a red star", "a blue ring on the left"]

@@ -119,7 +119,8 @@ def concepts(
     table.add_column("× usual", justify="right")
     table.add_column("its words", no_wrap=True)
     for unit in found.units[:5]:
-        table.add_row(unit.unit, f"{unit.norm / max(unit.threshold, 1e-12):.2f}", escape("; ".join(unit.words) or "(none of its texts)"))
+        said = "; ".join(unit.words) or "(none of its texts)"
+        table.add_row(unit.unit, f"{unit.norm / max(unit.threshold, 1e-12):.2f}", escape(said))
     if found.units:
         console.print(table)
     table = Table(

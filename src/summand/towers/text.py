@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,9 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import AttentionView, HeadMaps, Rest, Trace, Visit, unmixed, working
-
-SUPPORTED = ("open_clip CLIP", "TextTransformer", "CLIPTextModel", "SiglipTextModel", "Siglip2TextModel")
+from .base import HeadMaps, Rest, Trace, Visit, unmixed, working
+from .text_parts import SUPPORTED, TextParts, read_hugging_face, read_open_clip
 
 
 def text_features(clip: nn.Module, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
@@ -44,21 +42,6 @@ def _before(module: nn.Module, function: Callable[[Tensor, dict[str, Any]], None
     return module.register_forward_pre_hook(hook, with_kwargs=True)
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """Where a text tower keeps what the sum needs. pooled: token ids → the position that is read out."""
-
-    kind: str
-    blocks: list[_Block]
-    final_norm: Any
-    projection: Callable[[], Tensor]
-    projection_bias: Callable[[], Tensor | None]
-    pooled: Callable[[Tensor], Tensor]
-    batch_first: bool = True
-    causal: bool = False
-    extra_tokens: int = 0
-
-
 class TextTower:
     r"""E(t) = Fᵀ(z⁰ + Σ_l (Σ_h W_O^{l,h} Σ_i a_i^{l,h} v_i^{l,h} + b_O^l + MLP^l)) / σ + β P + b_P at the pooled token.
 
@@ -71,7 +54,7 @@ class TextTower:
     image_size = grid = (0, 0)
     prefix = 0
 
-    def __init__(self, clip: nn.Module, parts: _Parts) -> None:
+    def __init__(self, clip: nn.Module, parts: TextParts) -> None:
         self.clip = self.visual = clip
         self._parts = parts
         self._blocks = parts.blocks
@@ -181,131 +164,14 @@ class TextTower:
         return mask.to(normed).reshape(texts, -1, length, length)[torch.arange(texts), :, pooled]
 
 
-class _Block:
-    """A pre-norm block, read by the names that open_clip and Hugging Face give to its parts."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module: Any = module
-        hugging_face = hasattr(module, "self_attn")
-        self.attention: Any = module.self_attn if hugging_face else module.attn
-        self.norm_1: Any
-        self.norm_2: Any
-        self.norm_1, self.norm_2 = (
-            (module.layer_norm1, module.layer_norm2) if hugging_face else (module.ln_1, module.ln_2)
-        )
-        self.heads: int = self.attention.num_heads
-        for owner, names in ((self.attention, ("ln_q", "ln_k", "ln_inner")), (module, ("ln_attn",))):
-            for name in names:
-                if not isinstance(getattr(owner, name, None), (nn.Identity, type(None))):
-                    raise SummandError(f"a text tower with {name} in its blocks is not supported")
-        for name in ("logit_scale", "head_scale"):
-            if getattr(self.attention, name, None) is not None:
-                raise SummandError(f"a text tower with {name} in its attention is not supported")
-
-    def out(self) -> Any:
-        return self.attention.out_proj
-
-    def scaled(self, which: int, vectors: Tensor) -> Tensor:
-        """LayerScale where the block has one."""
-        gamma = getattr(getattr(self.module, f"ls_{which}", None), "gamma", None)
-        return vectors if gamma is None else vectors * working(gamma)
-
-    def _projections(self) -> list[tuple[Tensor, Tensor | None]]:
-        a = self.attention
-        if getattr(a, "in_proj_weight", None) is not None:
-            biases = (None,) * 3 if a.in_proj_bias is None else a.in_proj_bias.chunk(3)
-            return list(zip(a.in_proj_weight.chunk(3), biases, strict=True))
-        return [(p.weight, p.bias) for p in (a.q_proj, a.k_proj, a.v_proj)]
-
-    def view(
-        self,
-        normed: Float[Tensor, "text token width"],
-        query_from: Float[Tensor, "text width"],
-        bias: Float[Tensor, "text one_or_head token"] | None,
-    ) -> AttentionView:
-        split = (self.heads, -1)
-        (wq, bq), (wk, _), (wv, bv) = self._projections()
-        query_weight, key_weight, value_weight = (working(w).unflatten(0, split) for w in (wq, wk, wv))
-        query = torch.einsum("iw,hcw->ihc", query_from, query_weight)
-        if bq is not None:
-            query = query + working(bq).unflatten(0, split)
-        # ⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out of the softmax.
-        read = torch.einsum("ihc,hcw->ihw", query * query.shape[-1] ** -0.5, key_weight)
-        logits = read @ normed.transpose(1, 2)
-        row = (logits if bias is None else logits + bias).softmax(dim=-1)
-        value_bias = value_weight.new_zeros(value_weight.shape[:2]) if bv is None else working(bv).unflatten(0, split)
-        return AttentionView(row, normed, value_weight, value_bias)
-
-
 def text_tower_of(clip: nn.Module) -> TextTower:
     """The text tower of a CLIP. Raises `SummandError` for a kind that cannot be taken apart."""
     if hasattr(clip, "text_model"):
-        return TextTower(clip, _hugging_face(clip, clip.text_model))
+        return TextTower(clip, read_hugging_face(clip, clip.text_model))
     text = getattr(clip, "text", clip)
     if not hasattr(text, "token_embedding") or not hasattr(getattr(text, "transformer", None), "resblocks"):
         raise SummandError(
             f"the text tower {type(text).__name__} of {type(clip).__name__} cannot be taken apart "
             f"(supported: {', '.join(SUPPORTED)})"
         )
-    return TextTower(clip, _open_clip(text))
-
-
-def _open_clip(text: Any) -> _Parts:
-    pool = getattr(text, "pool_type", None) or getattr(text, "text_pool_type", "argmax")
-    end = getattr(text, "eos_id", getattr(text, "text_eos_id", None))
-    class_token = getattr(text, "cls_emb", None) is not None
-    if class_token:  # CoCa puts it last and pools there, whatever pool_type says
-        pool = "last"
-    where: dict[str, Callable[[Tensor], Tensor]] = {
-        "first": lambda tokens: torch.zeros_like(tokens[:, 0]),
-        "last": lambda tokens: torch.full_like(tokens[:, 0], tokens.shape[1] - 1 + class_token),
-        "argmax": lambda tokens: tokens.argmax(dim=-1),
-        "eos": lambda tokens: (tokens == end).int().argmax(dim=-1),
-    }
-    if pool not in where:
-        raise SummandError(f"a text tower with pool_type={pool!r} is not supported (only {', '.join(where)})")
-
-    def projection() -> Tensor:
-        found = text.text_projection
-        if found is None:
-            return torch.eye(len(text.ln_final.weight), device=text.ln_final.weight.device).to(
-                working(text.ln_final.weight)
-            )
-        return found.weight.T if isinstance(found, nn.Linear) else found
-
-    return _Parts(
-        kind="TextTransformer",
-        blocks=[_Block(block) for block in text.transformer.resblocks],
-        final_norm=text.ln_final,
-        projection=projection,
-        projection_bias=lambda: getattr(text.text_projection, "bias", None),
-        pooled=where[pool],
-        batch_first=getattr(text.transformer, "batch_first", False),
-        extra_tokens=int(class_token),
-    )
-
-
-def _hugging_face(clip: Any, text: Any) -> _Parts:
-    # Until version 4 the text model of CLIPTextModelWithProjection and SiglipTextModel is one level further in.
-    text = getattr(text, "text_model", text)
-    siglip = hasattr(text, "head")
-    linear = text.head if siglip else getattr(clip, "text_projection", None)
-    if not hasattr(text, "final_layer_norm") or linear is None:
-        raise SummandError(f"the text tower {type(text).__name__} cannot be taken apart ({', '.join(SUPPORTED)} can)")
-    end = getattr(text, "eos_token_id", None)
-
-    def pooled(tokens: Tensor) -> Tensor:
-        if siglip:
-            return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
-        # transformers keeps the old rule (the largest id) for configurations with the wrong end token 2.
-        return tokens.argmax(dim=-1) if end == 2 else (tokens == end).int().argmax(dim=-1)
-
-    return _Parts(
-        kind=type(text).__name__,
-        blocks=[_Block(layer) for layer in text.encoder.layers],
-        final_norm=text.final_layer_norm,
-        projection=lambda: linear.weight.T,
-        projection_bias=lambda: linear.bias,
-        pooled=pooled,
-        causal=not siglip,
-    )
+    return TextTower(clip, read_open_clip(text))

@@ -1,0 +1,148 @@
+"""Where the text towers of open_clip and Hugging Face keep what the sum needs, read by the names they give it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import SummandError
+from .base import AttentionView, working
+
+SUPPORTED = ("open_clip CLIP", "TextTransformer", "CLIPTextModel", "SiglipTextModel", "Siglip2TextModel")
+
+
+@dataclass(frozen=True)
+class TextParts:
+    """Where a text tower keeps what the sum needs. pooled: token ids → the position that is read out."""
+
+    kind: str
+    blocks: list[TextBlock]
+    final_norm: Any
+    projection: Callable[[], Tensor]
+    projection_bias: Callable[[], Tensor | None]
+    pooled: Callable[[Tensor], Tensor]
+    batch_first: bool = True
+    causal: bool = False
+    extra_tokens: int = 0
+
+
+class TextBlock:
+    """A pre-norm block, read by the names that open_clip and Hugging Face give to its parts."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module: Any = module
+        hugging_face = hasattr(module, "self_attn")
+        self.attention: Any = module.self_attn if hugging_face else module.attn
+        self.norm_1: Any
+        self.norm_2: Any
+        self.norm_1, self.norm_2 = (
+            (module.layer_norm1, module.layer_norm2) if hugging_face else (module.ln_1, module.ln_2)
+        )
+        self.heads: int = self.attention.num_heads
+        for owner, names in ((self.attention, ("ln_q", "ln_k", "ln_inner")), (module, ("ln_attn",))):
+            for name in names:
+                if not isinstance(getattr(owner, name, None), (nn.Identity, type(None))):
+                    raise SummandError(f"a text tower with {name} in its blocks is not supported")
+        for name in ("logit_scale", "head_scale"):
+            if getattr(self.attention, name, None) is not None:
+                raise SummandError(f"a text tower with {name} in its attention is not supported")
+
+    def out(self) -> Any:
+        return self.attention.out_proj
+
+    def scaled(self, which: int, vectors: Tensor) -> Tensor:
+        """LayerScale where the block has one."""
+        gamma = getattr(getattr(self.module, f"ls_{which}", None), "gamma", None)
+        return vectors if gamma is None else vectors * working(gamma)
+
+    def _projections(self) -> list[tuple[Tensor, Tensor | None]]:
+        a = self.attention
+        if getattr(a, "in_proj_weight", None) is not None:
+            biases = (None,) * 3 if a.in_proj_bias is None else a.in_proj_bias.chunk(3)
+            return list(zip(a.in_proj_weight.chunk(3), biases, strict=True))
+        return [(p.weight, p.bias) for p in (a.q_proj, a.k_proj, a.v_proj)]
+
+    def view(
+        self,
+        normed: Float[Tensor, "text token width"],
+        query_from: Float[Tensor, "text width"],
+        bias: Float[Tensor, "text one_or_head token"] | None,
+    ) -> AttentionView:
+        split = (self.heads, -1)
+        (wq, bq), (wk, _), (wv, bv) = self._projections()
+        query_weight, key_weight, value_weight = (working(w).unflatten(0, split) for w in (wq, wk, wv))
+        query = torch.einsum("iw,hcw->ihc", query_from, query_weight)
+        if bq is not None:
+            query = query + working(bq).unflatten(0, split)
+        # ⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out of the softmax.
+        read = torch.einsum("ihc,hcw->ihw", query * query.shape[-1] ** -0.5, key_weight)
+        logits = read @ normed.transpose(1, 2)
+        row = (logits if bias is None else logits + bias).softmax(dim=-1)
+        value_bias = value_weight.new_zeros(value_weight.shape[:2]) if bv is None else working(bv).unflatten(0, split)
+        return AttentionView(row, normed, value_weight, value_bias)
+
+
+def read_open_clip(text: Any) -> TextParts:
+    pool = getattr(text, "pool_type", None) or getattr(text, "text_pool_type", "argmax")
+    end = getattr(text, "eos_id", getattr(text, "text_eos_id", None))
+    class_token = getattr(text, "cls_emb", None) is not None
+    if class_token:  # CoCa puts it last and pools there, whatever pool_type says
+        pool = "last"
+    where: dict[str, Callable[[Tensor], Tensor]] = {
+        "first": lambda tokens: torch.zeros_like(tokens[:, 0]),
+        "last": lambda tokens: torch.full_like(tokens[:, 0], tokens.shape[1] - 1 + class_token),
+        "argmax": lambda tokens: tokens.argmax(dim=-1),
+        "eos": lambda tokens: (tokens == end).int().argmax(dim=-1),
+    }
+    if pool not in where:
+        raise SummandError(f"a text tower with pool_type={pool!r} is not supported (only {', '.join(where)})")
+
+    def projection() -> Tensor:
+        found = text.text_projection
+        if found is None:
+            return torch.eye(len(text.ln_final.weight), device=text.ln_final.weight.device).to(
+                working(text.ln_final.weight)
+            )
+        return found.weight.T if isinstance(found, nn.Linear) else found
+
+    return TextParts(
+        kind="TextTransformer",
+        blocks=[TextBlock(block) for block in text.transformer.resblocks],
+        final_norm=text.ln_final,
+        projection=projection,
+        projection_bias=lambda: getattr(text.text_projection, "bias", None),
+        pooled=where[pool],
+        batch_first=getattr(text.transformer, "batch_first", False),
+        extra_tokens=int(class_token),
+    )
+
+
+def read_hugging_face(clip: Any, text: Any) -> TextParts:
+    # Until version 4 the text model of CLIPTextModelWithProjection and SiglipTextModel is one level further in.
+    text = getattr(text, "text_model", text)
+    siglip = hasattr(text, "head")
+    linear = text.head if siglip else getattr(clip, "text_projection", None)
+    if not hasattr(text, "final_layer_norm") or linear is None:
+        raise SummandError(f"the text tower {type(text).__name__} cannot be taken apart ({', '.join(SUPPORTED)} can)")
+    end = getattr(text, "eos_token_id", None)
+
+    def pooled(tokens: Tensor) -> Tensor:
+        if siglip:
+            return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
+        # transformers keeps the old rule (the largest id) for configurations with the wrong end token 2.
+        return tokens.argmax(dim=-1) if end == 2 else (tokens == end).int().argmax(dim=-1)
+
+    return TextParts(
+        kind=type(text).__name__,
+        blocks=[TextBlock(layer) for layer in text.encoder.layers],
+        final_norm=text.final_layer_norm,
+        projection=lambda: linear.weight.T,
+        projection_bias=lambda: linear.bias,
+        pooled=pooled,
+        causal=not siglip,
+    )
