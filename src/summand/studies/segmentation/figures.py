@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 from .protocol import Example
@@ -33,7 +34,7 @@ def examples_figure(examples: Sequence[Example], titles: Mapping[str, str], clas
             if classes is None:
                 axis.contour(example.mask == 1, levels=[0.5], colors="#30d5ff", linewidths=0.9)
             if row == 0:
-                axis.set_title(_short(title, 23), fontsize=8, pad=2)
+                axis.set_title(fill(title, 23), fontsize=8, pad=2)
     for axis in axes.flat:
         axis.set_axis_off()
     if classes is None and shown is not None:
