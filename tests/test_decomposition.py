@@ -101,3 +101,27 @@ def test_a_layer_that_does_not_exist_is_refused():
     for wrong in ([3], [-1], []):
         with pytest.raises(summand.SummandError, match="has layers 0 to 2"):
             parts.token_effects(wrong)
+
+
+def test_what_is_kept_for_the_last_texts_follows_texts_and_weights():
+    """Texts are changed, in place and not, and then a weight: each answer is that of whole vectors, made afresh."""
+    clip = small_vit()
+    model = summand.wrap(clip)
+    x, texts = torch.randn(2, 3, 32, 32, dtype=torch.float64), torch.randn(5, 24, dtype=torch.float64)
+
+    def right() -> bool:
+        parts = model.decompose(x)
+        found, truth = parts.tokens_toward(texts), parts.tokens() @ texts.T
+        whole = parts.toward(texts).sum(dim=(1, 2))
+        return bool(torch.allclose(found, truth, atol=1e-12) and torch.allclose(whole, truth, atol=1e-12))
+
+    assert right()
+    maps = model.tower.head_maps()
+    assert maps.toward(texts) is maps.toward(texts.clone())
+    texts[2] += 1
+    assert right()
+    texts = texts[:3]
+    assert right()
+    with torch.no_grad():
+        clip.visual.transformer.resblocks[1].attn.out_proj.weight.mul_(1.5)
+    assert right()

@@ -14,7 +14,7 @@ from .errors import SummandError
 from .even_split import Parity, check_parity
 from .tokenizing import CLASS, Piece
 from .towers import AttentionView, Tower, Trace
-from .towers.base import unmixed
+from .towers.base import HeadMaps, unmixed
 from .towers.residual import ResidualTower
 from .towers.text import TextTower
 
@@ -61,9 +61,13 @@ class Parts:
         self._trace = trace
 
     @cached_property
-    def _directions(self) -> Float[Tensor, "layer head channel embed"]:
+    def _maps(self) -> HeadMaps:
         with unmixed(self._pixels.device):
-            return self._tower.head_maps().directions
+            return self._tower.head_maps()
+
+    @property
+    def _directions(self) -> Float[Tensor, "layer head channel embed"]:
+        return self._maps.directions
 
     def head_effects(self) -> Effects:
         """The heads' direct effects as `Effects`: units (layer, head), one path per value channel."""
@@ -206,7 +210,7 @@ class Parts:
                 f"directions must be [direction, {self._tower.embed}] for this model, got {list(directions.shape)}"
             )
         with unmixed(self._pixels.device):
-            return self._directions @ directions.to(self._directions).T
+            return self._maps.toward(directions)
 
 
 class TextParts(Parts):

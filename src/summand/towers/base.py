@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+_MOST_KEPT = 2**26  # numbers: 256 MB
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,19 @@ class HeadMaps:
     """
 
     directions: Float[Tensor, "layer head channel embed"]
+    _last: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @torch.no_grad()
+    def toward(self, texts: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head channel text"]:
+        """⟨a channel's direction, text⟩. Kept for the texts asked for last, as one set of texts is drawn over many
+        images."""
+        texts = texts.to(self.directions)
+        kept = self._last.get("texts")
+        if kept is None or not torch.equal(kept[0], texts):
+            kept = (texts.clone(), self.directions @ texts.T)
+            if kept[1].numel() <= _MOST_KEPT:
+                self._last["texts"] = kept
+        return kept[1]
 
 
 @dataclass(frozen=True)
