@@ -9,10 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..effects import Effects
 from ..errors import SummandError
+from ..finite import all_finite
 from ..models import Model
-from ..moments import Moments
 from ..principal import RankOne, rank_one
+from ..second_order import second_orders
 from ..top_images import TopImages
 from ..towers.base import _Enough, listening, working
 from ..towers.linear import inverse_deviation
@@ -107,23 +109,32 @@ def neuron_directions(
 ) -> dict[int, RankOne]:
     """r_n of the neurons of some layers from reference images: centred by their mean over all of them, the principal
     direction of the `top` largest effects, at most a quarter of all (paper A: 100 of 5,124). `batches` is called twice,
-    once for each pass.
+    once for each pass; the layers share it.
 
     layers: by default the three before the last (paper A: 8–10 of 12).
     """
     layers = default_layers(model) if layers is None else sorted(set(layers))
-    moments, count = {layer: Moments() for layer in layers}, 0
-    for pixels in batches():
-        count += len(pixels)
-        for layer in layers:
-            moments[layer].update(model.second_order(pixels, layer))
+
+    def passes() -> Iterator[tuple[int, dict[int, Effects]]]:
+        for pixels in batches():
+            model.check_pixels(pixels)
+            yield len(pixels), second_orders(model.tower, pixels, layers)[0]
+
+    totals, count = dict.fromkeys(layers, torch.zeros(())), 0
+    for images, effects in passes():
+        count += images
+        totals = {layer: totals[layer] + effects[layer].coefficients.double().sum(dim=0) for layer in layers}
+    if count == 0:
+        raise SummandError("directions of neurons are learnt from images, and there are none")
+    if not all(map(all_finite, totals.values())):
+        raise SummandError("the effects hold NaN or infinite numbers; check the images and the model's precision")
     top = min(top, max(1, count // 4))  # with all images the side that most are on is left to chance
-    best = {layer: TopImages(top, moments[layer].mean) for layer in layers}
+    best = {layer: TopImages(top, totals[layer] / count) for layer in layers}
     seen = 0
-    for pixels in batches():
+    for images, effects in passes():
         for layer in layers:
-            best[layer].update(model.second_order(pixels, layer), range(seen, seen + len(pixels)))
-        seen += len(pixels)
+            best[layer].update(effects[layer], range(seen, seen + images))
+        seen += images
     return {layer: rank_one(best[layer]) for layer in layers}
 
 

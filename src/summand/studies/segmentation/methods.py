@@ -71,6 +71,7 @@ class MapMethod:
         return self.maps(pixels, directions[which][None]).float()[:, 0]
 
 
+_LEARNT = 5  # layers before the last whose neurons' directions are learnt: all that the scenes models have
 _NEURONS = ("neurons", "second-order", "neurons-both")
 
 OWN = {
@@ -130,7 +131,8 @@ def prepare(model: Model, name: str, reference: Batches | None = None, paper: bo
     if name in ("neurons", "neurons-both"):
         if reference is None:
             raise SummandError(f"{name} need reference images, which directions of neurons are learnt from")
-        layers = None if paper else range(readable(model).layers - 1)
+        last = readable(model).layers - 1
+        layers = None if paper else range(max(0, last - _LEARNT), last)
         learnt = neuron_directions(model, reference, layers)
         found = NeuronMaps(model, learnt, weighting="mean" if paper else "weighted")
         if name == "neurons-both":
