@@ -107,7 +107,7 @@ def segment(
     for item in found.skipped:
         stderr.print(f"[yellow]skipped[/] {escape(item.name)}: {escape(item.reason)}")
     titles = {method.name: method.title for method in ready}
-    files = {} if out is None else _write(out, found, titles, None if found.task == "figures" else len(source.classes))
+    files = {} if out is None else _write(out, found, titles, source)
     rows = [{"method": name, "title": titles[name], **scores} for name, scores in found.scores.items()]
     if as_json:
         options = {
@@ -122,7 +122,7 @@ def segment(
     _table(found, titles)
     console = Console(highlight=False)
     console.print(f"{loaded.name} on {found.images} pictures of {escape(source.label)}", soft_wrap=True)
-    console.print(f"Protocol: {chosen.describe()}; cost: in encode_image's", soft_wrap=True)
+    console.print(f"Protocol: {chosen.describe(found.task)}; cost: in encode_image's", soft_wrap=True)
     if perturbation:
         said = "area under the class's probability while patches are taken from (put into) the picture"
         console.print(f"deletion, insertion: {said}, the most relevant first; small (large) is good", soft_wrap=True)
@@ -183,7 +183,7 @@ def _check_out(out: Path) -> None:
         raise SummandError(f"cannot make the folder {out}: {error.strerror or error}") from error
 
 
-def _write(out: Path, found: Any, titles: dict[str, str], classes: int | None) -> dict[str, str]:
+def _write(out: Path, found: Any, titles: dict[str, str], source: Any) -> dict[str, str]:
     from ..studies.segmentation.figures import examples_figure
 
     table = out / "per_image.parquet"
@@ -191,7 +191,8 @@ def _write(out: Path, found: Any, titles: dict[str, str], classes: int | None) -
     files = {"per_image": str(table.resolve())}
     if found.examples:
         picture = out / "examples.png"
-        examples_figure(found.examples, titles, classes).savefig(picture, dpi=130)
+        classes = None if found.task == "figures" else source.classes
+        examples_figure(found.examples, titles, classes, source.background).savefig(picture, dpi=130)
         files["examples"] = str(picture.resolve())
     return files
 

@@ -16,6 +16,7 @@ from summand.cli import app
 from summand.data.masks import Masked, MaskSource, open_masks
 from summand.studies.perturbation import PerturbationOptions, perturbation_curves
 from summand.studies.segmentation import Protocol, choose, default_methods, prepare, reference_batches, segment
+from summand.studies.segmentation.figures import examples_figure
 from summand.studies.segmentation.fitting import check_fit, fitted, fitted_mask, stitched, window_starts, windows
 from summand.studies.segmentation.methods import MapMethod
 from summand.studies.segmentation.texts import class_texts
@@ -83,6 +84,25 @@ def test_semantic_scenes_name_each_pixel(vit):
     assert found.task == "classes"
     assert scores["pixel_accuracy_without_background"] > 0.5
     assert {"mIoU", "mIoU_without_background"} <= set(scores)
+
+
+def test_the_figure_of_classes_shows_the_truth_and_names_its_colours(vit):
+    source = open_masks("scenes:count=3,seed=3,groups=2", attribute="colour")
+    found = segment(vit, source, ["decomposition"], examples=3)
+    figure = examples_figure(found.examples, {"decomposition": "parts"}, source.classes, source.background)
+    shown = [image.get_array() for axis in figure.axes for image in axis.get_images()]
+    assert len(shown) == 9
+    legend = {
+        text.get_text(): np.array(patch.get_facecolor()[:3])
+        for text, patch in zip(figure.legends[0].get_texts(), figure.legends[0].get_patches(), strict=True)
+    }
+    for picture, example in zip(shown[1::3], found.examples, strict=True):
+        for number in np.unique(example.mask):
+            colour = legend[source.classes[number] if number >= 0 else "does not count"]
+            assert np.allclose(picture[example.mask == number] / 255, colour, atol=0.01)
+    assert len({tuple(colour) for colour in legend.values()}) == len(legend)
+    assert "largest" in found.protocol.describe(found.task)
+    assert "true class" in found.protocol.describe("figures")
 
 
 def test_image_and_mask_are_fitted_alike():

@@ -39,7 +39,14 @@ class Protocol:
     def published() -> Protocol:
         return Protocol(asked="predicted", fit="mismatch", threshold=None, paper=True)
 
-    def describe(self) -> str:
+    def describe(self, task: Literal["figures", "classes"] = "figures") -> str:
+        """In words; task: what `Segmentation.task` says of the data."""
+        if task == "classes":
+            threshold = self.threshold if isinstance(self.threshold, float) else 0.5
+            return (
+                f"each pixel is of the class whose map is largest there; {FITS[self.fit]}; background (if the data "
+                f"have one) where the largest map, scaled to 0 … 1 per picture, stays below {threshold}"
+            )
         asked = "the true class" if self.asked == "true" else "the class that the model predicts"
         threshold = {None: "as published for each method", "mean": "the map's mean"}.get(self.threshold, self.threshold)
         return f"map of {asked}; {FITS[self.fit]}; scaled to 0 … 1 per picture; threshold {threshold}"
