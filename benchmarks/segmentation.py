@@ -4,7 +4,8 @@ On scenes with two groups of objects (a text names one of them by shape, colour 
 with one, every method that applies draws the map of the same texts over the same pictures. How a map is treated is
 chosen for each method by its mAP + mIoU on two-group scenes of one seed, and reported on scenes of another. All
 methods, Summand's and the baselines, choose from the same list: the text as it is or less the mean of all texts; the
-map signed, clipped at zero, or the root of that; the threshold one half or the map's mean (the two published ones).
+map signed, clipped at zero, or the root of that; the threshold one half or the map's mean (the two published ones). A
+few baselines choose among variants of their own as well (which layers, whose score, which features).
 Cost: seconds in the method over seconds in `encode_image` on the same batches, in one run.
 
 With --out FOLDER what is found is written as it is found, and the same command goes on where it was stopped.
@@ -16,6 +17,7 @@ import argparse
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,6 +35,13 @@ _TREATMENT = ("contrast", "shape", "threshold")
 _AS_CHOSEN = Protocol(threshold=None)
 
 
+_OPTIONS: dict[str, list[dict]] = {  # variants that a baseline's authors or others use, besides its default
+    "legrad": [{"first_layer": first, "pool": pool} for pool in ("mean", "tower") for first in (0, -2)],
+    "gradcam": [{"features": "tokens"}, {"features": "attention"}],
+    "chefer": [{"first_layer": 0}, {"first_layer": -2}],
+}
+
+
 class Once:
     """Maps that several treatments share, drawn once a batch."""
 
@@ -48,18 +57,24 @@ class Once:
 def variants(method: MapMethod) -> list[MapMethod]:
     """The treatments that are chosen from, each under a name of its own."""
     found = []
-    for contrast in (method.contrast,) if method.name in _CENTRED else (False, True):
-        maps = Once(method)
-        found += [
-            replace(
-                method,
-                **{"name": f"{method.name}|{contrast:d}|{shape}|{threshold}", "maps": maps},
-                **{"contrast": contrast, "shape": shape, "threshold": threshold},
-            )
-            for shape in _SHAPES
-            for threshold in _THRESHOLDS
-        ]
+    for number, options in enumerate(_OPTIONS.get(method.name, [{}])):
+        for contrast in (method.contrast,) if method.name in _CENTRED else (False, True):
+            maps = Once(with_options(method, options))
+            found += [
+                replace(
+                    method,
+                    **{"name": f"{method.name}|{number}|{contrast:d}|{shape}|{threshold}", "maps": maps},
+                    **{"contrast": contrast, "shape": shape, "threshold": threshold},
+                )
+                for shape in _SHAPES
+                for threshold in _THRESHOLDS
+            ]
     return found
+
+
+def with_options(method: MapMethod, options: dict) -> MapMethod:
+    """A baseline with options of its own."""
+    return replace(method, maps=partial(method.maps, **options)) if options else method
 
 
 class Found:
@@ -93,11 +108,10 @@ def run(name: str, count: int, trial: int, found: Found) -> list[dict]:
     for method, reason in refused.items():
         print(f"{name}: {method} does not apply ({reason.splitlines()[0]})", file=sys.stderr)
     reference = reference_batches(model, summand.scenes.sample(500, seed=LEARNING).images)
-    groups_of_methods = [names[i : i + _TOGETHER] for i in range(0, len(names), _TOGETHER)]
     keys = [(name, groups, method) for groups in (2, 1) for method in names]
+    left = [method for method in names if any((name, groups, method) not in found.rows for groups in (2, 1))]
+    groups_of_methods = [left[i : i + _TOGETHER] for i in range(0, len(left), _TOGETHER)]
     for some in groups_of_methods:
-        if all((name, groups, method) in found.rows for groups in (2, 1) for method in some):
-            continue
         made = [prepare(model, method, reference) for method in some]
         if any((name, "chosen", method) not in found.rows for method in some):
             tried = [variant for method in made for variant in variants(method)]
@@ -106,17 +120,29 @@ def run(name: str, count: int, trial: int, found: Found) -> list[dict]:
             for method in made:
                 own = [variant for variant in tried if variant.name.split("|")[0] == method.name]
                 best = max(own, key=lambda variant: scores[variant.name]["mAP"] + scores[variant.name]["mIoU"])
-                found.add((name, "chosen", method.name), {key: getattr(best, key) for key in _TREATMENT})
-        treatments = [{key: found.rows[name, "chosen", m.name][key] for key in _TREATMENT} for m in made]
-        best = [replace(method, **treatment) for method, treatment in zip(made, treatments, strict=True)]
+                options = _OPTIONS.get(method.name, [{}])[int(best.name.split("|")[1])]
+                row = {key: getattr(best, key) for key in _TREATMENT} | {"options": options}
+                found.add((name, "chosen", method.name), row)
+        chosen = [found.rows[name, "chosen", method.name] for method in made]
+        treatments = [{key: row[key] for key in _TREATMENT} for row in chosen]
+        best = [
+            replace(with_options(method, row.get("options", {})), **treatment)
+            for method, row, treatment in zip(made, chosen, treatments, strict=True)
+        ]
         for groups in (2, 1):
             if all((name, groups, method) in found.rows for method in some):
                 continue
             result = segment(
                 model, open_masks(f"scenes:count={count},seed={REPORTING},groups={groups}"), best, _AS_CHOSEN
             )
-            for method, treatment in zip(best, treatments, strict=True):
-                row = {"model": name, "groups": groups, "images": result.images, "method": method.name}
+            for method, own, treatment in zip(best, chosen, treatments, strict=True):
+                row = {
+                    "options": own.get("options", {}),
+                    "model": name,
+                    "groups": groups,
+                    "images": result.images,
+                    "method": method.name,
+                }
                 row |= {"title": method.title, **treatment, **result.scores[method.name]}
                 found.add((name, groups, method.name), row)
             print(f"{name}, {groups} group(s): {', '.join(some)}", file=sys.stderr, flush=True)
@@ -148,6 +174,7 @@ def main() -> None:
         for row in two:
             other = one[row["method"]]
             treated = f"{'contrast' if row['contrast'] else 'plain'}, {row['shape']}, {row['threshold']}"
+            treated += "".join(f", {key}={value}" for key, value in row.get("options", {}).items())
             scores = [f"{100 * r[key]:.1f}" for r in (row, other) for key in ("mAP", "mIoU", "AP")]
             print(f"| {row['title']} | {treated} | {' | '.join(scores)} | {row['cost']:.2f} |")
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
+from .data.sources import as_rgb
 from .decomposition import Parts, TextParts
 from .effects import Effects
 from .errors import SummandError
@@ -92,7 +93,10 @@ class Model:
             return torch.stack([self._preprocess(Image.fromarray(image)) for image in images])
         if not isinstance(images, Image.Image):
             raise SummandError(f"expected a PIL image or a uint8 array, got {type(images).__name__}")
-        return self._preprocess(images if images.mode == "RGB" else images.convert("RGB"))
+        try:
+            return self._preprocess(as_rgb(images))
+        except ValueError as error:
+            raise SummandError(f"the picture cannot be read: {error}") from error
 
     def picture(self, pixels: Float[Tensor, "image 3 height width"]) -> np.ndarray:
         """Preprocessed pixels back as the model sees them, uint8 [image, height, width, 3]."""

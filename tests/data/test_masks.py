@@ -11,6 +11,7 @@ from PIL import Image
 import summand
 from summand import SummandError
 from summand.data.masks import FORMATS, UNLABELLED, open_masks
+from summand.data.masks.coco import _spelled
 
 MASK = np.array([[0, 0, 1, 1], [0, 2, 2, 255], [3, 3, 3, 3]], dtype=np.uint8)
 
@@ -238,3 +239,15 @@ def test_scenes_by_an_attribute_are_semantic():
     assert source.classes[source.background] == "background"
     with pytest.raises(SummandError, match="segmented by shape, colour, texture"):
         open_masks("scenes", attribute="place")
+
+
+def test_names_of_coco_are_spelled_as_they_are_read():
+    for name, spelled in (
+        ("wall-brick", "brick wall"),
+        ("door-stuff", "door"),
+        ("window-blind", "window blind"),
+        ("grass-merged", "grass"),
+        ("wall-other-merged", "wall"),
+        ("raw-material", "raw material"),
+    ):
+        assert _spelled(name) == spelled

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from PIL import Image
 
 import summand
 from summand import SummandError
+from summand.studies.heatmap import heatmap
 
 
 def test_the_map_is_the_token_decomposition_along_the_text(vit):
@@ -119,3 +122,33 @@ def test_a_heads_most_and_least_similar_texts(vit):
 def test_wrong_parts_are_named(vit, options, words):
     with pytest.raises(SummandError, match=words):
         summand.heatmap(vit, Image.new("RGB", (64, 64)), **options)
+
+
+def test_pictures_of_any_mode_are_read_as_a_viewer_shows_them(vit):
+    grey = np.linspace(0, 255, 64 * 64).reshape(64, 64).round().astype(np.uint8)
+    plain = vit.preprocess(Image.fromarray(grey).convert("RGB"))
+    for other in (grey.astype(np.uint16) * 257, grey.astype(np.int32) * 257, grey.astype(np.float32) / 255):
+        assert torch.equal(vit.preprocess(Image.fromarray(other)), plain)
+    clear = Image.fromarray(np.dstack([grey, grey, grey, np.zeros_like(grey)]), "RGBA")
+    assert torch.equal(vit.preprocess(clear), vit.preprocess(Image.new("RGB", (64, 64), "white")))
+    with pytest.raises(SummandError, match="NaN"):
+        vit.preprocess(Image.fromarray(np.full((64, 64), np.nan, dtype=np.float32)))
+
+
+def test_titles_hold_any_text_and_many_maps_go_on_in_rows(vit, tmp_path):
+    image = Image.fromarray(summand.scenes.sample(1, seed=1).images[0])
+    found = heatmap(vit, image, ["a star"])
+    odd = replace(found, texts=("it costs $x^$ and is a very long sentence that would run over its neighbours",) * 9)
+    odd = replace(odd, grid=np.repeat(found.grid, 9, axis=0))
+    odd.save(tmp_path / "odd.png")
+    rows = {round(axis.get_position().y0, 2) for axis in odd.figure().axes[:10]}
+    assert len(rows) == 2
+
+
+def test_nothing_to_compare_and_wrong_arrays_are_named(vit):
+    image = Image.fromarray(summand.scenes.sample(1, seed=1).images[0])
+    for options in ({"versus": "a star"}, {"contrast": ["a star"]}, {"contrast": "a star"}):
+        with pytest.raises(SummandError, match="the same as what it is compared with"):
+            heatmap(vit, image, "a star", **options)
+    with pytest.raises(SummandError, match="uint8 array"):
+        heatmap(vit, np.zeros((64, 64, 3), dtype=np.float32), "a star")

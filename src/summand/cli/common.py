@@ -39,6 +39,9 @@ PretrainedOption = Annotated[
 RandomOption = Annotated[bool, typer.Option("--random-init", help="Random weights on purpose, to try things out.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
 BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Images a forward pass.")]
+ImageSizeOption = Annotated[
+    int | None, typer.Option("--image-size", min=1, help="Pixels a side, for finer maps [default: the model's own].")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One machine-readable result on stdout, nothing else there.")]
 
 
@@ -69,11 +72,13 @@ def emit(
     print(json.dumps({"command": command, "model": model, "data": data, "options": options, "rows": rows, **more}))
 
 
-def load_model(model: str, pretrained: str | None, random_init: bool, device: str) -> Any:
+def load_model(
+    model: str, pretrained: str | None, random_init: bool, device: str, image_size: int | None = None
+) -> Any:
     """`summand.load`, with a loud warning where the weights are random."""
     from .. import load
 
-    loaded = load(model, pretrained, random_init=random_init, device=device)
+    loaded = load(model, pretrained, random_init=random_init, device=device, image_size=image_size)
     if loaded.random_weights:
         stderr.print(
             f"[bold yellow]warning:[/] the weights of {model} are RANDOM: what follows says nothing about images"

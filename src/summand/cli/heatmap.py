@@ -11,6 +11,7 @@ from rich.console import Console
 from ..errors import SummandError
 from .common import (
     DeviceOption,
+    ImageSizeOption,
     JsonOption,
     ModelOption,
     PretrainedOption,
@@ -61,6 +62,7 @@ def heatmap(
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
     random_init: RandomOption = False,
+    image_size: ImageSizeOption = None,
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
 ) -> None:
@@ -72,12 +74,15 @@ def heatmap(
 
     given = list(texts or [])
     if not given and neuron is None and head is None:
-        raise SummandError("expected at least one TEXT, or --head or --neuron")
+        more = "a pair's map is along a text: give one" if pair is not None else "or --head or --neuron"
+        raise SummandError(f"expected at least one TEXT; {more}")
+    if array is not None and array.suffix != ".npy":
+        raise SummandError(f"--array writes .npy, got {array}")
     if (images is not None or texts_pool is not None) and (head is None or given):
         raise SummandError("--images and --pool label a head: use them with --head and without TEXT")
     against = None if contrast is None else pool(contrast).texts
     picture = read_picture(image)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device, image_size))
     if head is not None and not given:
         given = wait("labelling the head", lambda: _head_texts(loaded, picture, head, images, texts_pool))
     maps = wait(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
     BatchOption,
     DeviceOption,
+    ImageSizeOption,
     JsonOption,
     ModelOption,
     PretrainedOption,
@@ -24,6 +25,7 @@ from .common import (
     load_model,
     stderr,
     wait,
+    wide_console,
 )
 
 
@@ -66,6 +68,14 @@ def segment(
         bool,
         typer.Option("--perturbation", help="Also take away and put back patches in a map's order (slow; no masks)."),
     ] = False,
+    contrast: Annotated[
+        bool | None,
+        typer.Option("--contrast/--no-contrast", help="Take the mean text from each [default: as chosen on scenes]."),
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option("--shape", help="signed, clipped or root [default: as chosen on scenes].")
+    ] = None,
+    image_size: ImageSizeOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for per_image.parquet and examples.png.")
     ] = None,
@@ -82,11 +92,16 @@ def segment(
     from ..studies import segmentation as study
     from ..studies.perturbation import PerturbationOptions
 
-    chosen = _protocol(study.Protocol, protocol, asked, fit, threshold)
+    _protocol(study.Protocol, protocol, asked, fit, threshold)  # mistakes are named before anything is read
     source = open_masks(data, count, by)
+    if protocol == "paper" and not source.figures and source.background is None:
+        asked, fit = asked or "true", fit or "windows"  # paper B's; papers A and C have figures
+    chosen = _protocol(study.Protocol, protocol, asked, fit, threshold)
+    if shape not in (None, "signed", "clipped", "root"):
+        raise SummandError(f"--shape must be signed, clipped or root, got {shape!r}")
     if out is not None:
         _check_out(out)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device, image_size))
     wanted = [name.strip() for name in (methods or "").split(",") if name.strip()]
     wanted = study.default_methods(loaded, chosen.paper) if methods is None else wanted
     names, refused = study.choose(loaded, wanted)
@@ -94,6 +109,8 @@ def segment(
     ready = [
         wait(f"preparing {name}", lambda name=name: study.prepare(loaded, name, learnt, chosen.paper)) for name in names
     ]
+    given = {key: value for key, value in (("contrast", contrast), ("shape", shape)) if value is not None}
+    ready = [replace(method, **given) for method in ready]
     found = study.segment(
         loaded,
         source,
@@ -113,19 +130,21 @@ def segment(
         options = {
             **{"protocol": protocol, "class": chosen.asked, "fit": chosen.fit, "threshold": chosen.threshold},
             **{"count": found.images, "by": by, "reference": reference, "random_init": random_init},
-            **{"perturbation": perturbation},
+            **{"perturbation": perturbation, "image_size": image_size},
+            **{"treated": {m.name: {"contrast": m.contrast, "shape": m.shape} for m in ready}},
         }
         skipped = [{"name": item.name, "reason": item.reason} for item in found.skipped]
         more = {"task": found.task, "refused": refused, "skipped": skipped, "files": files}
         emit("segment", loaded.name, source.label, options, rows, **more)
         return
     _table(found, titles)
-    console = Console(highlight=False)
+    console = wide_console()
     console.print(f"{loaded.name} on {found.images} pictures of {escape(source.label)}", soft_wrap=True)
     console.print(f"Protocol: {chosen.describe(found.task)}; cost: in encode_image's", soft_wrap=True)
     if perturbation:
         said = "area under the class's probability while patches are taken from (put into) the picture"
         console.print(f"deletion, insertion: {said}, the most relevant first; small (large) is good", soft_wrap=True)
+    console.print(f"Treated: {_treated(ready)}", soft_wrap=True)
     if refused:
         console.print(f"Does not apply to this model: {', '.join(refused)} (why: --json)", soft_wrap=True)
     if loaded.random_weights:
@@ -134,10 +153,16 @@ def segment(
         console.print(f"[bold]{path}[/]", soft_wrap=True)
 
 
+def _treated(methods: Any) -> str:
+    """Which methods' texts are less their mean, and which maps are clipped or rooted."""
+    groups: dict[str, list[str]] = {}
+    for method in methods:
+        groups.setdefault(f"{'contrast' if method.contrast else 'plain text'}, {method.shape}", []).append(method.name)
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in groups.items())
+
+
 def _protocol(kind: Any, name: str | None, asked: str | None, fit: str | None, threshold: str | None) -> Any:
     """The stated protocol, with what was asked for otherwise."""
-    from dataclasses import replace
-
     if name not in (None, "paper"):
         raise SummandError(f"--protocol must be 'paper' or be left out, got {name!r}")
     changes: dict[str, Any] = {}
@@ -221,4 +246,4 @@ def _table(found: Any, titles: dict[str, str]) -> None:
     for name, scores in sorted(found.scores.items(), key=lambda item: -item[1][order]):
         cells = [f"{scores[key]:.2f}" if key == "cost" else f"{100 * scores[key]:.1f}" for key in columns]
         table.add_row(titles[name], *cells)
-    Console(highlight=False).print(table)
+    wide_console().print(table)

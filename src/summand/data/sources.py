@@ -124,19 +124,32 @@ def read_image(path: Path) -> Image.Image:
             image = Image.open(path)
         with image as opened:
             opened.seek(0)
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-                layered = upright.convert("RGBA")
-                white = Image.new("RGBA", layered.size, "white")
-                return Image.alpha_composite(white, layered).convert("RGB")
-            if upright.mode.startswith("I"):  # 16 bit: scale, since a plain conversion would clip
-                values = np.asarray(upright, dtype=np.float64)
-                return Image.fromarray((values / max(values.max(), 1) * 255).astype(np.uint8)).convert("RGB")
-            return upright.convert("RGB")
+            return as_rgb(ImageOps.exif_transpose(opened))
     except UnidentifiedImageError as error:
         raise OSError("not an image that Pillow can read") from error
     except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise OSError(str(error) or type(error).__name__) from error
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode as RGB, as a viewer shows it: transparent parts on white, 16 bit over 65,535, floats over 1
+    (or over their largest value where that is more); a plain conversion would clip these.
+
+    Raises ValueError for floats that are not finite.
+    """
+    if image.mode == "RGB":
+        return image
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        return Image.alpha_composite(white, layered).convert("RGB")
+    if image.mode[0] in "IF":
+        values = np.asarray(image, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("the picture holds NaN or infinite numbers")
+        full = max(65535.0 if image.mode[0] == "I" else 1.0, float(values.max(initial=0)))
+        return Image.fromarray((values.clip(min=0) / full * 255).round().astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
 
 
 class SceneImages:

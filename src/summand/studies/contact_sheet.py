@@ -35,11 +35,11 @@ def contact_sheet(
         bands = figure.subfigures(len(lines), 1, squeeze=False)[:, 0]
         for band, (title, pictures) in zip(bands, lines, strict=True):
             if title:
-                band.suptitle(title, fontsize=9, x=0.01, ha="left", weight="bold")
+                band.suptitle(title, fontsize=9, x=0.01, ha="left", weight="bold", parse_math=False)
             for axes, shown in zip(band.subplots(1, wide, squeeze=False)[0], [*pictures, *[None] * wide], strict=False):
                 axes.set_axis_off()
                 if shown is not None:
                     axes.imshow(shown[0])
-                    axes.set_title(shown[1], fontsize=7, y=-0.24)
+                    axes.set_title(shown[1], fontsize=7, y=-0.24, parse_math=False)
         figures.save(figure, path)
     return path

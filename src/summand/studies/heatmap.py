@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from .pair_maps import pair_map
 from .token_maps import head_maps, token_maps
 
 _CONTRAST_TEXTS = 120
+_SAME = 1e-5  # distance of two unit texts that are the same
+_ACROSS = 5  # pictures side by side
 
 
 @dataclass(frozen=True)
@@ -58,15 +61,18 @@ class Heatmap:
         look: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
         if not self.signed:
             look = {"cmap": "viridis", "vmin": min(float(maps.min()), 0.0), "vmax": float(maps.max()) or 1.0}
-        figure = Figure(figsize=(3.1 * (len(maps) + 1) + 0.5, 3.5), layout="constrained")
-        axes = figure.subplots(1, len(maps) + 1, squeeze=False)[0]
+        across = min(len(maps) + 1, _ACROSS)
+        down = -(-(len(maps) + 1) // across)
+        figure = Figure(figsize=(3.1 * across + 0.5, 3.5 * down), layout="constrained")
+        axes = figure.subplots(down, across, squeeze=False).ravel()
         axes[0].imshow(self.picture)
         axes[0].set_title("image", fontsize=10)
         shown = None
-        for axis, text, values in zip(axes[1:], self.texts, maps, strict=True):
+        for axis, text, values in zip(axes[1 : len(maps) + 1], self.texts, maps, strict=True):
             axis.imshow(self.picture.mean(axis=2), cmap="gray", vmin=-60, vmax=300)
             shown = axis.imshow(values, alpha=0.6, **look)
-            axis.set_title(text, fontsize=10, wrap=True)
+            title = "\n".join(fill(line, 34) for line in text.split("\n"))
+            axis.set_title(title, fontsize=10, parse_math=False)  # a text may hold dollars
         for axis in axes:
             axis.set_axis_off()
         bar = figure.colorbar(shown, ax=list(axes), shrink=0.8, pad=0.01)
@@ -120,7 +126,12 @@ def heatmap(
         raise SummandError(f"versus compares one text with another, got {len(texts)} texts")
     if versus is not None and contrast is not None:
         raise SummandError("give versus, one text to compare with, or contrast, texts whose mean is taken away")
+    contrast = [contrast] if isinstance(contrast, str) else contrast
     if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise SummandError(
+                f"expected a PIL image or a uint8 array [height, width, 3], got {image.dtype} {list(image.shape)}"
+            )
         image = Image.fromarray(image)
     pixels = model.preprocess(image)[None].to(model.device, model.dtype)
     picture = model.picture(pixels)[0]
@@ -144,9 +155,15 @@ def _directions(
     """What is drawn for each text, and the titles of the maps."""
     directions = model.encode_text(texts)
     if versus is not None:
-        return directions - model.encode_text(versus), (f"{texts[0]}  (red)\nversus {versus}  (blue)",)
-    others = default_contrast(model) if contrast is None else list(contrast)
-    return directions - model.encode_text(others).mean(dim=0), tuple(texts)
+        found, titles = directions - model.encode_text(versus), (f"{texts[0]}  (red)\nversus {versus}  (blue)",)
+    else:
+        others = default_contrast(model) if contrast is None else list(contrast)
+        found, titles = directions - model.encode_text(others).mean(dim=0), tuple(texts)
+    same = [text for text, row in zip(texts, found, strict=True) if float(row.norm()) < _SAME]
+    if same:
+        what = "versus" if versus is not None else "contrast"
+        raise SummandError(f"{same[0]!r} is the same as what it is compared with; give another text, or another {what}")
+    return found, titles
 
 
 def parse_head(head: str) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from summand.studies.segmentation import Protocol, choose, default_methods, prep
 from summand.studies.segmentation.figures import examples_figure
 from summand.studies.segmentation.fitting import check_fit, fitted, fitted_mask, stitched, window_starts, windows
 from summand.studies.segmentation.methods import MapMethod
+from summand.studies.segmentation.metrics import FigureScores
 from summand.studies.segmentation.texts import class_texts
 
 TWO = "scenes:count=24,seed=77,groups=2"
@@ -237,3 +238,51 @@ def test_the_command_end_to_end(tmp_path, unchecked):
     assert result["rows"][0]["mAP"] > 0.5
     assert len(pd.read_parquet(out / "per_image.parquet")) == result["options"]["count"]
     assert Image.open(out / "examples.png").size[0] > 200
+
+
+def test_thresholds_of_classes_and_whole_numbers_count(vit):
+    source = open_masks("scenes:count=6,seed=3,groups=2", attribute="colour")
+    scores = {
+        threshold: segment(vit, source, ["decomposition"], Protocol(threshold=threshold)).scores["decomposition"]
+        for threshold in (0.5, "mean", 0.0, 0)
+    }
+    assert scores["mean"]["pixel_accuracy"] != scores[0.5]["pixel_accuracy"]
+    assert scores[0] == pytest.approx({**scores[0.0], "cost": scores[0]["cost"]})
+    assert "its mean" in Protocol(threshold="mean").describe("classes")
+    whole = FigureScores(0)
+    values = torch.tensor([[0.2, 0.0], [0.4, 0.0]])
+    assert whole.update(values, torch.tensor([[1, 0], [1, 0]])).pixel_accuracy == 1
+
+
+def test_as_published_maps_are_up_sampled_before_they_are_clipped(vit):
+    source = open_masks("scenes:count=4,seed=3,groups=2")
+    signed = torch.tensor([[-3.0, 1.0], [2.0, -1.0]])
+    method = MapMethod("m", "m", "", lambda pixels, along: signed.expand(len(pixels), 1, 2, 2), shape="clipped")
+    found = segment(vit, source, [method], Protocol(fit="crop", threshold=0.5, paper=True), examples=1).examples[0]
+    grown = torch.nn.functional.interpolate(signed[None, None], size=(64, 64), mode="bilinear")[0, 0].clamp(min=0)
+    np.testing.assert_allclose(found.maps["m"], (grown / grown.max()).numpy(), atol=1e-6)
+
+
+def test_baselines_are_treated_as_chosen_on_scenes_unless_published(vit):
+    chosen, published = prepare(vit, "clip-surgery"), prepare(vit, "clip-surgery", paper=True)
+    assert (chosen.shape, published.shape) == ("clipped", "signed")
+    assert prepare(vit, "chefer").contrast
+
+
+def test_a_single_class_is_refused_and_own_folders_suit_the_scenes_models(vit, tmp_path, unchecked):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    scenes = summand.scenes.sample(2, seed=5)
+    for i, picture in enumerate(scenes.images):
+        Image.fromarray(picture).save(tmp_path / "images" / f"{i}.png")
+        Image.fromarray(scenes.masks[i].astype(np.uint8)).save(tmp_path / "masks" / f"{i}.png")
+    (tmp_path / "classes.txt").write_text("Background\ncrescent\n")
+    assert open_masks(str(tmp_path)).background == 0
+    assert segment(vit, open_masks(str(tmp_path)), ["decomposition"]).images == 2
+    (tmp_path / "classes.txt").write_text("0: crescent\n1: void\n")
+    with pytest.raises(SummandError, match="has one class, 'crescent'"):
+        segment(vit, open_masks(str(tmp_path)), ["decomposition"])
+    for text, said in (("0: a\nb", "'b' has no number"), ("0: a\n0: b", "number 0 is given to two")):
+        (tmp_path / "classes.txt").write_text(text)
+        with pytest.raises(SummandError, match=said):
+            open_masks(str(tmp_path))

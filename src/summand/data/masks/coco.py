@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,10 @@ def stuff(root: Path, count: int | None) -> MaskSource:
     return MaskSource(str(root), tuple(name for _, name in named), len(files), read)
 
 
+_SURFACES = ("wall", "floor", "ceiling", "water", "curtain")  # "wall-brick" is a wall; "window-blind" is a blind
+
+
 def _spelled(name: str) -> str:
     """ "grass-merged" → "grass", "wall-brick" → "brick wall": spelled as a text tower should read it."""
-    head, _, tail = name.replace("-merged", "").replace("-other", "").partition("-")
-    return f"{tail} {head}".strip() if tail else head
+    head, _, tail = re.sub("-(merged|other|stuff)", "", name).partition("-")
+    return f"{tail} {head}" if tail and head in _SURFACES else f"{head} {tail}".strip()

@@ -32,7 +32,7 @@ def folder(root: Path, count: int | None) -> MaskSource:
         file = files[index]
         return paired(file.name, file, read_index_png(masks[file.stem]), table)
 
-    background = names.index("background") if "background" in names else None
+    background = next((i for i, name in enumerate(names) if name.lower() == "background"), None)
     return MaskSource(str(root), tuple(names), len(files), read, background=background)
 
 
@@ -43,12 +43,17 @@ def read_classes(path: Path) -> tuple[dict[int, int], list[str]]:
     if not lines:
         raise SummandError(f"{path}: the class list is empty; expected one class a line, 'number: name' or names alone")
     numbered = [line.partition(":") for line in lines]
-    with_numbers = all(colon and number.strip().isdigit() for number, colon, _ in numbered)
+    counted = [bool(colon) and number.strip().isdigit() for number, colon, _ in numbered]
+    with_numbers = all(counted)
+    if any(counted) and not with_numbers:
+        raise SummandError(f"{path}: the line {lines[counted.index(False)]!r} has no number, while others have one")
     table, names = {255: UNLABELLED}, []
     for row, (number, _, name) in enumerate(numbered):
         key, name = (int(number), name.strip()) if with_numbers else (row, lines[row])
         if not name:
             raise SummandError(f"{path}: class {key} has an empty name")
+        if with_numbers and key in table and key != 255:
+            raise SummandError(f"{path}: the number {key} is given to two classes")
         if name.lower() in _VOID:
             table[key] = UNLABELLED
             continue

@@ -33,7 +33,7 @@ def examples_figure(
     for row, example in enumerate(examples):
         first = axes[row, 0]
         first.imshow(example.picture)
-        first.set_title(_short(example.text), fontsize=8, pad=2)
+        first.set_title(_short(example.text), fontsize=8, pad=2, parse_math=False)
         for column, (name, title) in enumerate(titles.items(), start=1):
             axis = axes[row, column]
             shown = axis.imshow(example.maps[name], cmap="magma", vmin=0, vmax=1)
@@ -66,7 +66,7 @@ def _of_classes(
     axes = figure.subplots(rows, columns, squeeze=False)
     for row, example in enumerate(examples):
         axes[row, 0].imshow(example.picture)
-        axes[row, 0].set_title(_short(example.name), fontsize=8, pad=2)
+        axes[row, 0].set_title(_short(example.name), fontsize=8, pad=2, parse_math=False)
         drawn = {"true classes": example.mask, **{title: example.maps[name] for name, title in titles.items()}}
         for column, (title, numbers) in enumerate(drawn.items(), start=1):
             axes[row, column].imshow(colours[np.asarray(numbers)], interpolation="nearest")
@@ -77,7 +77,9 @@ def _of_classes(
     patches = [Patch(color=tuple(colours[number] / 255), label=_short(classes[number], 22)) for number in listed]
     if (occurring < 0).any():
         patches.append(Patch(facecolor="white", edgecolor="0.5", label="does not count"))
-    figure.legend(handles=patches, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
+    legend = figure.legend(handles=patches, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
 
 

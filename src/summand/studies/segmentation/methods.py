@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -86,6 +86,33 @@ OWN = {
 """Summand's own methods: name → (title, where it is from)."""
 
 
+TREATMENTS: dict[str, dict[str, dict[str, Any]]] = {
+    "stream": {
+        "lrp": {"shape": "clipped"},
+        "partial-lrp": {"contrast": True},
+        "transformer-attribution": {"contrast": True, "shape": "root"},
+        "chefer": {"contrast": True, "shape": "root"},
+        "grad-eclip": {"contrast": True},
+        "clip-surgery": {"shape": "clipped"},
+        "maskclip": {"shape": "clipped"},
+        "sclip": {"shape": "clipped"},
+        "clearclip": {"contrast": True, "shape": "clipped"},
+    },
+    "pool": {
+        "gradcam": {"contrast": True},
+        "chefer": {"contrast": True},
+        "legrad": {"contrast": True},
+        "grad-eclip": {"contrast": True},
+        "clip-surgery": {"contrast": True, "shape": "clipped"},
+        "maskclip": {"contrast": True, "shape": "clipped"},
+        "sclip": {"contrast": True, "shape": "clipped"},
+        "clearclip": {"contrast": True, "shape": "clipped"},
+    },
+}
+"""How baselines are treated unless they are to be as published: what benchmarks/segmentation.py chose on scenes for
+scenes-vit (a stream of tokens) and scenes-rn (an attention pool), as it did for Summand's own methods."""
+
+
 def names() -> list[str]:
     """All methods: Summand's own, then the baselines."""
     return [*OWN, *_baselines()]
@@ -154,7 +181,10 @@ def prepare(model: Model, name: str, reference: Batches | None = None, paper: bo
         shape = "signed" if paper else "clipped"
         return MapMethod(name, *OWN[name], made.maps, contrast=True, unit=True, shape=shape, many=True)
     found = _baselines()[name]
-    return MapMethod(name, found.title, found.source, partial(found.maps, model))
+    kind = "pool" if isinstance(model.tower, PoolTower) else "stream"
+    given: dict[str, Any] = {} if paper else {**TREATMENTS[kind].get(name, {})}
+    options = given.pop("options", {})
+    return MapMethod(name, found.title, found.source, partial(found.maps, model, **options), **given)
 
 
 def needs_reference(chosen: Iterable[str]) -> bool:

@@ -63,7 +63,7 @@ class FigureScores:
         counts = mask >= 0
         values, truth = score[counts], mask[counts] == 1
         threshold = float(values.mean()) if self.threshold == "mean" and len(values) else self.threshold
-        said = values > (threshold if isinstance(threshold, float) else 0.5)
+        said = values > (0.5 if isinstance(threshold, str) else float(threshold))
         correct = int((said == truth).sum())
         self._correct, self._labelled = self._correct + correct, self._labelled + len(values)
         if len(values):

@@ -42,7 +42,7 @@ class Protocol:
     def describe(self, task: Literal["figures", "classes"] = "figures") -> str:
         """In words; task: what `Segmentation.task` says of the data."""
         if task == "classes":
-            threshold = self.threshold if isinstance(self.threshold, float) else 0.5
+            threshold = {None: 0.5, "mean": "its mean"}.get(self.threshold, self.threshold)
             return (
                 f"each pixel is of the class whose map is largest there; {FITS[self.fit]}; background (if the data "
                 f"have one) where the largest map, scaled to 0 … 1 per picture, stays below {threshold}"

@@ -71,7 +71,13 @@ def segment(
     figures = source.figures or protocol.asked == "predicted"
     if not source.figures and protocol.asked == "predicted" and source.background is None:
         raise SummandError(
-            f"{source.label} has no background, so a predicted class has no figure and ground; use the true classes"
+            f"{source.label} has no background, so a predicted class has no figure and ground; use the true classes "
+            f"(--class true)"
+        )
+    if not figures and len(source.classes) < 2:
+        raise SummandError(
+            f"{source.label} has one class, {source.classes[0]!r}, so every pixel is of it; list a second class, or "
+            f"'background', in its class list"
         )
     if perturbation is not None and (not figures or protocol.fit == "windows"):
         raise SummandError("perturbation is of the map of one text over one picture: ask for figures, without windows")
@@ -156,7 +162,8 @@ class _Job:
             areas: dict[str, np.ndarray] = {}
             if self.figures:
                 signed = self.clock.time(method.name, method.of_one, pixels, along, which)
-                maps = method.shaped(signed)[:, None]
+                # published: up-sampled first, then clipped
+                maps = signed[:, None] if self.protocol.paper else method.shaped(signed)[:, None]
                 if self.perturbation:
                     texts = self.texts.to(pixels)
                     areas = perturbation_curves(self.model, pixels, signed, texts, which, self.perturbation).areas()
@@ -164,6 +171,7 @@ class _Job:
                 maps = self.clock.time(method.name, method.of_all, pixels, along)
             for i, item in enumerate(found):
                 grown = F.interpolate(maps[i][None], size=self.size, mode="bilinear", align_corners=False)[0]
+                grown = method.shaped(grown) if self.figures and self.protocol.paper else grown
                 found_areas = {key: float(values[i]) for key, values in areas.items()}
                 self._score(method, item, grown.cpu(), masks[i], int(which[i]), pictures[i], found_areas)
 
@@ -227,8 +235,9 @@ class _Job:
             things = torch.tensor(self.things)[place]
             said, shown = things, things
             if self.source.background is not None:
-                threshold = self.protocol.threshold if isinstance(self.protocol.threshold, float) else 0.5
-                said = torch.where(rescaled(best) > threshold, things, self.source.background)
+                scaled, threshold = rescaled(best), self.protocol.threshold
+                threshold = {None: 0.5, "mean": float(scaled.mean())}.get(threshold, threshold)
+                said = torch.where(scaled > float(threshold), things, self.source.background)
                 shown = said
             self.scores[method.name].update(said, things, truth)
             counts = truth != UNLABELLED

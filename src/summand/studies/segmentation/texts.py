@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from ...data.masks import MaskSource
 from ...models import Model
+from ...scenes.pretrained import NAMES as SCENES_MODELS
 
+PLAIN = ("a photo of a {}", "a picture of a {}", "{}")
 TEMPLATES = ("a photo of a {}", "a close-up photo of a {}", "a picture of the {}", "{}")
 
 
@@ -24,14 +26,17 @@ def class_texts(model: Model, source: MaskSource, paper: bool = False) -> Float[
     if source.prompts is not None:
         prompts = [source.prompts[thing] for thing in source.things]
     else:
-        prompts = [filled(source.classes[thing], paper) for thing in source.things]
+        plain = model.name in SCENES_MODELS  # their vocabulary is small
+        prompts = [filled(source.classes[thing], paper, plain) for thing in source.things]
     flat = model.encode_text([text for row in prompts for text in row])
     rows = torch.split(flat, [len(row) for row in prompts])
     return F.normalize(torch.stack([row.mean(dim=0) for row in rows]), dim=1)
 
 
-def filled(name: str, paper: bool) -> Sequence[str]:
-    """A class name in every template."""
+def filled(name: str, paper: bool, plain: bool = False) -> Sequence[str]:
+    """A class name in every template; plain: in templates of the words that the scenes models know."""
+    if plain:
+        return [template.format(name) for template in PLAIN]
     if not paper:
         return [template.format(name) for template in TEMPLATES]
     from open_clip import OPENAI_IMAGENET_TEMPLATES
