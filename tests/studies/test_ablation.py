@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import open_clip
 import pytest
 import torch
 from sklearn.linear_model import orthogonal_mp
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
 import summand
 from summand import SummandError
@@ -199,3 +202,29 @@ def test_a_batch_sums_to_the_models_own_output(tiny):
     x = torch.stack([pixels(Noise(5).image(i)) for i in range(5)])
     close(Batch(tiny, x, range(5)).total, tiny.encode_image(x))
     np.testing.assert_array_equal(Batch(tiny, x, range(5)).indices, range(5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--what", "indirect", "--layers", "9"), r"layers 0 to 5, got \[9\]"),
+        (("--what", "indirect", "--layers", "-1"), r"got \[-1\]"),
+        (("--what", "sparse", "--layers", "5"), "layers 0 to 4"),
+        (("--what", "indirect", "--model", "scenes-rn"), "no MLPs"),
+        (("--what", "mlps,second-order", "--model", "scenes-rn"), "mlps, second-order cannot be ablated"),
+        (("--what", "mlps", "--out", "nowhere/a.png"), "the folder nowhere does not exist"),
+    ],
+)
+def test_ablations_that_a_model_does_not_have_are_named(arguments, said, monkeypatch, tmp_path, unchecked):
+    from summand.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(app, ["ablate", "scenes:count=20", "--classes", "shape", *arguments])
+    assert isinstance(found.exception, SummandError)
+    assert re.search(said, str(found.exception))
+
+
+def test_a_head_named_twice_is_removed_once(tiny):
+    sets = HeadSets(tiny, {"once": [(1, 0)], "twice": [(1, 0), (1, 0)]})
+    versions, _ = learnt(sets, tiny)
+    assert torch.equal(versions["once"], versions["twice"])

@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from summand.studies.attack import (
     second_order_words,
     similar_words,
 )
-from summand.studies.attack.synonyms import by_sentences, by_stem, scene_words, usual
+from summand.studies.attack.synonyms import by_sentences, by_stem, by_wordnet, scene_words, usual
 from summand.studies.attack.writers import instruction, keep, lines_of
 from summand.studies.profile import profile
 from summand.text.pools import pool
@@ -121,6 +122,18 @@ def test_synonyms(monkeypatch):
     assert "scenes" in name
 
 
+def test_short_names_of_wordnet_are_whole_words(monkeypatch):
+    class Synset:
+        def lemma_names(self):
+            return ["car", "auto", "automobile", "motorcar"]
+
+    corpus = SimpleNamespace(wordnet=SimpleNamespace(synsets=lambda name: [Synset()]))
+    monkeypatch.setitem(sys.modules, "nltk", SimpleNamespace(corpus=corpus))
+    monkeypatch.setitem(sys.modules, "nltk.corpus", corpus)
+    texts = ["car", "cars", "a red car", "autos", "motorcars", "carpet", "automatic", "a road"]
+    assert by_wordnet("automobile")(texts) == [True, True, True, True, True, False, False, False]
+
+
 def test_scene_sentences_can_be_drawn_and_show_the_class():
     for seed in range(3):
         for text in SceneWriter().write(WORDS, "star", "cross", seed):
@@ -135,6 +148,8 @@ def test_scene_sentences_can_be_drawn_and_show_the_class():
 def test_descriptions_are_filtered():
     found = keep(["a horse", "Horses and an automobile", "a road", "two horses"], "horse", "automobile", 5, seed=0)
     assert sorted(found) == ["a horse", "two horses"]
+    lines = ["a horse", "a horse with butterflies", "a horse and a car", "a horse box"]
+    assert sorted(keep(lines, "horse", "butterfly", 5, 0, by_stem("car"))) == ["a horse", "a horse box"]
     with pytest.raises(summand.SummandError, match="none of 1 descriptions"):
         keep(["a road"], "horse", "automobile", 5, 0)
     assert lines_of('1. "A horse"\n- a cat\n\n2) x') == ["A horse", "a cat", "x"]

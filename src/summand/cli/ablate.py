@@ -161,7 +161,12 @@ def text_classifier(model: Any, data: str, labelled: Any, classes: str | None, t
     from ..scenes.pretrained import NAMES
     from ..studies.zeroshot import classifier, named_classes, read_templates, scenes_classes
 
-    if data.startswith("scenes") and templates is None and classes is not None and model.name.split("/")[0] in NAMES:
+    if (
+        (data == "scenes" or data.startswith("scenes:"))
+        and templates is None
+        and classes is not None
+        and model.name.split("/")[0] in NAMES
+    ):
         return classifier(model, scenes_classes(classes))
     return classifier(model, named_classes(labelled.classes, read_templates(templates, model)))
 
@@ -192,6 +197,30 @@ def _numbers(text: str | None, option: str, kind: type = int) -> list[Any] | Non
         raise SummandError(f"{option} takes numbers with commas between them, got {text!r}") from None
 
 
+_OF_NEURONS = ("second-order", "indirect", "sparse")
+
+
+def _check_layers(model: Any, kinds: list[str], layers: list[int] | None) -> None:
+    """MLPs are of a stream of tokens, and the last layer's have no attention behind them."""
+    from ..towers.pool import PoolTower
+    from ..towers.residual import ResidualTower
+
+    asked = [kind for kind in kinds if kind in _OF_NEURONS]
+    if isinstance(model.tower, PoolTower) and ("mlps" in kinds or asked):
+        what = ", ".join(["mlps"] * ("mlps" in kinds) + asked)
+        raise SummandError(
+            f"{model.name} ends in an attention pool and has no MLPs: {what} cannot be ablated, pairs can"
+        )
+    if asked and not isinstance(model.tower, ResidualTower):
+        raise SummandError(f"{', '.join(asked)} need the neurons of a plain transformer; {model.name} is none")
+    if not asked:
+        return
+    last = model.tower.layers - (1 if asked == ["indirect"] else 2)
+    wrong = [layer for layer in layers or [] if not 0 <= layer <= last]
+    if wrong:
+        raise SummandError(f"--layers: {', '.join(asked)} of {model.name} are of layers 0 to {last}, got {wrong}")
+
+
 def _families(
     model: Any,
     kinds: list[str] | None,
@@ -210,6 +239,7 @@ def _families(
 
     tower = model.tower
     pooled = "pool" in type(tower).__name__.lower()
+    _check_layers(model, kinds or [], layers)
     if kinds is None:
         kinds = ["pairs"] if pooled else ["mlps", "attention", *(["class-token"] if tower.prefix else [])]
     texts = {}

@@ -127,7 +127,7 @@ def attack(
     }  # fmt: skip
     if words_only:
         written = wait("writing prompts", lambda: writer.write(own, image_of, classified_as, seed))
-        kept = writers.keep(written, image_of, classified_as, prompts, seed)
+        kept = writers.keep(written, image_of, classified_as, prompts, seed, drop)
         (out / "prompts.txt").write_text("\n".join(kept) + "\n", encoding="utf-8")
         rows = [{"word": word, "score": score} for word, score in zip(own.words, own.scores, strict=True)]
         if as_json:
@@ -155,7 +155,7 @@ def attack(
                 f"attacking with {each.method}",
                 lambda each=each: study.attack(
                     loaded, each, towards, image_of, classified_as, writer, draw,
-                    prompts=prompts, per_prompt=per_prompt, repeats=repeats, seed=seed,
+                    prompts=prompts, per_prompt=per_prompt, repeats=repeats, seed=seed, drop=drop,
                 ),
             )
         )  # fmt: skip

@@ -102,7 +102,7 @@ class HeadSets:
     def __init__(self, model: Model, sets: Mapping[str, Sequence[Head]], family: str = "terms") -> None:
         for heads in sets.values():
             check_heads(model, heads)
-        self._sets = {name: list(heads) for name, heads in sets.items()}
+        self._sets = {name: list(dict.fromkeys(heads)) for name, heads in sets.items()}  # none is removed twice
         self._family, self._mean = family, Mean()
 
     def learn(self, turn: int, batch: Batch) -> None:

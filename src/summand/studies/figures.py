@@ -65,9 +65,12 @@ def line(axes: Any, place: int, x: Sequence[float], y: Sequence[float], label: s
 
 
 def check_format(path: str | Path) -> Path:
+    """A picture's path, before the work: its ending and its folder."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise SummandError(f"cannot write a picture to {path}: the name must end in {', '.join(FORMATS)}")
+    if not path.expanduser().parent.is_dir():
+        raise SummandError(f"cannot write {path}: the folder {path.parent} does not exist; make it first")
     return path
 
 

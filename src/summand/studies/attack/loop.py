@@ -15,6 +15,7 @@ from ...models import Model
 from ...runs.collect import pixels_of
 from .generators import Generator
 from .mining import Words
+from .synonyms import Drop
 from .writers import Writer, keep
 
 
@@ -64,10 +65,12 @@ def attack(
     per_prompt: int = 10,
     repeats: int = 3,
     seed: int = 0,
+    drop: Drop | None = None,
 ) -> Attack:
     r"""Success = ⟨M(x), M_text(classified as) − M_text(image of)⟩ > 0, over `prompts` × `per_prompt` pictures a repeat.
 
-    towards: that difference of texts. Each repeat writes, chooses and draws anew, with seeds that follow from `seed`.
+    towards: that difference of texts. drop: says which descriptions hold another name of the target. Each repeat
+    writes, chooses and draws anew, with seeds that follow from `seed`.
     The paper removes pictures by hand that show the target or lack the first class; look at the contact sheet.
 
     Raises `SummandError` for counts below 1, and what writer and generator raise. Source: paper A, section 5.1.
@@ -78,7 +81,8 @@ def attack(
     written, rates, pictures = [], [], []
     for repeat in range(repeats):
         start = (seed * repeats + repeat) * 100_000
-        chosen = keep(writer.write(words, image_of, classified_as, start), image_of, classified_as, prompts, start)
+        texts = writer.write(words, image_of, classified_as, start)
+        chosen = keep(texts, image_of, classified_as, prompts, start, drop)
         found: list[Picture] = []
         for place, prompt in enumerate(chosen):
             drawn = generator.draw(prompt, per_prompt, start + place * per_prompt)

@@ -11,6 +11,7 @@ from ...errors import SummandError
 from ...scenes.meaning import meanings, words_of
 
 THRESHOLD = 0.6
+_STEM = 6  # names of so many letters are compared by how words begin
 ENCODER = "sentence-transformers/all-distilroberta-v1"
 Drop = Callable[[Sequence[str]], list[bool]]
 
@@ -58,7 +59,29 @@ def by_wordnet(target: str) -> Drop:
 
     named = target.replace(" ", "_")
     lemmas = {lemma.casefold() for synset in wordnet.synsets(named) for lemma in synset.lemma_names()}
-    return by_stem(target, sorted(name.replace("_", " ") for name in lemmas if len(name) >= 4))
+    names = {name.replace("_", " ") for name in lemmas}
+    long, short = {name for name in names if len(name) >= _STEM}, {name for name in names if len(name) < _STEM}
+    stems = by_stem(target, sorted(long))
+
+    def drop(texts: Sequence[str]) -> list[bool]:
+        """Short names, such as car, are whole words: as stems they would drop "carpet" too."""
+        words = [{form for word in re.findall(r"\w+", text.casefold()) for form in singular(word)} for text in texts]
+        return [stem or bool(said & short) for stem, said in zip(stems(texts), words, strict=True)]
+
+    return drop
+
+
+def singular(word: str) -> set[str]:
+    """What a word may be the plural of, and the word itself: "cars" → car, "butterflies" → butterfly, "boxes" → box.
+
+    >>> sorted(singular("butterflies"))
+    ['butterflie', 'butterflies', 'butterfly']
+    """
+    forms = {word}
+    for ending, instead in (("ies", "y"), ("es", ""), ("s", "")):
+        if len(word) > len(ending) + 1 and word.endswith(ending):
+            forms.add(word[: -len(ending)] + instead)
+    return forms
 
 
 def usual(target: str, scenes: bool, also: Sequence[str] = ()) -> tuple[Drop, str]:

@@ -16,6 +16,7 @@ from ...errors import SummandError, first_line
 from ...scenes.meaning import parse
 from ...scenes.phrases import COUNT_WORDS, SUBJECT, plural
 from .mining import Words
+from .synonyms import Drop, singular
 
 ASKED = 50
 _WORDS_A_PROMPT = 5
@@ -38,13 +39,26 @@ def instruction(words: Words, image_of: str, classified_as: str, count: int = AS
     )
 
 
-def keep(descriptions: Sequence[str], image_of: str, classified_as: str, count: int, seed: int) -> list[str]:
+def names(text: str, what: str) -> bool:
+    """Whether a text has the words of `what` next to each other, the last one in the singular or plural."""
+    wanted, said = re.findall(r"\w+", what.casefold()), re.findall(r"\w+", text.casefold())
+    return any(
+        said[i : i + len(wanted) - 1] == wanted[:-1] and wanted[-1] in singular(said[i + len(wanted) - 1])
+        for i in range(len(said) - len(wanted) + 1)
+    )
+
+
+def keep(
+    descriptions: Sequence[str], image_of: str, classified_as: str, count: int, seed: int, drop: Drop | None = None
+) -> list[str]:
     """`count` random ones of the descriptions that name what is shown and not the target (paper A), in random order.
 
+    drop: says which texts hold another name of the target.
     Raises `SummandError` where none does.
     """
-    shown, target = (re.compile(rf"\b{re.escape(name)}(s|es)?\b", re.IGNORECASE) for name in (image_of, classified_as))
-    fitting = [text for text in dict.fromkeys(descriptions) if shown.search(text) and not target.search(text)]
+    fitting = [text for text in dict.fromkeys(descriptions) if names(text, image_of) and not names(text, classified_as)]
+    if drop is not None:
+        fitting = [text for text, synonym in zip(fitting, drop(fitting), strict=True) if not synonym]
     if not fitting:
         raise SummandError(
             f"none of {len(descriptions)} descriptions names {image_of!r} without {classified_as!r}; use another "
