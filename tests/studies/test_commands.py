@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -104,6 +105,31 @@ def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
     run("debias", *shared, "--neurons", "4", "--cover", "0.3")
     model = summand.load("scenes-vit-tied", ablation=neurons["files"]["ablation"])
     assert f"{len(neurons['removed'])} neurons of layer 4 ablated" in model.name
+
+
+def test_training_images_of_waterbirds_layout_are_the_rows_of_split_train(tmp_path):
+    """One folder for all splits, with masks that no table names; the splits have different mixes."""
+    folder = summand.scenes.write_folder(summand.scenes.sample(20, seed=7), tmp_path / "birds")
+    frame = pd.DataFrame({"img_filename": [f"images/{i:06d}.png" for i in range(20)]})
+    frame["y"] = [0] * 6 + [1] * 6 + [0, 0, 1, 1] * 2
+    frame["place"] = [0] * 5 + [1] * 6 + [0] + [0, 1, 0, 1] * 2
+    frame["split"] = [0] * 12 + [2] * 8
+    frame.to_csv(folder / "metadata.csv", index=False)
+    frame.rename(columns={"img_filename": "path"})[:12].to_csv(folder / "only.csv", index=False)
+    shared = (
+        "debias", str(folder), "--groups", str(folder / "metadata.csv"), "--classes", "star,ring", "--heads", "5.0",
+        "--model", "scenes-vit-tied", "--draws", "1", "--json",
+    )  # fmt: skip
+    made = {}
+    for name, more in (("train", ("--train", str(folder))), ("means", ("--means", str(folder / "only.csv")))):
+        made[name] = json.loads(run(*shared, *more, "--out", str(tmp_path / f"{name}.npz")).stdout)
+    assert sum(row["images"] for row in made["train"]["rows"]) == 8
+    shares = {("star", "0"): 5 / 12, ("star", "1"): 1 / 12, ("ring", "0"): 1 / 12, ("ring", "1"): 5 / 12}
+    weighted = sum(shares[row["class"], row["group"]] * row["before"] for row in made["train"]["rows"])
+    assert made["train"]["summary"]["before"]["weighted"] == pytest.approx(weighted)
+    with np.load(tmp_path / "train.npz") as train, np.load(tmp_path / "means.npz") as means:
+        for name in train.files:
+            np.testing.assert_array_equal(train[name], means[name])
 
 
 @pytest.mark.parametrize(

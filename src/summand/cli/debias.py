@@ -85,7 +85,8 @@ def debias(
         typer.Option(
             "--train",
             help="The training images, labelled like DATA: the mix that weights the groups, and without their labels "
-            "what heads are chosen on and means taken over [default: the split train of the table, and DATA].",
+            "what heads are chosen on and means taken over; of a table with a column split, its rows of split train "
+            "[default: the split train of the table, and DATA].",
         ),
     ] = None,
     means: MeansOption = None,
@@ -131,11 +132,11 @@ def debias(
             "say what the spurious attribute is in words (--attribute 'a photo on land,a photo on water'), or which "
             "heads or neurons to remove (--heads 10.3, --neurons 9.41, --property)"
         )
+    training = None
     if train is not None:
-        training = open_data(train, classes, groups=groups, label_column=label)
+        training = open_data(train, classes, groups=groups, label_column=label, usual_split="train")
         labelled = with_shares(labelled, training)
-    unlabelled = means or train
-    reference = None if unlabelled is None else open_source(unlabelled)
+    reference = open_source(means) if means else None if training is None else training.source
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()
