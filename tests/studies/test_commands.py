@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import summand
@@ -74,6 +75,7 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path):
     found = run(
         "debias", "scenes:count=40,seed=3", *TIED, "--train", "scenes:count=30,seed=4,tie=shape/place/0.95",
         "--allow-empty", "--cover", "0.5", "--draws", "2", "--out", str(out), "--classifier", str(patched), "--json",
+        "--figure", str(tmp_path / "a.png"),
     )  # fmt: skip
     result = json.loads(found.stdout)
     assert {"class", "group", "images", "before", "after", "patched", "random"} == set(result["rows"][0])
@@ -88,10 +90,14 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path):
     assert model.encode_image(model.preprocess(scenes.images)).shape == (3, 128)
     with np.load(patched) as file:
         assert file["weights"].shape == (10, 128)
+    assert result["files"]["figure"] == str(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[1] > picture.size[0]  # twenty groups, one below the other
 
 
 def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
     shared = ("scenes:count=24,seed=3", *TIED, "--allow-empty", "--draws", "1", "--out", str(tmp_path / "a.npz"))
+    shared += ("--figure", str(tmp_path / "a.png"))
     table = run("debias", *shared, "--heads", "5.0,3.0").stdout
     assert "head 5.0 was removed because it was named" in table
     assert "worst group" in table
@@ -118,7 +124,7 @@ def test_training_images_of_waterbirds_layout_are_the_rows_of_split_train(tmp_pa
     frame.rename(columns={"img_filename": "path"})[:12].to_csv(folder / "only.csv", index=False)
     shared = (
         "debias", str(folder), "--groups", str(folder / "metadata.csv"), "--classes", "star,ring", "--heads", "5.0",
-        "--model", "scenes-vit-tied", "--draws", "1", "--json",
+        "--model", "scenes-vit-tied", "--draws", "1", "--json", "--figure", str(tmp_path / "a.png"),
     )  # fmt: skip
     made = {}
     for name, more in (("train", ("--train", str(folder))), ("means", ("--means", str(folder / "only.csv")))):
@@ -146,6 +152,10 @@ def test_training_images_of_waterbirds_layout_are_the_rows_of_split_train(tmp_pa
         (("debias", "scenes:count=20", *TIED, "--heads", "5.0", "--neurons", "4"), "give one of them"),
         (("debias", "scenes:count=20", *TIED, "--neurons", "last"), "takes a layer such as 9, or neurons such as"),
         (("debias", "scenes:count=20", *TIED, "--out", "a.pkl"), r"must end in \.npz"),
+        (("debias", "scenes:count=20", *TIED, "--figure", "a.txt"), r"must end in \.png"),
+        (("debias", "scenes:count=20", *TIED, "--out", "no/a.npz"), "--out no/a.npz: there is no folder no; create it"),
+        (("debias", "scenes:count=20", *TIED, "--classifier", "no/a.npz"), "there is no folder no; create it or"),
+        (("debias", "scenes:count=20", *TIED, "--figure", "no/a.png"), "there is no folder no; create it or choose"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_loaded(arguments, said):

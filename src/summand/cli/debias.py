@@ -97,6 +97,9 @@ def debias(
     patched: Annotated[
         Path | None, typer.Option("--classifier", help="Also write the patched text classifier (.npz).")
     ] = None,
+    picture: Annotated[Path, typer.Option("--figure", help="Figure to write: every group before and after.")] = Path(
+        "debias.png"
+    ),
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
     batch_size: BatchOption = 64,
@@ -110,7 +113,9 @@ def debias(
     attribute's texts rather than along the classes'. With --neurons LAYER the same is done with neurons.
     """
     from ..data import open_source
+    from ..studies import figures
     from ..studies.debias import debias as repair
+    from ..studies.debias_figure import figure
     from ..studies.groups import check_groups, with_shares
     from ..studies.spurious import in_words
 
@@ -125,6 +130,9 @@ def debias(
     for path in (out, patched):
         if path is not None and path.suffix != ".npz":
             raise SummandError(f"{path}: the file must end in .npz")
+    figures.check_format(picture)
+    for path, option in ((out, "--out"), (patched, "--classifier"), (picture, "--figure")):
+        _check_place(path, option)
     labelled = open_data(data, classes, groups=groups, split=split, label_column=label, count=count)
     check_groups(labelled, allow_empty)
     if not (by_hand or wanted or attribute or (scenes and groups)):
@@ -154,6 +162,7 @@ def debias(
         neurons=neurons is not None, layers=layers, draws=draws, seed=seed, means=reference, why=why,
         **reading,
     )  # fmt: skip
+    figures.save(figure(made, f"{loaded.name} on {data}: {len(suspects)} {kind}(s) removed"), picture)
     made.ablation.save(out)
     if patched is not None:
         made.classifier.save(str(patched))
@@ -181,12 +190,13 @@ def debias(
             }
             for suspect, reason in zip(suspects, why, strict=True)
         ]
-        files = {"ablation": str(out), "classifier": patched and str(patched)}
+        files = {"ablation": str(out), "classifier": patched and str(patched), "figure": str(picture)}
         emit("debias", loaded.name, data, options, made.rows(), summary=made.summary(), removed=removed, files=files)
         return
     show(made, why, kind)
     console = Console(highlight=False)
     console.print(f"[bold]{out.resolve()}[/]  apply it with summand.load(…, ablation=…)", soft_wrap=True)
+    console.print(f"[bold]{picture.resolve()}[/]  every group before and after", soft_wrap=True)
     if patched is not None:
         console.print(f"[bold]{patched.resolve()}[/]  text classifier for the model as it is", soft_wrap=True)
 
@@ -226,6 +236,16 @@ def _attribute(model: Any, attribute: str | None, groups: str) -> Any:
     if attribute is not None:
         return model.encode_text([text.strip() for text in attribute.split(",") if text.strip()])
     return classifier(model, scenes_classes(groups))
+
+
+def _check_place(path: Path | None, option: str) -> None:
+    """Raises `SummandError` where a file cannot be written for want of its folder, before any work is done."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise SummandError(f"{option} {path}: there is no folder {path.parent}; create it or choose another")
+    if path.is_dir():
+        raise SummandError(f"{option} {path} is a folder; give the name of a file")
 
 
 def _layer(text: str) -> int:
