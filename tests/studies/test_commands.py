@@ -81,6 +81,7 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path):
     assert {"class", "group", "images", "before", "after", "patched", "random"} == set(result["rows"][0])
     assert sum(row["images"] for row in result["rows"]) == 40
     assert set(result["summary"]) == {"before", "after", "patched classifier", "random 1", "random 2"}
+    assert f"not in the training images: {result['unweighted'][0]}" in " ".join(found.stderr.split())
     for removed in result["removed"]:
         assert removed["attribute"] > removed["classes"]
         assert f"head {removed['unit']} was removed" in removed["why"]
@@ -98,11 +99,16 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path):
 def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
     shared = ("scenes:count=24,seed=3", *TIED, "--allow-empty", "--draws", "1", "--out", str(tmp_path / "a.npz"))
     shared += ("--figure", str(tmp_path / "a.png"))
-    table = run("debias", *shared, "--heads", "5.0,3.0").stdout
-    assert "head 5.0 was removed because it was named" in table
+    table = run("debias", *shared, "--heads", "5.0,3.0,5.0").stdout
+    assert table.count("head 5.0 was removed because it was named.") == 1
+    assert "(2 heads removed)" in table
     assert "worst group" in table
     named = json.loads(run("debias", *shared, "--property", "place", "--json").stdout)
-    assert "5.0" in [removed["unit"] for removed in named["removed"]]
+    (place,) = [removed for removed in named["removed"] if removed["unit"] == "5.0"]
+    assert f"its label fits 'place' ({', '.join(place['matched'])})" in place["why"]
+    assert set(place["matched"]) <= set(place["texts"])
+    assert place["matched"]
+    assert named["unweighted"] == []
     neurons = json.loads(run("debias", *shared, "--neurons", "4", "--cover", "0.3", "--json").stdout)
     assert {removed["unit"].split(".")[0] for removed in neurons["removed"]} == {"4"}
     by_hand = run("debias", *shared, "--neurons", "4.17,4.20").stdout

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..errors import SummandError
+from ..errors import SummandError, listed
 from .ablate import (
     ClassesOption,
     CountOption,
@@ -168,6 +168,12 @@ def debias(
         made.classifier.save(str(patched))
     for item in made.runs.skipped:
         stderr.print(f"[yellow]skipped[/] {escape(item.name)}: {escape(item.reason)}")
+    unweighted = [f"{name} / {value}" for name, value in made.before.unweighted]
+    if unweighted:
+        stderr.print(
+            f"[yellow]not in the training images:[/] {escape(listed(unweighted, most=6))}; "
+            f"train-weighted accuracy leaves {'it' if len(unweighted) == 1 else 'them'} out"
+        )
     if as_json:
         options = {"classes": classes, "groups": groups, "attribute": attribute, "heads": heads, "property": wanted}
         options |= {
@@ -186,12 +192,14 @@ def debias(
                 "classes": _plain(suspect.classes),
                 "carries": _plain(suspect.carries),
                 "texts": list(suspect.texts),
+                "matched": list(suspect.matched),
                 "why": reason,
             }
             for suspect, reason in zip(suspects, why, strict=True)
         ]
         files = {"ablation": str(out), "classifier": patched and str(patched), "figure": str(picture)}
-        emit("debias", loaded.name, data, options, made.rows(), summary=made.summary(), removed=removed, files=files)
+        more = {"summary": made.summary(), "unweighted": unweighted, "removed": removed, "files": files}
+        emit("debias", loaded.name, data, options, made.rows(), **more)
         return
     show(made, why, kind)
     console = Console(highlight=False)
