@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import summand
@@ -73,11 +75,13 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path):
     found = run(
         "debias", "scenes:count=40,seed=3", *TIED, "--train", "scenes:count=30,seed=4,tie=shape/place/0.95",
         "--allow-empty", "--cover", "0.5", "--draws", "2", "--out", str(out), "--classifier", str(patched), "--json",
+        "--figure", str(tmp_path / "a.png"),
     )  # fmt: skip
     result = json.loads(found.stdout)
     assert {"class", "group", "images", "before", "after", "patched", "random"} == set(result["rows"][0])
     assert sum(row["images"] for row in result["rows"]) == 40
     assert set(result["summary"]) == {"before", "after", "patched classifier", "random 1", "random 2"}
+    assert f"not in the training images: {result['unweighted'][0]}" in " ".join(found.stderr.split())
     for removed in result["removed"]:
         assert removed["attribute"] > removed["classes"]
         assert f"head {removed['unit']} was removed" in removed["why"]
@@ -87,15 +91,24 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path):
     assert model.encode_image(model.preprocess(scenes.images)).shape == (3, 128)
     with np.load(patched) as file:
         assert file["weights"].shape == (10, 128)
+    assert result["files"]["figure"] == str(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[1] > picture.size[0]  # twenty groups, one below the other
 
 
 def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
     shared = ("scenes:count=24,seed=3", *TIED, "--allow-empty", "--draws", "1", "--out", str(tmp_path / "a.npz"))
-    table = run("debias", *shared, "--heads", "5.0,3.0").stdout
-    assert "head 5.0 was removed because it was named" in table
+    shared += ("--figure", str(tmp_path / "a.png"))
+    table = run("debias", *shared, "--heads", "5.0,3.0,5.0").stdout
+    assert table.count("head 5.0 was removed because it was named.") == 1
+    assert "(2 heads removed)" in table
     assert "worst group" in table
     named = json.loads(run("debias", *shared, "--property", "place", "--json").stdout)
-    assert "5.0" in [removed["unit"] for removed in named["removed"]]
+    (place,) = [removed for removed in named["removed"] if removed["unit"] == "5.0"]
+    assert f"its label fits 'place' ({', '.join(place['matched'])})" in place["why"]
+    assert set(place["matched"]) <= set(place["texts"])
+    assert place["matched"]
+    assert named["unweighted"] == []
     neurons = json.loads(run("debias", *shared, "--neurons", "4", "--cover", "0.3", "--json").stdout)
     assert {removed["unit"].split(".")[0] for removed in neurons["removed"]} == {"4"}
     by_hand = run("debias", *shared, "--neurons", "4.17,4.20").stdout
@@ -104,6 +117,31 @@ def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
     run("debias", *shared, "--neurons", "4", "--cover", "0.3")
     model = summand.load("scenes-vit-tied", ablation=neurons["files"]["ablation"])
     assert f"{len(neurons['removed'])} neurons of layer 4 ablated" in model.name
+
+
+def test_training_images_of_waterbirds_layout_are_the_rows_of_split_train(tmp_path):
+    """One folder for all splits, with masks that no table names; the splits have different mixes."""
+    folder = summand.scenes.write_folder(summand.scenes.sample(20, seed=7), tmp_path / "birds")
+    frame = pd.DataFrame({"img_filename": [f"images/{i:06d}.png" for i in range(20)]})
+    frame["y"] = [0] * 6 + [1] * 6 + [0, 0, 1, 1] * 2
+    frame["place"] = [0] * 5 + [1] * 6 + [0] + [0, 1, 0, 1] * 2
+    frame["split"] = [0] * 12 + [2] * 8
+    frame.to_csv(folder / "metadata.csv", index=False)
+    frame.rename(columns={"img_filename": "path"})[:12].to_csv(folder / "only.csv", index=False)
+    shared = (
+        "debias", str(folder), "--groups", str(folder / "metadata.csv"), "--classes", "star,ring", "--heads", "5.0",
+        "--model", "scenes-vit-tied", "--draws", "1", "--json", "--figure", str(tmp_path / "a.png"),
+    )  # fmt: skip
+    made = {}
+    for name, more in (("train", ("--train", str(folder))), ("means", ("--means", str(folder / "only.csv")))):
+        made[name] = json.loads(run(*shared, *more, "--out", str(tmp_path / f"{name}.npz")).stdout)
+    assert sum(row["images"] for row in made["train"]["rows"]) == 8
+    shares = {("star", "0"): 5 / 12, ("star", "1"): 1 / 12, ("ring", "0"): 1 / 12, ("ring", "1"): 5 / 12}
+    weighted = sum(shares[row["class"], row["group"]] * row["before"] for row in made["train"]["rows"])
+    assert made["train"]["summary"]["before"]["weighted"] == pytest.approx(weighted)
+    with np.load(tmp_path / "train.npz") as train, np.load(tmp_path / "means.npz") as means:
+        for name in train.files:
+            np.testing.assert_array_equal(train[name], means[name])
 
 
 @pytest.mark.parametrize(
@@ -120,6 +158,10 @@ def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
         (("debias", "scenes:count=20", *TIED, "--heads", "5.0", "--neurons", "4"), "give one of them"),
         (("debias", "scenes:count=20", *TIED, "--neurons", "last"), "takes a layer such as 9, or neurons such as"),
         (("debias", "scenes:count=20", *TIED, "--out", "a.pkl"), r"must end in \.npz"),
+        (("debias", "scenes:count=20", *TIED, "--figure", "a.txt"), r"must end in \.png"),
+        (("debias", "scenes:count=20", *TIED, "--out", "no/a.npz"), "--out no/a.npz: there is no folder no; create it"),
+        (("debias", "scenes:count=20", *TIED, "--classifier", "no/a.npz"), "there is no folder no; create it or"),
+        (("debias", "scenes:count=20", *TIED, "--figure", "no/a.png"), "there is no folder no; create it or choose"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_loaded(arguments, said):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import open_clip
 import pandas as pd
@@ -11,7 +13,7 @@ import summand
 from summand import Effects, Moments, SummandError
 from summand.data.labelled import Labelled, open_labelled
 from summand.studies.debias import debias, head_moments
-from summand.studies.groups import check_groups, group_accuracy
+from summand.studies.groups import check_groups, group_accuracy, with_shares
 from summand.studies.spurious import Suspect, by_property, choose, described, in_words
 from summand.studies.zeroshot import classifier, scenes_classes
 from summand.text.labels import HeadLabel
@@ -87,12 +89,15 @@ def test_heads_are_found_by_what_their_labels_say():
         label(5, 2, "red velvet", "red paint", "the sky"),
     ]
     assert [found.unit for found in by_property(labels, "place")] == [(4, 0)]
-    assert [found.unit for found in by_property(labels, "red")] == [(5, 2)]
+    (red,) = by_property(labels, "red")
+    assert red.unit == (5, 2)
+    assert "head 5.2 was removed because its label fits 'red' (red velvet, red paint). Its texts: red velvet, red" in (
+        in_words(red, "place", "shapes")
+    )
     with pytest.raises(SummandError, match="no head is labelled 'musical'; properties here: colour, place, shape"):
         by_property(labels, "musical")
-    assert "its label fits. Its texts: a star." in in_words(
-        Suspect((5, 1), float("nan"), float("nan"), 0.1, ("a star",)), "place", "shapes"
-    )
+    named = Suspect((5, 1), float("nan"), float("nan"), float("nan"))
+    assert in_words(named, "place", "shapes") == "head 5.1 was removed because it was named."
 
 
 def test_repair_is_mean_ablation_with_a_control_and_a_patched_classifier(tiny, tmp_path):
@@ -149,6 +154,17 @@ def test_groups_must_be_there():
     with pytest.raises(SummandError, match="1 group"):
         check_groups(sparse, False)
     check_groups(sparse, True)
+
+
+def test_groups_without_training_images_are_named():
+    data = Labelled(Noise(4), ("a", "b"), np.array([0, 1, 0, 1]), ("left", "right"), np.array([0, 1, 1, 0]))
+    training = replace(data, labels=np.array([0, 0, 1, 1]), groups=np.array([0, 0, 0, 0]))
+    found = group_accuracy(with_shares(data, training), np.array([0, 0, 1, 0]))
+    assert found.unweighted == [("a", "right"), ("b", "right")]
+    assert found.weighted == pytest.approx(0.5)  # 1 and 0 of the two groups on the left
+    alone = replace(data, labels=data.labels[:2], groups=data.groups[:2])
+    with pytest.raises(SummandError, match="no mix to weight them by"):
+        with_shares(alone, replace(data, labels=np.array([0, 1]), groups=np.array([1, 0])))
 
 
 def test_the_tied_model_takes_the_place_for_the_shape_and_is_repaired():

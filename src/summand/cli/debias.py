@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..errors import SummandError
+from ..errors import SummandError, listed
 from .ablate import (
     ClassesOption,
     CountOption,
@@ -85,7 +85,8 @@ def debias(
         typer.Option(
             "--train",
             help="The training images, labelled like DATA: the mix that weights the groups, and without their labels "
-            "what heads are chosen on and means taken over [default: the split train of the table, and DATA].",
+            "what heads are chosen on and means taken over; of a table with a column split, its rows of split train "
+            "[default: the split train of the table, and DATA].",
         ),
     ] = None,
     means: MeansOption = None,
@@ -96,6 +97,9 @@ def debias(
     patched: Annotated[
         Path | None, typer.Option("--classifier", help="Also write the patched text classifier (.npz).")
     ] = None,
+    picture: Annotated[Path, typer.Option("--figure", help="Figure to write: every group before and after.")] = Path(
+        "debias.png"
+    ),
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
     batch_size: BatchOption = 64,
@@ -109,7 +113,9 @@ def debias(
     attribute's texts rather than along the classes'. With --neurons LAYER the same is done with neurons.
     """
     from ..data import open_source
+    from ..studies import figures
     from ..studies.debias import debias as repair
+    from ..studies.debias_figure import figure
     from ..studies.groups import check_groups, with_shares
     from ..studies.spurious import in_words
 
@@ -124,6 +130,9 @@ def debias(
     for path in (out, patched):
         if path is not None and path.suffix != ".npz":
             raise SummandError(f"{path}: the file must end in .npz")
+    figures.check_format(picture)
+    for path, option in ((out, "--out"), (patched, "--classifier"), (picture, "--figure")):
+        _check_place(path, option)
     labelled = open_data(data, classes, groups=groups, split=split, label_column=label, count=count)
     check_groups(labelled, allow_empty)
     if not (by_hand or wanted or attribute or (scenes and groups)):
@@ -131,11 +140,11 @@ def debias(
             "say what the spurious attribute is in words (--attribute 'a photo on land,a photo on water'), or which "
             "heads or neurons to remove (--heads 10.3, --neurons 9.41, --property)"
         )
+    training = None
     if train is not None:
-        training = open_data(train, classes, groups=groups, label_column=label)
+        training = open_data(train, classes, groups=groups, label_column=label, usual_split="train")
         labelled = with_shares(labelled, training)
-    unlabelled = means or train
-    reference = None if unlabelled is None else open_source(unlabelled)
+    reference = open_source(means) if means else None if training is None else training.source
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()
@@ -153,11 +162,18 @@ def debias(
         neurons=neurons is not None, layers=layers, draws=draws, seed=seed, means=reference, why=why,
         **reading,
     )  # fmt: skip
+    figures.save(figure(made, f"{loaded.name} on {data}: {len(suspects)} {kind}(s) removed"), picture)
     made.ablation.save(out)
     if patched is not None:
         made.classifier.save(str(patched))
     for item in made.runs.skipped:
         stderr.print(f"[yellow]skipped[/] {escape(item.name)}: {escape(item.reason)}")
+    unweighted = [f"{name} / {value}" for name, value in made.before.unweighted]
+    if unweighted:
+        stderr.print(
+            f"[yellow]not in the training images:[/] {escape(listed(unweighted, most=6))}; "
+            f"train-weighted accuracy leaves {'it' if len(unweighted) == 1 else 'them'} out"
+        )
     if as_json:
         options = {"classes": classes, "groups": groups, "attribute": attribute, "heads": heads, "property": wanted}
         options |= {
@@ -176,16 +192,19 @@ def debias(
                 "classes": _plain(suspect.classes),
                 "carries": _plain(suspect.carries),
                 "texts": list(suspect.texts),
+                "matched": list(suspect.matched),
                 "why": reason,
             }
             for suspect, reason in zip(suspects, why, strict=True)
         ]
-        files = {"ablation": str(out), "classifier": patched and str(patched)}
-        emit("debias", loaded.name, data, options, made.rows(), summary=made.summary(), removed=removed, files=files)
+        files = {"ablation": str(out), "classifier": patched and str(patched), "figure": str(picture)}
+        more = {"summary": made.summary(), "unweighted": unweighted, "removed": removed, "files": files}
+        emit("debias", loaded.name, data, options, made.rows(), **more)
         return
     show(made, why, kind)
     console = Console(highlight=False)
     console.print(f"[bold]{out.resolve()}[/]  apply it with summand.load(…, ablation=…)", soft_wrap=True)
+    console.print(f"[bold]{picture.resolve()}[/]  every group before and after", soft_wrap=True)
     if patched is not None:
         console.print(f"[bold]{patched.resolve()}[/]  text classifier for the model as it is", soft_wrap=True)
 
@@ -225,6 +244,16 @@ def _attribute(model: Any, attribute: str | None, groups: str) -> Any:
     if attribute is not None:
         return model.encode_text([text.strip() for text in attribute.split(",") if text.strip()])
     return classifier(model, scenes_classes(groups))
+
+
+def _check_place(path: Path | None, option: str) -> None:
+    """Raises `SummandError` where a file cannot be written for want of its folder, before any work is done."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise SummandError(f"{option} {path}: there is no folder {path.parent}; create it or choose another")
+    if path.is_dir():
+        raise SummandError(f"{option} {path} is a folder; give the name of a file")
 
 
 def _layer(text: str) -> int:

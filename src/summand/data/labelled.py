@@ -54,6 +54,7 @@ def open_labelled(
     values: Sequence[str] | None = None,
     label_column: str | None = None,
     split: str | None = None,
+    usual_split: str = "test",
     count: int | None = None,
 ) -> Labelled:
     """Labelled images from a string.
@@ -63,7 +64,7 @@ def open_labelled(
     folders or of the numbers in the table (by default the folders' or the table's own); for scenes the attribute that
     is the class. groups: a column of the table (by default `group`, `place` or `attribute`), a table for the images of
     a folder, or for scenes an attribute. split: train, val, test or any value of a column `split`; where there is such
-    a column, test is the default and `shares` come from the training rows.
+    a column, `usual_split` is the default and `shares` come from the training rows.
 
     Raises `SummandError` for class names that do not fit the labels, missing values, and fewer images than classes.
     """
@@ -82,7 +83,8 @@ def open_labelled(
         else:
             table = table_of_groups or path
             columns = (label_column, None if table_of_groups else groups)
-            found = _table(table, path if path.is_dir() else table.parent, names, columns, values, split, count)
+            root = path if path.is_dir() else table.parent
+            found = _table(table, root, names, columns, values, (split, usual_split), count)
     if len(found) < len(found.classes):
         raise SummandError(
             f"{data} has {len(found)} image(s) for {len(found.classes)} classes; give at least one image a class"
@@ -143,7 +145,7 @@ def _table(
     names: list[str] | None,
     columns: tuple[str | None, str | None],
     values: Sequence[str] | None,
-    split: str | None,
+    splits: tuple[str | None, str],
     count: int | None,
 ) -> Labelled:
     frame = _read(table)
@@ -161,9 +163,10 @@ def _table(
     if group is not None:
         kinds, codes = _codes(frame[group], None if values is None else list(values), f"{table}, column {group!r}", "")
     shares = None
+    split, usual_split = splits
     rows = np.arange(len(frame))
     if "split" in frame:
-        wanted = split or "test"
+        wanted = split or usual_split
         held = frame["split"].map(lambda value: SPLITS.get(str(value), value))
         if codes is not None:
             training = (held == SPLITS["train"]).to_numpy()

@@ -48,6 +48,12 @@ class GroupAccuracy:
         there = self.counts > 0
         return float((self.accuracy[there] * self.shares[there]).sum() / self.shares[there].sum())
 
+    @property
+    def unweighted(self) -> list[tuple[str, str]]:
+        """Groups with images here and none in the training data: they do not count in `weighted`."""
+        places = np.argwhere((self.counts > 0) & (self.shares == 0))
+        return [(self.classes[row], self.values[column]) for row, column in places]
+
     def lowest(self, share: float) -> float:
         """Mean accuracy of the worst `share` of the groups: steadier than the worst one where groups are many."""
         known = np.sort(self.accuracy[self.counts > 0])
@@ -91,10 +97,20 @@ def check_groups(data: Labelled, allow_empty: bool) -> None:
 
 
 def with_shares(data: Labelled, training: Labelled) -> Labelled:
-    """`data`, its groups weighted as often as they are in `training`. Raises `SummandError` where names differ."""
+    """`data`, its groups weighted as often as they are in `training`.
+
+    Raises `SummandError` where names differ, and where the two have no group in common.
+    """
     if (training.classes, training.values) != (data.classes, data.values):
         raise SummandError(
             f"the training images have classes {listed(training.classes, 4)} and groups {listed(training.values, 4)}, "
             f"the test images {listed(data.classes, 4)} and {listed(data.values, 4)}; they must be the same"
         )
-    return replace(data, shares=training.frequencies())
+    shares = training.frequencies()
+    assert data.groups is not None
+    if not shares[data.labels, data.groups].any():
+        raise SummandError(
+            "no group of the test images is among the training images, so there is no mix to weight them by; give "
+            "training images of the same groups"
+        )
+    return replace(data, shares=shares)

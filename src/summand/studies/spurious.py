@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import SummandError, listed
 from ..moments import Moments
+from ..scenes.meaning import attribute_of
 from ..text.labels import HeadLabel
 from ..text.phrases import descriptions
 from ..text.textspan import textspan
@@ -27,7 +28,8 @@ class Suspect:
 
     unit: (layer, head) or (layer, neuron). attribute, classes: share of its variance that lies along the attribute's
     texts and along the class texts. carries: its share of the variance along the attribute of all units that were
-    looked at. texts: what TextSpan calls it, where that was asked.
+    looked at. texts: what TextSpan calls it, where that was asked. wanted: the property that its label fits, where it
+    was chosen by that; matched: those of its texts that do.
     """
 
     unit: tuple[int, int]
@@ -35,6 +37,8 @@ class Suspect:
     classes: float
     carries: float
     texts: tuple[str, ...] = ()
+    wanted: str = ""
+    matched: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -94,7 +98,9 @@ def by_property(labels: Sequence[HeadLabel], wanted: str) -> list[Suspect]:
         fits = [wanted == lists.get(text) or wanted.lower() in text.lower().split() for text in read]
         if label.attribute == wanted or sum(fits) * 2 > len(read):
             shares = (label.explained[len(read) - 1], float("nan"))
-            found.append(Suspect((label.layer, label.head), *shares, label.importance, tuple(read)))
+            matched = tuple(text for text, fit in zip(read, fits, strict=True) if fit or attribute_of(text) == wanted)
+            unit = (label.layer, label.head)
+            found.append(Suspect(unit, *shares, label.importance, tuple(read), wanted, matched))
     if not found:
         known = sorted({label.attribute for label in labels if label.attribute} or set(lists.values()))
         raise SummandError(
@@ -107,8 +113,11 @@ def by_property(labels: Sequence[HeadLabel], wanted: str) -> list[Suspect]:
 def in_words(suspect: Suspect, attribute: str, classes: str, unit: Literal["head", "neuron"] = "head") -> str:
     """One sentence for a reader: what was removed and why."""
     called = f" Its texts: {', '.join(suspect.texts)}." if suspect.texts else ""
-    if suspect.classes != suspect.classes:  # chosen by its label, or by hand
-        return f"{unit} {suspect.name} was removed because it was named or its label fits.{called}"
+    if suspect.wanted:
+        matched = f" ({', '.join(suspect.matched)})" if suspect.matched else ""
+        return f"{unit} {suspect.name} was removed because its label fits {suspect.wanted!r}{matched}.{called}"
+    if suspect.classes != suspect.classes:
+        return f"{unit} {suspect.name} was removed because it was named.{called}"
     return (
         f"{unit} {suspect.name} was removed: {_percent(suspect.attribute)} of its variance lies along {attribute} and "
         f"{_percent(suspect.classes)} along {classes}; of all variance of {unit}s along {attribute} it holds "

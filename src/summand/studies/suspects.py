@@ -17,9 +17,9 @@ from .spurious import COVER, Suspect, by_property, choose, described
 
 
 def named(units: Sequence[tuple[int, int]]) -> list[Suspect]:
-    """Units that somebody named: nothing is known of them."""
+    """Units that somebody named, each once: nothing is known of them."""
     nothing = float("nan")
-    return [Suspect(unit, nothing, nothing, nothing) for unit in units]
+    return [Suspect(unit, nothing, nothing, nothing) for unit in dict.fromkeys(units)]
 
 
 def labelled_heads(
