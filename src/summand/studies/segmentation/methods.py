@@ -88,6 +88,8 @@ OWN = {
 
 TREATMENTS: dict[str, dict[str, dict[str, Any]]] = {
     "stream": {
+        "gradcam": {"contrast": True, "shape": "root", "options": {"features": "attention"}},
+        "legrad": {"options": {"first_layer": -2}},
         "lrp": {"shape": "clipped"},
         "partial-lrp": {"contrast": True},
         "transformer-attribution": {"contrast": True, "shape": "root"},
