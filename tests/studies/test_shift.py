@@ -17,8 +17,18 @@ from summand.runs import Group
 from summand.runs.units import effects_of
 from summand.scenes import ATTRIBUTES
 from summand.studies.profile import profile
-from summand.studies.shift import Reference, compare, concept_units, concepts, make_reference, measure
-from summand.studies.shift.series import column_of, over_batches
+from summand.studies.shift import (
+    Concepts,
+    Measured,
+    Readings,
+    Reference,
+    compare,
+    concept_units,
+    concepts,
+    make_reference,
+    measure,
+)
+from summand.studies.shift.series import column_of, compare_by, over_batches
 from summand.studies.shift.statistics import kolmogorov_smirnov, mmd, point_biserial, standardised_difference
 from summand.text.pools import pool
 
@@ -64,6 +74,12 @@ def test_mmd_is_the_double_sum_and_its_p_is_uniform_without_a_shift(rng):
     assert 0.35 < np.mean(found) < 0.65
     assert mmd(rng.normal(size=(40, 2)), rng.normal(2, 1, size=(40, 2)), 199)[1] == 1 / 200
     assert mmd(a, b, 99, seed=3) == mmd(a, b, 99, seed=3)
+
+
+def test_mmd_draws_more_permutations_only_where_a_smaller_level_can_be_reached(rng):
+    a, far, near = rng.normal(size=(40, 2)), rng.normal(3, 1, size=(40, 2)), rng.normal(size=(40, 2))
+    assert mmd(a, far, 19, level=0.001)[1] == 1 / 1001
+    assert mmd(a, near, 19, level=0.001) == mmd(a, near, 19)
 
 
 def test_effect_and_point_biserial(rng):
@@ -140,7 +156,7 @@ def test_bad_input(reference, shifted, vit, unchecked):
     with pytest.raises(summand.SummandError, match="current set holds NaN"):
         compare(reference, broken)
     with pytest.raises(summand.SummandError, match="permutations"):
-        compare(reference, shifted, permutations=50)
+        compare(reference, shifted, alpha=1e-7)
     with pytest.raises(summand.SummandError, match="at least 8"):
         make_reference(vit, open_source("scenes:count=4"), pool("scenes"))
     with pytest.raises(summand.SummandError, match="heads, neurons or pairs"):
@@ -198,6 +214,45 @@ def test_series_over_a_column(reference, shifted):
     assert sum(row["images"] for row in rows) + sum(int(text.split("(")[1][:-1]) for text in small) == 120
     with pytest.raises(summand.SummandError, match="did you mean 'place'"):
         column_of(source, source.label, "plase")
+
+
+def _synthetic(rng, images: int) -> tuple[Reference, Measured]:
+    """Four heads along two concepts, and exchangeable current images."""
+    directions = torch.eye(2, 4)
+    known = Concepts(("one", "two"), (None, None), (None, None), directions)
+    units, columns = tuple((0, head) for head in range(4) for _ in range(2)), (0, 1) * 4
+
+    def measured(count: int) -> Measured:
+        embeddings = rng.normal(size=(count, 4))
+        readings = embeddings[:, list(columns)] + rng.normal(size=(count, 8))
+        return Measured(readings, embeddings, np.arange(count))
+
+    readings = Readings(Group("heads"), units, columns, torch.ones(8, 1))
+    return Reference("none", "", "none", known, readings, measured(120)), measured(images)
+
+
+def test_batches_and_the_whole_together_keep_the_rate_of_false_alarms(rng):
+    of_batch = np.repeat(np.arange(8), 15)
+    alarms = []
+    for seed in range(40):
+        made, current = _synthetic(rng, len(of_batch))
+        result, rows, _ = compare_by(made, current, of_batch, alpha=0.1, permutations=99, seed=seed)
+        alarms.append(result.alarm or any(row["alarm"] for row in rows))
+        assert (result.alpha, rows[0]["alpha"]) == (0.05, 0.05 / 8)
+    assert np.mean(alarms) <= 0.15
+
+
+def test_a_shift_of_one_batch_is_found_among_many(rng):
+    of_batch = np.repeat(np.arange(12), 15)
+    made, current = _synthetic(rng, len(of_batch))
+    readings, embeddings = current.readings.copy(), current.embeddings.copy()
+    readings[of_batch == 5, 2] += 3
+    _, rows, _ = compare_by(made, replace(current, readings=readings), of_batch, permutations=99)
+    assert [row["batch"] for row in rows if row["alarm"]] == [5]
+    embeddings[of_batch == 5, 3] += 3  # of no unit: only the whole sees it, with more permutations than were asked for
+    _, rows, _ = compare_by(made, replace(current, embeddings=embeddings), of_batch, permutations=99)
+    assert [row["batch"] for row in rows if row["alarm"]] == [5]
+    assert rows[5]["mmd_p"] <= 0.01 / 2 / 12 / 2
 
 
 def test_columns_of_a_table(tmp_path, unchecked):

@@ -53,8 +53,12 @@ def shift(
     texts: Annotated[
         str | None, typer.Option("--pool", help="Description pool: a name or a text file [default: fits the model].")
     ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="Probability of a false alarm.")] = 0.01,
-    permutations: Annotated[int, typer.Option("--permutations", min=1, help="Of the test of the whole.")] = 999,
+    alpha: Annotated[
+        float, typer.Option("--alpha", help="Probability of a false alarm, of all tests together.")
+    ] = 0.01,
+    permutations: Annotated[
+        int, typer.Option("--permutations", min=1, help="Of the test of the whole, at least.")
+    ] = 999,
     count: Annotated[int | None, typer.Option("--count", "-n", help="Use at most this many images of each.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the permutations.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report, or its name.html.")] = Path("shift"),
@@ -69,7 +73,7 @@ def shift(
     from ..studies.heatmap import default_pool
     from ..studies.shift import Reference, compare, is_reference, make_reference, measure
     from ..studies.shift.report import Report
-    from ..studies.shift.series import column_of, over_batches
+    from ..studies.shift.series import column_of, compare_by
     from ..text.pools import pool
 
     saved = Reference.load(reference) if is_reference(reference) else None
@@ -110,8 +114,12 @@ def shift(
         return
     measured = measure(loaded, after.source, made.readings, batch_size, progress)
     options = {"alpha": alpha, "permutations": permutations, "seed": seed}
-    result = compare(made, measured, **options)
-    series, small = over_batches(made, measured, values, **options) if values is not None else ([], [])
+    series: list[dict[str, Any]] = []
+    small: list[str] = []
+    if values is None:
+        result = compare(made, measured, **options)
+    else:
+        result, series, small = compare_by(made, measured, values, **options)
     named = _concepts(loaded, concept, before, after, made, chosen, batch_size, progress) if concept else []
     for item in (*made.measured.skipped, *measured.skipped):
         stderr.print(f"[yellow]skipped[/] {escape(item.name)}: {escape(item.reason)}")
