@@ -306,3 +306,23 @@ def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked, reference):
     assert run("scenes:count=20")[0] == 2
     assert run("r.npz", "scenes:count=4", "--out", "no")[0] == 2
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--concept", "a yellow car", "r.npz holds none"),
+        ("--units", "heads", "--units: the saved reference r.npz fixes"),
+        ("--layers", "4", "--layers: the saved"),
+        ("--layer", "2", "--layer: the saved"),
+        ("--pool", "general", "--pool: the saved"),
+    ],
+)
+def test_what_a_saved_reference_fixes_is_refused_first(monkeypatch, capsys, unchecked, option, value, reason):
+    from summand.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["summand", "shift", "r.npz", "nowhere", option, value])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert reason in " ".join(capsys.readouterr().err.split())
