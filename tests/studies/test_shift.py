@@ -43,7 +43,7 @@ def shifted(vit, reference):
     return measure(vit, open_source("scenes:count=120,seed=2,shift=place/sea/0.5"), reference.readings)
 
 
-@given(st.integers(0, 10_000), st.integers(8, 40), st.integers(8, 40), st.booleans())
+@given(st.integers(0, 10_000), st.integers(8, 140), st.integers(8, 140), st.booleans())
 def test_kolmogorov_smirnov_is_scipys(seed, n, m, ties):
     rng = np.random.default_rng(seed)
     a, b = rng.normal(size=(n, 3)), rng.normal(0.4, 1.3, size=(m, 3))
@@ -51,9 +51,17 @@ def test_kolmogorov_smirnov_is_scipys(seed, n, m, ties):
         a, b = a.round(), b.round()
     distance, p = kolmogorov_smirnov(a, b)
     for column in range(3):
-        theirs = stats.ks_2samp(a[:, column], b[:, column], method="asymp")
+        method = "exact" if n * m <= 10_000 else "asymp"
+        theirs = stats.ks_2samp(a[:, column], b[:, column], method=method)
         assert distance[column] == pytest.approx(theirs.statistic)
         assert p[column] == pytest.approx(theirs.pvalue, abs=1e-9)
+
+
+def test_kolmogorov_smirnov_keeps_its_level_for_the_fewest_images(rng):
+    _, p = kolmogorov_smirnov(rng.normal(size=(8, 4000)), rng.normal(size=(8, 4000)))
+    assert np.mean(p <= 0.05) <= 0.05
+    _, p = kolmogorov_smirnov(np.zeros((8, 1)), np.ones((8, 1)))
+    assert p[0] == pytest.approx(2 / 12870)  # two of the 16! / 8!² orders are as far apart
 
 
 def test_mmd_is_the_double_sum_and_its_p_is_uniform_without_a_shift(rng):
