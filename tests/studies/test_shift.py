@@ -17,8 +17,18 @@ from summand.runs import Group
 from summand.runs.units import effects_of
 from summand.scenes import ATTRIBUTES
 from summand.studies.profile import profile
-from summand.studies.shift import Reference, compare, concept_units, concepts, make_reference, measure
-from summand.studies.shift.series import column_of, over_batches
+from summand.studies.shift import (
+    Concepts,
+    Measured,
+    Readings,
+    Reference,
+    compare,
+    concept_units,
+    concepts,
+    make_reference,
+    measure,
+)
+from summand.studies.shift.series import column_of, compare_by, over_batches
 from summand.studies.shift.statistics import kolmogorov_smirnov, mmd, point_biserial, standardised_difference
 from summand.text.pools import pool
 
@@ -33,7 +43,7 @@ def shifted(vit, reference):
     return measure(vit, open_source("scenes:count=120,seed=2,shift=place/sea/0.5"), reference.readings)
 
 
-@given(st.integers(0, 10_000), st.integers(8, 40), st.integers(8, 40), st.booleans())
+@given(st.integers(0, 10_000), st.integers(8, 140), st.integers(8, 140), st.booleans())
 def test_kolmogorov_smirnov_is_scipys(seed, n, m, ties):
     rng = np.random.default_rng(seed)
     a, b = rng.normal(size=(n, 3)), rng.normal(0.4, 1.3, size=(m, 3))
@@ -41,9 +51,17 @@ def test_kolmogorov_smirnov_is_scipys(seed, n, m, ties):
         a, b = a.round(), b.round()
     distance, p = kolmogorov_smirnov(a, b)
     for column in range(3):
-        theirs = stats.ks_2samp(a[:, column], b[:, column], method="asymp")
+        method = "exact" if n * m <= 10_000 else "asymp"
+        theirs = stats.ks_2samp(a[:, column], b[:, column], method=method)
         assert distance[column] == pytest.approx(theirs.statistic)
         assert p[column] == pytest.approx(theirs.pvalue, abs=1e-9)
+
+
+def test_kolmogorov_smirnov_keeps_its_level_for_the_fewest_images(rng):
+    _, p = kolmogorov_smirnov(rng.normal(size=(8, 4000)), rng.normal(size=(8, 4000)))
+    assert np.mean(p <= 0.05) <= 0.05
+    _, p = kolmogorov_smirnov(np.zeros((8, 1)), np.ones((8, 1)))
+    assert p[0] == pytest.approx(2 / 12870)  # two of the 16! / 8!² orders are as far apart
 
 
 def test_mmd_is_the_double_sum_and_its_p_is_uniform_without_a_shift(rng):
@@ -64,6 +82,12 @@ def test_mmd_is_the_double_sum_and_its_p_is_uniform_without_a_shift(rng):
     assert 0.35 < np.mean(found) < 0.65
     assert mmd(rng.normal(size=(40, 2)), rng.normal(2, 1, size=(40, 2)), 199)[1] == 1 / 200
     assert mmd(a, b, 99, seed=3) == mmd(a, b, 99, seed=3)
+
+
+def test_mmd_draws_more_permutations_only_where_a_smaller_level_can_be_reached(rng):
+    a, far, near = rng.normal(size=(40, 2)), rng.normal(3, 1, size=(40, 2)), rng.normal(size=(40, 2))
+    assert mmd(a, far, 19, level=0.001)[1] == 1 / 1001
+    assert mmd(a, near, 19, level=0.001) == mmd(a, near, 19)
 
 
 def test_effect_and_point_biserial(rng):
@@ -140,7 +164,7 @@ def test_bad_input(reference, shifted, vit, unchecked):
     with pytest.raises(summand.SummandError, match="current set holds NaN"):
         compare(reference, broken)
     with pytest.raises(summand.SummandError, match="permutations"):
-        compare(reference, shifted, permutations=50)
+        compare(reference, shifted, alpha=1e-7)
     with pytest.raises(summand.SummandError, match="at least 8"):
         make_reference(vit, open_source("scenes:count=4"), pool("scenes"))
     with pytest.raises(summand.SummandError, match="heads, neurons or pairs"):
@@ -200,6 +224,45 @@ def test_series_over_a_column(reference, shifted):
         column_of(source, source.label, "plase")
 
 
+def _synthetic(rng, images: int) -> tuple[Reference, Measured]:
+    """Four heads along two concepts, and exchangeable current images."""
+    directions = torch.eye(2, 4)
+    known = Concepts(("one", "two"), (None, None), (None, None), directions)
+    units, columns = tuple((0, head) for head in range(4) for _ in range(2)), (0, 1) * 4
+
+    def measured(count: int) -> Measured:
+        embeddings = rng.normal(size=(count, 4))
+        readings = embeddings[:, list(columns)] + rng.normal(size=(count, 8))
+        return Measured(readings, embeddings, np.arange(count))
+
+    readings = Readings(Group("heads"), units, columns, torch.ones(8, 1))
+    return Reference("none", "", "none", known, readings, measured(120)), measured(images)
+
+
+def test_batches_and_the_whole_together_keep_the_rate_of_false_alarms(rng):
+    of_batch = np.repeat(np.arange(8), 15)
+    alarms = []
+    for seed in range(40):
+        made, current = _synthetic(rng, len(of_batch))
+        result, rows, _ = compare_by(made, current, of_batch, alpha=0.1, permutations=99, seed=seed)
+        alarms.append(result.alarm or any(row["alarm"] for row in rows))
+        assert (result.alpha, rows[0]["alpha"]) == (0.05, 0.05 / 8)
+    assert np.mean(alarms) <= 0.15
+
+
+def test_a_shift_of_one_batch_is_found_among_many(rng):
+    of_batch = np.repeat(np.arange(12), 15)
+    made, current = _synthetic(rng, len(of_batch))
+    readings, embeddings = current.readings.copy(), current.embeddings.copy()
+    readings[of_batch == 5, 2] += 3
+    _, rows, _ = compare_by(made, replace(current, readings=readings), of_batch, permutations=99)
+    assert [row["batch"] for row in rows if row["alarm"]] == [5]
+    embeddings[of_batch == 5, 3] += 3  # of no unit: only the whole sees it, with more permutations than were asked for
+    _, rows, _ = compare_by(made, replace(current, embeddings=embeddings), of_batch, permutations=99)
+    assert [row["batch"] for row in rows if row["alarm"]] == [5]
+    assert rows[5]["mmd_p"] <= 0.01 / 2 / 12 / 2
+
+
 def test_columns_of_a_table(tmp_path, unchecked):
     from PIL import Image
 
@@ -251,3 +314,23 @@ def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked, reference):
     assert run("scenes:count=20")[0] == 2
     assert run("r.npz", "scenes:count=4", "--out", "no")[0] == 2
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--concept", "a yellow car", "r.npz holds none"),
+        ("--units", "heads", "--units: the saved reference r.npz fixes"),
+        ("--layers", "4", "--layers: the saved"),
+        ("--layer", "2", "--layer: the saved"),
+        ("--pool", "general", "--pool: the saved"),
+    ],
+)
+def test_what_a_saved_reference_fixes_is_refused_first(monkeypatch, capsys, unchecked, option, value, reason):
+    from summand.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["summand", "shift", "r.npz", "nowhere", option, value])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert reason in " ".join(capsys.readouterr().err.split())

@@ -25,16 +25,20 @@ from .common import (
 )
 from .inputs import model_for, open_images
 
+_FIXED = {"units": "--units", "layers": "--layers", "layer": "--layer", "texts": "--pool"}
+
 
 @app.command(
     epilog="Examples:\n\n"
     "  summand shift scenes:count=500,seed=1 scenes:count=500,seed=2,shift=place/sea/0.3\n\n"
     "  summand shift last-year/ this-week/ --model ViT-B-16 --pretrained laion2b_s34b_b88k --out report\n\n"
     "  summand shift last-year/ --save-reference reference.npz, then: summand shift reference.npz this-week/\n\n"
-    '  summand shift reference.npz pictures.csv --by month --concept "a yellow car" --json\n\n'
+    "  summand shift reference.npz pictures.csv --by month --json\n\n"
+    '  summand shift last-year/ this-week/ --concept "a yellow car"\n\n'
     "Exit codes: 0 no alarm, 1 alarm, 2 bad usage or input."
 )
 def shift(
+    ctx: typer.Context,
     reference: Annotated[str, typer.Argument(help="Images, a run folder, or a saved reference (.npz).")],
     current: Annotated[str | None, typer.Argument(help="Images or a run folder to compare with it.")] = None,
     save_reference: Annotated[
@@ -45,7 +49,8 @@ def shift(
         typer.Option("--by", help="Also compare batch by batch: a column of CURRENT's csv, or an attribute."),
     ] = None,
     concept: Annotated[
-        list[str] | None, typer.Option("--concept", help="Also score this text (can be repeated).")
+        list[str] | None,
+        typer.Option("--concept", help="Also score this text (can be repeated; not with a saved reference)."),
     ] = None,
     units: Annotated[str, typer.Option("--units", help="What to watch: heads, neurons, pairs.")] = "heads",
     layers: Annotated[int, typer.Option("--layers", min=1, help="Of heads: how many of the last layers.")] = 4,
@@ -53,8 +58,12 @@ def shift(
     texts: Annotated[
         str | None, typer.Option("--pool", help="Description pool: a name or a text file [default: fits the model].")
     ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="Probability of a false alarm.")] = 0.01,
-    permutations: Annotated[int, typer.Option("--permutations", min=1, help="Of the test of the whole.")] = 999,
+    alpha: Annotated[
+        float, typer.Option("--alpha", help="Probability of a false alarm, of all tests together.")
+    ] = 0.01,
+    permutations: Annotated[
+        int, typer.Option("--permutations", min=1, help="Of the test of the whole, at least.")
+    ] = 999,
     count: Annotated[int | None, typer.Option("--count", "-n", help="Use at most this many images of each.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the permutations.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report, or its name.html.")] = Path("shift"),
@@ -69,9 +78,11 @@ def shift(
     from ..studies.heatmap import default_pool
     from ..studies.shift import Reference, compare, is_reference, make_reference, measure
     from ..studies.shift.report import Report
-    from ..studies.shift.series import column_of, over_batches
+    from ..studies.shift.series import column_of, compare_by
     from ..text.pools import pool
 
+    if is_reference(reference):
+        _check_saved(ctx, reference)
     saved = Reference.load(reference) if is_reference(reference) else None
     if current is None and (save_reference is None or saved is not None):
         raise SummandError("give two sets of images, or one and --save-reference to keep it for later")
@@ -110,8 +121,12 @@ def shift(
         return
     measured = measure(loaded, after.source, made.readings, batch_size, progress)
     options = {"alpha": alpha, "permutations": permutations, "seed": seed}
-    result = compare(made, measured, **options)
-    series, small = over_batches(made, measured, values, **options) if values is not None else ([], [])
+    series: list[dict[str, Any]] = []
+    small: list[str] = []
+    if values is None:
+        result = compare(made, measured, **options)
+    else:
+        result, series, small = compare_by(made, measured, values, **options)
     named = _concepts(loaded, concept, before, after, made, chosen, batch_size, progress) if concept else []
     for item in (*made.measured.skipped, *measured.skipped):
         stderr.print(f"[yellow]skipped[/] {escape(item.name)}: {escape(item.reason)}")
@@ -142,6 +157,22 @@ def shift(
         raise typer.Exit(1)
 
 
+def _check_saved(ctx: typer.Context, reference: str) -> None:
+    """Refuse what a saved reference has fixed already, and what needs its images."""
+    sources = {name: ctx.get_parameter_source(name) for name in ("concept", *_FIXED)}
+    given = {name: source is not None and source.name == "COMMANDLINE" for name, source in sources.items()}
+    if given.pop("concept"):
+        raise SummandError(
+            f"--concept is scored on the reference images themselves, and {reference} holds none; give those images"
+        )
+    fixed = [_FIXED[name] for name in _FIXED if given[name]]
+    if fixed:
+        raise SummandError(
+            f"{', '.join(fixed)}: the saved reference {reference} fixes what is watched; leave the option out, or make "
+            f"the reference again with it and --save-reference"
+        )
+
+
 def _check_writable(page: Path) -> None:
     if page.parent.exists() and not page.parent.is_dir():
         raise SummandError(f"{page.parent} is a file; give a folder, or a name that ends in .html, with --out")
@@ -157,8 +188,6 @@ def _concepts(
     from ..studies.shift.statistics import kolmogorov_smirnov, standardised_difference
     from ..towers.pool import PoolTower
 
-    if before is None:
-        raise SummandError("--concept is scored on the reference images themselves; give them instead of a saved .npz")
     centre = model.encode_text(chosen.texts).mean(dim=0)
     directions = model.encode_text(texts) - centre
     pooled = isinstance(model.tower, PoolTower)

@@ -15,6 +15,7 @@ from .reference import Reference
 from .statistics import check_samples, kolmogorov_smirnov, mmd, standardised_difference
 
 _MOST_FOR_MMD = 2000
+_MOST_PERMUTATIONS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,18 @@ def compare(
     reference: Reference, current: Measured, *, alpha: float = 0.01, permutations: int = 999, seed: int = 0
 ) -> ShiftResult:
     """Two-sample tests of every unit and of the whole. seed: of the permutations, and of which images enter the test of
-    the whole where there are more than 2,000.
+    the whole where there are more than 2,000. permutations: more are drawn where alpha / 2 needs them.
 
-    Raises `SummandError` for NaN, too few images, and an alpha outside of (0, 1) or too small for the permutations.
+    Raises `SummandError` for NaN, too few images, and an alpha outside of (0, 1) or so small that it needs more than a
+    million permutations.
     """
     if not 0 < alpha < 1:
         raise SummandError(f"alpha is a probability between 0 and 1, got {alpha}")
-    if permutations < 2 / alpha - 1:
-        raise SummandError(f"alpha = {alpha} needs at least {int(2 / alpha)} permutations, got {permutations}")
+    if 2 / alpha > _MOST_PERMUTATIONS:
+        raise SummandError(
+            f"alpha = {alpha:.2g} needs {2 / alpha:,.0f} permutations, more than {_MOST_PERMUTATIONS:,}; give a larger "
+            f"--alpha, or group the images by a coarser column"
+        )
     before, after = reference.measured, current
     check_samples(before.embeddings, after.embeddings)
     distance, p = kolmogorov_smirnov(before.readings, after.readings)
@@ -114,7 +119,7 @@ def compare(
             )
         )
     rows.sort(key=lambda row: -row.strength)
-    value, mmd_p = mmd(_some(before, seed), _some(after, seed + 1), permutations, seed)
+    value, mmd_p = mmd(_some(before, seed), _some(after, seed + 1), permutations, seed, alpha / 2)
     alarm = any(row.changed for row in rows) or mmd_p <= alpha / 2
     return ShiftResult(tuple(rows), value, mmd_p, alarm, alpha, len(before), len(after))
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...data import ImageSource
 from ...errors import SummandError, nearest
-from .compare import compare
+from .compare import ShiftResult, compare
 from .readings import Measured
 from .reference import Reference
 from .statistics import FEWEST, standardised_difference
@@ -43,27 +43,38 @@ def column_of(source: ImageSource, given: str, column: str, count: int | None = 
     return values.to_numpy()
 
 
+def compare_by(
+    reference: Reference, current: Measured, values: np.ndarray, *, alpha: float = 0.01, **options: Any
+) -> tuple[ShiftResult, list[dict[str, Any]], list[str]]:
+    """`compare` of all images, and `over_batches`: each has half of alpha, so that both together raise a false alarm
+    with a probability of about alpha, however many batches there are. options: of `compare`.
+    """
+    result = compare(reference, current, alpha=alpha / 2, **options)
+    return result, *over_batches(reference, current, values, alpha=alpha / 2, **options)
+
+
 def over_batches(
-    reference: Reference, current: Measured, values: np.ndarray, **options: Any
+    reference: Reference, current: Measured, values: np.ndarray, *, alpha: float = 0.01, **options: Any
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """One row for each value in order: images, alarm, and the strongest unit; and the batches too small to be tested.
 
-    effects: of the readings that moved most in any batch, by name, for the curve. Raises `SummandError` where no batch
-    has 8 images. options: of `compare`.
+    alpha: of a false alarm in any batch; each is tested at alpha over their number (Bonferroni), which is its row's
+    alpha. effects: of the readings that moved most in any batch, by name, for the curve. options: of `compare`.
+
+    Raises `SummandError` where no batch has 8 images.
     """
     of_image = values[current.indices]
-    rows, small, changes = [], [], []
-    for value in sorted(set(of_image.tolist())):
-        here = current.rows(np.flatnonzero(of_image == value))
-        if len(here) < FEWEST:
-            small.append(f"{value} ({len(here)})")
-            continue
-        result = compare(reference, here, **options)
+    parts = {value: current.rows(np.flatnonzero(of_image == value)) for value in sorted(set(of_image.tolist()))}
+    small = [f"{value} ({len(here)})" for value, here in parts.items() if len(here) < FEWEST]
+    tested = {value: here for value, here in parts.items() if len(here) >= FEWEST}
+    rows, changes = [], []
+    for value, here in tested.items():
+        result = compare(reference, here, alpha=alpha / len(tested), **options)
         top = result.rows[0]
         changes.append(standardised_difference(reference.measured.readings, here.readings))
         rows.append(
             {"batch": value if isinstance(value, (int, float, str)) else str(value), "images": len(here),
-             "alarm": result.alarm, "mmd_p": result.mmd_p, **top.row(), "column": top.column}
+             "alarm": result.alarm, "alpha": result.alpha, "mmd_p": result.mmd_p, **top.row(), "column": top.column}
         )  # fmt: skip
     if not rows:
         raise SummandError(f"no batch has {FEWEST} images: {', '.join(small)}; group them by a coarser column")

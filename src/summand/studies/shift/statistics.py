@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
@@ -9,12 +11,14 @@ from scipy import stats
 from ...errors import SummandError
 
 FEWEST = 8
+_MOST_FOR_EXACT = 10_000
 
 
 def kolmogorov_smirnov(
     reference: Float[np.ndarray, "image column"], current: Float[np.ndarray, "image2 column"]
 ) -> tuple[Float[np.ndarray, " column"], Float[np.ndarray, " column"]]:
-    r"""D = sup_x |F_ref(x) − F_cur(x)| of every column, and its p-value from the limiting distribution.
+    r"""D = sup_x |F_ref(x) − F_cur(x)| of every column, and its p-value: exact where the numbers of images
+    multiply to at most 10,000, else from the limiting distribution, which is too small for few images.
 
     Raises `SummandError` for NaN and for fewer than 8 images on either side, where no test says anything.
     """
@@ -26,6 +30,10 @@ def kolmogorov_smirnov(
     ordered = np.take_along_axis(both, order, axis=0)
     steps[:-1][ordered[1:] == ordered[:-1]] = 0  # within ties the two distributions have not been compared yet
     distance = np.abs(steps).max(axis=0)
+    if n * m <= _MOST_FOR_EXACT:
+        _, first, place = np.unique((distance * n * m).round(), return_index=True, return_inverse=True)
+        exact = [stats.ks_2samp(reference[:, i], current[:, i], method="exact").pvalue for i in first]
+        return distance, np.array(exact)[place]
     return distance, stats.kstwo.sf(distance, max(1, round(n * m / (n + m))))
 
 
@@ -41,11 +49,15 @@ def mmd(
     current: Float[np.ndarray, "image2 embed"],
     permutations: int = 999,
     seed: int = 0,
+    level: float | None = None,
 ) -> tuple[float, float]:
     r"""MMD² = wᵀ K w with w = (1/n, …, −1/m, …), and the share of permutations of w that give as much or more.
 
     K: the Gaussian kernel whose width is the median distance of the pooled images. The p-value is at least
-    1 / (permutations + 1). Source: Gretton et al., A Kernel Two-Sample Test, JMLR 2012.
+    1 / (permutations + 1). level: where so few permutations cannot give a p-value as small as this, more are drawn, up
+    to 1 / level, but none once it can no longer be reached.
+
+    Source: Gretton et al., A Kernel Two-Sample Test, JMLR 2012.
     """
     check_samples(reference, current)
     n, m = len(reference), len(current)
@@ -57,11 +69,14 @@ def mmd(
     rng = np.random.default_rng(seed)
     weights = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)]).astype(np.float32)
     value = float(weights @ kernel @ weights)
-    beaten = 0
-    for start in range(0, permutations, 250):
-        drawn = np.stack([rng.permutation(weights) for _ in range(min(250, permutations - start))], axis=1)
+    most = permutations if level is None else max(permutations, math.ceil(1 / level))
+    beaten = done = 0
+    while done < permutations or (done < most and (1 + beaten) / (1 + most) <= level):
+        some = min(250, (permutations if done < permutations else most) - done)
+        drawn = np.stack([rng.permutation(weights) for _ in range(some)], axis=1)
         beaten += int(((drawn * (kernel @ drawn)).sum(axis=0) >= value).sum())
-    return value, (1 + beaten) / (1 + permutations)
+        done += some
+    return value, (1 + beaten) / (1 + done)
 
 
 def point_biserial(scores: Float[np.ndarray, " image"], truth: np.ndarray) -> float:
