@@ -212,7 +212,7 @@ def test_a_batch_sums_to_the_models_own_output(tiny):
         (("--what", "sparse", "--layers", "5"), "layers 0 to 4"),
         (("--what", "indirect", "--model", "scenes-rn"), "no MLPs"),
         (("--what", "mlps,second-order", "--model", "scenes-rn"), "mlps, second-order cannot be ablated"),
-        (("--what", "mlps", "--out", "nowhere/a.png"), "the folder nowhere does not exist"),
+        (("--what", "mlps", "--out", "nowhere/a.png"), "there is no folder nowhere"),
     ],
 )
 def test_ablations_that_a_model_does_not_have_are_named(arguments, said, monkeypatch, tmp_path, unchecked):

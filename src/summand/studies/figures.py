@@ -70,7 +70,7 @@ def check_format(path: str | Path) -> Path:
     if path.suffix.lower() not in FORMATS:
         raise SummandError(f"cannot write a picture to {path}: the name must end in {', '.join(FORMATS)}")
     if not path.expanduser().parent.is_dir():
-        raise SummandError(f"cannot write {path}: the folder {path.parent} does not exist; make it first")
+        raise SummandError(f"cannot write {path}: there is no folder {path.parent}; create it or choose another one")
     return path
 
 
