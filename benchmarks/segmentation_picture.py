@@ -9,7 +9,6 @@ rows with a CLIP of one's own.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,20 +33,12 @@ from summand.studies.segmentation.texts import class_texts
 SCENE = "two large striped red stars on the left and three small dotted blue rings on the right in the snow"
 ASKED = (("colour red", "a red object", 0), ("shape ring", "a ring", 1), ("texture striped", "a striped object", 0))
 METHODS = ("decomposition", "second-order", "chefer", "clip-surgery", "legrad", "gradcam", "maskclip", "rollout")
-TREATED = {"chefer": (True, "root"), "clip-surgery": (False, "clipped"), "maskclip": (False, "clipped")}
-"""Baselines as benchmarks/segmentation.py chose to treat them: contrast, shape; the others plain and signed."""
 SHORT_SIDE = 2  # of the photograph, in windows
 
 
 def made(model: summand.Model) -> list[MapMethod]:
     _, refused = choose(model, ["all"])
-    found = [prepare(model, name) for name in METHODS if name not in refused]
-    return [
-        replace(method, contrast=TREATED[method.name][0], shape=TREATED[method.name][1])
-        if method.name in TREATED
-        else method
-        for method in found
-    ]
+    return [prepare(model, name) for name in METHODS if name not in refused]
 
 
 def of_scene(model: summand.Model, methods: list[MapMethod]) -> list[Example]:

@@ -150,23 +150,21 @@ def ablate(
 def open_data(data: str, classes: str | None, **more: Any) -> Any:
     """Labelled images; class names read first, so that what is wrong with them is said before anything is loaded."""
     from ..data.labelled import open_labelled
+    from ..scenes.source import is_scenes
     from ..studies.zeroshot import read_names
 
-    if data == "scenes" or data.startswith("scenes:"):
+    if is_scenes(data):
         return open_labelled(data, classes, **more)
     return open_labelled(data, None if classes is None else read_names(classes), **more)
 
 
 def text_classifier(model: Any, data: str, labelled: Any, classes: str | None, templates: str | None) -> Any:
     from ..scenes.pretrained import NAMES
+    from ..scenes.source import is_scenes
     from ..studies.zeroshot import classifier, named_classes, read_templates, scenes_classes
 
-    if (
-        (data == "scenes" or data.startswith("scenes:"))
-        and templates is None
-        and classes is not None
-        and model.name.split("/")[0] in NAMES
-    ):
+    own = model.name.split("/")[0] in NAMES
+    if own and is_scenes(data) and templates is None and classes is not None:
         return classifier(model, scenes_classes(classes))
     return classifier(model, named_classes(labelled.classes, read_templates(templates, model)))
 

@@ -113,6 +113,7 @@ def debias(
     attribute's texts rather than along the classes'. With --neurons LAYER the same is done with neurons.
     """
     from ..data import open_source
+    from ..scenes.source import is_scenes
     from ..studies import figures
     from ..studies.debias import debias as repair
     from ..studies.debias_figure import figure
@@ -123,16 +124,16 @@ def debias(
         raise SummandError("give --heads or --property, not both")
     if neurons is not None and (heads or wanted):
         raise SummandError("--heads and --property are about heads, --neurons finds neurons; give one of them")
-    scenes = data == "scenes" or data.startswith("scenes:")
+    scenes = is_scenes(data)
     by_hand = heads or (neurons if neurons and "." in neurons else None)
     named = parse_units(by_hand) if by_hand else None
     layer = None if neurons is None or named is not None else _layer(neurons)
-    for path in (out, patched):
+    for path, option in ((out, "--out"), (patched, "--classifier")):
         if path is not None and path.suffix != ".npz":
             raise SummandError(f"{path}: the file must end in .npz")
+        if path is not None:
+            figures.check_place(path, option)
     figures.check_format(picture)
-    for path, option in ((out, "--out"), (patched, "--classifier"), (picture, "--figure")):
-        _check_place(path, option)
     labelled = open_data(data, classes, groups=groups, split=split, label_column=label, count=count)
     check_groups(labelled, allow_empty)
     if not (by_hand or wanted or attribute or (scenes and groups)):
@@ -244,16 +245,6 @@ def _attribute(model: Any, attribute: str | None, groups: str) -> Any:
     if attribute is not None:
         return model.encode_text([text.strip() for text in attribute.split(",") if text.strip()])
     return classifier(model, scenes_classes(groups))
-
-
-def _check_place(path: Path | None, option: str) -> None:
-    """Raises `SummandError` where a file cannot be written for want of its folder, before any work is done."""
-    if path is None:
-        return
-    if not path.parent.is_dir():
-        raise SummandError(f"{option} {path}: there is no folder {path.parent}; create it or choose another")
-    if path.is_dir():
-        raise SummandError(f"{option} {path} is a folder; give the name of a file")
 
 
 def _layer(text: str) -> int:

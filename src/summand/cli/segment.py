@@ -92,11 +92,10 @@ def segment(
     from ..studies import segmentation as study
     from ..studies.perturbation import PerturbationOptions
 
-    _protocol(study.Protocol, protocol, asked, fit, threshold)  # mistakes are named before anything is read
+    chosen = _protocol(study.Protocol, protocol, asked, fit, threshold)
     source = open_masks(data, count, by)
     if protocol == "paper" and not source.figures and source.background is None:
-        asked, fit = asked or "true", fit or "windows"  # paper B's; papers A and C have figures
-    chosen = _protocol(study.Protocol, protocol, asked, fit, threshold)
+        chosen = replace(chosen, asked=asked or "true", fit=fit or "windows")  # paper B's; A and C have figures
     if shape not in (None, "signed", "clipped", "root"):
         raise SummandError(f"--shape must be signed, clipped or root, got {shape!r}")
     if out is not None:

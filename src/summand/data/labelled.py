@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..errors import SummandError, listed
 from ..scenes import ATTRIBUTES, parse_source
+from ..scenes.source import is_scenes
 from .sources import EXTENSIONS, FileImages, ImageSource, SceneImages
 
 _PATHS = ("path", "img_filename", "filename", "file", "image")
@@ -68,7 +69,7 @@ def open_labelled(
 
     Raises `SummandError` for class names that do not fit the labels, missing values, and fewer images than classes.
     """
-    if data == "scenes" or data.startswith("scenes:"):
+    if is_scenes(data):
         found = _scenes(data, classes, groups, count)
     else:
         path = Path(data).expanduser()

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import SummandError
 from ..scenes import parse_source
+from ..scenes.source import is_scenes
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 _SCENES_CHUNK = 256
@@ -54,7 +55,7 @@ def open_source(source: str, count: int | None = None) -> ImageSource:
     """
     if count is not None and count < 1:
         raise SummandError(f"--count must be at least 1, got {count}")
-    if source == "scenes" or source.startswith("scenes:"):
+    if is_scenes(source):
         return SceneImages(source, count)
     for scheme in ("hf:", "wds:"):
         if source.startswith(scheme):

@@ -19,6 +19,11 @@ LARGEST_COUNT = 1_000_000
 _EXAMPLE = "scenes:count=2000,seed=7,shift=place/sea/0.3"
 
 
+def is_scenes(source: str) -> bool:
+    """Whether a string names rendered scenes, and no folder whose name begins alike."""
+    return source == "scenes" or source.startswith("scenes:")
+
+
 @dataclass(frozen=True)
 class SceneSource:
     """A sample of scenes that is not rendered yet; its string form is what `parse_source` reads.

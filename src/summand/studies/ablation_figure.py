@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from .ablation import Ablations, Row
-from .figures import BAR, BASE_LINE, STYLES, line, panels, style
+from .figures import BAR, BASE_LINE, STYLES, line, panels, short, style
 
 
 def figure(made: Ablations, title: str) -> Any:
@@ -36,9 +36,9 @@ def _lines(panel: Any, rows: list[Row], axis: str) -> None:
         series.setdefault(str(row.version.series), []).append(row)
     for place, (name, points) in enumerate(series.items()):
         if points[0].version.x is None:
-            panel.axhline(100 * points[0].accuracy, label=_short(name), alpha=0.7, **{**STYLES[-1], "marker": ""})
+            panel.axhline(100 * points[0].accuracy, label=_label(name), alpha=0.7, **{**STYLES[-1], "marker": ""})
             continue
-        line(panel, place, [float(p.version.x or 0) for p in points], [100 * p.accuracy for p in points], _short(name))
+        line(panel, place, [float(p.version.x or 0) for p in points], [100 * p.accuracy for p in points], _label(name))
     places = sorted({float(row.version.x) for row in rows if row.version.x is not None})
     if places and places[0] > 0 and places[-1] / places[0] >= 10:
         panel.set_xscale("log", base=2)
@@ -48,16 +48,16 @@ def _lines(panel: Any, rows: list[Row], axis: str) -> None:
     panel.legend(loc="lower right" if rows[-1].accuracy > 0.5 else "lower left")
 
 
-def _short(name: str, most: int = 30) -> str:
+def _label(name: str) -> str:
     """A label that leaves room for the panel: files by their names alone, and cut."""
     name = " ".join(PurePath(word).name if os.sep in word else word for word in name.split(" "))
-    return name if len(name) < most else name[: most - 2] + "…"
+    return short(name, 29)
 
 
 def _bars(panel: Any, rows: list[Row]) -> None:
     names = [row.version.name for row in rows]
     panel.barh(range(len(rows)), [100 * row.accuracy for row in rows], height=0.6, **BAR)
-    panel.set_yticks(range(len(rows)), [_short(name) for name in names])
+    panel.set_yticks(range(len(rows)), [_label(name) for name in names])
     panel.invert_yaxis()
     panel.grid(visible=False, axis="y")
     for place, row in enumerate(rows):

@@ -93,7 +93,7 @@ def image_concepts(
             everything = torch.ones_like(here, dtype=torch.bool)
             scores = words_of_images(here, everything, code.indices, code.coefficients, len(pool.texts), power=1)[0]
         else:
-            usual = _thresholds(profile)[active].to(along).clamp(min=1e-12)
+            usual = profile.limits[active].to(along).clamp(min=1e-12)
             scores = texts_of_images(along[:, active] / usual, code.indices, code.coefficients, len(pool.texts))[0]
         ranked = [
             (pool.texts[int(i)], float(scores[i])) for i in scores.argsort(descending=True)[:words] if scores[i] > 0
@@ -123,13 +123,8 @@ def image_concepts(
 
 
 def _units(profile: Profile, norms: Tensor, along: Tensor, active: Tensor) -> list[Any]:
-    names = profile.units
-    thresholds = _thresholds(profile)
+    names, thresholds = profile.units, profile.limits
     return [(names[int(n)].name, float(norms[n]), float(along[n]), float(thresholds[n])) for n in active]
-
-
-def _thresholds(profile: Profile) -> Float[Tensor, " unit"]:
-    return torch.cat([threshold.flatten() for threshold in profile.thresholds])
 
 
 def _distinct(ranked: list[tuple[str, float]], count: int) -> list[str]:

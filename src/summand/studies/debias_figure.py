@@ -6,7 +6,7 @@ import textwrap
 from typing import Any
 
 from .debias import Debiased
-from .figures import BAR, SECOND_BAR, panels, style
+from .figures import BAR, SECOND_BAR, panels, short, style
 
 _MOST = 20
 _AFTER = {"color": "#1b4f8a", "edgecolor": "#1b4f8a", "linewidth": 0.8}
@@ -33,22 +33,16 @@ def figure(made: Debiased, title: str) -> Any:
                 lowest = row[key] == worst
                 text = f"{100 * row[key]:.1f}" + ("  worst group" if lowest else "")
                 axes.text(100 * row[key] + 1, where, text, va="center", fontsize=7, weight="bold" if lowest else None)
-        axes.set_yticks(range(len(rows)), [f"{_short(row['class'])} /\n{_short(row['group'])}" for row in rows])
+        axes.set_yticks(range(len(rows)), [_label(row) for row in rows], parse_math=False)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set(xlim=(0, 108), xticks=range(0, 101, 20), xlabel="accuracy of the group, %")
         axes.grid(visible=False, axis="y")
         few = f"\nthe {len(rows)} worst of {len(every)} groups" if len(rows) < len(every) else ""
-        drawn.suptitle("\n".join(textwrap.wrap(_plain(title), 95)) + few, fontsize=9)
+        drawn.suptitle("\n".join(textwrap.wrap(title, 95)) + few, fontsize=9, parse_math=False)
         drawn.legend(loc="outside lower center", ncols=len(columns))
     return drawn
 
 
-def _short(name: str, most: int = 30) -> str:
-    """A label that leaves room for the bars: one line, and cut."""
-    name = " ".join(name.split())
-    return _plain(name if len(name) <= most else name[: most - 1] + "…")
-
-
-def _plain(text: str) -> str:
-    """Dollars as dollars, not as the start of a formula."""
-    return text.replace("$", r"\$")
+def _label(row: dict[str, Any]) -> str:
+    """Class over group, each on one line and cut, to leave room for the bars."""
+    return " /\n".join(short(" ".join(row[key].split()), 30) for key in ("class", "group"))

@@ -65,13 +65,25 @@ def line(axes: Any, place: int, x: Sequence[float], y: Sequence[float], label: s
 
 
 def check_format(path: str | Path) -> Path:
-    """A picture's path, before the work: its ending and its folder."""
+    """A picture's path, before the work: its ending and its place."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise SummandError(f"cannot write a picture to {path}: the name must end in {', '.join(FORMATS)}")
-    if not path.expanduser().parent.is_dir():
-        raise SummandError(f"cannot write {path}: there is no folder {path.parent}; create it or choose another one")
+    return check_place(path)
+
+
+def check_place(path: Path, what: str = "cannot write") -> Path:
+    """A file's path, before the work: its folder is there, and it is none itself. what: how the error begins."""
+    if not path.parent.is_dir():
+        raise SummandError(f"{what} {path}: there is no folder {path.parent}; create it or choose another one")
+    if path.is_dir():
+        raise SummandError(f"{what} {path}: it is a folder; give the name of a file")
     return path
+
+
+def short(text: str, most: int) -> str:
+    """A label of at most so many letters, the last of a cut one being …"""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def save(figure: Any, path: str | Path) -> None:

@@ -19,6 +19,7 @@ from ..top_images import TopImages
 from ..towers.base import _Enough, listening, working
 from ..towers.linear import inverse_deviation
 from ..towers.residual import ResidualTower
+from .ablation import Mean
 
 Weighting = Literal["mean", "signed", "weighted"]
 
@@ -120,16 +121,17 @@ def neuron_directions(
             model.check_pixels(pixels)
             yield len(pixels), second_orders(model.tower, pixels, layers)[0]
 
-    totals, count = dict.fromkeys(layers, torch.zeros(())), 0
-    for images, effects in passes():
-        count += images
-        totals = {layer: totals[layer] + effects[layer].coefficients.double().sum(dim=0) for layer in layers}
+    means = {layer: Mean() for layer in layers}
+    for _, effects in passes():
+        for layer in layers:
+            means[layer].update(effects[layer].coefficients)
+    count = means[layers[0]].count
     if count == 0:
         raise SummandError("directions of neurons are learnt from images, and there are none")
-    if not all(map(all_finite, totals.values())):
+    if not all(all_finite(mean.value) for mean in means.values()):
         raise SummandError("the effects hold NaN or infinite numbers; check the images and the model's precision")
     top = min(top, max(1, count // 4))  # with all images the side that most are on is left to chance
-    best = {layer: TopImages(top, totals[layer] / count) for layer in layers}
+    best = {layer: TopImages(top, means[layer].value) for layer in layers}
     seen = 0
     for images, effects in passes():
         for layer in layers:

@@ -85,9 +85,14 @@ class Profile:
         made = zip(self.ranks, self.effects(model, pixels), strict=True)
         return torch.cat([rank.project(effects).flatten(1) for rank, effects in made], dim=1)
 
+    @property
+    def limits(self) -> Float[Tensor, " unit"]:
+        """The thresholds of all units, in the order of `units`."""
+        return torch.cat([threshold.flatten() for threshold in self.thresholds])
+
     def significant(self, norms: Float[Tensor, "image unit"]) -> Bool[Tensor, "image unit"]:
         """Whether each norm exceeds its unit's threshold."""
-        return norms > torch.cat([threshold.flatten() for threshold in self.thresholds]).to(norms)
+        return norms > self.limits.to(norms)
 
     def effects(self, model: Model, pixels: Float[Tensor, "image 3 height width"]) -> list[Effects]:
         """The effects of a batch, group after group."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import SummandError, nearest
+from ...scenes.source import is_scenes
 from . import ade20k, coco, folder, imagenet, pascal
 from .base import UNLABELLED, Masked, MaskSource
 from .scenes import scenes
@@ -41,7 +42,7 @@ def open_masks(source: str, count: int | None = None, attribute: str | None = No
     """
     if count is not None and count < 1:
         raise SummandError(f"--count must be at least 1, got {count}")
-    if source == "scenes" or source.startswith("scenes:"):
+    if is_scenes(source):
         return scenes(source, count, attribute)
     if attribute is not None:
         raise SummandError(f"an attribute ({attribute!r}) is of scenes, and {source} are none")

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..figures import short
 from .protocol import Example
+
+_MOST = 26  # letters above a picture
 
 
 def examples_figure(
@@ -33,7 +36,7 @@ def examples_figure(
     for row, example in enumerate(examples):
         first = axes[row, 0]
         first.imshow(example.picture)
-        first.set_title(_short(example.text), fontsize=8, pad=2, parse_math=False)
+        first.set_title(short(example.text, _MOST), fontsize=8, pad=2, parse_math=False)
         for column, (name, title) in enumerate(titles.items(), start=1):
             axis = axes[row, column]
             shown = axis.imshow(example.maps[name], cmap="magma", vmin=0, vmax=1)
@@ -66,7 +69,7 @@ def _of_classes(
     axes = figure.subplots(rows, columns, squeeze=False)
     for row, example in enumerate(examples):
         axes[row, 0].imshow(example.picture)
-        axes[row, 0].set_title(_short(example.name), fontsize=8, pad=2, parse_math=False)
+        axes[row, 0].set_title(short(example.name, _MOST), fontsize=8, pad=2, parse_math=False)
         drawn = {"true classes": example.mask, **{title: example.maps[name] for name, title in titles.items()}}
         for column, (title, numbers) in enumerate(drawn.items(), start=1):
             axes[row, column].imshow(colours[np.asarray(numbers)], interpolation="nearest")
@@ -74,7 +77,7 @@ def _of_classes(
                 axes[row, column].set_title(fill(title, 23), fontsize=8, pad=2)
     for axis in axes.flat:
         axis.set_axis_off()
-    patches = [Patch(color=tuple(colours[number] / 255), label=_short(classes[number], 22)) for number in listed]
+    patches = [Patch(color=tuple(colours[number] / 255), label=short(classes[number], 22)) for number in listed]
     if (occurring < 0).any():
         patches.append(Patch(facecolor="white", edgecolor="0.5", label="does not count"))
     legend = figure.legend(handles=patches, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
@@ -93,7 +96,3 @@ def _colours(count: int, background: int | None) -> np.ndarray:
     if background is not None:
         found[background] = 0.13
     return (255 * np.vstack([found, np.ones(3)])).astype(np.uint8)
-
-
-def _short(text: str, most: int = 26) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
