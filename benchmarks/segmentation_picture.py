@@ -26,7 +26,7 @@ from summand.scenes.pretrained import NAMES
 from summand.studies.heatmap import default_contrast
 from summand.studies.segmentation import Example, MapMethod, choose, prepare
 from summand.studies.segmentation.figures import examples_figure
-from summand.studies.segmentation.fitting import stitched, windows
+from summand.studies.segmentation.fitting import cut, stitched
 from summand.studies.segmentation.metrics import rescaled
 from summand.studies.segmentation.texts import class_texts
 
@@ -64,8 +64,8 @@ def of_photo(
     side = (SIZE, SIZE) if model.name in NAMES else model.tower.image_size
     scale = SHORT_SIDE * side[0] / min(photo.size)
     covering = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC)
-    places = windows(covering, side)
-    pixels = pixels_of(model, [covering.crop((left, top, left + side[1], top + side[0])) for top, left in places])
+    places, pieces = cut(covering, side)
+    pixels = pixels_of(model, pieces)
     shape = (covering.height, covering.width)
     rows: list[dict[str, np.ndarray]] = [{} for _ in names]
     for method in methods:

@@ -152,3 +152,25 @@ def test_nothing_to_compare_and_wrong_arrays_are_named(vit):
             heatmap(vit, image, "a star", **options)
     with pytest.raises(SummandError, match="uint8 array"):
         heatmap(vit, np.zeros((64, 64, 3), dtype=np.float32), "a star")
+
+
+def test_windows_read_the_whole_picture(vit):
+    """Two scenes side by side, which a square crop would squeeze or lose: each window is the map of its own crop."""
+    scenes = summand.scenes.sample(2, seed=9)
+    alone = summand.heatmap(vit, scenes.images[0], ["a star", "red"])
+    framed = summand.heatmap(vit, scenes.images[0], ["a star", "red"], windows=1)
+    np.testing.assert_allclose(framed.upsampled(), alone.upsampled(), atol=1e-6)
+    wide = np.concatenate(scenes.images, axis=1)
+    found = summand.heatmap(vit, wide, ["a star", "red"], windows=1)
+    assert found.grid.shape == (2, 64, 128)
+    np.testing.assert_array_equal(found.picture, wide)
+    # the outer 32 columns of each side are in one window only; the rest of two, half a window apart
+    crops = [summand.heatmap(vit, wide[:, left : left + 64], ["a star", "red"]).upsampled() for left in (0, 32, 64)]
+    whole = np.zeros((2, 64, 128))
+    whole[:, :, :32], whole[:, :, 96:] = crops[0][:, :, :32], crops[2][:, :, 32:]
+    whole[:, :, 32:64] = (crops[0][:, :, 32:] + crops[1][:, :, :32]) / 2
+    whole[:, :, 64:96] = (crops[1][:, :, 32:] + crops[2][:, :, :32]) / 2
+    np.testing.assert_allclose(found.grid, whole, atol=1e-6)
+    assert summand.heatmap(vit, wide, neuron="4:120", windows=2).grid.shape == (1, 128, 256)
+    with pytest.raises(SummandError, match="at least 1"):
+        summand.heatmap(vit, wide, "a star", windows=0)

@@ -31,6 +31,7 @@ from .common import (
     '  summand heatmap dog.jpg "a dog" "grass" --model ViT-B-16 --pretrained laion2b_s34b_b88k --contrast classes\n\n'
     "  summand heatmap scene.png --head 5.3 --images scenes:count=500\n\n"
     "  summand heatmap scene.png --neuron 4:120\n\n"
+    '  summand heatmap street.jpg "a bicycle" --windows 2 --model ViT-B-16 --pretrained openai\n\n'
     '  summand heatmap scene.png "a star" --pair 62.3 --model scenes-rn'
 )
 def heatmap(
@@ -55,6 +56,12 @@ def heatmap(
         str | None, typer.Option("--images", help="With --head and no TEXT: images that the head is labelled on.")
     ] = None,
     texts_pool: Annotated[str | None, typer.Option("--pool", help="Texts that the head is labelled with.")] = None,
+    windows: Annotated[
+        int | None,
+        typer.Option(
+            "--windows", min=1, help="Read the whole picture in overlapping windows, so many along its short side."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("heatmap.png"),
     array: Annotated[
         Path | None, typer.Option("--array", help="Also write the maps [text, height, width] as .npy.")
@@ -87,7 +94,7 @@ def heatmap(
         given = wait("labelling the head", lambda: _head_texts(loaded, picture, head, images, texts_pool))
     maps = wait(
         "taking the image apart",
-        lambda: make(loaded, picture, given, versus, against, head=head, neuron=neuron, pair=pair),
+        lambda: make(loaded, picture, given, versus, against, head=head, neuron=neuron, pair=pair, windows=windows),
     )
     maps.save(out)
     if array is not None:
@@ -101,6 +108,7 @@ def heatmap(
     ]
     if as_json:
         options = {"versus": versus, "contrast": contrast, "head": head, "neuron": neuron, "pair": pair}
+        options |= {"windows": windows, "image_size": image_size}
         options |= {"out": str(out), "quantity": maps.quantity}
         emit("heatmap", loaded.name, str(image), options, rows, grid=maps.grid.tolist())
     else:

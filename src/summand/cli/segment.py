@@ -64,6 +64,16 @@ def segment(
         str | None,
         typer.Option("--reference", help="Images that neuron directions are learnt from [default: scenes, or DATA]."),
     ] = None,
+    neurons: Annotated[
+        int | None, typer.Option("--neurons", min=1, help="Of neuron maps: how many a text is drawn by [default: 200].")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option("--layers", help="Of the neurons, such as 8-10 [default: as chosen on scenes].")
+    ] = None,
+    weighting: Annotated[
+        str | None,
+        typer.Option("--weighting", help="Of the neurons: mean (published), signed or weighted [default: weighted]."),
+    ] = None,
     perturbation: Annotated[
         bool,
         typer.Option("--perturbation", help="Also take away and put back patches in a map's order (slow; no masks)."),
@@ -104,9 +114,11 @@ def segment(
     wanted = [name.strip() for name in (methods or "").split(",") if name.strip()]
     wanted = study.default_methods(loaded, chosen.paper) if methods is None else wanted
     names, refused = study.choose(loaded, wanted)
+    drawn = _neurons(names, neurons, layers, weighting)
     learnt = _reference(study, loaded, source, reference) if study.needs_reference(names) else None
     ready = [
-        wait(f"preparing {name}", lambda name=name: study.prepare(loaded, name, learnt, chosen.paper)) for name in names
+        wait(f"preparing {name}", lambda name=name: study.prepare(loaded, name, learnt, chosen.paper, **drawn))
+        for name in names
     ]
     given = {key: value for key, value in (("contrast", contrast), ("shape", shape)) if value is not None}
     ready = [replace(method, **given) for method in ready]
@@ -130,6 +142,7 @@ def segment(
             **{"protocol": protocol, "class": chosen.asked, "fit": chosen.fit, "threshold": chosen.threshold},
             **{"count": found.images, "by": by, "reference": reference, "random_init": random_init},
             **{"perturbation": perturbation, "image_size": image_size},
+            **{"neurons": neurons, "layers": layers, "weighting": weighting},
             **{"treated": {m.name: {"contrast": m.contrast, "shape": m.shape} for m in ready}},
         }
         skipped = [{"name": item.name, "reason": item.reason} for item in found.skipped]
@@ -139,7 +152,10 @@ def segment(
     _table(found, titles)
     console = wide_console()
     console.print(f"{loaded.name} on {found.images} pictures of {escape(source.label)}", soft_wrap=True)
-    console.print(f"Protocol: {chosen.describe(found.task)}; cost: in encode_image's", soft_wrap=True)
+    console.print(
+        f"Protocol: {chosen.describe(found.task)}; cost: in encode_image's, a shared pass counted for each",
+        soft_wrap=True,
+    )
     if perturbation:
         said = "area under the class's probability while patches are taken from (put into) the picture"
         console.print(f"deletion, insertion: {said}, the most relevant first; small (large) is good", soft_wrap=True)
@@ -150,6 +166,21 @@ def segment(
         console.print("[bold yellow]The weights are RANDOM: these maps mean nothing.[/]")
     for path in files.values():
         console.print(f"[bold]{path}[/]", soft_wrap=True)
+
+
+def _neurons(names: list[str], count: int | None, layers: str | None, weighting: str | None) -> dict[str, Any]:
+    """What is said of the neuron maps."""
+    from ..runs.units import parse_units
+
+    given = {"--neurons": count, "--layers": layers, "--weighting": weighting}
+    said = [option for option, value in given.items() if value is not None]
+    of = ["neurons", "neurons-both", *["second-order"] * (said == ["--layers"])]
+    if said and not set(of) & set(names):
+        raise SummandError(f"{', '.join(said)}: of {' and '.join(of)}, which --methods does not name")
+    if weighting not in (None, "mean", "signed", "weighted"):
+        raise SummandError(f"--weighting must be mean, signed or weighted, got {weighting!r}")
+    found = {"weighting": weighting, "layers": None if layers is None else parse_units(f"neurons:{layers}")[0].layers}
+    return found if count is None else found | {"count": count}
 
 
 def _treated(methods: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -15,26 +16,31 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..data.sources import as_rgb
 from ..errors import SummandError
 from ..models import Model
+from ..runs.collect import pixels_of
 from ..scenes.pretrained import NAMES as SCENES_MODELS
 from ..text.pools import pool
 from .neuron_maps import neuron_map
 from .pair_maps import pair_map
+from .segmentation.batches import scale_of
+from .segmentation.fitting import cut, resized_short, stitched
 from .token_maps import head_maps, token_maps
 
 _CONTRAST_TEXTS = 120
 _SAME = 1e-5  # distance of two unit texts that are the same
 _ACROSS = 5  # pictures side by side
+_AT_ONCE = 32  # windows
 
 
 @dataclass(frozen=True)
 class Heatmap:
     """Maps of one image.
 
-    texts: what each map is about. grid: contribution of every patch, [text, row, column], in units of the embedding.
-    picture: the image as the model saw it, uint8 [height, width, 3]. quantity: what the numbers are. signed: whether
-    below zero means against; else the numbers are an amount, as a neuron's activation is.
+    texts: what each map is about. grid: contribution of every patch, [text, row, column], in units of the embedding;
+    of every pixel where windows were read. picture: the image as the model saw it, uint8 [height, width, 3]. quantity:
+    what the numbers are. signed: whether below zero means against; else they are an amount, as a neuron's activation.
     """
 
     texts: tuple[str, ...]
@@ -101,6 +107,7 @@ def heatmap(
     head: str | None = None,
     neuron: str | None = None,
     pair: str | None = None,
+    windows: int | None = None,
 ) -> Heatmap:
     r"""map[text, patch] = ⟨Σ_{l,h} c_{patch}^{l,h}, t − t̄⟩, the patches' direct effects along a text (paper C, §5).
 
@@ -112,6 +119,9 @@ def heatmap(
     head: "layer.head" as "22.11": the contributions through that head alone (joint decomposition, paper C, Fig. 7).
     neuron: "layer:neuron" as "9:2914": its activations; texts are not needed. pair: "neuron.head" as "624.21", of an
     attention pool: the neuron's activation times the head's similarity to each text less the contrast (paper B).
+
+    windows: read the whole picture at so many windows of the model's size along its short side, half a window apart,
+    each map averaged where they overlap: 1 for what a square crop would lose, 2 or more for a finer map.
 
     Raises `SummandError` for empty texts, a part that the model does not have, or an image that is neither PIL nor
     uint8 [height, width, 3].
@@ -133,20 +143,48 @@ def heatmap(
                 f"expected a PIL image or a uint8 array [height, width, 3], got {image.dtype} {list(image.shape)}"
             )
         image = Image.fromarray(image)
-    pixels = model.preprocess(image)[None].to(model.device, model.dtype)
-    picture = model.picture(pixels)[0]
+    if windows is not None and windows < 1:
+        raise SummandError(f"windows must be at least 1, along the picture's short side; got {windows}")
     if neuron is not None:
-        found = neuron_map(model, pixels, *_numbers(neuron, ":", "neuron", "layer:neuron, such as 9:2914"))
-        return Heatmap((f"neuron {neuron}",), _array(found), picture, "activation", bool((found < 0).any()))
-    directions, titles = _directions(model, texts, versus, contrast)
-    if head is not None:
-        maps, quantity = head_maps(model, pixels, directions, *parse_head(head)), f"contribution through head {head}"
-    elif pair is not None:
-        place = _numbers(pair, ".", "pair", "neuron.head, such as 624.21")
-        maps, quantity = pair_map(model, pixels, directions, *place), f"activation × similarity of pair {pair}"
+        layer, unit = _numbers(neuron, ":", "neuron", "layer:neuron, such as 9:2914")
+        draw, titles, quantity = (
+            partial(neuron_map, model, layer=layer, neuron=unit),
+            (f"neuron {neuron}",),
+            "activation",
+        )
     else:
-        maps, quantity = token_maps(model, pixels, directions), "contribution"
-    return Heatmap(titles, _array(maps[0]), picture, quantity)
+        directions, titles = _directions(model, texts, versus, contrast)
+        draw, quantity = partial(token_maps, model, directions=directions), "contribution"
+        if head is not None:
+            layer, unit = parse_head(head)
+            draw = partial(head_maps, model, directions=directions, layer=layer, head=unit)
+            quantity = f"contribution through head {head}"
+        elif pair is not None:
+            unit, place = _numbers(pair, ".", "pair", "neuron.head, such as 624.21")
+            draw = partial(pair_map, model, directions=directions, neuron=unit, head=place)
+            quantity = f"activation × similarity of pair {pair}"
+    maps, picture = _read(model, image, draw, windows)
+    return Heatmap(titles, _array(maps), picture, quantity, neuron is None or bool((maps < 0).any()))
+
+
+def _read(
+    model: Model, image: Image.Image, draw: Callable[..., Tensor], across: int | None
+) -> tuple[Float[Tensor, "text row column"], np.ndarray]:
+    """The maps of a picture, and the picture as they lie over it."""
+    if across is None:
+        pixels = model.preprocess(image)[None].to(model.device, model.dtype)
+        return _by_text(draw(pixels=pixels))[0], model.picture(pixels)[0]
+    size = scale_of(model, model.tower.image_size)
+    whole = resized_short(as_rgb(image), (across * size[0], across * size[1]), Image.Resampling.BICUBIC)
+    places, pieces = cut(whole, size)
+    batches = [pixels_of(model, pieces[start : start + _AT_ONCE]) for start in range(0, len(pieces), _AT_ONCE)]
+    found = torch.cat([_by_text(draw(pixels=pixels)).float().cpu() for pixels in batches])
+    return stitched(found, places, size, (whole.height, whole.width)), np.asarray(whole)
+
+
+def _by_text(maps: Tensor) -> Float[Tensor, "image text row column"]:
+    """A neuron's maps like those of one text."""
+    return maps[:, None] if maps.ndim == 3 else maps
 
 
 def _directions(

@@ -109,7 +109,7 @@ class PairMaps:
 def pair_map(
     model: Model,
     pixels: Float[Tensor, "image 3 height width"],
-    direction: Float[Tensor, "text embed"],
+    directions: Float[Tensor, "text embed"],
     neuron: int,
     head: int,
 ) -> Float[Tensor, "image text row column"]:
@@ -120,7 +120,7 @@ def pair_map(
             f"{model.name} has pairs 0.0 to {shape[0] - 1}.{shape[1] - 1} (neuron.head), not {neuron}.{head}"
         )
     view, neurons, _ = pool_inputs(model, pixels)
-    similar = similarity(model, view, direction)[:, :, head]
+    similar = similarity(model, view, directions)[:, :, head]
     return (neurons[:, :, neuron, None] * similar).transpose(1, 2).unflatten(2, model.tower.grid)
 
 

@@ -286,3 +286,39 @@ def test_a_single_class_is_refused_and_own_folders_suit_the_scenes_models(vit, t
         (tmp_path / "classes.txt").write_text(text)
         with pytest.raises(SummandError, match=said):
             open_masks(str(tmp_path))
+
+
+@pytest.mark.parametrize("fit", ["crop", "windows"])
+def test_baselines_share_one_pass_and_draw_what_each_draws_alone(vit, monkeypatch, fit):
+    from summand.studies.baselines import capture
+
+    source, names = open_masks("scenes:count=6,seed=8,groups=2"), ["rollout", "chefer", "gradcam", "legrad", "maskclip"]
+    alone = {name: segment(vit, source, [name], Protocol(fit=fit), batch_size=3).per_image for name in names}
+    passes, enter = [], capture.Capture._blocks
+    monkeypatch.setattr(capture.Capture, "_blocks", lambda self, *given: passes.append(1) or enter(self, *given))
+    together = segment(vit, source, [*names, "random"], Protocol(fit=fit), batch_size=3)
+    assert len(passes) == {"crop": 2, "windows": together.images}[fit]
+    for name, rows in alone.items():
+        found = together.per_image[together.per_image["method"] == name].reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, rows, atol=1e-6)
+    assert together.scores["rollout"]["cost"] > 0.3 > together.scores["random"]["cost"]  # the pass counts for its users
+
+
+def test_neuron_maps_are_drawn_as_asked(unchecked):
+    run = ["segment", "scenes:count=6,seed=8", "--methods", "neurons", "--reference", "scenes:count=20", "--json"]
+    rows = []
+    for more in ([], ["--neurons", "3"], ["--weighting", "mean"], ["--layers", "4"]):
+        result = CliRunner().invoke(app, [*run, *more])
+        assert result.exit_code == 0, result.output
+        rows.append(json.loads(result.stdout)["rows"][0]["AP"])
+    assert len(set(rows)) == 4
+    for more, said in (
+        (["--weighting", "sum"], "must be mean, signed or weighted"),
+        (["--layers", "x"], "expected a layer or a range"),
+        (["--layers", "9"], "layers 0 to"),
+        (["--methods", "decomposition", "--neurons", "5"], "which --methods does not name"),
+        (["--methods", "second-order", "--layers", "9"], "layers 0 to"),
+    ):
+        result = CliRunner().invoke(app, [*run, *more])
+        assert result.exit_code == 1
+        assert said in str(result.exception), said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from ...towers.pool import MeanTokenPool, PoolTower
 from ...towers.residual import ResidualTower
 
 Applies = Callable[[Model], str | None]
+Reads = Literal["nothing", "pass", "gradients"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Method:
     maps(model, pixels, directions, **options) → [image, text, row, column] for directions [text, embed], or [text,
     image, embed], where every image has texts of its own; on the grid of the tower's tokens, larger
     where the image says more of the text, not normalised; a map that does not depend on the text is repeated.
-    applies(model): None, or why the method does not apply to the model's image tower. source: the paper.
+    applies(model): None, or why the method does not apply to the model's image tower. source: the paper. reads: what
+    it takes from a `Capture`, its tensors ("pass"), their gradients too, or nothing.
     """
 
     name: str
@@ -34,16 +36,19 @@ class Method:
     source: str
     applies: Applies
     maps: Callable[..., Float[Tensor, "image text row column"]]
+    reads: Reads = "pass"
 
 
 METHODS: dict[str, Method] = {}
 
 
-def method(name: str, title: str, source: str, applies: Applies = lambda _: None) -> Callable[[Any], Any]:
+def method(
+    name: str, title: str, source: str, applies: Applies = lambda _: None, reads: Reads = "pass"
+) -> Callable[[Any], Any]:
     """Put a function of (model, pixels, directions, **options) into `METHODS`."""
 
     def register(maps: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        METHODS[name] = Method(name, title, source, applies, maps)
+        METHODS[name] = Method(name, title, source, applies, maps, reads)
         return maps
 
     return register

@@ -83,6 +83,12 @@ def windows(image: Image.Image, size: tuple[int, int]) -> list[tuple[int, int]]:
     ]
 
 
+def cut(picture: Image.Image, size: tuple[int, int]) -> tuple[list[tuple[int, int]], list[Image.Image]]:
+    """Where the windows of a covering picture are, and what is in each."""
+    places = windows(picture, size)
+    return places, [picture.crop((left, top, left + size[1], top + size[0])) for top, left in places]
+
+
 def stitched(
     maps: Float[Tensor, "window text row column"],
     places: list[tuple[int, int]],

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -16,11 +14,20 @@ from torch import Tensor
 from ...errors import SummandError, nearest
 from ...models import Model
 from ...towers.pool import PoolTower
-from ..neuron_maps import NeuronMaps, combined_maps, default_layers, neuron_directions, readable, second_order_maps
+from ..baselines import METHODS, Capture
+from ..neuron_maps import (
+    NeuronMaps,
+    Weighting,
+    combined_maps,
+    default_layers,
+    neuron_directions,
+    readable,
+    second_order_maps,
+)
 from ..pair_maps import Factor, PairMaps, pool_tower
 from ..token_maps import token_maps
 
-Maps = Callable[[Tensor, Tensor], Float[Tensor, "image text row column"]]
+Maps = Callable[..., Float[Tensor, "image text row column"]]
 Batches = Callable[[], Iterable[Tensor]]
 Shape = Literal["signed", "clipped", "root"]
 
@@ -33,7 +40,8 @@ class MapMethod:
     unit: texts are brought back to unit length after that. shape: "signed" as it is; "clipped": what speaks against
     the text counts as nothing; "root": the square root of that, so that weak evidence counts beside strong. many:
     further texts cost little, so all are drawn at once (the others also take directions [text, image, embed], each
-    image with a text of its own). threshold: the published one, "mean" or a number.
+    image with a text of its own). threshold: the published one, "mean" or a number. reads: what `maps` takes from a
+    pass that it can share with others, given as shared=Capture(…): "pass", "gradients" too, or "nothing".
     """
 
     name: str
@@ -45,15 +53,18 @@ class MapMethod:
     unit: bool = False
     many: bool = False
     threshold: float | str = "mean"
+    reads: Literal["nothing", "pass", "gradients"] = "nothing"
 
     def directions(self, texts: Float[Tensor, "text embed"]) -> Float[Tensor, "text embed"]:
         """What is drawn for each class text."""
         found = texts - texts.mean(dim=0) if self.contrast and len(texts) > 1 else texts
         return found / found.norm(dim=1, keepdim=True) if self.unit else found
 
-    def of_all(self, pixels: Tensor, directions: Tensor) -> Float[Tensor, "image text row column"]:
+    def of_all(
+        self, pixels: Tensor, directions: Tensor, shared: Capture | None = None
+    ) -> Float[Tensor, "image text row column"]:
         """The map of every text over every image."""
-        return self.shaped(self.maps(pixels, directions).float())
+        return self.shaped(self._drawn(pixels, directions, shared))
 
     def shaped(self, maps: Float[Tensor, "*batch row column"]) -> Float[Tensor, "*batch row column"]:
         """Maps in the shape that is scored."""
@@ -62,13 +73,18 @@ class MapMethod:
         return maps.clamp(min=0).sqrt() if self.shape == "root" else maps.clamp(min=0)
 
     def of_one(
-        self, pixels: Tensor, directions: Tensor, which: Int[Tensor, " image"]
+        self, pixels: Tensor, directions: Tensor, which: Int[Tensor, " image"], shared: Capture | None = None
     ) -> Float[Tensor, "image row column"]:
         """One text for each image, signed."""
         if self.many:
             texts, place = which.unique(return_inverse=True)
-            return self.maps(pixels, directions[texts]).float()[torch.arange(len(pixels)), place]
-        return self.maps(pixels, directions[which][None]).float()[:, 0]
+            return self._drawn(pixels, directions[texts], shared)[torch.arange(len(pixels)), place]
+        return self._drawn(pixels, directions[which][None], shared)[:, 0]
+
+    def _drawn(self, pixels: Tensor, directions: Tensor, shared: Capture | None) -> Tensor:
+        if shared is None or self.reads == "nothing":
+            return self.maps(pixels, directions).float()
+        return self.maps(pixels, directions, shared=shared).float()
 
 
 _LEARNT = 5  # layers before the last whose neurons' directions are learnt: all that the scenes models have
@@ -117,7 +133,7 @@ scenes-vit (a stream of tokens) and scenes-rn (an attention pool), as it did for
 
 def names() -> list[str]:
     """All methods: Summand's own, then the baselines."""
-    return [*OWN, *_baselines()]
+    return [*OWN, *METHODS]
 
 
 def choose(model: Model, wanted: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -146,12 +162,22 @@ def applies(model: Model, name: str) -> str | None:
         return _reason(lambda: default_layers(model) if readable(model).plain else _refuse("its blocks are not plain"))
     if name in OWN:
         return _reason(lambda: pool_tower(model))
-    return _baselines()[name].applies(model)
+    return METHODS[name].applies(model)
 
 
-def prepare(model: Model, name: str, reference: Batches | None = None, paper: bool = False) -> MapMethod:
+def prepare(
+    model: Model,
+    name: str,
+    reference: Batches | None = None,
+    paper: bool = False,
+    *,
+    layers: Collection[int] | None = None,
+    count: int = 200,
+    weighting: Weighting | None = None,
+) -> MapMethod:
     """A method made ready. reference: batches of pixels that the neurons' directions are learnt from. paper: as
-    published, not as it was found best on scenes."""
+    published, not as it was found best on scenes. layers, count, weighting: of the neuron maps, as `NeuronMaps` has
+    them; where they are left out, what was found best on scenes, or published."""
     if name == "decomposition":
         # a token's term holds its attention, which falls off steeply inside an object: without the root the map at half
         # its height covers too little of it (+8 mIoU on scenes); a single pool has no such peaks, and loses by it
@@ -161,9 +187,10 @@ def prepare(model: Model, name: str, reference: Batches | None = None, paper: bo
         if reference is None:
             raise SummandError(f"{name} need reference images, which directions of neurons are learnt from")
         last = readable(model).layers - 1
-        layers = None if paper else range(max(0, last - _LEARNT), last)
+        if layers is None and not paper:
+            layers = range(max(0, last - _LEARNT), last)
         learnt = neuron_directions(model, reference, layers)
-        found = NeuronMaps(model, learnt, weighting="mean" if paper else "weighted")
+        found = NeuronMaps(model, learnt, count, weighting or ("mean" if paper else "weighted"))
         if name == "neurons-both":
             maps = partial(combined_maps, found)
             return MapMethod(name, *OWN[name], maps, contrast=True, shape="root", many=True, threshold=0.5)
@@ -171,7 +198,8 @@ def prepare(model: Model, name: str, reference: Batches | None = None, paper: bo
         return published if paper else replace(published, shape="clipped")
     if name == "second-order":
         shape = "clipped" if paper else "root"
-        return MapMethod(name, *OWN[name], partial(second_order_maps, model), contrast=True, shape=shape, many=True)
+        maps = partial(second_order_maps, model, layers=layers)
+        return MapMethod(name, *OWN[name], maps, contrast=True, shape=shape, many=True)
     if name in OWN:
         factors: dict[str, Factor] = {
             "pairs": "product",
@@ -182,11 +210,11 @@ def prepare(model: Model, name: str, reference: Batches | None = None, paper: bo
         made = PairMaps(model, factor=factors[name], repair=paper, bias=paper, apart=not paper)
         shape = "signed" if paper else "clipped"
         return MapMethod(name, *OWN[name], made.maps, contrast=True, unit=True, shape=shape, many=True)
-    found = _baselines()[name]
+    found = METHODS[name]
     kind = "pool" if isinstance(model.tower, PoolTower) else "stream"
     given: dict[str, Any] = {} if paper else {**TREATMENTS[kind].get(name, {})}
     options = given.pop("options", {})
-    return MapMethod(name, found.title, found.source, partial(found.maps, model, **options), **given)
+    return MapMethod(name, found.title, found.source, partial(found.maps, model, **options), reads=found.reads, **given)
 
 
 def needs_reference(chosen: Iterable[str]) -> bool:
@@ -199,12 +227,6 @@ def default_methods(model: Model, paper: bool = False) -> list[str]:
     if isinstance(model.tower, PoolTower):
         return ["decomposition", "pairs"]
     return ["decomposition", "neurons"] if paper else ["decomposition", "second-order", "neurons-both"]
-
-
-def _baselines() -> dict:
-    if find_spec("summand.studies.baselines") is None:
-        return {}
-    return import_module("summand.studies.baselines").METHODS
 
 
 def _refuse(why: str) -> None:

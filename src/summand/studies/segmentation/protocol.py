@@ -65,7 +65,8 @@ class Example:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What a run found: scores of each method (`cost` in encode_image's), and of each picture, with examples."""
+    """What a run found: scores of each method, and of each picture, with examples. `cost`: in encode_image's; the pass
+    that baselines share counts for each of them."""
 
     scores: dict[str, dict[str, float]]
     per_image: pd.DataFrame

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,24 +21,29 @@ from ...data.masks import UNLABELLED, Masked, MaskSource
 from ...errors import SummandError
 from ...models import Model
 from ...runs.collect import pixels_of
+from ..baselines.capture import Capture
 from ..perturbation import AREAS, PerturbationOptions, perturbation_curves
 from .batches import batches_of, scale_of
-from .fitting import fitted, fitted_mask, stitched, windows
+from .fitting import cut, fitted, fitted_mask, stitched
 from .methods import Batches, MapMethod, prepare
 from .metrics import ClassScores, FigureScores, rescaled
 from .protocol import Example, Protocol, Segmentation
 from .texts import class_texts
+
+_Found = TypeVar("_Found", Tensor, Capture)
+_SHARED = "shared pass"
 
 
 @dataclass
 class _Clock:
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def time(self, name: str, work: Callable[..., Tensor], *given: Any) -> Tensor:
+    def time(self, name: str, work: Callable[..., _Found], *given: Any) -> _Found:
         started = time.perf_counter()
         found = work(*given)
-        if found.is_cuda:
-            torch.cuda.synchronize(found.device)
+        output = found.output if isinstance(found, Capture) else found
+        if output.is_cuda:
+            torch.cuda.synchronize(output.device)
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
         return found
 
@@ -128,6 +133,7 @@ class _Job:
         self.examples: list[Example] = []
         self.directions = {method.name: method.directions(texts) for method in methods}
         self.scores: dict[str, Any] = {m.name: self._empty(m) for m in methods}
+        self.sharing = {m.name: m.reads for m in methods if m.reads != "nothing"}
 
     def _empty(self, method: MapMethod) -> Any:
         if not self.figures:
@@ -135,7 +141,16 @@ class _Job:
         return FigureScores(method.threshold if self.protocol.threshold is None else self.protocol.threshold)
 
     def cost(self, name: str) -> float:
-        return self.clock.seconds[name] / self.clock.seconds["encode_image"]
+        seconds = self.clock.seconds
+        shared = seconds.get(_SHARED, 0.0) if name in self.sharing else 0.0
+        return (seconds[name] + shared) / seconds["encode_image"]
+
+    def shared(self, pixels: Tensor) -> Capture | None:
+        """The one pass of all methods that can share it, where there are two or more."""
+        if len(self.sharing) < 2:
+            return None
+        recorded = 0 if "gradients" in self.sharing.values() else None
+        return self.clock.time(_SHARED, Capture, self.model, pixels, recorded)
 
     def areas(self, name: str) -> dict[str, float]:
         """Mean areas under the curves of a method, where they were asked for."""
@@ -155,20 +170,20 @@ class _Job:
             return
         pixels = pixels_of(self.model, pictures)
         embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
-        which = self._asked(found, embeddings)
+        shared, which = self.shared(pixels), self._asked(found, embeddings)
         masks = [fitted_mask(self._mask(item), self.size, fit) for item in found]
         for method in self.methods:
             along = self.directions[method.name]
             areas: dict[str, np.ndarray] = {}
             if self.figures:
-                signed = self.clock.time(method.name, method.of_one, pixels, along, which)
+                signed = self.clock.time(method.name, method.of_one, pixels, along, which, shared)
                 # published: up-sampled first, then clipped
                 maps = signed[:, None] if self.protocol.paper else method.shaped(signed)[:, None]
                 if self.perturbation:
                     texts = self.texts.to(pixels)
                     areas = perturbation_curves(self.model, pixels, signed, texts, which, self.perturbation).areas()
             else:
-                maps = self.clock.time(method.name, method.of_all, pixels, along)
+                maps = self.clock.time(method.name, method.of_all, pixels, along, shared)
             for i, item in enumerate(found):
                 grown = F.interpolate(maps[i][None], size=self.size, mode="bilinear", align_corners=False)[0]
                 grown = method.shaped(grown) if self.figures and self.protocol.paper else grown
@@ -177,16 +192,15 @@ class _Job:
 
     def _windowed(self, item: Masked, picture: Image.Image) -> None:
         size = scale_of(self.model, self.size)
-        places = windows(picture, size)
-        pieces = [picture.crop((left, top, left + size[1], top + size[0])) for top, left in places]
+        places, pieces = cut(picture, size)
         pixels = pixels_of(self.model, pieces)
         embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
-        which = self._asked([item], embeddings.mean(dim=0, keepdim=True))
+        shared, which = self.shared(pixels), self._asked([item], embeddings.mean(dim=0, keepdim=True))
         mask = self._mask(item)
         for method in self.methods:
             along = self.directions[method.name]
             along = along[which] if self.figures else along
-            maps = self.clock.time(method.name, method.of_all, pixels, along)
+            maps = self.clock.time(method.name, method.of_all, pixels, along, shared)
             whole = stitched(maps.cpu(), places, size, (picture.height, picture.width))
             grown = F.interpolate(whole[None], size=mask.shape, mode="bilinear", align_corners=False)[0]
             self._score(method, item, grown, mask, int(which[0]), item.image)
