@@ -31,6 +31,7 @@ from summand.studies.shift import (
 from summand.studies.shift.series import column_of, compare_by, over_batches
 from summand.studies.shift.statistics import kolmogorov_smirnov, mmd, point_biserial, standardised_difference
 from summand.text.pools import pool
+from tests.studies.pictures import Unread
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +166,8 @@ def test_bad_input(reference, shifted, vit, unchecked):
         compare(reference, broken)
     with pytest.raises(summand.SummandError, match="permutations"):
         compare(reference, shifted, alpha=1e-7)
+    with pytest.raises(summand.SummandError, match=r"between 0 and 1, got 1\.5"):
+        compare_by(reference, shifted, np.zeros(120), alpha=1.5)
     with pytest.raises(summand.SummandError, match="at least 8"):
         make_reference(vit, open_source("scenes:count=4"), pool("scenes"))
     with pytest.raises(summand.SummandError, match="heads, neurons or pairs"):
@@ -210,6 +213,36 @@ def test_scores_of_neurons_are_projections(vit):
     best = (r @ direction[0].double()).topk(5).indices
     expected = sum((vectors[:, n] - b[n]) @ r[n] for n in best.tolist())
     assert found.scores(vit, pixels)[:, 0].numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--alpha", "1.5", "between 0 and 1, got 1.5"),
+        ("--alpha", "nan", "between 0 and 1, got nan"),
+        ("--alpha", "1e-7", "needs 20,000,000 permutations"),
+        ("--layer", "-1", "Invalid value for '--layer'"),
+        ("--count", "0", "Invalid value for '--count'"),
+    ],
+)
+def test_numbers_are_refused_before_anything_is_read(monkeypatch, capsys, unchecked, option, value, reason):
+    from summand.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["summand", "shift", "nowhere", "nowhere", option, value])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert reason in " ".join(capsys.readouterr().err.split())
+
+
+def test_units_that_a_tower_does_not_have_are_refused_before_an_image_is_read(vit, resnet, unchecked):
+    unread = Unread(20)
+    with pytest.raises(summand.SummandError, match="no attention comes after layer 5"):
+        make_reference(vit, unread, pool("scenes"), "neurons", layer=5)
+    with pytest.raises(summand.SummandError, match="attention pool"):
+        make_reference(vit, unread, pool("scenes"), "pairs")
+    with pytest.raises(summand.SummandError, match="transformer"):
+        make_reference(resnet, unread, pool("scenes"), "neurons")
 
 
 def test_series_over_a_column(reference, shifted):

@@ -72,7 +72,7 @@ def debias(
         int | None, typer.Option("--layers", min=1, help="Choose from this many of the last layers [default: all].")
     ] = None,
     draws: Annotated[int, typer.Option("--draws", min=1, help="Random controls.")] = 5,
-    seed: Annotated[int, typer.Option("--seed", help="Of the random controls.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random controls.")] = 0,
     split: Annotated[
         str | None, typer.Option("--split", help="train, val or test, where the table has them [default: test].")
     ] = None,
@@ -118,12 +118,13 @@ def debias(
     from ..studies.debias import debias as repair
     from ..studies.debias_figure import figure
     from ..studies.groups import check_groups, with_shares
-    from ..studies.spurious import in_words
+    from ..studies.spurious import check_cover, in_words
 
     if heads and wanted:
         raise SummandError("give --heads or --property, not both")
     if neurons is not None and (heads or wanted):
         raise SummandError("--heads and --property are about heads, --neurons finds neurons; give one of them")
+    check_cover(cover)
     scenes = is_scenes(data)
     by_hand = heads or (neurons if neurons and "." in neurons else None)
     named = parse_units(by_hand) if by_hand else None

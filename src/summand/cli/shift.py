@@ -54,7 +54,9 @@ def shift(
     ] = None,
     units: Annotated[str, typer.Option("--units", help="What to watch: heads, neurons, pairs.")] = "heads",
     layers: Annotated[int, typer.Option("--layers", min=1, help="Of heads: how many of the last layers.")] = 4,
-    layer: Annotated[int | None, typer.Option("--layer", help="Of neurons: the layer [default: third last].")] = None,
+    layer: Annotated[
+        int | None, typer.Option("--layer", min=0, help="Of neurons: the layer [default: third last].")
+    ] = None,
     texts: Annotated[
         str | None, typer.Option("--pool", help="Description pool: a name or a text file [default: fits the model].")
     ] = None,
@@ -64,7 +66,7 @@ def shift(
     permutations: Annotated[
         int, typer.Option("--permutations", min=1, help="Of the test of the whole, at least.")
     ] = 999,
-    count: Annotated[int | None, typer.Option("--count", "-n", help="Use at most this many images of each.")] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="At most this many images of each.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the permutations.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report, or its name.html.")] = Path("shift"),
     model: OwnModelOption = None,
@@ -77,10 +79,12 @@ def shift(
     """Say which units changed between two sets of images, in words, and raise an alarm where it is more than chance."""
     from ..studies.heatmap import default_pool
     from ..studies.shift import Reference, compare, is_reference, make_reference, measure
+    from ..studies.shift.compare import check_alpha
     from ..studies.shift.report import Report
     from ..studies.shift.series import column_of, compare_by
     from ..text.pools import pool
 
+    check_alpha(alpha)
     if is_reference(reference):
         _check_saved(ctx, reference)
     saved = Reference.load(reference) if is_reference(reference) else None

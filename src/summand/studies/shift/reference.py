@@ -18,6 +18,7 @@ from ...errors import SummandError
 from ...models import Model
 from ...runs import Collected, Group, collect
 from ...runs.manifest import weights_hash
+from ...runs.units import Wanted, groups_of
 from ...text.pools import Pool
 from ..profile import profile
 from .concepts import Concepts, concepts
@@ -112,15 +113,15 @@ def make_reference(
         raise SummandError(f"units to watch are heads, neurons or pairs, got {watch!r}")
     if len(source) < FEWEST:
         raise SummandError(f"{source.label} holds {len(source)} image(s); a test of shift needs at least {FEWEST}")
+    of_layer = (max(0, model.tower.layers - 3) if layer is None else layer,) if watch == "neurons" else None
+    groups = groups_of(model, [Wanted(watch, of_layer)])
     known = concepts(model, pool)
     if watch == "heads":
         passed = collect(model, source, layers, batch_size, progress)
         readings = head_readings(model, passed.moments, pool, known, layers)
         measured = _measured(passed, readings)
     else:
-        third_last = max(0, model.tower.layers - 3) if layer is None else layer
-        group = Group("pairs") if watch == "pairs" else Group("neurons", third_last)
-        readings = unit_readings(profile(model, source, [group], batch_size, progress), known)
+        readings = unit_readings(profile(model, source, groups, batch_size, progress), known)
         measured = measure(model, source, readings, batch_size, progress)
     return Reference(model.name, weights_hash(model.clip), source.label, known, readings, measured)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...data import ImageSource
 from ...errors import SummandError, nearest
-from .compare import ShiftResult, compare
+from .compare import ShiftResult, check_alpha, compare
 from .readings import Measured
 from .reference import Reference
 from .statistics import FEWEST, standardised_difference
@@ -49,6 +49,7 @@ def compare_by(
     """`compare` of all images, and `over_batches`: each has half of alpha, so that both together raise a false alarm
     with a probability of about alpha, however many batches there are. options: of `compare`.
     """
+    check_alpha(alpha)
     result = compare(reference, current, alpha=alpha / 2, **options)
     return result, *over_batches(reference, current, values, alpha=alpha / 2, **options)
 
