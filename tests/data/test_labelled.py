@@ -97,6 +97,11 @@ def test_what_is_wrong_elsewhere_is_named(birds, tmp_path):
         open_labelled(table)
     with pytest.raises(SummandError, match=r"needs a column 'habitat' for the groups"):
         open_labelled(table, ["a", "b"], groups="habitat")
+    pd.read_csv(table).to_csv(birds / "other.csv")
+    for data in ("other.csv", "nowhere"):
+        with pytest.raises(SummandError, match=rf"{data} is no folder, and the table .* give their folder"):
+            open_labelled(str(birds / data), ["a", "b"], groups=table)
+    assert len(open_labelled(table, ["a", "b"], groups=table)) == 3
     with pytest.raises(SummandError, match=r"on scenes the classes and the groups are attributes"):
         open_labelled("scenes:count=20", "form")
     with pytest.raises(SummandError, match=r"say which attribute .*--classes"):

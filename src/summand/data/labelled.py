@@ -81,6 +81,11 @@ def open_labelled(
                     f"{data} is a folder; groups must be a .csv or .parquet with its files, got {groups!r}"
                 )
             found = _folders(path, names, count)
+        elif table_of_groups is not None and not path.is_dir() and path != table_of_groups:
+            raise SummandError(
+                f"{data} is no folder, and the table {groups} is for the images of one; give their folder, or leave "
+                f"out the table and say which column of {data} holds the groups"
+            )
         else:
             table = table_of_groups or path
             columns = (label_column, None if table_of_groups else groups)
