@@ -92,6 +92,14 @@ def test_a_table_of_paths(folder):
         open_source(str(folder / "wrong.parquet"))
 
 
+@pytest.mark.parametrize(("suffix", "said"), [("csv", "line 3, 4"), ("parquet", "row 2, 3")])
+def test_a_row_without_a_path_is_named(folder, suffix, said):
+    table, frame = folder / f"list.{suffix}", pd.DataFrame({"path": ["a.png", None, " "], "label": [0, 1, 2]})
+    frame.to_csv(table, index=False) if suffix == "csv" else frame.to_parquet(table)
+    with pytest.raises(SummandError, match=rf"list\.{suffix}: no value in column 'path' of {said}; fill it in or drop"):
+        open_source(str(table))
+
+
 def test_scenes_are_the_same_alone_and_in_batches():
     source = open_source("scenes:count=20,seed=3")
     stacked = np.concatenate([batch.images for batch in batches(source, 7, [])])

@@ -13,7 +13,7 @@ import pandas as pd
 from ..errors import SummandError, listed
 from ..scenes import ATTRIBUTES, parse_source
 from ..scenes.source import is_scenes
-from .sources import EXTENSIONS, FileImages, ImageSource, SceneImages
+from .sources import EXTENSIONS, FileImages, ImageSource, SceneImages, check_filled, read_table
 
 _PATHS = ("path", "img_filename", "filename", "file", "image")
 _LABELS = ("label", "y", "class")
@@ -159,11 +159,7 @@ def _table(
     label = str(_column(frame, table, columns[0], _LABELS, "labels"))
     group = _column(frame, table, columns[1], _GROUPS, "groups", required=columns[1] is not None)
     used = [where, label, *([group] if group else []), *(["split"] if "split" in frame else [])]
-    for column in used:
-        missing = frame.index[frame[column].isna()]
-        if len(missing):
-            rows = listed([str(i + 2) for i in missing], most=5)
-            raise SummandError(f"{table}: no value in column {column!r} of line {rows}; fill it in or drop the line")
+    check_filled(frame, table, used)
     classes, labels = _codes(frame[label], names, f"{table}, column {label!r}", "--classes")
     codes, kinds = None, ()
     if group is not None:
@@ -194,13 +190,7 @@ def _read(table: Path) -> pd.DataFrame:
             f"no labelled images at {table}: expected a folder with one sub-folder a class, a .csv or .parquet, "
             f"or scenes[:…]"
         )
-    try:
-        frame = pd.read_parquet(table) if table.suffix.lower() == ".parquet" else pd.read_csv(table)
-    except Exception as error:
-        raise SummandError(f"{table} could not be read as a table: {error}") from error
-    if not len(frame):
-        raise SummandError(f"{table} has no rows")
-    return frame
+    return read_table(table)
 
 
 def _column(

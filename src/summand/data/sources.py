@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..errors import SummandError
+from ..errors import SummandError, listed
 from ..scenes import parse_source
 from ..scenes.source import is_scenes
 
@@ -81,15 +81,32 @@ def open_source(source: str, count: int | None = None) -> ImageSource:
 
 
 def _paths_of_table(path: Path) -> list[Path]:
+    table = read_table(path)
+    if "path" not in table.columns:
+        raise SummandError(f"{path} needs a column called 'path'; it has {', '.join(map(str, table.columns))}")
+    check_filled(table, path, ["path"])
+    return [path.parent / str(entry) for entry in table["path"]]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A csv or parquet file. Raises `SummandError` for one that cannot be read or has no rows."""
     try:
         table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
     except Exception as error:
         raise SummandError(f"{path} could not be read as a table: {error}") from error
-    if "path" not in table.columns:
-        raise SummandError(f"{path} needs a column called 'path'; it has {', '.join(map(str, table.columns))}")
     if not len(table):
         raise SummandError(f"{path} has no rows")
-    return [path.parent / str(entry) for entry in table["path"]]
+    return table
+
+
+def check_filled(table: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
+    """Raises `SummandError` that names the lines without a value in one of these columns."""
+    what, first = ("row", 1) if path.suffix.lower() == ".parquet" else ("line", 2)
+    for column in columns:
+        empty = table[column].isna() | (table[column].astype(str).str.strip() == "")
+        if empty.any():
+            rows = listed([str(i + first) for i in np.flatnonzero(empty)], most=5)
+            raise SummandError(f"{path}: no value in column {column!r} of {what} {rows}; fill it in or drop the {what}")
 
 
 class FileImages:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ...data import ImageSource
+from ...data.sources import read_table
 from ...errors import SummandError, nearest
 from .compare import ShiftResult, check_alpha, compare
 from .readings import Measured
@@ -28,7 +28,7 @@ def column_of(source: ImageSource, given: str, column: str, count: int | None = 
     table = source.attributes()
     path = Path(given).expanduser()
     if table is None and path.suffix.lower() in (".csv", ".parquet"):
-        table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
+        table = read_table(path)
         if count is not None and count < len(table):
             table = table.iloc[np.linspace(0, len(table) - 1, count).round().astype(int)]
     if table is None:
