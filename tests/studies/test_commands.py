@@ -128,20 +128,28 @@ def test_training_images_of_waterbirds_layout_are_the_rows_of_split_train(tmp_pa
     frame["split"] = [0] * 12 + [2] * 8
     frame.to_csv(folder / "metadata.csv", index=False)
     frame.rename(columns={"img_filename": "path"})[:12].to_csv(folder / "only.csv", index=False)
+    frame.rename(columns={"img_filename": "path"}).to_csv(folder / "all.csv", index=False)
     shared = (
         "debias", str(folder), "--groups", str(folder / "metadata.csv"), "--classes", "star,ring", "--heads", "5.0",
         "--model", "scenes-vit-tied", "--draws", "1", "--json", "--figure", str(tmp_path / "a.png"),
     )  # fmt: skip
     made = {}
-    for name, more in (("train", ("--train", str(folder))), ("means", ("--means", str(folder / "only.csv")))):
+    for name, more in (
+        ("train", ("--train", str(folder))),
+        ("means", ("--means", str(folder / "only.csv"))),
+        ("split", ("--means", str(folder / "all.csv"), "--split", "train")),
+        ("every", ("--means", str(folder / "all.csv"))),
+    ):
         made[name] = json.loads(run(*shared, *more, "--out", str(tmp_path / f"{name}.npz")).stdout)
     assert sum(row["images"] for row in made["train"]["rows"]) == 8
     shares = {("star", "0"): 5 / 12, ("star", "1"): 1 / 12, ("ring", "0"): 1 / 12, ("ring", "1"): 5 / 12}
     weighted = sum(shares[row["class"], row["group"]] * row["before"] for row in made["train"]["rows"])
     assert made["train"]["summary"]["before"]["weighted"] == pytest.approx(weighted)
-    with np.load(tmp_path / "train.npz") as train, np.load(tmp_path / "means.npz") as means:
-        for name in train.files:
-            np.testing.assert_array_equal(train[name], means[name])
+    found = {name: dict(np.load(tmp_path / f"{name}.npz")) for name in made}
+    for name, array in found["train"].items():
+        np.testing.assert_array_equal(array, found["means"][name])
+        np.testing.assert_array_equal(array, found["split"][name])
+    assert not np.array_equal(found["train"]["means"], found["every"]["means"])
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ TemplatesOption = Annotated[
 ]
 CountOption = Annotated[int | None, typer.Option("--count", "-n", min=1, help="Use at most this many images.")]
 MeansOption = Annotated[
-    str | None, typer.Option("--means", help="Images that the means are taken over [default: DATA itself].")
+    str | None,
+    typer.Option("--means", help="Images that the means are taken over; of a table all splits [default: DATA itself]."),
 ]
 
 

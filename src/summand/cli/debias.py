@@ -74,7 +74,10 @@ def debias(
     draws: Annotated[int, typer.Option("--draws", min=1, help="Random controls.")] = 5,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random controls.")] = 0,
     split: Annotated[
-        str | None, typer.Option("--split", help="train, val or test, where the table has them [default: test].")
+        str | None,
+        typer.Option(
+            "--split", help="train, val or test, where the table has them [default: test]; if given, of --means too."
+        ),
     ] = None,
     label: Annotated[str | None, typer.Option("--label-column", help="The column of the labels.")] = None,
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Leave groups without images out.")] = False,
@@ -146,7 +149,7 @@ def debias(
     if train is not None:
         training = open_data(train, classes, groups=groups, label_column=label, usual_split="train")
         labelled = with_shares(labelled, training)
-    reference = open_source(means) if means else None if training is None else training.source
+    reference = open_source(means, split=split) if means else None if training is None else training.source
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()

@@ -13,12 +13,11 @@ import pandas as pd
 from ..errors import SummandError, listed
 from ..scenes import ATTRIBUTES, parse_source
 from ..scenes.source import is_scenes
-from .sources import EXTENSIONS, FileImages, ImageSource, SceneImages, check_filled, read_table
+from .sources import EXTENSIONS, FileImages, ImageSource, SceneImages, check_filled, in_split, read_table
 
 _PATHS = ("path", "img_filename", "filename", "file", "image")
 _LABELS = ("label", "y", "class")
 _GROUPS = ("group", "place", "attribute")
-SPLITS = {"train": 0, "val": 1, "test": 2}
 
 
 @dataclass(frozen=True)
@@ -168,14 +167,10 @@ def _table(
     split, usual_split = splits
     rows = np.arange(len(frame))
     if "split" in frame:
-        wanted = split or usual_split
-        held = frame["split"].map(lambda value: SPLITS.get(str(value), value))
         if codes is not None:
-            training = (held == SPLITS["train"]).to_numpy()
+            training = in_split(frame, table, "train", required=False)
             shares = Labelled(_NO_IMAGES, classes, labels[training], kinds, codes[training]).frequencies()
-        rows = rows[(held == SPLITS.get(wanted, wanted)).to_numpy()]
-        if not len(rows):
-            raise SummandError(f"{table} has no rows of split {wanted!r} (there are {listed(map(str, held.unique()))})")
+        rows = rows[in_split(frame, table, split or usual_split)]
     elif split is not None:
         raise SummandError(f"{table} has no column 'split', so there is no split {split!r} to choose")
     rows = rows[_spread(len(rows), count)]
