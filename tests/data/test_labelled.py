@@ -54,6 +54,8 @@ def test_waterbirds_metadata_as_it_is(birds, through_the_folder):
     np.testing.assert_allclose(found.shares, [[2 / 3, 0], [0, 1 / 3]])
     assert found.source.image(0).size == (8, 8)
     assert len(open_labelled(table, names, split="train")) == 3
+    pd.read_csv(table).query("split == 2").to_csv(table, index=False)
+    assert open_labelled(table, names).shares is None  # no training row says how often a group is
 
 
 def test_a_table_of_words_with_its_own_columns(tmp_path):

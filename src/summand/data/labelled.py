@@ -167,8 +167,8 @@ def _table(
     split, usual_split = splits
     rows = np.arange(len(frame))
     if "split" in frame:
-        if codes is not None:
-            training = in_split(frame, table, "train", required=False)
+        training = in_split(frame, table, "train", required=False)
+        if codes is not None and training.any():
             shares = Labelled(_NO_IMAGES, classes, labels[training], kinds, codes[training]).frequencies()
         rows = rows[in_split(frame, table, split or usual_split)]
     elif split is not None:
