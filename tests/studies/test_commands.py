@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -25,6 +26,13 @@ def run(*arguments: str):
     return found
 
 
+def assert_repeatable(result: dict) -> None:
+    """Every option is in the record, at its default too, but for what changes no number."""
+    asked = typer.main.get_command(app).commands[result["command"]].params  # type: ignore[attr-defined]
+    names = {option.opts[0].lstrip("-").replace("-", "_") for option in asked}
+    assert set(result["options"]) == names - {"data", "model", "batch_size", "device", "json"}
+
+
 def test_ablate_writes_a_figure_and_json(tmp_path):
     out = tmp_path / "a.png"
     found = run(
@@ -33,6 +41,8 @@ def test_ablate_writes_a_figure_and_json(tmp_path):
     )  # fmt: skip
     result = json.loads(found.stdout)
     assert (result["command"], result["model"]) == ("ablate", "scenes-vit")
+    assert_repeatable(result)
+    assert result["options"]["keep"] == "1,2,5,10,20,50"
     assert [row["ablation"] for row in result["rows"]][:3] == ["heads 5.0 4.1", "all MLPs", "attention up to layer 0"]
     assert [row["x"] for row in result["rows"] if row["family"] == "attention"] == list(range(6))
     last = result["rows"][-1]
@@ -78,6 +88,7 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path):
         "--figure", str(tmp_path / "a.png"),
     )  # fmt: skip
     result = json.loads(found.stdout)
+    assert_repeatable(result)
     assert {"class", "group", "images", "before", "after", "patched", "random"} == set(result["rows"][0])
     assert sum(row["images"] for row in result["rows"]) == 40
     assert set(result["summary"]) == {"before", "after", "patched classifier", "random 1", "random 2"}

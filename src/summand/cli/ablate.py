@@ -122,7 +122,8 @@ def ablate(
             for row in made.rows
         ]
         options = {"classes": classes, "templates": templates, "means": means, "what": kinds, "out": str(out)}
-        options |= {"heads": heads, "layers": layers, "pool": pools, "sizes": sizes, "random_init": random_init}
+        options |= {"heads": heads, "layers": layers, "pool": pools, "sizes": sizes, "keep": keep, "count": count}
+        options |= {"pretrained": pretrained, "random_init": random_init}
         emit(
             "ablate", loaded.name, labelled.source.label, options, rows, baseline=made.baseline, images=len(made.labels)
         )

@@ -181,15 +181,10 @@ def debias(
         )
     if as_json:
         options = {"classes": classes, "groups": groups, "attribute": attribute, "heads": heads, "property": wanted}
-        options |= {
-            "neurons": neurons,
-            "cover": cover,
-            "layers": layers,
-            "draws": draws,
-            "seed": seed,
-            "train": train,
-            "means": means,
-        }
+        options |= {"neurons": neurons, "cover": cover, "layers": layers, "draws": draws, "seed": seed, "train": train}
+        options |= {"means": means, "split": split, "label_column": label, "allow_empty": allow_empty, "count": count}
+        options |= {"templates": templates, "pool": texts, "pretrained": pretrained, "random_init": random_init}
+        options |= {"out": str(out), "classifier": patched and str(patched), "figure": str(picture)}
         removed = [
             {
                 "unit": suspect.name,
