@@ -10,8 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from typer.testing import CliRunner
 
 import summand
+from summand import Moments
+from summand.ablating import Ablation
+from summand.cli import app
 from summand.data import open_source
 from summand.runs import Group
 from summand.runs.units import effects_of
@@ -155,6 +159,24 @@ def test_a_saved_reference_gives_the_same_answer_without_images(reference, shift
     (tmp_path / "text.npz").write_text("no")
     with pytest.raises(summand.SummandError, match="no file of shift reference"):
         Reference.load(tmp_path / "text.npz")
+
+
+def test_a_reference_knows_what_is_ablated(reference, vit, pixels, tmp_path, unchecked):
+    means = Moments().update(vit.decompose(pixels).head_effects()).mean
+    Ablation.of(vit, [(5, 0)], means).save(tmp_path / "a.npz")
+    ablated = summand.load("scenes-vit", ablation=tmp_path / "a.npz")
+    with pytest.raises(summand.SummandError, match="model scenes-vit, and this is scenes-vit, 1 heads ablated"):
+        reference.check(ablated)
+    make_reference(ablated, open_source("scenes:count=20,seed=1"), pool("scenes")).save(tmp_path / "r.npz")
+    loaded = Reference.load(tmp_path / "r.npz")
+    loaded.check(summand.load("scenes-vit", ablation=tmp_path / "a.npz"))
+    with pytest.raises(summand.SummandError, match="scenes-vit, 1 heads ablated, and this is scenes-vit: units"):
+        loaded.check(vit)
+    for other in (Ablation.of(vit, [(5, 1)], means), Ablation.of(vit, [(5, 0)], means * 2)):
+        with pytest.raises(summand.SummandError, match="what is ablated in it, are others now"):
+            loaded.check(other.apply(vit))
+    found = CliRunner().invoke(app, ["shift", str(tmp_path / "r.npz"), "scenes:count=20"])
+    assert "made with the model scenes-vit, 1 heads ablated, and this is scenes-vit" in str(found.exception)
 
 
 def test_bad_input(reference, shifted, vit, unchecked):

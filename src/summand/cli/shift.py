@@ -77,6 +77,7 @@ def shift(
     as_json: JsonOption = False,
 ) -> None:
     """Say which units changed between two sets of images, in words, and raise an alarm where it is more than chance."""
+    from ..scenes.pretrained import NAMES
     from ..studies.heatmap import default_pool
     from ..studies.shift import Reference, compare, is_reference, make_reference, measure
     from ..studies.shift.compare import check_alpha
@@ -103,7 +104,7 @@ def shift(
     _check_writable(page)
     given = before if before is not None else after
     assert given is not None
-    default = saved.model if saved is not None and model is None and saved.model.startswith("scenes-") else model
+    default = saved.model if saved is not None and model is None and saved.model in NAMES else model
     loaded = model_for(given, default, pretrained, random_init, device)
     chosen = pool(texts or default_pool(loaded))
     progress = sys.stderr.isatty()

@@ -33,7 +33,7 @@ _KIND = "shift reference"
 class Reference:
     """What is watched, how the reference images read, and which weights read them.
 
-    label: what the images are called. weights: SHA-256 of the model's parameters.
+    label: what the images are called. weights: SHA-256 of the model's parameters and of what is ablated in it.
     """
 
     model: str
@@ -45,8 +45,9 @@ class Reference:
 
     def check(self, model: Model) -> None:
         """Raise `SummandError` where the model is not the one that made this reference."""
-        if weights_hash(model.clip) != self.weights:
-            now = "its weights are others now" if model.name == self.model else f"this is {model.name}"
+        if weights_hash(model) != self.weights:
+            same = model.name == self.model
+            now = "its weights, or what is ablated in it, are others now" if same else f"this is {model.name}"
             raise SummandError(
                 f"the reference of {self.label} was made with the model {self.model}, and {now}: units of different "
                 f"models cannot be compared. Give that model with --model, or make the reference again with this one"
@@ -123,7 +124,7 @@ def make_reference(
     else:
         readings = unit_readings(profile(model, source, groups, batch_size, progress), known)
         measured = measure(model, source, readings, batch_size, progress)
-    return Reference(model.name, weights_hash(model.clip), source.label, known, readings, measured)
+    return Reference(model.name, weights_hash(model), source.label, known, readings, measured)
 
 
 def _measured(passed: Collected, readings: Readings) -> Measured:
