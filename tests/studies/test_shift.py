@@ -244,13 +244,16 @@ def test_scores_of_neurons_are_projections(vit):
         ("--alpha", "nan", "between 0 and 1, got nan"),
         ("--alpha", "1e-7", "needs 20,000,000 permutations"),
         ("--layer", "-1", "Invalid value for '--layer'"),
+        ("--concept", "a star", "give the current images as second argument"),
         ("--count", "0", "Invalid value for '--count'"),
     ],
 )
-def test_numbers_are_refused_before_anything_is_read(monkeypatch, capsys, unchecked, option, value, reason):
+def test_options_that_cannot_be_are_refused_before_anything_is_read(
+    monkeypatch, capsys, unchecked, option, value, reason
+):
     from summand.cli import main
 
-    monkeypatch.setattr(sys, "argv", ["summand", "shift", "nowhere", "nowhere", option, value])
+    monkeypatch.setattr(sys, "argv", ["summand", "shift", "nowhere", "--save-reference", "r.npz", option, value])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2

@@ -91,6 +91,8 @@ def shift(
     saved = Reference.load(reference) if is_reference(reference) else None
     if current is None and (save_reference is None or saved is not None):
         raise SummandError("give two sets of images, or one and --save-reference to keep it for later")
+    if current is None and concept:
+        raise SummandError("--concept is scored in both sets and not saved; give the current images as second argument")
     if save_reference is not None and save_reference.suffix != ".npz":
         raise SummandError(f"--save-reference {save_reference}: the name must end in .npz")
     before = None if saved is not None else open_images(reference, count)
