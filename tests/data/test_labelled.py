@@ -54,6 +54,8 @@ def test_waterbirds_metadata_as_it_is(birds, through_the_folder):
     np.testing.assert_allclose(found.shares, [[2 / 3, 0], [0, 1 / 3]])
     assert found.source.image(0).size == (8, 8)
     assert len(open_labelled(table, names, split="train")) == 3
+    pd.read_csv(table).query("split == 2").to_csv(table, index=False)
+    assert open_labelled(table, names).shares is None  # no training row says how often a group is
 
 
 def test_a_table_of_words_with_its_own_columns(tmp_path):
@@ -97,6 +99,11 @@ def test_what_is_wrong_elsewhere_is_named(birds, tmp_path):
         open_labelled(table)
     with pytest.raises(SummandError, match=r"needs a column 'habitat' for the groups"):
         open_labelled(table, ["a", "b"], groups="habitat")
+    pd.read_csv(table).to_csv(birds / "other.csv")
+    for data in ("other.csv", "nowhere"):
+        with pytest.raises(SummandError, match=rf"{data} is no folder, and the table .* give their folder"):
+            open_labelled(str(birds / data), ["a", "b"], groups=table)
+    assert len(open_labelled(table, ["a", "b"], groups=table)) == 3
     with pytest.raises(SummandError, match=r"on scenes the classes and the groups are attributes"):
         open_labelled("scenes:count=20", "form")
     with pytest.raises(SummandError, match=r"say which attribute .*--classes"):

@@ -37,8 +37,14 @@ def voc(root, folder="SegmentationClass", sets="Segmentation", mask=MASK):
     return root
 
 
+def named(source):
+    """The same source, whose names are those of the pictures that it reads."""
+    assert [source.name(i) for i in range(len(source))] == [source.read(i).name for i in range(len(source))]
+    return source
+
+
 def test_voc_keeps_ids_and_leaves_the_border_out(tmp_path):
-    source = open_masks(str(voc(tmp_path / "VOC2012")))
+    source = named(open_masks(str(voc(tmp_path / "VOC2012"))))
     assert len(source) == 2
     assert len(source.classes) == 21
     assert source.classes[source.background] == "background"
@@ -71,7 +77,7 @@ def test_ade20k_reads_names_from_its_table(tmp_path):
         "3\t0.1\t1\t1\tsky",
     ]
     (root / "objectInfo150.txt").write_text("\n".join(rows))
-    source = open_masks(str(root))
+    source = named(open_masks(str(root)))
     assert source.classes == ("wall", "building", "sky")
     np.testing.assert_array_equal(source.read(0).mask, np.minimum(MASK, 3).astype(int) - 1)
 
@@ -92,7 +98,7 @@ def test_coco_panoptic_by_segment_ids(tmp_path):
         "annotations": [{"file_name": "000000000139.png", "image_id": 139, "segments_info": segments}],
     }
     (tmp_path / "annotations/panoptic_val2017.json").write_text(json.dumps(listed))
-    source = open_masks(str(tmp_path))
+    source = named(open_masks(str(tmp_path)))
     assert source.classes == ("person", "grass", "wood wall")
     np.testing.assert_array_equal(source.read(0).mask, [[-1, -1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]])
 
@@ -101,7 +107,7 @@ def test_coco_stuff_is_one_below_its_list(tmp_path):
     picture(tmp_path / "images/val2017/1.jpg")
     palette(tmp_path / "annotations/val2017/1.png")
     (tmp_path / "labels.txt").write_text("0: unlabeled\n1: person\n2: bicycle\n3: car\n4: grass\n")
-    source = open_masks(str(tmp_path))
+    source = named(open_masks(str(tmp_path)))
     assert [source.classes[i] for i in source.read(0).mask[:, 0]] == ["person", "person", "grass"]
     assert source.read(0).mask[1, 3] == UNLABELLED
 
@@ -161,9 +167,9 @@ def test_a_folder_of_ones_own(tmp_path):
     source = open_masks(str(own(tmp_path)))
     assert source.classes == ("dog", "grass", "sky")
     np.testing.assert_array_equal(source.read(0).mask, [[-1, -1, 0, 0], [-1, 1, 1, -1], [2, 2, 2, 2]])
-    named = open_masks(str(own(tmp_path / "b", "background\ndog\ngrass\nsky\n")))
-    assert named.background == 0
-    assert named.things == [1, 2, 3]
+    other = named(open_masks(str(own(tmp_path / "b", "background\ndog\ngrass\nsky\n"))))
+    assert other.background == 0
+    assert other.things == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -195,8 +201,11 @@ def test_masks_that_do_not_fit_are_named(tmp_path):
         open_masks(str(colours)).read(0)
     broken = own(tmp_path / "broken")
     (broken / "masks/a.png").write_bytes(b"nothing")
-    with pytest.raises(OSError, match="Pillow"):
+    with pytest.raises(OSError, match="its mask is not an image that Pillow can read"):
         open_masks(str(broken)).read(0)
+    (size / "masks/a.png").write_bytes((ids / "masks/a.png").read_bytes()[:-30])
+    with pytest.raises(OSError, match=r"its mask cannot be read: .*truncated"):
+        open_masks(str(size)).read(0)
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "imagenet-segmentation"])

@@ -92,6 +92,28 @@ def test_a_table_of_paths(folder):
         open_source(str(folder / "wrong.parquet"))
 
 
+def test_a_split_of_a_table(folder):
+    table, frame = folder / "list.csv", pd.DataFrame({"path": ["a.png", "b.gif", "one.bmp"], "split": [0, 2, 0]})
+    for values in (frame["split"], ["train", "test", "train"]):
+        frame.assign(split=values).to_csv(table, index=False)
+        source = open_source(str(table), split="train")
+        assert [source.name(i) for i in range(len(source))] == ["a.png", "one.bmp"]
+        assert len(open_source(str(table))) == 3
+        assert len(open_source(str(table), 1, "train")) == 1
+        with pytest.raises(SummandError, match=rf"no rows of split 'val' \(there are {values[0]}, {values[1]}\)"):
+            open_source(str(table), split="val")
+    frame.drop(columns="split").to_csv(table, index=False)
+    assert len(open_source(str(table), split="train")) == 3
+
+
+@pytest.mark.parametrize(("suffix", "said"), [("csv", "line 3, 4"), ("parquet", "row 2, 3")])
+def test_a_row_without_a_path_is_named(folder, suffix, said):
+    table, frame = folder / f"list.{suffix}", pd.DataFrame({"path": ["a.png", None, " "], "label": [0, 1, 2]})
+    frame.to_csv(table, index=False) if suffix == "csv" else frame.to_parquet(table)
+    with pytest.raises(SummandError, match=rf"list\.{suffix}: no value in column 'path' of {said}; fill it in or drop"):
+        open_source(str(table))
+
+
 def test_scenes_are_the_same_alone_and_in_batches():
     source = open_source("scenes:count=20,seed=3")
     stacked = np.concatenate([batch.images for batch in batches(source, 7, [])])

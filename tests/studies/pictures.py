@@ -30,6 +30,13 @@ class Noise:
         return None
 
 
+class Unread(Noise):
+    """Images that a check must not come to read."""
+
+    def image(self, index: int) -> Image.Image:
+        raise AssertionError("an image was read")
+
+
 def labelled(count: int, classes: int = 3, seed: int = 0) -> Labelled:
     rng = np.random.default_rng([seed, 1])
     names = tuple(f"class {i}" for i in range(classes))

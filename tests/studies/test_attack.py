@@ -314,6 +314,9 @@ def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked):
     assert not (tmp_path / "w" / "contact-sheet.png").exists()
     assert run("--image-of", "star", "--classified-as", "star")[0] == 2
     assert run("--image-of", "star", "--classified-as", "horse", "--images", "scenes:count=24")[0] == 2
+    code, _, error = run(*some[:4], "--images", "scenes:count=10", "--indirect", "2")
+    assert code == 2
+    assert "--indirect 2: a neuron of each of the 3 layers" in " ".join(error.split())  # not that 10 images are too few
     code, _, error = run("--image-of", "dog", "--classified-as", "deer", "--model", "ViT-B-32", "--random-init")
     assert code == 2
     assert "--images" in error

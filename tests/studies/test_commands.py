@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -25,6 +26,13 @@ def run(*arguments: str):
     return found
 
 
+def assert_repeatable(result: dict) -> None:
+    """Every option is in the record, at its default too, but for what changes no number."""
+    asked = typer.main.get_command(app).commands[result["command"]].params  # type: ignore[attr-defined]
+    names = {option.opts[0].lstrip("-").replace("-", "_") for option in asked}
+    assert set(result["options"]) == names - {"data", "model", "batch_size", "device", "json"}
+
+
 def test_ablate_writes_a_figure_and_json(tmp_path):
     out = tmp_path / "a.png"
     found = run(
@@ -33,6 +41,8 @@ def test_ablate_writes_a_figure_and_json(tmp_path):
     )  # fmt: skip
     result = json.loads(found.stdout)
     assert (result["command"], result["model"]) == ("ablate", "scenes-vit")
+    assert_repeatable(result)
+    assert result["options"]["keep"] == "1,2,5,10,20,50"
     assert [row["ablation"] for row in result["rows"]][:3] == ["heads 5.0 4.1", "all MLPs", "attention up to layer 0"]
     assert [row["x"] for row in result["rows"] if row["family"] == "attention"] == list(range(6))
     last = result["rows"][-1]
@@ -78,6 +88,7 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path):
         "--figure", str(tmp_path / "a.png"),
     )  # fmt: skip
     result = json.loads(found.stdout)
+    assert_repeatable(result)
     assert {"class", "group", "images", "before", "after", "patched", "random"} == set(result["rows"][0])
     assert sum(row["images"] for row in result["rows"]) == 40
     assert set(result["summary"]) == {"before", "after", "patched classifier", "random 1", "random 2"}
@@ -128,20 +139,28 @@ def test_training_images_of_waterbirds_layout_are_the_rows_of_split_train(tmp_pa
     frame["split"] = [0] * 12 + [2] * 8
     frame.to_csv(folder / "metadata.csv", index=False)
     frame.rename(columns={"img_filename": "path"})[:12].to_csv(folder / "only.csv", index=False)
+    frame.rename(columns={"img_filename": "path"}).to_csv(folder / "all.csv", index=False)
     shared = (
         "debias", str(folder), "--groups", str(folder / "metadata.csv"), "--classes", "star,ring", "--heads", "5.0",
         "--model", "scenes-vit-tied", "--draws", "1", "--json", "--figure", str(tmp_path / "a.png"),
     )  # fmt: skip
     made = {}
-    for name, more in (("train", ("--train", str(folder))), ("means", ("--means", str(folder / "only.csv")))):
+    for name, more in (
+        ("train", ("--train", str(folder))),
+        ("means", ("--means", str(folder / "only.csv"))),
+        ("split", ("--means", str(folder / "all.csv"), "--split", "train")),
+        ("every", ("--means", str(folder / "all.csv"))),
+    ):
         made[name] = json.loads(run(*shared, *more, "--out", str(tmp_path / f"{name}.npz")).stdout)
     assert sum(row["images"] for row in made["train"]["rows"]) == 8
     shares = {("star", "0"): 5 / 12, ("star", "1"): 1 / 12, ("ring", "0"): 1 / 12, ("ring", "1"): 5 / 12}
     weighted = sum(shares[row["class"], row["group"]] * row["before"] for row in made["train"]["rows"])
     assert made["train"]["summary"]["before"]["weighted"] == pytest.approx(weighted)
-    with np.load(tmp_path / "train.npz") as train, np.load(tmp_path / "means.npz") as means:
-        for name in train.files:
-            np.testing.assert_array_equal(train[name], means[name])
+    found = {name: dict(np.load(tmp_path / f"{name}.npz")) for name in made}
+    for name, array in found["train"].items():
+        np.testing.assert_array_equal(array, found["means"][name])
+        np.testing.assert_array_equal(array, found["split"][name])
+    assert not np.array_equal(found["train"]["means"], found["every"]["means"])
 
 
 @pytest.mark.parametrize(
@@ -149,9 +168,14 @@ def test_training_images_of_waterbirds_layout_are_the_rows_of_split_train(tmp_pa
     [
         (("ablate", "scenes:count=20"), "say which attribute"),
         (("ablate", "scenes:count=20", "--classes", "shape", "--what", "heads,mpls"), "unknown ablation"),
-        (("ablate", "scenes:count=20", "--classes", "shape", "--heads", "5"), r"expected layer\.head"),
         (("ablate", "scenes:count=20", "--classes", "shape", "--out", "a.txt"), "must end in"),
         (("ablate", "nowhere"), "no labelled images at nowhere"),
+        (("ablate", "nowhere", "--sizes", "4,0"), r"--sizes takes numbers above 0, got \[0\]"),
+        (("ablate", "nowhere", "--keep", "5,200"), r"--keep takes numbers above 0 and up to 100, got \[200\.0\]"),
+        (("ablate", "nowhere", "--layers", "-1"), r"--layers takes numbers from 0 on, got \[-1\]"),
+        (("ablate", "nowhere", "--layers", "last"), "--layers takes numbers with commas between them, got 'last'"),
+        (("ablate", "nowhere", "--heads", "5"), r"expected layer\.head"),
+        (("debias", "nowhere", "--cover", "1.5"), r"above 0 and up to 1, got 1\.5"),
         (("debias", "scenes:count=20", "--classes", "shape"), "have no groups"),
         (("debias", "scenes:count=20", *TIED), r"group\(s\) have no images: .* --allow-empty"),
         (("debias", "scenes:count=20", *TIED, "--heads", "5.0", "--property", "place"), "not both"),

@@ -119,6 +119,11 @@ def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked):
     code, _, error = run("scene.png", "--images", "scenes:count=10", "--layers", "4")
     assert code == 2
     assert "at least 20" in error
+    (tmp_path / "own.txt").write_text("a star\na ring")
+    for wrong, said in (("--code-size=3", "at most the 2 texts of own"), ("--count=0", "Invalid value for '--count'")):
+        code, _, error = run("scene.png", "--images", "scenes:count=10", "--pool", "own.txt", wrong)
+        assert code == 2
+        assert said in " ".join(error.split())
     assert run("scene.png", "--layers", "5")[0] == 2
     assert run("scene.png", "--model", "ViT-B-32", "--random-init")[0] == 2
 

@@ -15,9 +15,10 @@ from summand.data.labelled import Labelled, open_labelled
 from summand.studies.debias import debias, head_moments
 from summand.studies.groups import check_groups, group_accuracy, with_shares
 from summand.studies.spurious import Suspect, by_property, choose, described, in_words
+from summand.studies.suspects import found_neurons
 from summand.studies.zeroshot import classifier, scenes_classes
 from summand.text.labels import HeadLabel
-from tests.studies.pictures import Noise, labelled, pixels
+from tests.studies.pictures import Noise, Unread, labelled, pixels
 from tests.tiny import clip
 
 
@@ -142,6 +143,16 @@ def test_neurons_are_removed_by_their_second_order_effects(tiny):
         debias(tiny, data, weights, [(0, 128)], neurons=True)
     with pytest.raises(SummandError, match="only 1 others could be drawn"):
         debias(tiny, data, weights, [(2, 0), (1, 0), (1, 1)], layers=2)
+
+
+def test_a_layer_without_neurons_is_refused_before_an_image_is_read(tiny, resnet):
+    axes, data = torch.eye(16), labelled(12)
+    data = replace(data, source=Unread(12))
+    for model, layer, said in ((tiny, 2, "no attention comes after layer 2"), (resnet, 0, "of a transformer")):
+        with pytest.raises(SummandError, match=said):
+            found_neurons(model, data.source, axes[:2], axes[2:4], layer)
+        with pytest.raises(SummandError, match=said):
+            debias(model, data, axes[:3], [(layer, 1)], neurons=True)
 
 
 def test_groups_must_be_there():

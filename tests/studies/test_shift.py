@@ -10,8 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from typer.testing import CliRunner
 
 import summand
+from summand import Moments
+from summand.ablating import Ablation
+from summand.cli import app
 from summand.data import open_source
 from summand.runs import Group
 from summand.runs.units import effects_of
@@ -31,6 +35,7 @@ from summand.studies.shift import (
 from summand.studies.shift.series import column_of, compare_by, over_batches
 from summand.studies.shift.statistics import kolmogorov_smirnov, mmd, point_biserial, standardised_difference
 from summand.text.pools import pool
+from tests.studies.pictures import Unread
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +161,24 @@ def test_a_saved_reference_gives_the_same_answer_without_images(reference, shift
         Reference.load(tmp_path / "text.npz")
 
 
+def test_a_reference_knows_what_is_ablated(reference, vit, pixels, tmp_path, unchecked):
+    means = Moments().update(vit.decompose(pixels).head_effects()).mean
+    Ablation.of(vit, [(5, 0)], means).save(tmp_path / "a.npz")
+    ablated = summand.load("scenes-vit", ablation=tmp_path / "a.npz")
+    with pytest.raises(summand.SummandError, match="model scenes-vit, and this is scenes-vit, 1 heads ablated"):
+        reference.check(ablated)
+    make_reference(ablated, open_source("scenes:count=20,seed=1"), pool("scenes")).save(tmp_path / "r.npz")
+    loaded = Reference.load(tmp_path / "r.npz")
+    loaded.check(summand.load("scenes-vit", ablation=tmp_path / "a.npz"))
+    with pytest.raises(summand.SummandError, match="scenes-vit, 1 heads ablated, and this is scenes-vit: units"):
+        loaded.check(vit)
+    for other in (Ablation.of(vit, [(5, 1)], means), Ablation.of(vit, [(5, 0)], means * 2)):
+        with pytest.raises(summand.SummandError, match="what is ablated in it, are others now"):
+            loaded.check(other.apply(vit))
+    found = CliRunner().invoke(app, ["shift", str(tmp_path / "r.npz"), "scenes:count=20"])
+    assert "made with the model scenes-vit, 1 heads ablated, and this is scenes-vit" in str(found.exception)
+
+
 def test_bad_input(reference, shifted, vit, unchecked):
     few = shifted.rows(np.arange(5))
     with pytest.raises(summand.SummandError, match="has 5 image"):
@@ -165,6 +188,8 @@ def test_bad_input(reference, shifted, vit, unchecked):
         compare(reference, broken)
     with pytest.raises(summand.SummandError, match="permutations"):
         compare(reference, shifted, alpha=1e-7)
+    with pytest.raises(summand.SummandError, match=r"between 0 and 1, got 1\.5"):
+        compare_by(reference, shifted, np.zeros(120), alpha=1.5)
     with pytest.raises(summand.SummandError, match="at least 8"):
         make_reference(vit, open_source("scenes:count=4"), pool("scenes"))
     with pytest.raises(summand.SummandError, match="heads, neurons or pairs"):
@@ -210,6 +235,39 @@ def test_scores_of_neurons_are_projections(vit):
     best = (r @ direction[0].double()).topk(5).indices
     expected = sum((vectors[:, n] - b[n]) @ r[n] for n in best.tolist())
     assert found.scores(vit, pixels)[:, 0].numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--alpha", "1.5", "between 0 and 1, got 1.5"),
+        ("--alpha", "nan", "between 0 and 1, got nan"),
+        ("--alpha", "1e-7", "needs 20,000,000 permutations"),
+        ("--layer", "-1", "Invalid value for '--layer'"),
+        ("--concept", "a star", "give the current images as second argument"),
+        ("--count", "0", "Invalid value for '--count'"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_read(
+    monkeypatch, capsys, unchecked, option, value, reason
+):
+    from summand.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["summand", "shift", "nowhere", "--save-reference", "r.npz", option, value])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert reason in " ".join(capsys.readouterr().err.split())
+
+
+def test_units_that_a_tower_does_not_have_are_refused_before_an_image_is_read(vit, resnet, unchecked):
+    unread = Unread(20)
+    with pytest.raises(summand.SummandError, match="no attention comes after layer 5"):
+        make_reference(vit, unread, pool("scenes"), "neurons", layer=5)
+    with pytest.raises(summand.SummandError, match="attention pool"):
+        make_reference(vit, unread, pool("scenes"), "pairs")
+    with pytest.raises(summand.SummandError, match="transformer"):
+        make_reference(resnet, unread, pool("scenes"), "neurons")
 
 
 def test_series_over_a_column(reference, shifted):

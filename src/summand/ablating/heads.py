@@ -85,7 +85,7 @@ class Ablation:
                 f"this ablation was made with {self.model}, and its heads are not those of {model.name}; "
                 f"make a new one with summand debias"
             )
-        return ablated(model, self._trace, f"{len(self.heads)} heads")
+        return ablated(model, self._trace, f"{len(self.heads)} heads", f"heads {self.heads}", self.means)
 
     def _trace(self, tower: Any, pixels: Tensor) -> Trace:
         trace = tower.run(pixels)

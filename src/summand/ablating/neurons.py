@@ -84,7 +84,8 @@ class NeuronAblation:
                 f"this ablation was made with {self.model}, and its neurons are not those of {model.name}; "
                 f"make a new one with summand debias --neurons {self.layer}"
             )
-        return ablated(model, self._trace, f"{len(self.neurons)} neurons of layer {self.layer}")
+        what = f"{len(self.neurons)} neurons of layer {self.layer}"
+        return ablated(model, self._trace, what, f"neurons {self.layer} {self.neurons}", self.means)
 
     def _fits(self, model: Model) -> bool:
         try:

@@ -41,7 +41,8 @@ TemplatesOption = Annotated[
 ]
 CountOption = Annotated[int | None, typer.Option("--count", "-n", min=1, help="Use at most this many images.")]
 MeansOption = Annotated[
-    str | None, typer.Option("--means", help="Images that the means are taken over [default: DATA itself].")
+    str | None,
+    typer.Option("--means", help="Images that the means are taken over; of a table all splits [default: DATA itself]."),
 ]
 
 
@@ -92,19 +93,16 @@ def ablate(
 
     figures.check_format(out)
     kinds = _kinds(what)
+    numbers: dict[str, Any] = {
+        "heads": [parse_units(text) for text in heads or []],
+        "layers": _numbers(layers, "--layers"),
+        "sizes": _numbers(sizes, "--sizes", above=0),
+        "keep": _numbers(keep, "--keep", float, above=0, most=100),
+    }
     labelled = open_data(data, classes, count=count)
     reference = None if means is None else open_source(means, count)
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
-    families = _families(
-        loaded,
-        kinds,
-        images=len(reference or labelled),
-        heads=[parse_units(text) for text in heads or []],
-        layers=_numbers(layers, "--layers"),
-        pools=pools,
-        sizes=_numbers(sizes, "--sizes"),
-        keep=_numbers(keep, "--keep", float),
-    )
+    families = _families(loaded, kinds, images=len(reference or labelled), pools=pools, **numbers)
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()
     made = measure(loaded, labelled, weights, families, means=reference, batch_size=batch_size, progress=progress)
@@ -124,7 +122,8 @@ def ablate(
             for row in made.rows
         ]
         options = {"classes": classes, "templates": templates, "means": means, "what": kinds, "out": str(out)}
-        options |= {"heads": heads, "layers": layers, "pool": pools, "sizes": sizes, "random_init": random_init}
+        options |= {"heads": heads, "layers": layers, "pool": pools, "sizes": sizes, "keep": keep, "count": count}
+        options |= {"pretrained": pretrained, "random_init": random_init}
         emit(
             "ablate", loaded.name, labelled.source.label, options, rows, baseline=made.baseline, images=len(made.labels)
         )
@@ -188,11 +187,18 @@ def _kinds(what: str | None) -> list[str] | None:
     return kinds
 
 
-def _numbers(text: str | None, option: str, kind: type = int) -> list[Any] | None:
+def _numbers(
+    text: str | None, option: str, kind: type = int, above: float = -1, most: float = float("inf")
+) -> list[Any] | None:
     try:
-        return None if text is None else [kind(piece) for piece in text.split(",")]
+        found = None if text is None else [kind(piece) for piece in text.split(",")]
     except ValueError:
         raise SummandError(f"{option} takes numbers with commas between them, got {text!r}") from None
+    wrong = [number for number in found or [] if not above < number <= most]
+    if wrong:
+        limits = "from 0 on" if above < 0 else f"above {above}" + f" and up to {most}" * (most < float("inf"))
+        raise SummandError(f"{option} takes numbers {limits}, got {wrong}")
+    return found
 
 
 _OF_NEURONS = ("second-order", "indirect", "sparse")

@@ -69,7 +69,9 @@ def attack(
     prompts: Annotated[int, typer.Option("--prompts", min=1, help="Descriptions a repeat.")] = 10,
     per_prompt: Annotated[int, typer.Option("--per-prompt", min=1, help="Pictures a description.")] = 10,
     repeats: Annotated[int, typer.Option("--repeats", min=1)] = 3,
-    count: Annotated[int | None, typer.Option("--count", "-n", help="Profile on at most this many images.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", min=1, help="Profile on at most so many images.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of words, prompts and pictures.")] = Path("attack"),
     model: OwnModelOption = None,
@@ -102,6 +104,11 @@ def attack(
     if generator is None and not scenes and not words_only:
         raise SummandError("no generator: give a diffusers pipeline with --generator, or --words-only for the words")
     groups = neuron_groups(loaded, layers)
+    if baselines and not words_only and 0 < indirect < len(groups):
+        raise SummandError(
+            f"--indirect {indirect}: a neuron of each of the {len(groups)} layers is tried at least; give "
+            f"{len(groups)} or more, or 0 for no such baseline"
+        )
     chosen = pool(texts or ("scenes" if scenes else "words-30k"))
     towards = study.class_embedding(loaded, classified_as) - study.class_embedding(loaded, image_of)
     progress = sys.stderr.isatty()

@@ -52,7 +52,7 @@ def concepts(
         bool, typer.Option("--paper", help="Weigh words by norms, as the paper's notebook, not by signed projections.")
     ] = False,
     texts: Annotated[str | None, typer.Option("--pool", help="Words to choose from [default: words-30k].")] = None,
-    count: Annotated[int | None, typer.Option("--count", "-n", help="Use at most this many images.")] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Use at most this many images.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture of the maps.")] = Path("concepts.png"),
     model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
@@ -62,7 +62,7 @@ def concepts(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a picture holds, in the words of the neurons that it moves unusually far, and show where."""
-    from ..studies.concepts import image_concepts
+    from ..studies.concepts import check_sizes, image_concepts
     from ..studies.figures import check_format
     from ..studies.heatmap import default_pool
     from ..studies.profile import neuron_groups, profile, profile_of_run
@@ -76,6 +76,7 @@ def concepts(
     loaded = model_for(where, model, pretrained, random_init, device)
     groups = neuron_groups(loaded, layers)
     chosen = pool(texts or ("scenes" if default_pool(loaded) == "scenes" else "words-30k"))
+    check_sizes(chosen, words, code_size)
     progress = sys.stderr.isatty()
     embeddings = loaded.encode_text(chosen.texts, progress=progress)
     held = where.run is not None and all(group in where.run.groups for group in groups)

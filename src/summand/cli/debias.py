@@ -72,9 +72,12 @@ def debias(
         int | None, typer.Option("--layers", min=1, help="Choose from this many of the last layers [default: all].")
     ] = None,
     draws: Annotated[int, typer.Option("--draws", min=1, help="Random controls.")] = 5,
-    seed: Annotated[int, typer.Option("--seed", help="Of the random controls.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random controls.")] = 0,
     split: Annotated[
-        str | None, typer.Option("--split", help="train, val or test, where the table has them [default: test].")
+        str | None,
+        typer.Option(
+            "--split", help="train, val or test, where the table has them [default: test]; if given, of --means too."
+        ),
     ] = None,
     label: Annotated[str | None, typer.Option("--label-column", help="The column of the labels.")] = None,
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Leave groups without images out.")] = False,
@@ -118,12 +121,13 @@ def debias(
     from ..studies.debias import debias as repair
     from ..studies.debias_figure import figure
     from ..studies.groups import check_groups, with_shares
-    from ..studies.spurious import in_words
+    from ..studies.spurious import check_cover, in_words
 
     if heads and wanted:
         raise SummandError("give --heads or --property, not both")
     if neurons is not None and (heads or wanted):
         raise SummandError("--heads and --property are about heads, --neurons finds neurons; give one of them")
+    check_cover(cover)
     scenes = is_scenes(data)
     by_hand = heads or (neurons if neurons and "." in neurons else None)
     named = parse_units(by_hand) if by_hand else None
@@ -145,7 +149,7 @@ def debias(
     if train is not None:
         training = open_data(train, classes, groups=groups, label_column=label, usual_split="train")
         labelled = with_shares(labelled, training)
-    reference = open_source(means) if means else None if training is None else training.source
+    reference = open_source(means, split=split) if means else None if training is None else training.source
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()
@@ -177,15 +181,10 @@ def debias(
         )
     if as_json:
         options = {"classes": classes, "groups": groups, "attribute": attribute, "heads": heads, "property": wanted}
-        options |= {
-            "neurons": neurons,
-            "cover": cover,
-            "layers": layers,
-            "draws": draws,
-            "seed": seed,
-            "train": train,
-            "means": means,
-        }
+        options |= {"neurons": neurons, "cover": cover, "layers": layers, "draws": draws, "seed": seed, "train": train}
+        options |= {"means": means, "split": split, "label_column": label, "allow_empty": allow_empty, "count": count}
+        options |= {"templates": templates, "pool": texts, "pretrained": pretrained, "random_init": random_init}
+        options |= {"out": str(out), "classifier": patched and str(patched), "figure": str(picture)}
         removed = [
             {
                 "unit": suspect.name,

@@ -50,7 +50,7 @@ def retrieve(
     centre: Annotated[bool, typer.Option(help="Take the mean over the searched images away.")] = True,
     layers: Annotated[int, typer.Option("--layers", min=1, help="With --property: of the last layers.")] = 4,
     texts: Annotated[str | None, typer.Option("--pool", help="Description pool of the labels.")] = None,
-    count: Annotated[int | None, typer.Option("--count", "-n", help="Search at most this many images.")] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Search at most this many images.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Contact sheet to write.")] = Path("retrieve.png"),
     model: OwnModelOption = None,
     pretrained: PretrainedOption = None,

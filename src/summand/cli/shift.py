@@ -54,7 +54,9 @@ def shift(
     ] = None,
     units: Annotated[str, typer.Option("--units", help="What to watch: heads, neurons, pairs.")] = "heads",
     layers: Annotated[int, typer.Option("--layers", min=1, help="Of heads: how many of the last layers.")] = 4,
-    layer: Annotated[int | None, typer.Option("--layer", help="Of neurons: the layer [default: third last].")] = None,
+    layer: Annotated[
+        int | None, typer.Option("--layer", min=0, help="Of neurons: the layer [default: third last].")
+    ] = None,
     texts: Annotated[
         str | None, typer.Option("--pool", help="Description pool: a name or a text file [default: fits the model].")
     ] = None,
@@ -64,7 +66,7 @@ def shift(
     permutations: Annotated[
         int, typer.Option("--permutations", min=1, help="Of the test of the whole, at least.")
     ] = 999,
-    count: Annotated[int | None, typer.Option("--count", "-n", help="Use at most this many images of each.")] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="At most this many images of each.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the permutations.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report, or its name.html.")] = Path("shift"),
     model: OwnModelOption = None,
@@ -75,17 +77,22 @@ def shift(
     as_json: JsonOption = False,
 ) -> None:
     """Say which units changed between two sets of images, in words, and raise an alarm where it is more than chance."""
+    from ..scenes.pretrained import NAMES
     from ..studies.heatmap import default_pool
     from ..studies.shift import Reference, compare, is_reference, make_reference, measure
+    from ..studies.shift.compare import check_alpha
     from ..studies.shift.report import Report
     from ..studies.shift.series import column_of, compare_by
     from ..text.pools import pool
 
+    check_alpha(alpha)
     if is_reference(reference):
         _check_saved(ctx, reference)
     saved = Reference.load(reference) if is_reference(reference) else None
     if current is None and (save_reference is None or saved is not None):
         raise SummandError("give two sets of images, or one and --save-reference to keep it for later")
+    if current is None and concept:
+        raise SummandError("--concept is scored in both sets and not saved; give the current images as second argument")
     if save_reference is not None and save_reference.suffix != ".npz":
         raise SummandError(f"--save-reference {save_reference}: the name must end in .npz")
     before = None if saved is not None else open_images(reference, count)
@@ -99,7 +106,7 @@ def shift(
     _check_writable(page)
     given = before if before is not None else after
     assert given is not None
-    default = saved.model if saved is not None and model is None and saved.model.startswith("scenes-") else model
+    default = saved.model if saved is not None and model is None and saved.model in NAMES else model
     loaded = model_for(given, default, pretrained, random_init, device)
     chosen = pool(texts or default_pool(loaded))
     progress = sys.stderr.isatty()

@@ -13,12 +13,11 @@ import pandas as pd
 from ..errors import SummandError, listed
 from ..scenes import ATTRIBUTES, parse_source
 from ..scenes.source import is_scenes
-from .sources import EXTENSIONS, FileImages, ImageSource, SceneImages
+from .sources import EXTENSIONS, FileImages, ImageSource, SceneImages, check_filled, in_split, read_table
 
 _PATHS = ("path", "img_filename", "filename", "file", "image")
 _LABELS = ("label", "y", "class")
 _GROUPS = ("group", "place", "attribute")
-SPLITS = {"train": 0, "val": 1, "test": 2}
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,11 @@ def open_labelled(
                     f"{data} is a folder; groups must be a .csv or .parquet with its files, got {groups!r}"
                 )
             found = _folders(path, names, count)
+        elif table_of_groups is not None and not path.is_dir() and path != table_of_groups:
+            raise SummandError(
+                f"{data} is no folder, and the table {groups} is for the images of one; give their folder, or leave "
+                f"out the table and say which column of {data} holds the groups"
+            )
         else:
             table = table_of_groups or path
             columns = (label_column, None if table_of_groups else groups)
@@ -154,11 +158,7 @@ def _table(
     label = str(_column(frame, table, columns[0], _LABELS, "labels"))
     group = _column(frame, table, columns[1], _GROUPS, "groups", required=columns[1] is not None)
     used = [where, label, *([group] if group else []), *(["split"] if "split" in frame else [])]
-    for column in used:
-        missing = frame.index[frame[column].isna()]
-        if len(missing):
-            rows = listed([str(i + 2) for i in missing], most=5)
-            raise SummandError(f"{table}: no value in column {column!r} of line {rows}; fill it in or drop the line")
+    check_filled(frame, table, used)
     classes, labels = _codes(frame[label], names, f"{table}, column {label!r}", "--classes")
     codes, kinds = None, ()
     if group is not None:
@@ -167,14 +167,10 @@ def _table(
     split, usual_split = splits
     rows = np.arange(len(frame))
     if "split" in frame:
-        wanted = split or usual_split
-        held = frame["split"].map(lambda value: SPLITS.get(str(value), value))
-        if codes is not None:
-            training = (held == SPLITS["train"]).to_numpy()
+        training = in_split(frame, table, "train", required=False)
+        if codes is not None and training.any():
             shares = Labelled(_NO_IMAGES, classes, labels[training], kinds, codes[training]).frequencies()
-        rows = rows[(held == SPLITS.get(wanted, wanted)).to_numpy()]
-        if not len(rows):
-            raise SummandError(f"{table} has no rows of split {wanted!r} (there are {listed(map(str, held.unique()))})")
+        rows = rows[in_split(frame, table, split or usual_split)]
     elif split is not None:
         raise SummandError(f"{table} has no column 'split', so there is no split {split!r} to choose")
     rows = rows[_spread(len(rows), count)]
@@ -189,13 +185,7 @@ def _read(table: Path) -> pd.DataFrame:
             f"no labelled images at {table}: expected a folder with one sub-folder a class, a .csv or .parquet, "
             f"or scenes[:…]"
         )
-    try:
-        frame = pd.read_parquet(table) if table.suffix.lower() == ".parquet" else pd.read_csv(table)
-    except Exception as error:
-        raise SummandError(f"{table} could not be read as a table: {error}") from error
-    if not len(frame):
-        raise SummandError(f"{table} has no rows")
-    return frame
+    return read_table(table)
 
 
 def _column(

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..errors import SummandError
+from ..errors import SummandError, listed
 from ..scenes import parse_source
 from ..scenes.source import is_scenes
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
+SPLITS = {"train": 0, "val": 1, "test": 2}
 _SCENES_CHUNK = 256
 
 
@@ -45,11 +46,12 @@ class ImageSource(Protocol):
         ...
 
 
-def open_source(source: str, count: int | None = None) -> ImageSource:
+def open_source(source: str, count: int | None = None, split: str | None = None) -> ImageSource:
     """An image source from its one-string form.
 
     source: a folder (searched recursively), a `.csv`/`.parquet` file with a column `path`, or
-    `scenes[:key=value,…]`. count: use at most this many images (evenly spread over a folder's files).
+    `scenes[:key=value,…]`. count: use at most this many images (evenly spread over a folder's files). split: of
+    a table that has a column `split`, only these rows (train, val, test or any other value).
 
     Raises `SummandError` when there is nothing to read.
     """
@@ -64,7 +66,7 @@ def open_source(source: str, count: int | None = None) -> ImageSource:
             )
     path = Path(source).expanduser()
     if path.suffix.lower() in (".csv", ".parquet") and path.is_file():
-        return FileImages(_paths_of_table(path), str(source), path.parent, count)
+        return FileImages(_paths_of_table(path, split), str(source), path.parent, count)
     if not path.exists():
         raise SummandError(f"no image source {source!r}: expected a folder, a .csv or .parquet of paths, or scenes[:…]")
     if not path.is_dir():
@@ -80,16 +82,47 @@ def open_source(source: str, count: int | None = None) -> ImageSource:
     return FileImages(files, str(source), path, count)
 
 
-def _paths_of_table(path: Path) -> list[Path]:
+def _paths_of_table(path: Path, split: str | None) -> list[Path]:
+    table = read_table(path)
+    if "path" not in table.columns:
+        raise SummandError(f"{path} needs a column called 'path'; it has {', '.join(map(str, table.columns))}")
+    check_filled(table, path, ["path"])
+    if split is not None and "split" in table:
+        table = table[in_split(table, path, split)]
+    return [path.parent / str(entry) for entry in table["path"]]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A csv or parquet file. Raises `SummandError` for one that cannot be read or has no rows."""
     try:
         table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
     except Exception as error:
         raise SummandError(f"{path} could not be read as a table: {error}") from error
-    if "path" not in table.columns:
-        raise SummandError(f"{path} needs a column called 'path'; it has {', '.join(map(str, table.columns))}")
     if not len(table):
         raise SummandError(f"{path} has no rows")
-    return [path.parent / str(entry) for entry in table["path"]]
+    return table
+
+
+def check_filled(table: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
+    """Raises `SummandError` that names the lines without a value in one of these columns."""
+    what, first = ("row", 1) if path.suffix.lower() == ".parquet" else ("line", 2)
+    for column in columns:
+        empty = table[column].isna() | (table[column].astype(str).str.strip() == "")
+        if empty.any():
+            rows = listed([str(i + first) for i in np.flatnonzero(empty)], most=5)
+            raise SummandError(f"{path}: no value in column {column!r} of {what} {rows}; fill it in or drop the {what}")
+
+
+def in_split(table: pd.DataFrame, path: Path, split: str, required: bool = True) -> np.ndarray:
+    """Which rows are of a split; numbers may stand for train, val, test. Raises `SummandError` where required and none
+    is."""
+    held = table["split"].map(lambda value: SPLITS.get(str(value), value))
+    found = (held == SPLITS.get(split, split)).to_numpy()
+    if required and not found.any():
+        raise SummandError(
+            f"{path} has no rows of split {split!r} (there are {listed(map(str, table['split'].unique()))})"
+        )
+    return found
 
 
 class FileImages:

@@ -67,7 +67,7 @@ def decompose(
     any pass for a folder that is something else, and where fewer than two images can be read.
     """
     out = Path(out).expanduser()
-    asked = replace(asked, groups=tuple(group.name for group in groups), weights=weights_hash(model.clip))
+    asked = replace(asked, groups=tuple(group.name for group in groups), weights=weights_hash(model))
     check_folder(out, asked, restart)
     if restart:
         forget(out)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..atomic import replacing
 from ..data import ImageSource, Skipped
 from ..errors import SummandError
+from ..models import Model
 
 FORMAT = 1
 FILE = "manifest.json"
@@ -162,10 +162,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def weights_hash(model: nn.Module) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of all parameters and saved buffers."""
-    seen = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+def weights_hash(model: Model) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of all parameters and saved buffers, and over what is ablated."""
+    seen = hashlib.sha256(getattr(model.tower, "ablation", b""))
+    for name, value in sorted(model.clip.state_dict().items()):
         seen.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
         seen.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return seen.hexdigest()

@@ -129,7 +129,7 @@ class Run:
         """The model of this run. Raises `SummandError` where its weights are no longer the same."""
         asked = self.manifest
         model = load(asked.model, asked.pretrained, random_init=asked.random_init, device=device)
-        if weights_hash(model.clip) != asked.weights:
+        if weights_hash(model) != asked.weights:
             raise SummandError(
                 f"the weights of {model.name} are no longer those that {self.path} was made with; make the run again"
             )

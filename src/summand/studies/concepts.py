@@ -76,10 +76,7 @@ def image_concepts(
     """
     if parity not in (None, "paper"):
         raise SummandError(f"parity must be None or 'paper', got {parity!r}")
-    if words < 1 or not 1 <= code_size <= len(pool.texts):
-        raise SummandError(
-            f"words and code size must be at least 1 and at most {len(pool.texts)}; got {words}, {code_size}"
-        )
+    check_sizes(pool, words, code_size)
     pixels = model.preprocess(image)[None].to(model.device, model.dtype)
     norms = profile.norms(model, pixels)
     active = profile.significant(norms)[0].nonzero()[:, 0]
@@ -120,6 +117,15 @@ def image_concepts(
         float(image_code.cosine[0]),
         heatmap(model, image, shown) if shown else None,
     )
+
+
+def check_sizes(pool: Pool, words: int, code_size: int) -> None:
+    """Raises `SummandError` for sizes that the pool does not have."""
+    if words < 1 or not 1 <= code_size <= len(pool.texts):
+        raise SummandError(
+            f"words and code size must be at least 1, and the code size at most the {len(pool.texts)} texts of "
+            f"{pool.name}; got {words}, {code_size}"
+        )
 
 
 def _units(profile: Profile, norms: Tensor, along: Tensor, active: Tensor) -> list[Any]:

@@ -16,6 +16,7 @@ from ..data.labelled import Labelled
 from ..errors import SummandError
 from ..models import Model
 from ..moments import Moments
+from ..second_order import with_neurons
 from .ablation import Ablations, Batch, Mean, Version, ablate, read
 from .direct_ablations import Head, HeadSets, check_heads
 from .groups import GroupAccuracy, group_accuracy
@@ -82,6 +83,7 @@ def neuron_moments(
     model: Model, source: ImageSource, layer: int, batch_size: int = 64, progress: bool = False
 ) -> Moments:
     """Moments of the second-order effects of a layer's neurons over unlabelled images."""
+    with_neurons(model.tower, [layer])
     moments = Moments()
     for batch in read(model, source, batch_size, "looking at neurons", progress):
         moments.update(batch.second_order(layer))
@@ -150,7 +152,7 @@ def _others(model: Model, chosen: list[Head], neurons: bool, layers: int | None)
     if not chosen or len({layer for layer, _ in chosen}) != 1:
         raise SummandError("neurons to remove must be of one layer, written layer.neuron such as 3.17")
     layer = chosen[0][0]
-    count = model.tower.neuron_directions(layer).shape[0]  # type: ignore[attr-defined]
+    count = with_neurons(model.tower, [layer]).neuron_directions(layer).shape[0]
     wrong = [neuron for _, neuron in chosen if not 0 <= neuron < count]
     if wrong:
         raise SummandError(f"layer {layer} has neurons 0 to {count - 1}, not {wrong[0]}")

@@ -107,6 +107,7 @@ def profile(
 
     Raises `SummandError` where fewer than 20 images could be read.
     """
+    _check_count(source, len(source))
     moments = [Moments() for _ in groups]
     total = torch.zeros(())
     for _, made, outputs in _passes(model, source, groups, batch_size, progress, "means"):
@@ -114,8 +115,7 @@ def profile(
         for each, effects in zip(moments, made, strict=True):
             each.update(effects)
     count = moments[0].count
-    if count < _FEWEST:
-        raise SummandError(f"{source.label}: {count} image(s) could be read; what is usual needs at least {_FEWEST}")
+    _check_count(source, count)
     keep = max(_TOP, int((1 - SIGNIFICANT) * count) + 1)
     tops = [TopImages(keep, each.mean) for each in moments]
     for indices, made, _ in _passes(model, source, groups, batch_size, progress, "largest effects"):
@@ -128,6 +128,11 @@ def profile(
         count,
         total / count,
     )
+
+
+def _check_count(source: ImageSource, count: int) -> None:
+    if count < _FEWEST:
+        raise SummandError(f"{source.label}: {count} image(s) could be read; what is usual needs at least {_FEWEST}")
 
 
 def neuron_groups(model: Model, layers: str | None = None) -> tuple[Group, ...]:

@@ -61,8 +61,7 @@ def choose(
 
     Raises `SummandError` for fewer than two texts, texts that are all alike, and where no unit qualifies.
     """
-    if not 0 < cover <= 1:
-        raise SummandError(f"cover is a share above 0 and up to 1, got {cover}")
+    check_cover(cover)
     axes = _span(attribute, "attribute")
     along = moments.variance_along(axes).sum(dim=-1)
     against = moments.variance_along(_span(classes, "classes")).sum(dim=-1)
@@ -86,6 +85,11 @@ def choose(
             "labels (summand atlas) and name units with --heads or --neurons"
         )
     return chosen
+
+
+def check_cover(cover: float) -> None:
+    if not 0 < cover <= 1:
+        raise SummandError(f"cover is a share above 0 and up to 1, got {cover}")
 
 
 def by_property(labels: Sequence[HeadLabel], wanted: str) -> list[Suspect]:

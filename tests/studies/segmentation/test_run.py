@@ -272,13 +272,16 @@ def test_baselines_are_treated_as_chosen_on_scenes_unless_published(vit):
 def test_a_single_class_is_refused_and_own_folders_suit_the_scenes_models(vit, tmp_path, unchecked):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
-    scenes = summand.scenes.sample(2, seed=5)
+    scenes = summand.scenes.sample(3, seed=5)
     for i, picture in enumerate(scenes.images):
         Image.fromarray(picture).save(tmp_path / "images" / f"{i}.png")
         Image.fromarray(scenes.masks[i].astype(np.uint8)).save(tmp_path / "masks" / f"{i}.png")
     (tmp_path / "classes.txt").write_text("Background\ncrescent\n")
     assert open_masks(str(tmp_path)).background == 0
-    assert segment(vit, open_masks(str(tmp_path)), ["decomposition"]).images == 2
+    (tmp_path / "images" / "2.png").write_text("no picture")
+    found = segment(vit, open_masks(str(tmp_path)), ["decomposition"])
+    assert found.images == 2
+    assert [(item.name, item.reason) for item in found.skipped] == [("2.png", "not an image that Pillow can read")]
     (tmp_path / "classes.txt").write_text("0: crescent\n1: void\n")
     with pytest.raises(SummandError, match="has one class, 'crescent'"):
         segment(vit, open_masks(str(tmp_path)), ["decomposition"])

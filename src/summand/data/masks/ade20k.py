@@ -32,4 +32,4 @@ def ade20k(root: Path, count: int | None) -> MaskSource:
         file = files[index]
         return paired(file.stem, file, read_index_png(masks / f"{file.stem}.png"), table)
 
-    return MaskSource(str(root), tuple(names), len(files), read)
+    return MaskSource(str(root), tuple(names), len(files), read, names=tuple(file.stem for file in files))

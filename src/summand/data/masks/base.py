@@ -35,8 +35,8 @@ class MaskSource:
 
     classes: their names. prompts: the texts of each class, where the data set has its own; else templates are filled
     with the names. figures: masks say figure or ground, and no class. background: the class that is no thing (in
-    `classes`), which is never asked for. read(index) raises `OSError` for a broken file and `SummandError` for a mask
-    that does not fit.
+    `classes`), which is never asked for. names: of the pictures, where files name them. read(index) raises `OSError`
+    for a broken file and `SummandError` for a mask that does not fit.
     """
 
     label: str
@@ -46,6 +46,7 @@ class MaskSource:
     prompts: tuple[tuple[str, ...], ...] | None = None
     figures: bool = False
     background: int | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         things = [name for i, name in enumerate(self.classes) if i != self.background]
@@ -63,6 +64,10 @@ class MaskSource:
 
     def __len__(self) -> int:
         return self.count
+
+    def name(self, index: int) -> str:
+        """What picture `index` is called, readable or not."""
+        return self.names[index] if self.names else f"picture {index}"
 
     @property
     def things(self) -> list[int]:
@@ -88,9 +93,9 @@ def read_index_png(path: Path) -> np.ndarray:
                 )
             return np.asarray(opened).astype(np.int32)
     except UnidentifiedImageError as error:
-        raise OSError("not an image that Pillow can read") from error
-    except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise OSError(str(error) or type(error).__name__) from error
+        raise OSError("its mask is not an image that Pillow can read") from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise OSError(f"its mask cannot be read: {str(error) or type(error).__name__}") from error
 
 
 def paired(name: str, image: Path, ids: np.ndarray, table: dict[int, int]) -> Masked:

@@ -48,7 +48,7 @@ def panoptic(root: Path, count: int | None) -> MaskSource:
         return paired(Path(file).stem, images / f"{Path(file).stem}.jpg", ids, {0: UNLABELLED, **segments})
 
     names = tuple(_spelled(name) for _, name in categories.values())
-    return MaskSource(str(root), names, len(chosen), read)
+    return MaskSource(str(root), names, len(chosen), read, names=tuple(Path(file).stem for file, _ in chosen))
 
 
 def stuff(root: Path, count: int | None) -> MaskSource:
@@ -70,7 +70,7 @@ def stuff(root: Path, count: int | None) -> MaskSource:
         file = files[index]
         return paired(file.stem, file, read_index_png(masks / f"{file.stem}.png"), table)
 
-    return MaskSource(str(root), tuple(name for _, name in named), len(files), read)
+    return MaskSource(str(root), tuple(name for _, name in named), len(files), read, names=tuple(f.stem for f in files))
 
 
 _SURFACES = ("wall", "floor", "ceiling", "water", "curtain")  # "wall-brick" is a wall; "window-blind" is a blind

@@ -33,7 +33,9 @@ def folder(root: Path, count: int | None) -> MaskSource:
         return paired(file.name, file, read_index_png(masks[file.stem]), table)
 
     background = next((i for i, name in enumerate(names) if name.lower() == "background"), None)
-    return MaskSource(str(root), tuple(names), len(files), read, background=background)
+    return MaskSource(
+        str(root), tuple(names), len(files), read, background=background, names=tuple(file.name for file in files)
+    )
 
 
 def read_classes(path: Path) -> tuple[dict[int, int], list[str]]:

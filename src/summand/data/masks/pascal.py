@@ -135,4 +135,5 @@ def _pascal(
         name = names[index]
         return paired(name, root / "JPEGImages" / f"{name}.jpg", read_index_png(root / masks / f"{name}.png"), table)
 
-    return MaskSource(str(root), tuple(names_of), len(names), read, background=0 if has_background else None)
+    background = 0 if has_background else None
+    return MaskSource(str(root), tuple(names_of), len(names), read, background=background, names=tuple(names))

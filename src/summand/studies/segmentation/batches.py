@@ -21,7 +21,7 @@ def batches_of(source: MaskSource, size: int, skipped: list[Skipped]) -> Iterato
             try:
                 found.append((index, source.read(index)))
             except OSError as error:
-                skipped.append(Skipped(f"picture {index}", str(error) or type(error).__name__))
+                skipped.append(Skipped(source.name(index), str(error) or type(error).__name__))
         if found:
             yield found
 

@@ -77,13 +77,7 @@ def compare(
     Raises `SummandError` for NaN, too few images, and an alpha outside of (0, 1) or so small that it needs more than a
     million permutations.
     """
-    if not 0 < alpha < 1:
-        raise SummandError(f"alpha is a probability between 0 and 1, got {alpha}")
-    if 2 / alpha > _MOST_PERMUTATIONS:
-        raise SummandError(
-            f"alpha = {alpha:.2g} needs {2 / alpha:,.0f} permutations, more than {_MOST_PERMUTATIONS:,}; give a larger "
-            f"--alpha, or group the images by a coarser column"
-        )
+    check_alpha(alpha)
     before, after = reference.measured, current
     check_samples(before.embeddings, after.embeddings)
     distance, p = kolmogorov_smirnov(before.readings, after.readings)
@@ -122,6 +116,17 @@ def compare(
     value, mmd_p = mmd(_some(before, seed), _some(after, seed + 1), permutations, seed, alpha / 2)
     alarm = any(row.changed for row in rows) or mmd_p <= alpha / 2
     return ShiftResult(tuple(rows), value, mmd_p, alarm, alpha, len(before), len(after))
+
+
+def check_alpha(alpha: float) -> None:
+    """Raises `SummandError` unless alpha is a probability that a million permutations can tell from 0."""
+    if not 0 < alpha < 1:
+        raise SummandError(f"alpha is a probability between 0 and 1, got {alpha}")
+    if 2 / alpha > _MOST_PERMUTATIONS:
+        raise SummandError(
+            f"alpha = {alpha:.2g} needs {2 / alpha:,.0f} permutations, more than {_MOST_PERMUTATIONS:,}; give a larger "
+            f"--alpha, or group the images by a coarser column"
+        )
 
 
 def _some(measured: Measured, seed: int) -> np.ndarray:

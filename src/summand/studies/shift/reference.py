@@ -18,6 +18,7 @@ from ...errors import SummandError
 from ...models import Model
 from ...runs import Collected, Group, collect
 from ...runs.manifest import weights_hash
+from ...runs.units import Wanted, groups_of
 from ...text.pools import Pool
 from ..profile import profile
 from .concepts import Concepts, concepts
@@ -32,7 +33,7 @@ _KIND = "shift reference"
 class Reference:
     """What is watched, how the reference images read, and which weights read them.
 
-    label: what the images are called. weights: SHA-256 of the model's parameters.
+    label: what the images are called. weights: SHA-256 of the model's parameters and of what is ablated in it.
     """
 
     model: str
@@ -44,8 +45,9 @@ class Reference:
 
     def check(self, model: Model) -> None:
         """Raise `SummandError` where the model is not the one that made this reference."""
-        if weights_hash(model.clip) != self.weights:
-            now = "its weights are others now" if model.name == self.model else f"this is {model.name}"
+        if weights_hash(model) != self.weights:
+            same = model.name == self.model
+            now = "its weights, or what is ablated in it, are others now" if same else f"this is {model.name}"
             raise SummandError(
                 f"the reference of {self.label} was made with the model {self.model}, and {now}: units of different "
                 f"models cannot be compared. Give that model with --model, or make the reference again with this one"
@@ -112,17 +114,17 @@ def make_reference(
         raise SummandError(f"units to watch are heads, neurons or pairs, got {watch!r}")
     if len(source) < FEWEST:
         raise SummandError(f"{source.label} holds {len(source)} image(s); a test of shift needs at least {FEWEST}")
+    of_layer = (max(0, model.tower.layers - 3) if layer is None else layer,) if watch == "neurons" else None
+    groups = groups_of(model, [Wanted(watch, of_layer)])
     known = concepts(model, pool)
     if watch == "heads":
         passed = collect(model, source, layers, batch_size, progress)
         readings = head_readings(model, passed.moments, pool, known, layers)
         measured = _measured(passed, readings)
     else:
-        third_last = max(0, model.tower.layers - 3) if layer is None else layer
-        group = Group("pairs") if watch == "pairs" else Group("neurons", third_last)
-        readings = unit_readings(profile(model, source, [group], batch_size, progress), known)
+        readings = unit_readings(profile(model, source, groups, batch_size, progress), known)
         measured = measure(model, source, readings, batch_size, progress)
-    return Reference(model.name, weights_hash(model.clip), source.label, known, readings, measured)
+    return Reference(model.name, weights_hash(model), source.label, known, readings, measured)
 
 
 def _measured(passed: Collected, readings: Readings) -> Measured:

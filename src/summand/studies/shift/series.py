@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ...data import ImageSource
+from ...data.sources import read_table
 from ...errors import SummandError, nearest
-from .compare import ShiftResult, compare
+from .compare import ShiftResult, check_alpha, compare
 from .readings import Measured
 from .reference import Reference
 from .statistics import FEWEST, standardised_difference
@@ -28,7 +28,7 @@ def column_of(source: ImageSource, given: str, column: str, count: int | None = 
     table = source.attributes()
     path = Path(given).expanduser()
     if table is None and path.suffix.lower() in (".csv", ".parquet"):
-        table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
+        table = read_table(path)
         if count is not None and count < len(table):
             table = table.iloc[np.linspace(0, len(table) - 1, count).round().astype(int)]
     if table is None:
@@ -49,6 +49,7 @@ def compare_by(
     """`compare` of all images, and `over_batches`: each has half of alpha, so that both together raise a false alarm
     with a probability of about alpha, however many batches there are. options: of `compare`.
     """
+    check_alpha(alpha)
     result = compare(reference, current, alpha=alpha / 2, **options)
     return result, *over_batches(reference, current, values, alpha=alpha / 2, **options)
 
