@@ -19,6 +19,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,10 +36,18 @@ _TREATMENT = ("contrast", "shape", "threshold")
 _AS_CHOSEN = Protocol(threshold=None)
 
 
-_OPTIONS: dict[str, list[dict]] = {  # variants that a baseline's authors or others use, besides its default
+_OPTIONS: dict[str, list[dict]] = {  # variants that a baseline's authors or others use, its default first
     "legrad": [{"first_layer": first, "pool": pool} for pool in ("mean", "tower") for first in (0, -2)],
     "gradcam": [{"features": "tokens"}, {"features": "attention"}],
     "chefer": [{"first_layer": 0}, {"first_layer": -2}],
+    "partial-lrp": [{"rule": "positive"}, {"rule": "epsilon"}],
+    "clip-surgery": [
+        {"feature_surgery": False},
+        {"feature_surgery": True},
+        {"feature_surgery": False, "first_layer": 1},
+    ],
+    "maskclip": [{"mlp": True}, {"mlp": False}, {"residual": False, "mlp": False}],
+    "sclip": [{"mlp": True}, {"mlp": False}, {"residual": False, "mlp": False}],
 }
 
 
@@ -48,9 +57,9 @@ class Once:
     def __init__(self, method: MapMethod) -> None:
         self.draw, self.given, self.found = method.maps, (torch.empty(0), torch.empty(0)), torch.empty(0)
 
-    def __call__(self, pixels: Tensor, directions: Tensor) -> Tensor:
+    def __call__(self, pixels: Tensor, directions: Tensor, **shared: Any) -> Tensor:
         if pixels is not self.given[0] or not torch.equal(directions, self.given[1]):
-            self.given, self.found = (pixels, directions), self.draw(pixels, directions)
+            self.given, self.found = (pixels, directions), self.draw(pixels, directions, **shared)
         return self.found
 
 
@@ -58,11 +67,12 @@ def variants(method: MapMethod) -> list[MapMethod]:
     """The treatments that are chosen from, each under a name of its own."""
     found = []
     for number, options in enumerate(_OPTIONS.get(method.name, [{}])):
+        varied = with_options(method, options)
         for contrast in (method.contrast,) if method.name in _CENTRED else (False, True):
-            maps = Once(with_options(method, options))
+            maps = Once(varied)
             found += [
                 replace(
-                    method,
+                    varied,
                     **{"name": f"{method.name}|{number}|{contrast:d}|{shape}|{threshold}", "maps": maps},
                     **{"contrast": contrast, "shape": shape, "threshold": threshold},
                 )
@@ -74,7 +84,10 @@ def variants(method: MapMethod) -> list[MapMethod]:
 
 def with_options(method: MapMethod, options: dict) -> MapMethod:
     """A baseline with options of its own."""
-    return replace(method, maps=partial(method.maps, **options)) if options else method
+    if not options:
+        return method
+    among_all = bool(options.get("feature_surgery"))
+    return replace(method, maps=partial(method.maps, **options), among_all=among_all)
 
 
 class Found:

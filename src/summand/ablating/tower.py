@@ -54,7 +54,7 @@ class AblatedTower:
 
 def ablated(model: Model, ablate: Callable[[Any, Tensor], Trace], what: str, units: str, means: Tensor) -> Model:
     """The same model with another tower; the wrapped network is not changed."""
-    tower: Any = AblatedTower(model.tower, ablate, what, units.encode() + means.double().numpy().tobytes())
+    tower: Any = AblatedTower(model.tower, ablate, what, units.encode() + means.double().cpu().numpy().tobytes())
     return Model(
         model.clip, tower, model._preprocess, model._tokenizer, f"{model.name}, {what} ablated", model.random_weights
     )

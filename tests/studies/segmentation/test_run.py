@@ -325,3 +325,17 @@ def test_neuron_maps_are_drawn_as_asked(unchecked):
         result = CliRunner().invoke(app, [*run, *more])
         assert result.exit_code == 1
         assert said in str(result.exception), said
+
+
+def test_a_method_that_compares_the_classes_draws_all_of_them(vit):
+    from summand.studies.baselines import baseline_maps
+
+    scenes, texts = summand.scenes.sample(3, seed=4), class_texts(vit, open_masks(TWO))
+    pixels, which = vit.preprocess(scenes.images), torch.tensor([5, 0, 5])
+
+    def maps(pixels, along):
+        return baseline_maps(vit, pixels, along, "clip-surgery", feature_surgery=True)
+
+    found = MapMethod("m", "m", "", maps, among_all=True).of_one(pixels, texts, which)
+    torch.testing.assert_close(found, maps(pixels, texts)[torch.arange(3), which])
+    assert not torch.allclose(found[0], maps(pixels, texts[[5, 6]])[0, 0])
