@@ -17,7 +17,6 @@ import argparse
 import json
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def variants(method: MapMethod) -> list[MapMethod]:
     """The treatments that are chosen from, each under a name of its own."""
     found = []
     for number, options in enumerate(_OPTIONS.get(method.name, [{}])):
-        varied = with_options(method, options)
+        varied = method.with_options(**options)
         for contrast in (method.contrast,) if method.name in _CENTRED else (False, True):
             maps = Once(varied)
             found += [
@@ -80,14 +79,6 @@ def variants(method: MapMethod) -> list[MapMethod]:
                 for threshold in _THRESHOLDS
             ]
     return found
-
-
-def with_options(method: MapMethod, options: dict) -> MapMethod:
-    """A baseline with options of its own."""
-    if not options:
-        return method
-    among_all = bool(options.get("feature_surgery"))
-    return replace(method, maps=partial(method.maps, **options), among_all=among_all)
 
 
 class Found:
@@ -139,7 +130,7 @@ def run(name: str, count: int, trial: int, found: Found) -> list[dict]:
         chosen = [found.rows[name, "chosen", method.name] for method in made]
         treatments = [{key: row[key] for key in _TREATMENT} for row in chosen]
         best = [
-            replace(with_options(method, row.get("options", {})), **treatment)
+            replace(method.with_options(**row.get("options", {})), **treatment)
             for method, row, treatment in zip(made, chosen, treatments, strict=True)
         ]
         for groups in (2, 1):

@@ -176,7 +176,7 @@ def _neurons(names: list[str], count: int | None, layers: str | None, weighting:
     said = [option for option, value in given.items() if value is not None]
     of = ["neurons", "neurons-both", *["second-order"] * (said == ["--layers"])]
     if said and not set(of) & set(names):
-        raise SummandError(f"{', '.join(said)}: of {' and '.join(of)}, which --methods does not name")
+        raise SummandError(f"{', '.join(said)}: neurons are drawn by {', '.join(of)}; name one of them in --methods")
     if weighting not in (None, "mean", "signed", "weighted"):
         raise SummandError(f"--weighting must be mean, signed or weighted, got {weighting!r}")
     found = {"weighting": weighting, "layers": None if layers is None else parse_units(f"neurons:{layers}")[0].layers}

@@ -319,7 +319,7 @@ def test_neuron_maps_are_drawn_as_asked(unchecked):
         (["--weighting", "sum"], "must be mean, signed or weighted"),
         (["--layers", "x"], "expected a layer or a range"),
         (["--layers", "9"], "layers 0 to"),
-        (["--methods", "decomposition", "--neurons", "5"], "which --methods does not name"),
+        (["--methods", "decomposition", "--neurons", "5"], "neurons are drawn by neurons, neurons-both; name one"),
         (["--methods", "second-order", "--layers", "9"], "layers 0 to"),
     ):
         result = CliRunner().invoke(app, [*run, *more])
@@ -339,3 +339,18 @@ def test_a_method_that_compares_the_classes_draws_all_of_them(vit):
     found = MapMethod("m", "m", "", maps, among_all=True).of_one(pixels, texts, which)
     torch.testing.assert_close(found, maps(pixels, texts)[torch.arange(3), which])
     assert not torch.allclose(found[0], maps(pixels, texts[[5, 6]])[0, 0])
+
+
+def test_the_shared_pass_is_recorded_no_further_down_than_its_methods_need(vit, monkeypatch):
+    from summand.studies.baselines import capture
+
+    recorded, enter = [], capture.Capture._blocks
+    monkeypatch.setattr(
+        capture.Capture, "_blocks", lambda self, *given: recorded.append(self.graph_from) or enter(self, *given)
+    )
+    source = open_masks("scenes:count=2,seed=8,groups=2")
+    for names in (["rollout", "maskclip"], ["gradcam", "maskclip"], ["gradcam", "legrad"], ["gradcam", "chefer"]):
+        segment(vit, source, names)
+    assert recorded == [6, 5, 4, 0]  # of 6 layers; LeGrad is drawn from the last two
+    assert prepare(vit, "legrad").with_options(first_layer=0).reads == 0
+    assert prepare(vit, "clip-surgery").with_options(first_layer=1).reads == "pass"

@@ -49,7 +49,7 @@ def rollout(
     return repeated(seen.patches(row[:, 0]), directions)
 
 
-@method("random", "Random", "chance: independent uniform numbers", reads="nothing")
+@method("random", "Random", "chance: independent uniform numbers", reads=None)
 @torch.no_grad()
 def random(
     model: Model, pixels: Tensor, directions: Tensor, *, seed: int = 0, shared: Capture | None = None

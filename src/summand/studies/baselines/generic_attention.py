@@ -16,7 +16,7 @@ from .method import method
     "chefer",
     "Chefer 2021 (gradient × attention)",
     "Chefer, Gur & Wolf 2021b, arXiv:2103.15679, Eq. 5–6, for CLIP",
-    reads="gradients",
+    reads=0,
 )
 def generic_attention(
     model: Model,

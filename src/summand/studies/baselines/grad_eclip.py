@@ -13,7 +13,7 @@ from .gradients import score_gradients
 from .method import method, one_query
 
 
-@method("grad-eclip", "Grad-ECLIP", "Zhao et al. 2024, arXiv:2502.18816", one_query, "gradients")
+@method("grad-eclip", "Grad-ECLIP", "Zhao et al. 2024, arXiv:2502.18816", one_query, reads=-1)
 def grad_eclip(
     model: Model, pixels: Tensor, directions: Tensor, *, cosine: bool = True, shared: Capture | None = None
 ) -> Float[Tensor, "image text row column"]:

@@ -16,7 +16,7 @@ from .gradients import score_gradients
 from .method import method
 
 
-@method("gradcam", "GradCAM", "Selvaraju et al. 2017, arXiv:1610.02391, Eq. 1–2", reads="gradients")
+@method("gradcam", "GradCAM", "Selvaraju et al. 2017, arXiv:1610.02391, Eq. 1–2", reads=-1)
 def gradcam(
     model: Model,
     pixels: Tensor,

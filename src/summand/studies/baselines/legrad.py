@@ -15,7 +15,7 @@ from .gradients import score_gradients
 from .method import method
 
 
-@method("legrad", "LeGrad", "Bousselham et al. 2024, arXiv:2404.03214", reads="gradients")
+@method("legrad", "LeGrad", "Bousselham et al. 2024, arXiv:2404.03214", reads=0)
 def legrad(
     model: Model,
     pixels: Tensor,

@@ -52,7 +52,7 @@ def partial_lrp(
     "Chefer 2021 (transformer attribution)",
     "Chefer, Gur & Wolf 2021a, arXiv:2012.09838, Eq. 13–14",
     _APPLIES,
-    "gradients",
+    reads=0,
 )
 def transformer_attribution(
     model: Model,

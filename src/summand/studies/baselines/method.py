@@ -17,7 +17,7 @@ from ...towers.pool import MeanTokenPool, PoolTower
 from ...towers.residual import ResidualTower
 
 Applies = Callable[[Model], str | None]
-Reads = Literal["nothing", "pass", "gradients"]
+Reads = int | Literal["pass"] | None
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Method:
     image, embed], where every image has texts of its own; on the grid of the tower's tokens, larger
     where the image says more of the text, not normalised; a map that does not depend on the text is repeated.
     applies(model): None, or why the method does not apply to the model's image tower. source: the paper. reads: what
-    it takes from a `Capture`, its tensors ("pass"), their gradients too, or nothing.
+    it takes from a `Capture`: gradients from a layer on, tensors alone ("pass"), or nothing (None).
     """
 
     name: str

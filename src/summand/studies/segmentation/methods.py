@@ -15,6 +15,7 @@ from ...errors import SummandError, nearest
 from ...models import Model
 from ...towers.pool import PoolTower
 from ..baselines import METHODS, Capture
+from ..baselines.method import Reads
 from ..neuron_maps import (
     NeuronMaps,
     Weighting,
@@ -42,7 +43,7 @@ class MapMethod:
     further texts cost little, so all are drawn at once (the others also take directions [text, image, embed], each
     image with a text of its own). among_all: a text's map depends on the other classes' texts. threshold: the
     published one, "mean" or a number. reads: what `maps` takes from a pass that it can share with others, given as
-    shared=Capture(…): "pass", "gradients" too, or "nothing".
+    shared=Capture(…): gradients from a layer on, tensors alone ("pass"), or nothing (None).
     """
 
     name: str
@@ -55,12 +56,20 @@ class MapMethod:
     many: bool = False
     among_all: bool = False
     threshold: float | str = "mean"
-    reads: Literal["nothing", "pass", "gradients"] = "nothing"
+    reads: Reads = None
 
     def directions(self, texts: Float[Tensor, "text embed"]) -> Float[Tensor, "text embed"]:
         """What is drawn for each class text."""
         found = texts - texts.mean(dim=0) if self.contrast and len(texts) > 1 else texts
         return found / found.norm(dim=1, keepdim=True) if self.unit else found
+
+    def with_options(self, **options: Any) -> MapMethod:
+        """A baseline with options of its own."""
+        reads = self.reads
+        if isinstance(reads, int):
+            reads = options.get("first_layer", options.get("layer", reads))
+        among_all = bool(options.get("feature_surgery", self.among_all))
+        return replace(self, maps=partial(self.maps, **options), reads=reads, among_all=among_all)
 
     def of_all(
         self, pixels: Tensor, directions: Tensor, shared: Capture | None = None
@@ -86,7 +95,7 @@ class MapMethod:
         return self._drawn(pixels, directions[which][None], shared)[:, 0]
 
     def _drawn(self, pixels: Tensor, directions: Tensor, shared: Capture | None) -> Tensor:
-        if shared is None or self.reads == "nothing":
+        if shared is None or self.reads is None:
             return self.maps(pixels, directions).float()
         return self.maps(pixels, directions, shared=shared).float()
 
@@ -219,7 +228,8 @@ def prepare(
     kind = "pool" if isinstance(model.tower, PoolTower) else "stream"
     given: dict[str, Any] = {} if paper else {**TREATMENTS[kind].get(name, {})}
     options = given.pop("options", {})
-    return MapMethod(name, found.title, found.source, partial(found.maps, model, **options), reads=found.reads, **given)
+    plain = MapMethod(name, found.title, found.source, partial(found.maps, model), reads=found.reads)
+    return replace(plain.with_options(**options), **given)
 
 
 def needs_reference(chosen: Iterable[str]) -> bool:

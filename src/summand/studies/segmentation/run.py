@@ -133,7 +133,7 @@ class _Job:
         self.examples: list[Example] = []
         self.directions = {method.name: method.directions(texts) for method in methods}
         self.scores: dict[str, Any] = {m.name: self._empty(m) for m in methods}
-        self.sharing = {m.name: m.reads for m in methods if m.reads != "nothing"}
+        self.sharing = {m.name: m.reads for m in methods if m.reads is not None}
 
     def _empty(self, method: MapMethod) -> Any:
         if not self.figures:
@@ -149,8 +149,8 @@ class _Job:
         """The one pass of all methods that can share it, where there are two or more."""
         if len(self.sharing) < 2:
             return None
-        recorded = 0 if "gradients" in self.sharing.values() else None
-        return self.clock.time(_SHARED, Capture, self.model, pixels, recorded)
+        recorded = [reads % self.model.tower.layers for reads in self.sharing.values() if isinstance(reads, int)]
+        return self.clock.time(_SHARED, Capture, self.model, pixels, min(recorded, default=None))
 
     def areas(self, name: str) -> dict[str, float]:
         """Mean areas under the curves of a method, where they were asked for."""
