@@ -46,7 +46,7 @@ class RankOne:
         if isinstance(effects, TopImages):
             self._check_same_units(effects.basis)
             centred = effects.coefficients.double() + (effects.mean - self.mean)[..., None, :]
-            return torch.einsum("...ip,...p->...i", centred, self._reading()[..., 0])
+            return torch.einsum("...ip,...p->...i", centred, self.reading()[..., 0])
         return self._along(effects)[..., 0]
 
     def reconstruct(self, effects: Effects) -> Effects:
@@ -62,9 +62,10 @@ class RankOne:
 
     def _along(self, effects: Effects) -> Float[Tensor, "image *unit component"]:
         self._check_same_units(effects.basis)
-        return torch.einsum("i...p,...pk->i...k", effects.coefficients.double() - self.mean, self._reading())
+        return torch.einsum("i...p,...pk->i...k", effects.coefficients.double() - self.mean, self.reading())
 
-    def _reading(self) -> Float[Tensor, "*unit path component"]:
+    def reading(self) -> Float[Tensor, "*unit path component"]:
+        """G weights: what each path's coefficient counts for in the projections."""
         return torch.einsum("...pq,...kq->...pk", self.basis.double().gram, self.weights)
 
     def _check_same_units(self, basis: Directions) -> None:

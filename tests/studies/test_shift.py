@@ -219,10 +219,10 @@ def test_paper_bs_score_is_the_ratio_of_norms_and_knows_colours(resnet):
     scores = torch.cat([found.scores(resnet, some) for some in pixels.split(80)])[:, 0]
     effects = resnet.pairs(pixels[:3])
     vectors = effects.vectors().double()
-    top = vectors.flatten(1, 2)[:, found.chosen[0]].sum(dim=1).norm(dim=1)
+    top = vectors[:, *found.chosen[0].T].sum(dim=1).norm(dim=1)
     assert scores[:3].numpy() == pytest.approx((top / vectors.sum(dim=(1, 2)).norm(dim=1)).numpy(), rel=1e-4)
     assert point_biserial(scores.numpy(), (scenes.attributes["colour"] == "yellow").to_numpy()) > 0.3
-    assert len(found.names(resnet)[0]) == 5
+    assert len(found.names[0]) == 5
 
 
 def test_scores_of_neurons_are_projections(vit):
@@ -237,6 +237,41 @@ def test_scores_of_neurons_are_projections(vit):
     assert found.scores(vit, pixels)[:, 0].numpy() == pytest.approx(expected.numpy(), abs=1e-5)
 
 
+def test_scores_of_neurons_of_several_layers_are_those_of_each(vit):
+    groups = [Group("neurons", 4), Group("neurons", 2)]
+    both = profile(vit, open_source("scenes:count=40,seed=5"), groups)
+    directions = vit.encode_text(["a red object", "a star"]) - vit.encode_text("a blue object")
+    found = concept_units(vit, directions, ["red", "star"], both)
+    pixels = vit.preprocess(summand.scenes.sample(3, seed=8).images)
+    along = both.projections(vit, pixels)
+    names = [unit.name for unit in both.units]
+    assert set(found.chosen[..., 0].flatten().tolist()) == {2, 4}
+    for i, some in enumerate(found.names):
+        expected = along[:, [names.index(name) for name in some]].sum(dim=1)
+        torch.testing.assert_close(found.scores(vit, pixels)[:, i], expected)
+
+
+@pytest.mark.parametrize("which", ["vit", "resnet"])
+def test_named_concepts_are_saved_with_the_reference(which, request, tmp_path):
+    model = request.getfixturevalue(which)
+    asked = ["a photo of the sea", "a star"]
+    made = make_reference(model, open_source("scenes:count=80,seed=4"), pool("scenes"), named=asked)
+    made.save(tmp_path / "r.npz")
+    current = open_source("scenes:count=60,seed=5,shift=place/sea/0.8")
+    rows = Reference.load(tmp_path / "r.npz").named.compare(model, current)
+    assert rows == made.named.compare(model, current)
+    assert [row["concept"] for row in rows] == asked
+    first, second = (made.named.units.measure(model, open_source(s)) for s in ("scenes:count=80,seed=4", current.label))
+    for i, row in enumerate(rows):
+        assert row["p"] == pytest.approx(min(1, 2 * stats.ks_2samp(first[:, i], second[:, i]).pvalue), rel=1e-6)
+        assert row["current"] - row["reference"] == pytest.approx(float(second[:, i].mean() - first[:, i].mean()))
+    assert rows[0]["p"] < 0.01
+    assert rows[0]["effect"] > 0.5 > abs(rows[1]["effect"])
+    plain = make_reference(model, open_source("scenes:count=80,seed=4"), pool("scenes"))
+    plain.save(tmp_path / "plain.npz")
+    assert Reference.load(tmp_path / "plain.npz").named is None
+
+
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
@@ -244,7 +279,6 @@ def test_scores_of_neurons_are_projections(vit):
         ("--alpha", "nan", "between 0 and 1, got nan"),
         ("--alpha", "1e-7", "needs 20,000,000 permutations"),
         ("--layer", "-1", "Invalid value for '--layer'"),
-        ("--concept", "a star", "give the current images as second argument"),
         ("--count", "0", "Invalid value for '--count'"),
     ],
 )
@@ -377,7 +411,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked, reference):
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
-        ("--concept", "a yellow car", "r.npz holds none"),
+        ("--concept", "a yellow car", "--concept: the saved reference r.npz fixes"),
         ("--units", "heads", "--units: the saved reference r.npz fixes"),
         ("--layers", "4", "--layers: the saved"),
         ("--layer", "2", "--layer: the saved"),

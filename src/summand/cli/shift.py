@@ -25,7 +25,7 @@ from .common import (
 )
 from .inputs import model_for, open_images
 
-_FIXED = {"units": "--units", "layers": "--layers", "layer": "--layer", "texts": "--pool"}
+_FIXED = {"units": "--units", "layers": "--layers", "layer": "--layer", "texts": "--pool", "concept": "--concept"}
 
 
 @app.command(
@@ -34,7 +34,7 @@ _FIXED = {"units": "--units", "layers": "--layers", "layer": "--layer", "texts":
     "  summand shift last-year/ this-week/ --model ViT-B-16 --pretrained laion2b_s34b_b88k --out report\n\n"
     "  summand shift last-year/ --save-reference reference.npz, then: summand shift reference.npz this-week/\n\n"
     "  summand shift reference.npz pictures.csv --by month --json\n\n"
-    '  summand shift last-year/ this-week/ --concept "a yellow car"\n\n'
+    '  summand shift last-year/ this-week/ --concept "a yellow car"  (also with --save-reference)\n\n'
     "Exit codes: 0 no alarm, 1 alarm, 2 bad usage or input."
 )
 def shift(
@@ -49,8 +49,7 @@ def shift(
         typer.Option("--by", help="Also compare batch by batch: a column of CURRENT's csv, or an attribute."),
     ] = None,
     concept: Annotated[
-        list[str] | None,
-        typer.Option("--concept", help="Also score this text (can be repeated; not with a saved reference)."),
+        list[str] | None, typer.Option("--concept", help="Also score this text (can be repeated).")
     ] = None,
     units: Annotated[str, typer.Option("--units", help="What to watch: heads, neurons, pairs.")] = "heads",
     layers: Annotated[int, typer.Option("--layers", min=1, help="Of heads: how many of the last layers.")] = 4,
@@ -91,8 +90,6 @@ def shift(
     saved = Reference.load(reference) if is_reference(reference) else None
     if current is None and (save_reference is None or saved is not None):
         raise SummandError("give two sets of images, or one and --save-reference to keep it for later")
-    if current is None and concept:
-        raise SummandError("--concept is scored in both sets and not saved; give the current images as second argument")
     if save_reference is not None and save_reference.suffix != ".npz":
         raise SummandError(f"--save-reference {save_reference}: the name must end in .npz")
     before = None if saved is not None else open_images(reference, count)
@@ -113,8 +110,9 @@ def shift(
     if saved is None:
         assert before is not None
         made = make_reference(
-            loaded, before.source, chosen, units, layers=layers, layer=layer, batch_size=batch_size, progress=progress
-        )  # type: ignore[arg-type]
+            loaded, before.source, chosen, units,  # type: ignore[arg-type]
+            layers=layers, layer=layer, named=concept or (), batch_size=batch_size, progress=progress,
+        )  # fmt: skip
     else:
         saved.check(loaded)
         made = saved
@@ -134,13 +132,14 @@ def shift(
         result = compare(made, measured, **options)
     else:
         result, series, small = compare_by(made, measured, values, **options)
-    named = _concepts(loaded, concept, before, after, made, chosen, batch_size, progress) if concept else []
+    named = made.named.compare(loaded, after.source, batch_size, progress) if made.named else []
     for item in (*made.measured.skipped, *measured.skipped):
         stderr.print(f"[yellow]skipped[/] {escape(item.name)}: {escape(item.reason)}")
     if small:
         stderr.print(f"[yellow]not tested[/], fewer than 8 images: {escape(', '.join(small))}")
     alarm = result.alarm or any(row["alarm"] for row in series)
     options |= {"units": made.readings.group.name, "by": by, "count": count, "out": str(page), "reference": made.label}
+    options |= {"concept": list(made.named.units.texts) if made.named else []}
     more: dict[str, Any] = {
         "alarm": alarm, "mmd": result.mmd, "mmd_p": result.mmd_p, "report": str(page),
         "images": {"reference": result.reference_images, "current": result.current_images},
@@ -165,13 +164,9 @@ def shift(
 
 
 def _check_saved(ctx: typer.Context, reference: str) -> None:
-    """Refuse what a saved reference has fixed already, and what needs its images."""
-    sources = {name: ctx.get_parameter_source(name) for name in ("concept", *_FIXED)}
+    """Refuse what a saved reference has fixed already."""
+    sources = {name: ctx.get_parameter_source(name) for name in _FIXED}
     given = {name: source is not None and source.name == "COMMANDLINE" for name, source in sources.items()}
-    if given.pop("concept"):
-        raise SummandError(
-            f"--concept is scored on the reference images themselves, and {reference} holds none; give those images"
-        )
     fixed = [_FIXED[name] for name in _FIXED if given[name]]
     if fixed:
         raise SummandError(
@@ -183,32 +178,6 @@ def _check_saved(ctx: typer.Context, reference: str) -> None:
 def _check_writable(page: Path) -> None:
     if page.parent.exists() and not page.parent.is_dir():
         raise SummandError(f"{page.parent} is a file; give a folder, or a name that ends in .html, with --out")
-
-
-def _concepts(
-    model: Any, texts: list[str], before: Any, after: Any, made: Any, chosen: Any, batch_size: int, progress: bool
-) -> list[dict[str, Any]]:
-    """Scores of named concepts in both sets: paper B's with an attention pool, else the projection on r of neurons."""
-    from ..runs import Group
-    from ..studies.profile import profile
-    from ..studies.shift import concept_units
-    from ..studies.shift.statistics import kolmogorov_smirnov, standardised_difference
-    from ..towers.pool import PoolTower
-
-    centre = model.encode_text(chosen.texts).mean(dim=0)
-    directions = model.encode_text(texts) - centre
-    pooled = isinstance(model.tower, PoolTower)
-    neurons = Group("neurons", max(0, model.tower.layers - 3))
-    known = None if pooled else profile(model, before.source, [neurons], batch_size, progress)
-    found = concept_units(model, directions, texts, known)
-    first, second = (found.measure(model, images.source, batch_size).numpy() for images in (before, after))
-    _, p = kolmogorov_smirnov(first, second)
-    effect = standardised_difference(first, second)
-    return [
-        {"concept": text, "units": found.names(model)[i], "reference": float(first[:, i].mean()),
-         "current": float(second[:, i].mean()), "effect": float(effect[i]), "p": min(1.0, float(p[i]) * len(texts))}
-        for i, text in enumerate(texts)
-    ]  # fmt: skip
 
 
 def _print(result: Any, series: list[Any], by: str | None, named: list[Any], alarm: bool, page: Path) -> None:

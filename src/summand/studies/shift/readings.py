@@ -103,7 +103,7 @@ def unit_readings(profile: Profile, known: Concepts, most: int = _SOME_UNITS) ->
     nearest = (directions @ F.normalize(known.directions, dim=1).T).argmax(dim=1)
     shape = rank.basis.shape[:-2]
     units = [tuple(int(n) for n in np.unravel_index(int(place), shape)) for place in order]
-    weights = (rank.basis.double().gram @ rank.weights[..., 0, :, None])[..., 0].flatten(0, -2)[order]
+    weights = rank.reading()[..., 0].flatten(0, -2)[order]
     return Readings(profile.groups[0], tuple(units), tuple(nearest.tolist()), weights.cpu())
 
 

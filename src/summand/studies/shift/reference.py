@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -23,17 +24,21 @@ from ...text.pools import Pool
 from ..profile import profile
 from .concepts import Concepts, concepts
 from .readings import Measured, Readings, head_readings, measure, unit_readings
+from .scores import ConceptUnits, NamedConcepts, named_concepts
 from .statistics import FEWEST
 
 Watch = Literal["heads", "neurons", "pairs"]
 _KIND = "shift reference"
+_NUMBERS = ("readings", "embeddings", "concepts")
+_NUMBERS_OF_NAMED = ("asked_scores", "asked_weights", "asked_offsets")
 
 
 @dataclass(frozen=True)
 class Reference:
     """What is watched, how the reference images read, and which weights read them.
 
-    label: what the images are called. weights: SHA-256 of the model's parameters and of what is ablated in it.
+    named: concepts that were asked for by name, with their scores. label: what the images are called. weights: SHA-256
+    of the model's parameters and of what is ablated in it.
     """
 
     model: str
@@ -42,6 +47,7 @@ class Reference:
     concepts: Concepts
     readings: Readings
     measured: Measured
+    named: NamedConcepts | None = None
 
     def check(self, model: Model) -> None:
         """Raise `SummandError` where the model is not the one that made this reference."""
@@ -64,6 +70,10 @@ class Reference:
             "properties": np.array([name or "" for name in known.properties]),
             "values": np.array([value or "" for value in known.values]),
         }  # fmt: skip
+        if self.named is not None:
+            asked = self.named.units
+            named |= {"asked": np.array(asked.texts), "asked_units": asked.chosen, "asked_scores": self.named.scores}
+            named |= {"asked_weights": asked.weights, "asked_offsets": asked.offsets}
         try:
             saving.write(path, _KIND, Directions.of(readings.weights), named)
         except OSError as error:
@@ -73,7 +83,8 @@ class Reference:
     def load(cls, path: str | os.PathLike[str]) -> Reference:
         """What `save` wrote. Raises `SummandError` for any other file, and for one that holds NaN."""
         basis, found = saving.read(path, _KIND)
-        if not all(np.isfinite(found[name]).all() for name in ("readings", "embeddings", "concepts")):
+        numbers = [found[name] for name in (*_NUMBERS, *_NUMBERS_OF_NAMED) if name in _NUMBERS or name in found]
+        if not all(np.isfinite(array).all() for array in numbers):
             raise SummandError(f"the reference {path} holds NaN or infinite numbers; make it again from its images")
         known = Concepts(
             saving.names(found["names"]),
@@ -85,7 +96,12 @@ class Reference:
         columns = tuple(int(n) for n in found["columns"])
         readings = Readings(Group.named(str(found["group"])), units, columns, basis.dense())
         measured = Measured(found["readings"].astype(np.float64), found["embeddings"], found["indices"])
-        return cls(str(found["model"]), str(found["weights"]), str(found["label"]), known, readings, measured)
+        named = None
+        if "asked" in found:
+            chosen = torch.from_numpy(found["asked_units"])
+            read = (torch.from_numpy(found[name]) for name in _NUMBERS_OF_NAMED[1:] if name in found)
+            named = NamedConcepts(ConceptUnits(saving.names(found["asked"]), chosen, *read), found["asked_scores"])
+        return cls(str(found["model"]), str(found["weights"]), str(found["label"]), known, readings, measured, named)
 
 
 def is_reference(text: str) -> bool:
@@ -101,14 +117,15 @@ def make_reference(
     *,
     layers: int = 4,
     layer: int | None = None,
+    named: Sequence[str] = (),
     batch_size: int = 64,
     progress: bool = False,
 ) -> Reference:
     """Choose what to watch from the reference images, and read them: one pass (three for neurons and pairs).
 
     watch: heads of the last `layers` layers along the concepts of their labels; the neurons of one `layer` (by default
-    the third last); or the pairs of an attention pool. Raises `SummandError` for units that the tower does not have and
-    too few images.
+    the third last); or the pairs of an attention pool. named: texts to score as well (`named_concepts`: one to three
+    passes more). Raises `SummandError` for units that the tower does not have and too few images.
     """
     if watch not in ("heads", "neurons", "pairs"):
         raise SummandError(f"units to watch are heads, neurons or pairs, got {watch!r}")
@@ -124,7 +141,8 @@ def make_reference(
     else:
         readings = unit_readings(profile(model, source, groups, batch_size, progress), known)
         measured = measure(model, source, readings, batch_size, progress)
-    return Reference(model.name, weights_hash(model), source.label, known, readings, measured)
+    asked = named_concepts(model, source, named, pool, batch_size, progress) if named else None
+    return Reference(model.name, weights_hash(model), source.label, known, readings, measured, asked)
 
 
 def _measured(passed: Collected, readings: Readings) -> Measured:

@@ -2,68 +2,122 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from ...data import ImageSource
 from ...data.sources import batches
 from ...errors import SummandError
 from ...models import Model
+from ...runs import Group
 from ...runs.collect import pixels_of
+from ...runs.units import effects_of
+from ...text.pools import Pool
 from ...towers.pool import PoolTower
-from ..profile import Profile
+from ..profile import Profile, profile
+from .statistics import kolmogorov_smirnov, standardised_difference
 
 TOP = 5
 
 
 @dataclass(frozen=True)
 class ConceptUnits:
-    """The units that speak most for each concept. texts: the concepts; chosen: [concept, TOP], places among all units
-    (first axis slowest); profile: of the neurons, None where the units are pairs."""
+    """The units that speak most for each concept. texts: the concepts; chosen: (neuron, head) of pairs, (layer, neuron)
+    of neurons; weights, offsets: how neurons are read, None where the units are pairs."""
 
     texts: tuple[str, ...]
-    chosen: Tensor
-    profile: Profile | None
+    chosen: Int[Tensor, "concept unit 2"]
+    weights: Float[Tensor, "concept unit path"] | None = None
+    offsets: Float[Tensor, " concept"] | None = None
 
-    def names(self, model: Model) -> list[list[str]]:
+    @property
+    def names(self) -> list[list[str]]:
         """What the units of each concept are called."""
-        if self.profile is not None:
-            units = self.profile.units
-            return [[units[int(place)].name for place in some] for some in self.chosen]
-        heads = model.tower.heads
-        return [[f"{int(place) // heads}.{int(place) % heads}" for place in some] for some in self.chosen]
+        between = "." if self.weights is None else ":"
+        return [[between.join(map(str, unit)) for unit in some] for some in self.chosen.tolist()]
 
     def scores(self, model: Model, pixels: Float[Tensor, "image 3 height width"]) -> Float[Tensor, "image concept"]:
         r"""Of pairs: ‖Σ_{top 5} r^{n,h}‖ / ‖Σ_{n,h} r^{n,h}‖ (paper B). Of neurons: Σ_{top 5} ⟨φ_n − b_n, r_n⟩."""
-        if self.profile is None:
+        if self.weights is None:
             effects = model.pairs(pixels)
             rest = effects.rest
             assert rest is not None
             whole = (model.encode_image(pixels) - rest).double().norm(dim=1)
-            coefficients = effects.coefficients[..., 0].flatten(1)
             columns = []
-            for some in self.chosen:
-                amounts = coefficients[:, some].double()
-                columns.append((amounts @ _rows(model, some)).norm(dim=1) / whole)
+            for neurons, heads in self.chosen.transpose(1, 2):
+                amounts = effects.coefficients[:, neurons, heads, 0].double()
+                columns.append((amounts @ _rows(model, neurons, heads)).norm(dim=1) / whole)
             return torch.stack(columns, dim=1)
-        projected = [
-            rank.project(effects).flatten(1)
-            for rank, effects in zip(self.profile.ranks, self.profile.effects(model, pixels), strict=True)
-        ]
-        along = torch.cat(projected, dim=1)
-        return torch.stack([along[:, some].sum(dim=1) for some in self.chosen], dim=1)
+        assert self.offsets is not None
+        layers, neurons = self.chosen.unbind(dim=2)
+        found = effects_of([Group("neurons", layer) for layer in layers.unique().tolist()], model, pixels)[0]
+        total = -self.offsets.expand(len(pixels), -1).to(model.device)
+        for group, effects in found.items():
+            here = layers == group.layer
+            picked = effects.coefficients[:, neurons[here]].double()
+            along = torch.einsum("iup,up->iu", picked, self.weights[here][:, : picked.shape[2]].to(picked))
+            total = total.index_add(1, here.nonzero()[:, 0].to(along.device), along)
+        return total
 
-    def measure(self, model: Model, source: ImageSource, batch_size: int = 64) -> Float[Tensor, "image concept"]:
+    def measure(
+        self, model: Model, source: ImageSource, batch_size: int = 64, progress: bool = False
+    ) -> Float[Tensor, "image concept"]:
         """The scores of every image of a source that can be read."""
-        found = [self.scores(model, pixels_of(model, batch.images)).cpu() for batch in batches(source, batch_size, [])]
+        found = []
+        with tqdm(
+            total=len(source), desc="concepts", unit="img", file=sys.stderr, disable=not progress, leave=False
+        ) as bar:
+            for batch in batches(source, batch_size, []):
+                found.append(self.scores(model, pixels_of(model, batch.images)).cpu())
+                bar.update(batch.indices[-1] + 1 - bar.n)
         if not found:
             raise SummandError(f"{source.label}: no image could be read")
         return torch.cat(found)
+
+
+@dataclass(frozen=True)
+class NamedConcepts:
+    """Concepts that were asked for by name, and the scores of the reference images."""
+
+    units: ConceptUnits
+    scores: Float[np.ndarray, "image concept"]
+
+    def compare(
+        self, model: Model, source: ImageSource, batch_size: int = 64, progress: bool = False
+    ) -> list[dict[str, Any]]:
+        """One row a concept: mean scores of both sets, standardised change, and p of a two-sample Kolmogorov–Smirnov
+        test, times the number of concepts (Bonferroni)."""
+        current = self.units.measure(model, source, batch_size, progress).numpy()
+        _, p = kolmogorov_smirnov(self.scores, current)
+        effect = standardised_difference(self.scores, current)
+        return [
+            {"concept": text, "units": self.units.names[i], "reference": float(self.scores[:, i].mean()),
+             "current": float(current[:, i].mean()), "effect": float(effect[i]), "p": min(1.0, float(p[i]) * len(p))}
+            for i, text in enumerate(self.units.texts)
+        ]  # fmt: skip
+
+
+def named_concepts(
+    model: Model, source: ImageSource, texts: Sequence[str], pool: Pool, batch_size: int = 64, progress: bool = False
+) -> NamedConcepts:
+    """Texts, less the mean of a pool's, scored on reference images: by the pairs of an attention pool, else by the
+    neurons of the third last layer, whose directions are learnt from the images."""
+    directions = model.encode_text(list(texts)) - model.encode_text(pool.texts).mean(dim=0)
+    known = None
+    if not isinstance(model.tower, PoolTower):
+        neurons = Group("neurons", max(0, model.tower.layers - 3))
+        known = profile(model, source, [neurons], batch_size, progress)
+    units = concept_units(model, directions, texts, known)
+    return NamedConcepts(units, units.measure(model, source, batch_size, progress).numpy())
 
 
 def concept_units(
@@ -77,24 +131,32 @@ def concept_units(
     """
     if len(texts) != len(directions):
         raise SummandError(f"{len(texts)} texts for {len(directions)} directions")
-    pooled = isinstance(model.tower, PoolTower)
-    if not pooled and profile is None:
-        raise SummandError("scores of concepts in a class-token tower are of its neurons; give a profile of them")
-    if pooled:
+    if isinstance(model.tower, PoolTower):
         basis = model.tower.pair_directions()
         length = basis.gram[..., 0, 0].sqrt().clamp(min=1e-12)
         along = basis.toward(directions.to(length))[..., 0, :] / length[..., None]
-        along = along.flatten(0, -2)
-    else:
-        assert profile is not None
-        along = profile.directions @ F.normalize(directions.double(), dim=1).to(profile.directions).T
-    chosen = along.topk(min(TOP, len(along)), dim=0).indices.T
-    return ConceptUnits(tuple(texts), chosen, None if pooled else profile)
+        places = _largest(along.flatten(0, -2))
+        return ConceptUnits(tuple(texts), torch.stack([places // basis.shape[1], places % basis.shape[1]], dim=2))
+    if profile is None:
+        raise SummandError("scores of concepts in a class-token tower are of its neurons; give a profile of them")
+    places = _largest(profile.directions @ F.normalize(directions.double(), dim=1).to(profile.directions).T)
+    units = profile.units
+    chosen = [[(units[n].group.layer or 0, *units[n].index) for n in some] for some in places.tolist()]
+    readings = [rank.reading()[..., 0].cpu() for rank in profile.ranks]
+    most = max(reading.shape[1] for reading in readings)  # later layers have fewer paths
+    weights = torch.cat([F.pad(reading, (0, most - reading.shape[1])) for reading in readings])
+    usual = torch.cat(
+        [(reading * rank.mean.cpu()).sum(1) for reading, rank in zip(readings, profile.ranks, strict=True)]
+    )
+    return ConceptUnits(tuple(texts), torch.tensor(chosen), weights[places], usual[places].sum(dim=1))
 
 
-def _rows(model: Model, places: Tensor) -> Float[Tensor, "pair embed"]:
+def _largest(along: Float[Tensor, "unit concept"]) -> Int[Tensor, "concept top"]:
+    return along.topk(min(TOP, len(along)), dim=0).indices.T.cpu()
+
+
+def _rows(model: Model, neurons: Tensor, heads: Tensor) -> Float[Tensor, "pair embed"]:
     """The directions of some pairs, without building those of the others."""
     basis = model.tower.pair_directions()
-    heads = basis.shape[1]
-    rows = [basis.select([int(place) // heads]).dense()[0, int(place) % heads, 0] for place in places]
-    return torch.stack(rows).double()
+    pairs = zip(neurons.tolist(), heads.tolist(), strict=True)
+    return torch.stack([basis.select([neuron]).dense()[0, head, 0] for neuron, head in pairs]).double()
