@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import signal
 import tempfile
 
 from jaxtyping import install_import_hook
@@ -22,7 +25,9 @@ import summand  # noqa: E402
 matplotlib.use("Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["SUMMAND_CACHE"] = tempfile.mkdtemp(prefix="summand-cache-")
+atexit.register(shutil.rmtree, os.environ["SUMMAND_CACHE"], ignore_errors=True)
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with interrupts ignored
 settings.register_profile("summand", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("summand")
 

@@ -93,11 +93,14 @@ def test_interrupting_leaves_with_130(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
     )
-    deadline = time.time() + 60
-    while not (tmp_path / "a").exists() and time.time() < deadline:
-        time.sleep(0.2)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        deadline = time.time() + 60
+        while not (tmp_path / "a").exists() and time.time() < deadline:
+            time.sleep(0.2)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, error
     assert "Traceback" not in error
