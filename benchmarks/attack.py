@@ -21,7 +21,7 @@ import torch
 
 import summand
 from summand.data import open_source
-from summand.runs.collect import pixels_of
+from summand.models import pixels_of
 from summand.scenes import ATTRIBUTES
 from summand.studies.attack import (
     SceneGenerator,

@@ -273,3 +273,12 @@ def wrap(
     cannot be taken apart.
     """
     return Model(clip, tower_of(clip), preprocess, tokenizer, name or type(clip).__name__, random_weights=False)
+
+
+def pixels_of(model: Model, images: list | np.ndarray) -> Float[Tensor, "image 3 height width"]:
+    """Images as a source gives them, preprocessed, on the model's device."""
+    if isinstance(images, np.ndarray):
+        pixels = model.preprocess(images)
+    else:
+        pixels = torch.stack([model.preprocess(image) for image in images])
+    return pixels.to(model.device, model.dtype)

@@ -195,3 +195,24 @@ class Moments:
         moments._comoment[..., rows, columns] = triangle
         moments._comoment[..., columns, rows] = triangle
         return moments
+
+
+class Mean:
+    """Σ x / n over images, in fp64."""
+
+    def __init__(self) -> None:
+        self.count, self._sum = 0, None
+
+    def update(self, values: Float[Tensor, "image *rest"]) -> None:
+        self.add(values.double().sum(dim=0), len(values))
+
+    def add(self, total: Float[Tensor, "*rest"], count: int) -> None:
+        """A sum over `count` images."""
+        self._sum = total if self._sum is None else self._sum + total
+        self.count += count
+
+    @property
+    def value(self) -> Float[Tensor, "*rest"]:
+        if self._sum is None:
+            raise SummandError("the mean is of no images")
+        return self._sum / self.count

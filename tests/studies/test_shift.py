@@ -272,6 +272,17 @@ def test_named_concepts_are_saved_with_the_reference(which, request, tmp_path):
     assert Reference.load(tmp_path / "plain.npz").named is None
 
 
+def refused(monkeypatch, capsys, *arguments: str) -> str:
+    """What the command line says as it refuses."""
+    from summand.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["summand", "shift", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
@@ -285,13 +296,8 @@ def test_named_concepts_are_saved_with_the_reference(which, request, tmp_path):
 def test_options_that_cannot_be_are_refused_before_anything_is_read(
     monkeypatch, capsys, unchecked, option, value, reason
 ):
-    from summand.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["summand", "shift", "nowhere", "--save-reference", "r.npz", option, value])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    assert reason in " ".join(capsys.readouterr().err.split())
+    said = refused(monkeypatch, capsys, "nowhere", "--save-reference", "r.npz", option, value)
+    assert reason in said
 
 
 def test_units_that_a_tower_does_not_have_are_refused_before_an_image_is_read(vit, resnet, unchecked):
@@ -419,10 +425,5 @@ def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked, reference):
     ],
 )
 def test_what_a_saved_reference_fixes_is_refused_first(monkeypatch, capsys, unchecked, option, value, reason):
-    from summand.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["summand", "shift", "r.npz", "nowhere", option, value])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    assert reason in " ".join(capsys.readouterr().err.split())
+    said = refused(monkeypatch, capsys, "r.npz", "nowhere", option, value)
+    assert reason in said

@@ -212,7 +212,7 @@ def _reference(study: Any, model: Any, source: Any, images: str | None) -> Any:
     """Pixels that neuron directions are learnt from; for the scenes models 500 scenes of another seed."""
     from ..data import open_source
     from ..scenes.pretrained import NAMES
-    from ..studies.segmentation.fitting import fitted
+    from ..studies.fitting import fitted
 
     if images is None and model.name in NAMES:
         images = "scenes:count=500,seed=4242"

@@ -15,7 +15,7 @@ from ..data import ImageSource, Skipped
 from ..data.sources import batches
 from ..effects import Effects
 from ..errors import SummandError
-from ..models import Model
+from ..models import Model, pixels_of
 from ..moments import Moments
 
 
@@ -82,12 +82,3 @@ def collect(
         skipped=tuple(skipped),
         residual=residual,
     )
-
-
-def pixels_of(model: Model, images: list | np.ndarray) -> Float[Tensor, "image 3 height width"]:
-    """Images as a source gives them, preprocessed, on the model's device."""
-    if isinstance(images, np.ndarray):
-        pixels = model.preprocess(images)
-    else:
-        pixels = torch.stack([model.preprocess(image) for image in images])
-    return pixels.to(model.device, model.dtype)

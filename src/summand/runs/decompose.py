@@ -22,13 +22,12 @@ from ..data.sources import read_batch
 from ..decomposition import Parts
 from ..effects import Effects
 from ..errors import SummandError
-from ..models import Model
+from ..models import Model, pixels_of
 from ..moments import Moments
 from ..principal import RankOne, rank_one
 from ..top_images import TopImages
 from . import checkpoint, store
 from .checkpoint import STAGES, State
-from .collect import pixels_of
 from .folder import check_folder, forget
 from .manifest import FILE, Manifest, skipped_rows, versions, weights_hash
 from .run import EMBEDDINGS, IMAGES, Run

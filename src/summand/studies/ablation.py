@@ -20,8 +20,7 @@ from ..data.sources import batches
 from ..decomposition import Parts
 from ..effects import Effects
 from ..errors import SummandError
-from ..models import Model
-from ..runs.collect import pixels_of
+from ..models import Model, pixels_of
 from .zeroshot import predict
 
 
@@ -84,27 +83,6 @@ class Family(Protocol):
     def end(self, turn: int) -> None: ...
 
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Float[Tensor, "image embed"]]]: ...
-
-
-class Mean:
-    """Σ x / n over images, in fp64."""
-
-    def __init__(self) -> None:
-        self.count, self._sum = 0, None
-
-    def update(self, values: Float[Tensor, "image *rest"]) -> None:
-        self.add(values.double().sum(dim=0), len(values))
-
-    def add(self, total: Float[Tensor, "*rest"], count: int) -> None:
-        """A sum over `count` images."""
-        self._sum = total if self._sum is None else self._sum + total
-        self.count += count
-
-    @property
-    def value(self) -> Float[Tensor, "*rest"]:
-        if self._sum is None:
-            raise SummandError("the mean is of no images")
-        return self._sum / self.count
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from ..data import ImageSource
 from ..data.labelled import Labelled
 from ..errors import SummandError
 from ..models import Model
-from ..moments import Moments
+from ..moments import Mean, Moments
 from ..second_order import with_neurons
-from .ablation import Ablations, Batch, Mean, Version, ablate, read
+from .ablation import Ablations, Batch, Version, ablate, read
 from .direct_ablations import Head, HeadSets, check_heads
 from .groups import GroupAccuracy, group_accuracy
 from .patched import Patch, PatchedClassifier

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..errors import SummandError, listed
 from ..models import Model
-from ..moments import Moments
+from ..moments import Mean, Moments
 from ..text.textspan import textspan
 from ..towers import AttentionView
-from .ablation import Batch, Mean, Version
+from .ablation import Batch, Version
 
 Head = tuple[int, int]
 

@@ -18,14 +18,12 @@ from torch.nn import functional as F
 
 from ..data.sources import as_rgb
 from ..errors import SummandError
-from ..models import Model
-from ..runs.collect import pixels_of
+from ..models import Model, pixels_of
 from ..scenes.pretrained import NAMES as SCENES_MODELS
 from ..text.pools import pool
+from .fitting import cut, resized_short, scale_of, stitched
 from .neuron_maps import neuron_map
 from .pair_maps import pair_map
-from .segmentation.batches import scale_of
-from .segmentation.fitting import cut, resized_short, stitched
 from .token_maps import head_maps, token_maps
 
 _CONTRAST_TEXTS = 120
@@ -147,11 +145,8 @@ def heatmap(
         raise SummandError(f"windows must be at least 1, along the picture's short side; got {windows}")
     if neuron is not None:
         layer, unit = _numbers(neuron, ":", "neuron", "layer:neuron, such as 9:2914")
-        draw, titles, quantity = (
-            partial(neuron_map, model, layer=layer, neuron=unit),
-            (f"neuron {neuron}",),
-            "activation",
-        )
+        draw = partial(neuron_map, model, layer=layer, neuron=unit)
+        titles, quantity = (f"neuron {neuron}",), "activation"
     else:
         directions, titles = _directions(model, texts, versus, contrast)
         draw, quantity = partial(token_maps, model, directions=directions), "contribution"

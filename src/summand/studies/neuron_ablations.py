@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ..effects import Effects, path_norms
 from ..errors import SummandError, listed
-from ..moments import Moments
+from ..moments import Mean, Moments
 from ..principal import RankOne, rank_one
 from ..text.sparse import prepare_atoms, sparse_code
 from ..top_images import TopImages
 from ..towers.base import listening, working
-from .ablation import Batch, Mean, Version
+from .ablation import Batch, Version
 
 SIGNIFICANT_SHARE = 0.02
 TOP_NORMS = 50

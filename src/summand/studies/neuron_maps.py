@@ -13,13 +13,13 @@ from ..effects import Effects
 from ..errors import SummandError
 from ..finite import all_finite
 from ..models import Model
+from ..moments import Mean
 from ..principal import RankOne, rank_one
 from ..second_order import second_orders
 from ..top_images import TopImages
 from ..towers.base import _Enough, listening, working
 from ..towers.linear import inverse_deviation
 from ..towers.residual import ResidualTower
-from .ablation import Mean
 
 Weighting = Literal["mean", "signed", "weighted"]
 

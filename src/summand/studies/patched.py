@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .ablation import Batch, Family, Mean, Version
+from ..moments import Mean
+from .ablation import Batch, Family, Version
 
 _RIDGE = 1e-4
 

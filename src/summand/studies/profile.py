@@ -16,11 +16,10 @@ from ..data import ImageSource, Skipped
 from ..data.sources import batches
 from ..effects import Effects, path_norms
 from ..errors import SummandError
-from ..models import Model
+from ..models import Model, pixels_of
 from ..moments import Moments
 from ..principal import RankOne, rank_one
 from ..runs import Group, Run
-from ..runs.collect import pixels_of
 from ..runs.units import Wanted, effects_of, groups_of, parse_units
 from ..top_images import TopImages
 from ..towers.pool import PoolTower

@@ -20,10 +20,9 @@ from ..data import ImageSource, Skipped
 from ..data.sources import batches
 from ..effects import Effects
 from ..errors import SummandError
-from ..models import Model
+from ..models import Model, pixels_of
 from ..moments import Moments
 from ..runs import Group
-from ..runs.collect import pixels_of
 from ..runs.units import effects_of
 from ..text.labels import importance, label_heads
 from ..text.pools import Pool

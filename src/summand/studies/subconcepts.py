@@ -16,10 +16,9 @@ from tqdm import tqdm
 from ..data import ImageSource
 from ..data.sources import Batch, batches
 from ..errors import SummandError
-from ..models import Model
+from ..models import Model, pixels_of
 from ..moments import Moments
 from ..principal import rank_one
-from ..runs.collect import pixels_of
 from ..top_images import TopImages
 
 TOP = 10

@@ -14,10 +14,10 @@ import summand
 from summand import SummandError
 from summand.cli import app
 from summand.data.masks import Masked, MaskSource, open_masks
+from summand.studies.fitting import check_fit, fitted, fitted_mask, stitched, window_starts, windows
 from summand.studies.perturbation import PerturbationOptions, perturbation_curves
 from summand.studies.segmentation import Protocol, choose, default_methods, prepare, reference_batches, segment
 from summand.studies.segmentation.figures import examples_figure
-from summand.studies.segmentation.fitting import check_fit, fitted, fitted_mask, stitched, window_starts, windows
 from summand.studies.segmentation.methods import MapMethod
 from summand.studies.segmentation.metrics import FigureScores
 from summand.studies.segmentation.texts import class_texts

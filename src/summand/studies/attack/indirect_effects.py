@@ -14,10 +14,9 @@ from ...data import ImageSource
 from ...data.sources import batches
 from ...errors import SummandError
 from ...indirect import indirect
-from ...models import Model
+from ...models import Model, pixels_of
 from ...neurons import activations, mean_activations
 from ...runs import Group
-from ...runs.collect import pixels_of
 
 _FEWEST = 8
 

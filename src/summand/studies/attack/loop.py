@@ -11,8 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...errors import SummandError
-from ...models import Model
-from ...runs.collect import pixels_of
+from ...models import Model, pixels_of
 from .generators import Generator
 from .mining import Words
 from .synonyms import Drop

@@ -1,7 +1,7 @@
 """Segmentation by maps: methods, protocols, metrics, figures."""
 
+from ..fitting import FITS
 from .batches import reference_batches
-from .fitting import FITS
 from .methods import MapMethod, applies, choose, default_methods, names, needs_reference, prepare
 from .protocol import Example, Protocol, Segmentation
 from .run import segment

@@ -9,8 +9,7 @@ from PIL import Image
 
 from ...data import Skipped
 from ...data.masks import Masked, MaskSource
-from ...models import Model
-from ...runs.collect import pixels_of
+from ...models import Model, pixels_of
 from .methods import Batches
 
 
@@ -30,11 +29,3 @@ def reference_batches(model: Model, images: Iterable[Image.Image] | np.ndarray, 
     """Batches of pixels, made once and kept, to learn neuron directions from."""
     pixels = pixels_of(model, images if isinstance(images, np.ndarray) else list(images))
     return lambda: pixels.split(size)
-
-
-def scale_of(model: Model, size: tuple[int, int]) -> tuple[int, int]:
-    """The size of a picture that preprocessing leaves as it is: the tower's own, or the scenes' 64 × 64."""
-    from ...scenes.places import SIZE
-    from ...scenes.pretrained import ScenePreprocess
-
-    return (SIZE, SIZE) if isinstance(model._preprocess, ScenePreprocess) else size

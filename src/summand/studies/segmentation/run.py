@@ -19,12 +19,11 @@ from tqdm import tqdm
 from ...data import Skipped
 from ...data.masks import UNLABELLED, Masked, MaskSource
 from ...errors import SummandError
-from ...models import Model
-from ...runs.collect import pixels_of
+from ...models import Model, pixels_of
 from ..baselines.capture import Capture
+from ..fitting import cut, fitted, fitted_mask, scale_of, stitched
 from ..perturbation import AREAS, PerturbationOptions, perturbation_curves
-from .batches import batches_of, scale_of
-from .fitting import cut, fitted, fitted_mask, stitched
+from .batches import batches_of
 from .methods import Batches, MapMethod, prepare
 from .metrics import ClassScores, FigureScores, rescaled
 from .protocol import Example, Protocol, Segmentation

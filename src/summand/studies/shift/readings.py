@@ -15,10 +15,9 @@ from tqdm import tqdm
 from ...data import ImageSource, Skipped
 from ...data.sources import batches
 from ...errors import SummandError
-from ...models import Model
+from ...models import Model, pixels_of
 from ...moments import Moments
 from ...runs import Group
-from ...runs.collect import pixels_of
 from ...runs.units import effects_of
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool

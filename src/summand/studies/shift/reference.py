@@ -24,7 +24,7 @@ from ...text.pools import Pool
 from ..profile import profile
 from .concepts import Concepts, concepts
 from .readings import Measured, Readings, head_readings, measure, unit_readings
-from .scores import ConceptUnits, NamedConcepts, named_concepts
+from .scores import ConceptUnits, NamedConcepts, named_concepts, usual_layer
 from .statistics import FEWEST
 
 Watch = Literal["heads", "neurons", "pairs"]
@@ -131,17 +131,18 @@ def make_reference(
         raise SummandError(f"units to watch are heads, neurons or pairs, got {watch!r}")
     if len(source) < FEWEST:
         raise SummandError(f"{source.label} holds {len(source)} image(s); a test of shift needs at least {FEWEST}")
-    of_layer = (max(0, model.tower.layers - 3) if layer is None else layer,) if watch == "neurons" else None
+    of_layer = (usual_layer(model) if layer is None else layer,) if watch == "neurons" else None
     groups = groups_of(model, [Wanted(watch, of_layer)])
-    known = concepts(model, pool)
+    known, usual = concepts(model, pool), None
     if watch == "heads":
         passed = collect(model, source, layers, batch_size, progress)
         readings = head_readings(model, passed.moments, pool, known, layers)
         measured = _measured(passed, readings)
     else:
-        readings = unit_readings(profile(model, source, groups, batch_size, progress), known)
+        usual = profile(model, source, groups, batch_size, progress)
+        readings = unit_readings(usual, known)
         measured = measure(model, source, readings, batch_size, progress)
-    asked = named_concepts(model, source, named, pool, batch_size, progress) if named else None
+    asked = named_concepts(model, source, named, pool, batch_size, progress, usual) if named else None
     return Reference(model.name, weights_hash(model), source.label, known, readings, measured, asked)
 
 

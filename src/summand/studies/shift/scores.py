@@ -17,9 +17,8 @@ from tqdm import tqdm
 from ...data import ImageSource
 from ...data.sources import batches
 from ...errors import SummandError
-from ...models import Model
+from ...models import Model, pixels_of
 from ...runs import Group
-from ...runs.collect import pixels_of
 from ...runs.units import effects_of
 from ...text.pools import Pool
 from ...towers.pool import PoolTower
@@ -107,17 +106,28 @@ class NamedConcepts:
 
 
 def named_concepts(
-    model: Model, source: ImageSource, texts: Sequence[str], pool: Pool, batch_size: int = 64, progress: bool = False
+    model: Model,
+    source: ImageSource,
+    texts: Sequence[str],
+    pool: Pool,
+    batch_size: int = 64,
+    progress: bool = False,
+    known: Profile | None = None,
 ) -> NamedConcepts:
     """Texts, less the mean of a pool's, scored on reference images: by the pairs of an attention pool, else by the
-    neurons of the third last layer, whose directions are learnt from the images."""
+    neurons of the third last layer, whose directions are learnt from the images. known: a profile of these images, used
+    where it is of those neurons."""
     directions = model.encode_text(list(texts)) - model.encode_text(pool.texts).mean(dim=0)
-    known = None
-    if not isinstance(model.tower, PoolTower):
-        neurons = Group("neurons", max(0, model.tower.layers - 3))
+    neurons = Group("neurons", usual_layer(model))
+    if not isinstance(model.tower, PoolTower) and (known is None or known.groups != (neurons,)):
         known = profile(model, source, [neurons], batch_size, progress)
     units = concept_units(model, directions, texts, known)
     return NamedConcepts(units, units.measure(model, source, batch_size, progress).numpy())
+
+
+def usual_layer(model: Model) -> int:
+    """The layer whose neurons are read unless another is asked for: the third last."""
+    return max(0, model.tower.layers - 3)
 
 
 def concept_units(

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...errors import SummandError
+from ..errors import SummandError
+from ..models import Model
 
 Fit = Literal["crop", "stretch", "mismatch", "windows"]
 FITS = {
@@ -102,3 +103,11 @@ def stitched(
         total[:, top : top + size[0], left : left + size[1]] += found
         count[top : top + size[0], left : left + size[1]] += 1
     return total / count
+
+
+def scale_of(model: Model, size: tuple[int, int]) -> tuple[int, int]:
+    """The size of a picture that preprocessing leaves as it is: the tower's own, or the scenes' 64 × 64."""
+    from ..scenes.places import SIZE
+    from ..scenes.pretrained import ScenePreprocess
+
+    return (SIZE, SIZE) if isinstance(model._preprocess, ScenePreprocess) else size
