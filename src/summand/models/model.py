@@ -11,21 +11,21 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from .data.sources import as_rgb
-from .decomposition import Parts, TextParts
-from .effects import Effects
-from .errors import SummandError
-from .even_split import Parity
-from .finite import all_finite
-from .first_order import first_order
-from .indirect import indirect
-from .neurons import activations, mean_activations
-from .pairs import pairs
-from .scenes import pretrained as scenes_models
-from .second_order import second_order
-from .text_side import TEXT_BATCH, TextSide
-from .towers import Tower, tower_of
-from .towers.text import TextTower
+from ..data.sources import as_rgb
+from ..decomposition import Parts, TextParts
+from ..effects import Effects
+from ..errors import SummandError
+from ..even_split import Parity
+from ..finite import all_finite
+from ..first_order import first_order
+from ..indirect import indirect
+from ..neurons import activations, mean_activations
+from ..pairs import pairs
+from ..scenes import pretrained as scenes_models
+from ..second_order import second_order
+from ..text_side import TEXT_BATCH, TextSide
+from ..towers import Tower, tower_of
+from ..towers.text import TextTower
 
 _OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
