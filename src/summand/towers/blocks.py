@@ -79,6 +79,10 @@ class Block:
         written = self.second(m.mlp(middle)) if self.post else m.mlp(self.second(middle))
         return self._scaled(2, working(written))
 
+    def scaled_mlp(self, written: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """What the MLP's module gives, as it is added to the stream."""
+        return self._scaled(2, written)
+
     @property
     def plain(self) -> bool:
         """A LayerNorm before the attention, and none behind or inside it."""

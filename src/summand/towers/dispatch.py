@@ -28,7 +28,7 @@ SUPPORTED = (
 )
 
 
-def tower_of(clip: nn.Module) -> Tower:
+def tower_of(clip: nn.Module, prefix: int | None = None) -> Tower:
     """The image tower of a CLIP as a `Tower`. Raises `SummandError` for a kind that cannot be taken apart."""
     if any(ancestor.__name__ in _HUGGING_FACE for ancestor in type(clip).__mro__):
         return _named(type(clip).__name__, partial(hf_tower, clip))

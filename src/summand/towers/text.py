@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import HeadMaps, Rest, Trace, Visit, unmixed, working
+from .base import Guarded, HeadMaps, Rest, Trace, Visit, unmixed, working
+from .listening import Listener, _Enough, listening, one_pass
 from .text_parts import SUPPORTED, TextParts, read_hugging_face, read_open_clip
 
 
@@ -29,20 +29,7 @@ def text_features(clip: nn.Module, tokens: Int[Tensor, "text token"]) -> Float[T
         return clip.encode_text(tokens)
 
 
-class _Seen(Exception):
-    """Everything that is needed has been seen; leave the forward pass."""
-
-
-def _before(module: nn.Module, function: Callable[[Tensor, dict[str, Any]], None]) -> Any:
-    """A hook that sees a module's first argument and its keyword arguments, among which is the attention mask."""
-
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        function(args[0] if args else kwargs["hidden_states"], kwargs)
-
-    return module.register_forward_pre_hook(hook, with_kwargs=True)
-
-
-class TextTower:
+class TextTower(Guarded):
     r"""E(t) = Fᵀ(z⁰ + Σ_l (Σ_h W_O^{l,h} Σ_i a_i^{l,h} v_i^{l,h} + b_O^l + MLP^l)) / σ + β P + b_P at the pooled token.
 
     The model's own forward runs, watched by hooks, up to the last block; of that one only the pooled token is
@@ -68,6 +55,11 @@ class TextTower:
     def encode(self, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
         return text_features(self.clip, tokens)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its linear maps are kept in."""
+        return self._blocks[0].out().weight.dtype
+
     def _folded(self) -> Float[Tensor, "width embed"]:
         folded = working(self._parts.final_norm.weight)[:, None] * working(self._parts.projection())
         return folded - folded.mean(dim=0, keepdim=True)
@@ -80,6 +72,11 @@ class TextTower:
 
     @torch.no_grad()
     def run(self, tokens: Int[Tensor, "text token"], visit: Visit | None = None) -> Trace:
+        self.verify("sum", tokens)
+        with one_pass():
+            return self._run(tokens, visit)
+
+    def _run(self, tokens: Int[Tensor, "text token"], visit: Visit | None) -> Trace:
         pooled = self._parts.pooled(tokens)
         each = torch.arange(len(tokens), device=tokens.device)
         values: list[Tensor] = []
@@ -95,10 +92,7 @@ class TextTower:
             return working(batch_first(x)[each, pooled])
 
         def look(layer: int, normed: Tensor) -> None:
-            with unmixed(normed.device):
-                read(layer, working(normed))
-
-        def read(layer: int, normed: Tensor) -> None:
+            normed = working(normed)
             view = self._blocks[layer].view(normed, normed[each, pooled], self._bias(masks[layer], normed, pooled))
             if visit is not None:
                 visit(layer, view)
@@ -111,22 +105,22 @@ class TextTower:
             stream.append(here(x))
             if layer == self.layers - 1:
                 entering.append(x)
-                raise _Seen
+                raise _Enough
 
-        with ExitStack() as hooks:
+        def listeners() -> Iterator[Listener]:
             for layer, block in enumerate(self._blocks):
-                for handle in (
-                    _before(block.module, partial(before_block, layer)),
-                    block.norm_1.register_forward_hook(lambda _, args, out, layer=layer: look(layer, batch_first(out))),
-                    _before(block.norm_2, lambda x, _: stream.append(here(x))),
-                ):
-                    hooks.callback(handle.remove)
-            with suppress(_Seen):
-                self.encode(tokens)
+                yield block.module, "before", partial(before_block, layer)
+                yield block.norm_1, "after", lambda out, layer=layer: look(layer, batch_first(out))
+                yield block.norm_2, "before", lambda x, _: stream.append(here(x))
+
+        with listening(listeners(), self._parts.root):
+            self.encode(tokens)
         if not entering:
             raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")
         last = self._blocks[-1]
-        look(self.layers - 1, batch_first(last.norm_1(entering[0])))
+        inputs = batch_first(last.norm_1(entering[0]))
+        with unmixed(tokens.device):
+            look(self.layers - 1, inputs)
         out = last.out()
         with unmixed(tokens.device):
             written = last.scaled(1, values[-1].flatten(1) @ working(out.weight).T + working(out.bias))

@@ -18,9 +18,11 @@ SUPPORTED = ("open_clip CLIP", "TextTransformer", "CLIPTextModel", "SiglipTextMo
 
 @dataclass(frozen=True)
 class TextParts:
-    """Where a text tower keeps what the sum needs. pooled: token ids → the position that is read out."""
+    """Where a text tower keeps what the sum needs. pooled: token ids → the position that is read out.
+    root: the module that runs the blocks."""
 
     kind: str
+    root: nn.Module
     blocks: list[TextBlock]
     final_norm: Any
     projection: Callable[[], Tensor]
@@ -112,6 +114,7 @@ def read_open_clip(text: Any) -> TextParts:
 
     return TextParts(
         kind="TextTransformer",
+        root=text.transformer,
         blocks=[TextBlock(block) for block in text.transformer.resblocks],
         final_norm=text.ln_final,
         projection=projection,
@@ -139,6 +142,7 @@ def read_hugging_face(clip: Any, text: Any) -> TextParts:
 
     return TextParts(
         kind=type(text).__name__,
+        root=text.encoder,
         blocks=[TextBlock(layer) for layer in text.encoder.layers],
         final_norm=text.final_layer_norm,
         projection=lambda: linear.weight.T,
