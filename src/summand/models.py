@@ -21,9 +21,11 @@ from .first_order import first_order
 from .indirect import indirect
 from .neurons import activations, mean_activations
 from .pairs import pairs
+from .preprocessing import as_preprocess
 from .scenes import pretrained as scenes_models
 from .second_order import second_order
 from .text_side import TEXT_BATCH, TextSide
+from .tokenizing import as_tokenizer
 from .towers import Tower, tower_of
 from .towers.text import TextTower
 
@@ -243,6 +245,8 @@ class Model:
         height, width = self.tower.image_size
         if not isinstance(x, Tensor) or x.ndim != 4 or tuple(x.shape[1:]) != (3, height, width):
             got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            if isinstance(x, Tensor) and x.ndim in (2, 3) and self.tower.kind.endswith("SigLIP 2"):
+                got = f"{got}, flat patches as its own processor cuts them (give that processor as preprocess=)"
             raise SummandError(
                 f"{self.name} expects pixels [image, 3, {height}, {width}], got {got}; model.preprocess makes them"
             )
@@ -269,10 +273,13 @@ def wrap(
 ) -> Model:
     """A model that the caller already holds, fine-tuned or not. It is neither copied nor changed.
 
-    preprocess and tokenizer are asked for only by what uses them. Raises `SummandError` for an image tower that
+    preprocess and tokenizer are asked for only by what uses them; processors and tokenizers of transformers are taken
+    as they are. Raises `SummandError` for an image tower that
     cannot be taken apart.
     """
-    return Model(clip, tower_of(clip), preprocess, tokenizer, name or type(clip).__name__, random_weights=False)
+    tower = tower_of(clip)
+    preprocess, tokenizer = as_preprocess(preprocess, tower.image_size), as_tokenizer(tokenizer, clip)
+    return Model(clip, tower, preprocess, tokenizer, name or type(clip).__name__, random_weights=False)
 
 
 def pixels_of(model: Model, images: list | np.ndarray) -> Float[Tensor, "image 3 height width"]:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from .decomposition import TextParts
 from .errors import SummandError
 from .text_cache import TextCache, fingerprint, state_version
-from .tokenizing import check_length, pieces
+from .tokenizing import check_length, pieces, tokenized
 from .towers.text import TextTower, text_features, text_tower_of
 
 TEXT_BATCH = 256
@@ -105,7 +105,7 @@ class TextSide:
 
     def _tokens(self, texts: Sequence[str]) -> Int[Tensor, "text token"]:
         assert self.tokenizer is not None
-        tokens = self.tokenizer(list(texts))
+        tokens = tokenized(self.tokenizer, texts)
         if not isinstance(tokens, Tensor) or tokens.ndim != 2 or len(tokens) != len(texts):
             got = list(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
             raise SummandError(f"a tokenizer must return token ids [{len(texts)}, token], got {got}")

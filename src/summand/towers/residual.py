@@ -62,7 +62,8 @@ class ResidualTower:
         self._maps: tuple[Any, HeadMaps] | None = None
         self._neuron_maps: dict[int, tuple[HeadMaps, Any, Factored]] = {}
         self._writes: dict[int, tuple[Any, Whole]] = {}
-        self._batch_first = bool(getattr(getattr(visual, "transformer", None), "batch_first", True))
+        transformer = getattr(visual, "transformer", None)  # the clip package's puts the tokens first and says nothing
+        self._batch_first = transformer is None or bool(getattr(transformer, "batch_first", False))
         self.even_split = False
         self._split: ResidualTower | None = None
 
