@@ -154,7 +154,9 @@ def pieces(tokenizer: Callable[..., Any] | None, row: Sequence[int]) -> list[Pie
 def _of_clip_package(tokenizer: Any) -> bool:
     """Whether it is OpenAI's `clip.tokenize`, or that with some arguments given."""
     function = getattr(tokenizer, "func", tokenizer)
-    return getattr(function, "__name__", "") == "tokenize" and str(getattr(function, "__module__", "")).startswith("clip.")
+    return getattr(function, "__name__", "") == "tokenize" and str(getattr(function, "__module__", "")).startswith(
+        "clip."
+    )
 
 
 @cache

@@ -41,7 +41,8 @@ def tower_of(clip: nn.Module, prefix: int | None = None) -> Tower:
     prefix: how many tokens stand before the grid of patches, the class token and registers, where a tower of the
     caller's own adds some.
     """
-    if any(ancestor.__name__ in _HUGGING_FACE for ancestor in type(clip).__mro__):
+    named = any(ancestor.__name__ in _HUGGING_FACE for ancestor in type(clip).__mro__)
+    if named and hasattr(clip, "config"):  # many a tutorial has a CLIPModel of its own
         return _named(type(clip).__name__, lambda: with_prefix(hf_tower(clip), prefix))
     visual = getattr(clip, "visual", None)
     if not isinstance(visual, nn.Module):
@@ -54,9 +55,12 @@ def tower_of_visual(visual: nn.Module, encode: Callable[[Tensor], Tensor], prefi
     for ancestor in type(visual).__mro__:
         make, parts = _KINDS.get(ancestor.__name__, (None, ()))
         if make is not None and all(hasattr(visual, part) for part in parts):
-            made = partial(make, visual, encode)
-            return _named(name_of(visual), lambda: with_prefix(made(), prefix))
+            return _named(name_of(visual), partial(_made, make, visual, encode, prefix))
     raise SummandError(f"the image tower {name_of(visual)} cannot be taken apart (supported: {SUPPORTED})")
+
+
+def _made(make: Callable[..., Tower], visual: Any, encode: Any, prefix: int | None) -> Tower:
+    return with_prefix(make(visual, encode), prefix)
 
 
 def name_of(visual: nn.Module) -> str:

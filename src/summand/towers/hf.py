@@ -133,8 +133,8 @@ def run_own(model: Any, call: Callable[..., Any], **inputs: Tensor) -> Any:
         if "tuple" not in str(error):
             raise
         raise SummandError(
-            f"transformers' own {type(model).__name__} cannot run with return_dict=False in its configuration ({error}); "
-            f"set return_dict = True there, also in its text_config and vision_config"
+            f"transformers' own {type(model).__name__} cannot run with return_dict=False in its configuration "
+            f"({error}); set return_dict = True there, also in its text_config and vision_config"
         ) from error
 
 

@@ -28,7 +28,8 @@ def text_features(clip: Any, tokens: Int[Tensor, "text token"]) -> Float[Tensor,
     if not isinstance(found, Tensor) or found.ndim != 2:
         got = f"a tensor {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise SummandError(
-            f"{type(clip).__name__}.encode_text must return one embedding for each text, [text, embed]; it returned {got}"
+            f"{type(clip).__name__}.encode_text must return one embedding for each text, [text, embed]; it returned "
+            f"{got}"
         )
     return found
 
