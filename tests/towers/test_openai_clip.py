@@ -33,8 +33,7 @@ def same_in_open_clip(clip: nn.Module) -> nn.Module:
     vision = {"image_size": 32, "patch_size": 8, "layers": 3, "width": 48, "head_width": 12}
     text = {"context_length": 9, "vocab_size": 49408, "width": 24, "heads": 3, "layers": 2}
     made = open_clip.CLIP(16, vision, text, quick_gelu=True).double().eval()
-    state = {name: value for name, value in clip.state_dict().items()}
-    made.load_state_dict(state)
+    made.load_state_dict(clip.state_dict())
     return made
 
 
@@ -49,9 +48,7 @@ def test_every_term_equals_that_of_open_clips_class_with_the_same_weights():
     for layer in (0, 1):
         found, wanted = model.second_order(x, layer).vectors(), truth.second_order(x, layer).vectors()
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
-    torch.testing.assert_close(
-        model.first_order(x, 2).vectors(), truth.first_order(x, 2).vectors(), rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(model.first_order(x, 2).vectors(), truth.first_order(x, 2).vectors(), rtol=0, atol=1e-12)
     torch.testing.assert_close(model.activations(x, 1), truth.activations(x, 1), rtol=0, atol=1e-12)
     means = model.mean_activations([x], 1)
     found, wanted = (made.indirect(x, 1, [0, 7], means).coefficients for made in (model, truth))
@@ -132,7 +129,7 @@ def test_the_words_of_its_tokenizer(tokenizer, unchecked):
 
 def test_a_text_that_its_tokenizer_refuses(unchecked):
     model = summand.wrap(stand_in("vit"), tokenizer=fake_tokenize)
-    with pytest.raises(summand.SummandError, match="the tokenizer cannot read these texts: Input .* is too long"):
+    with pytest.raises(summand.SummandError, match=r"the tokenizer cannot read these texts: Input .* is too long"):
         model.encode_text("red " * 20)
 
 
