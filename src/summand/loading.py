@@ -112,14 +112,14 @@ def _load_hugging_face(
     size: int | tuple[int, int] | None,
     checkpoint: str | Path | None,
 ) -> tuple[nn.Module, Any, Any]:
-    given = [("pretrained", pretrained), ("image_size", size), ("checkpoint", checkpoint), ("random_init", random_init)]
+    given = [("pretrained", pretrained), ("checkpoint", checkpoint), ("random_init", random_init)]
     for option, value in given:
         if value:
-            raise SummandError(f"{name} comes with its own weights and size; leave out {option}={value!r}")
+            raise SummandError(f"{name} comes with its own weights; leave out {option}={value!r}")
     source = name.removeprefix(_HUGGING_FACE)
     local = Path(source).expanduser().is_dir()
     with quiet(), cache_only(local or not reachable()):
-        return load_hugging_face(source, _DTYPES[precision])
+        return load_hugging_face(source, _DTYPES[precision], size)
 
 
 def _checked_size(size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:

@@ -10,9 +10,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .errors import SummandError, first_line, listed, nearest
+from .errors import SummandError, first_line, listed
 from .hub import cache_only, offline_by_wish, quiet, reachable
+from .model_names import hint_of_tag, unknown_model
 from .tokenizing import MissingTokenizer
+from .towers import describe_configuration, tower_of
+from .towers.catalogue import patch_of
+from .towers.layout import check_multiple, covered, pair, patch_size
 from .weights import fit, read_checkpoint
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -49,11 +53,9 @@ def load_open_clip(
 
     remote = name.startswith(_REMOTE)
     if not remote and name not in open_clip.list_models():
-        known = [*others, *open_clip.list_models()]
-        raise SummandError(
-            f"unknown model {name!r}{nearest(name, known) or ', no similar name is known'} "
-            f"(`summand models` lists all {len(known)})"
-        )
+        raise SummandError(unknown_model(name, others))
+    if not remote:
+        _check_tower(name, size)
     if remote and pretrained is not None:
         raise SummandError(f"{name} comes with its own weights; leave out pretrained={pretrained!r}")
     if not remote and not random_init and (pretrained or checkpoint is None):
@@ -81,10 +83,29 @@ def load_open_clip(
             tokenizer = _tokenizer(name)
     except (OSError, RuntimeError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
         raise SummandError(_why(name, pretrained, size, error)) from error
+    if remote and size is not None:
+        tower = tower_of(clip)
+        if covered(tower) != tower.image_size:
+            check_multiple(size, patch_size(tower), name)
     if state is not None:
         fit(clip, state, Path(str(checkpoint)).name)
     preprocess = image_transform_v2(PreprocessCfg(**clip.visual.preprocess_cfg), is_train=False)
     return clip.eval(), preprocess, tokenizer
+
+
+def _check_tower(name: str, size: int | tuple[int, int] | None) -> None:
+    """Refuse at once, before weights are fetched, what could not be taken apart, or what would leave out pixels."""
+    import open_clip
+
+    row = describe_configuration(name)
+    if not row["exact"]:
+        raise SummandError(
+            f"{name} cannot be taken apart: its image tower ({row['tower']}): {row['reason']} (`summand models` lists "
+            f"those that can)"
+        )
+    own = (open_clip.get_model_config(name) or {})["vision_cfg"].get("image_size")
+    if size is not None and (own is None or pair(size) != pair(own)):
+        check_multiple(size, patch_of(name), name)
 
 
 def _tokenizer(name: str) -> Callable[..., Any]:
@@ -105,7 +126,7 @@ def _stay_offline(name: str, pretrained: str | None) -> bool:
     elif name.startswith("hf-hub:"):
         return not reachable()
     else:
-        config = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+        config = (open_clip.get_model_config(name) or {}).get("text_cfg") or {}
     needs_hub = pretrained or config.get("hf_model_name") or config.get("hf_tokenizer_name")
     return not needs_hub or not reachable()
 
@@ -113,10 +134,14 @@ def _stay_offline(name: str, pretrained: str | None) -> bool:
 def _why(name: str, pretrained: str | None, size: Any, error: BaseException) -> str:
     import open_clip
 
-    said = first_line(error)
+    said = f"its configuration lacks {error}" if isinstance(error, KeyError) else first_line(error)
+    said = said.rstrip(".")
     if size is not None and "size mismatch" in str(error):
         return f"{name} cannot be read at image_size={size}: its positions cannot be interpolated"
     if name.startswith("local-dir:"):
+        folder = Path(name.removeprefix("local-dir:"))
+        if (folder / "config.json").is_file() and not (folder / "open_clip_config.json").is_file():
+            return f"could not load {name}: it is a folder of transformers, not of open_clip; load it as hf:{folder}"
         return f"could not load {name}: {said}. The folder must hold open_clip_config.json and the weights beside it"
     weights = f"{name}, pretrained={pretrained!r}" if pretrained else name
     tags = open_clip.list_pretrained_tags_by_model(name)
@@ -161,7 +186,7 @@ def _check_tag(name: str, pretrained: str | None) -> None:
     if not is_tag(name, pretrained):
         missing = ", and there is no such file" if "/" in pretrained or Path(pretrained).suffix else ""
         raise SummandError(
-            f"{name} has no pretrained tag {pretrained!r}{missing}{nearest(pretrained, tags)} (tags: {choice})"
+            f"{name} has no pretrained tag {pretrained!r}{missing}{hint_of_tag(name, pretrained)} (tags: {choice})"
         )
 
 

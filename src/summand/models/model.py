@@ -21,8 +21,10 @@ from ..first_order import first_order
 from ..indirect import indirect
 from ..neurons import activations, mean_activations
 from ..pairs import pairs
+from ..preprocessing import as_preprocess
 from ..scenes import pretrained as scenes_models
 from ..second_order import second_order
+from ..tokenizing import as_tokenizer
 from ..towers import Tower, tower_of
 from ..towers.text import TextTower
 from .adapters import unwrapped
@@ -313,6 +315,8 @@ class Model:
         height, width = tower.image_size
         if not isinstance(x, Tensor) or x.ndim != 4 or tuple(x.shape[1:]) != (3, height, width):
             got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            if isinstance(x, Tensor) and x.ndim in (2, 3) and self.tower.kind.endswith("SigLIP 2"):
+                got = f"{got}, flat patches as its own processor cuts them (give that processor as preprocess=)"
             raise SummandError(
                 f"{self.name} expects pixels [image, 3, {height}, {width}], got {got}; model.preprocess makes them"
             )
@@ -343,12 +347,15 @@ def wrap(
 ) -> Model:
     """A model that the caller already holds, fine-tuned or not. It is neither copied nor changed.
 
-    preprocess and tokenizer are asked for only by what uses them. prefix: how many tokens stand before the patches,
+    preprocess and tokenizer are asked for only by what uses them; processors and tokenizers of transformers are taken
+    as they are. prefix: how many tokens stand before the patches,
     where a tower of the caller's own has more than its class says (registers). Wrappers that add nothing
     (DataParallel, torch.compile, peft) are looked through. Raises `SummandError` for an image tower that cannot be
     taken apart.
     """
     inner = unwrapped(clip)
+    size = tower_of(inner, prefix).image_size
+    preprocess, tokenizer = as_preprocess(preprocess, size), as_tokenizer(tokenizer, inner)
     return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix)
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..decomposition import TextParts
 from ..errors import SummandError
-from ..tokenizing import check_length, pieces
+from ..tokenizing import check_length, pieces, tokenized
 from ..towers.text import TextTower, text_features, text_tower_of
 from .guard import Guard
 from .state import Made, text_state
@@ -138,7 +138,7 @@ class TextSide:
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "text token"]:
         assert self.tokenizer is not None
-        tokens = self.tokenizer(list(texts))
+        tokens = tokenized(self.tokenizer, texts)
         if not isinstance(tokens, Tensor) or tokens.ndim != 2 or len(tokens) != len(texts):
             got = list(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
             raise SummandError(f"a tokenizer must return token ids [{len(texts)}, token], got {got}")

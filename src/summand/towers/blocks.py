@@ -15,6 +15,7 @@ from .linear import fold_norm, normed, optional_norm
 _READABLE = (
     *("ResidualAttentionBlock", "CustomResidualAttentionBlock", "Block", "ResPostBlock"),
     *("EvaBlock", "EvaBlockPostNorm", "RelPosBlock", "ResPostRelPosBlock", "CLIPEncoderLayer", "SiglipEncoderLayer"),
+    *("MetaClip2EncoderLayer", "AltCLIPEncoderLayer", "ChineseCLIPVisionLayer"),
 )
 _POST_NORM = ("ResPostBlock", "EvaBlockPostNorm", "ResPostRelPosBlock")
 

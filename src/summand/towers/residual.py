@@ -67,7 +67,8 @@ class ResidualTower(Guarded):
         self._maps: HeadMaps | None = None
         self._neuron_maps: dict[int, Factored] = {}
         self._writes: dict[int, Whole] = {}
-        self._batch_first = bool(getattr(getattr(visual, "transformer", None), "batch_first", True))
+        transformer = getattr(visual, "transformer", None)  # the clip package's puts the tokens first and says nothing
+        self._batch_first = transformer is None or bool(getattr(transformer, "batch_first", False))
         self._last_is_plain = untouched(blocks[-1])
         self.even_split = False
         self._split: ResidualTower | None = None

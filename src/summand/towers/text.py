@@ -12,21 +12,26 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .base import Guarded, HeadMaps, Rest, Trace, Visit, unmixed, working
+from .dispatch import called
+from .hf import embedding_of, run_own
 from .listening import Listener, _Enough, listening, one_pass
-from .text_parts import SUPPORTED, TextParts, read_hugging_face, read_open_clip
+from .text_parts import SUPPORTED, TextParts, read_hugging_face, read_open_clip, reads_padding
 
 
-def text_features(clip: nn.Module, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
+def text_features(clip: Any, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
     """The wrapped model's own text embeddings, not normalised."""
-    if hasattr(clip, "get_text_features"):  # Hugging Face: a tensor before version 5, an output object since
-        found = clip.get_text_features(input_ids=tokens)
-        return found if isinstance(found, Tensor) else found.pooler_output
+    if hasattr(clip, "get_text_features"):  # Hugging Face
+        return embedding_of(run_own(clip, clip.get_text_features, input_ids=tokens, **reads_padding(clip, tokens)))
     if not hasattr(clip, "encode_text"):
-        raise SummandError(f"{type(clip).__name__} has no text tower")
-    try:
-        return clip.encode_text(tokens, normalize=False)  # CoCa normalises unless told not to
-    except TypeError:
-        return clip.encode_text(tokens)
+        raise SummandError(_no_text(clip))
+    found = called(clip.encode_text, tokens)
+    if not isinstance(found, Tensor) or found.ndim != 2:
+        got = f"a tensor {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise SummandError(
+            f"{type(clip).__name__}.encode_text must return one embedding for each text, [text, embed]; it returned "
+            f"{got}"
+        )
+    return found
 
 
 class TextTower(Guarded):
@@ -99,7 +104,7 @@ class TextTower(Guarded):
             values.append(view.values())
 
         def before_block(layer: int, x: Tensor, kwargs: dict[str, Any]) -> None:
-            masks.append(kwargs.get("attn_mask"))
+            masks.append(self._blocks[layer].mask(x.shape[1 if self._parts.batch_first else 0], kwargs))
             if layer:
                 mlps.append(here(x) - stream[-1])
             stream.append(here(x))
@@ -163,9 +168,18 @@ def text_tower_of(clip: nn.Module) -> TextTower:
     if hasattr(clip, "text_model"):
         return TextTower(clip, read_hugging_face(clip, clip.text_model))
     text = getattr(clip, "text", clip)
-    if not hasattr(text, "token_embedding") or not hasattr(getattr(text, "transformer", None), "resblocks"):
-        raise SummandError(
-            f"the text tower {type(text).__name__} of {type(clip).__name__} cannot be taken apart "
-            f"(supported: {', '.join(SUPPORTED)})"
-        )
-    return TextTower(clip, read_open_clip(text))
+    if hasattr(text, "token_embedding") and hasattr(getattr(text, "transformer", None), "resblocks"):
+        return TextTower(clip, read_open_clip(text))
+    if text is clip:
+        raise SummandError(_no_text(clip))
+    raise SummandError(
+        f"the text tower {type(text).__name__} of {type(clip).__name__} cannot be taken apart "
+        f"(supported: {', '.join(SUPPORTED)})"
+    )
+
+
+def _no_text(clip: nn.Module) -> str:
+    name = type(clip).__name__
+    if "VisionModel" in name:
+        return f"{name} is an image tower without a text tower; load the whole model for texts"
+    return f"{name} has no text tower (no encode_text, and no get_text_features as transformers' models have)"
