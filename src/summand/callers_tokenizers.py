@@ -109,7 +109,7 @@ def token_ids(found: Any, count: int) -> Tensor:
             ) from None
     whole = isinstance(ids, Tensor) and not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
     if not whole or ids.ndim != 2 or len(ids) != count:
-        got = f"{ids.dtype} {list(ids.shape)}" if isinstance(ids, Tensor) else type(found).__name__
+        got = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise SummandError(f"a tokenizer must return token ids [{count}, token], got {got}")
     return ids
 

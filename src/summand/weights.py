@@ -64,7 +64,8 @@ def fit(
 
     Older layouts and third-party ones are converted. rest: all weights of the model that the file was fine-tuned from;
     asked for only where the file holds one tower alone. size: the image_size that was asked for, to whose grid
-    the positions of the patches are interpolated, as open_clip does. Raises `SummandError` where names, shapes or kinds of numbers differ.
+    the positions of the patches are interpolated, as open_clip does. Raises `SummandError` where names, shapes or kinds
+    of numbers differ.
     """
     from open_clip.convert import convert_state_dict
 
