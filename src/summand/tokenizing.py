@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .callers_tokenizers import RawTokenizer, core_of, is_raw
 from .errors import SummandError, first_line
 from .scenes.tokenizer import SceneTokenizer
 
@@ -75,15 +76,17 @@ def hugging_face_tokenizer(found: Any, text_config: Any) -> HuggingFaceTokenizer
 
 def as_tokenizer(tokenizer: Any, clip: Any) -> Callable[..., Any] | None:
     """What the caller gives as tokenizer, callable with texts alone: a processor or a tokenizer of transformers is
-    wrapped for the text tower of `clip`, everything else is left as it is."""
+    wrapped for the text tower of `clip`, so is one of the tokenizers package; everything else is left as it is."""
+    text_config = getattr(getattr(clip, "config", None), "text_config", None)
+    context = getattr(getattr(clip, "text", clip), "context_length", None)
+    if is_raw(tokenizer):
+        return RawTokenizer(tokenizer, context or getattr(text_config, "max_position_embeddings", 77))
     found = tokenizer if hasattr(tokenizer, "convert_ids_to_tokens") else getattr(tokenizer, "tokenizer", None)
     ours = found is tokenizer or hasattr(tokenizer, "image_processor")
     if found is None or not ours or not hasattr(found, "convert_ids_to_tokens"):
         return tokenizer
-    text_config = getattr(getattr(clip, "config", None), "text_config", None)
     if text_config is not None:
         return hugging_face_tokenizer(found, text_config)
-    context = getattr(getattr(clip, "text", clip), "context_length", None)
     return HuggingFaceTokenizer(found, context or found.model_max_length)
 
 
@@ -145,10 +148,23 @@ def pieces(tokenizer: Callable[..., Any] | None, row: Sequence[int]) -> list[Pie
         return _byte_pairs(tokenizer, row)
     if _of_clip_package(tokenizer):
         return _byte_pairs(_byte_pair_vocabulary(), row)
-    inner = getattr(tokenizer, "tokenizer", None)
-    if inner is not None and hasattr(inner, "convert_ids_to_tokens"):
+    inner = core_of(tokenizer)
+    if hasattr(inner, "byte_decoder"):
+        return _byte_pairs(inner, row)
+    if is_raw(inner):
+        inner = RawTokenizer(inner, len(row))
+    if hasattr(inner, "convert_ids_to_tokens"):
         return _hugging_face(inner, row)
-    return [Piece(str(i)) for i in row]
+    return [Piece(_decoded(tokenizer, i)) for i in row]
+
+
+def _decoded(tokenizer: Any, i: int) -> str:
+    """What a tokenizer of the caller's own says that a token is, where it says so; else its number."""
+    try:
+        text = tokenizer.decode([i])
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError):
+        return str(i)
+    return text if isinstance(text, str) and text else str(i)
 
 
 def _of_clip_package(tokenizer: Any) -> bool:
@@ -169,12 +185,16 @@ def _byte_pair_vocabulary() -> Any:
 
 def _byte_pairs(tokenizer: Any, row: Sequence[int]) -> list[Piece]:
     found, opens, over = [], True, False
+    start = getattr(tokenizer, "sot_token_id", None)
+    end = getattr(tokenizer, "eot_token_id", None)
+    if end is None:  # as the clip package names them
+        start, end = (tokenizer.encoder.get(name) for name in ("<|startoftext|>", "<|endoftext|>"))
     for i in row:
         if over:
             found.append(Piece(PAD))
-        elif i == tokenizer.sot_token_id:
+        elif i == start:
             found.append(Piece(START))
-        elif i == tokenizer.eot_token_id:
+        elif i == end:
             found.append(Piece(END))
             over = True
         else:

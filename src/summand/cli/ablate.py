@@ -12,7 +12,9 @@ from rich.table import Table
 
 from ..errors import SummandError, nearest
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     ModelOption,
@@ -21,7 +23,7 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     stderr,
     wait,
 )
@@ -39,6 +41,7 @@ TemplatesOption = Annotated[
     str | None,
     typer.Option("--templates", help="openai (80), simple (7), a text file, or one such as 'a photo of {}'."),
 ]
+LabelOption = Annotated[str | None, typer.Option("--label-column", help="The column of the labels.")]
 CountOption = Annotated[int | None, typer.Option("--count", "-n", min=1, help="Use at most this many images.")]
 MeansOption = Annotated[
     str | None,
@@ -50,6 +53,7 @@ MeansOption = Annotated[
     epilog="Examples:\n\n"
     "  summand ablate scenes:count=500,seed=3 --classes shape\n\n"
     "  summand ablate scenes:count=500 --classes shape --what second-order,sparse --layers 3,4 --out neurons.png\n\n"
+    "  summand ablate birds.csv --label-column species --model ViT-B-16 --pretrained openai\n\n"
     "  summand ablate imagenet/val --classes imagenet --means imagenet/train --model ViT-B-16 "
     "--pretrained laion2b_s34b_b88k --heads 10.3,11.2 --json"
 )
@@ -76,10 +80,13 @@ def ablate(
     sizes: Annotated[str | None, typer.Option("--sizes", help="Texts a neuron or a head, such as 4,8,16,32.")] = None,
     keep: Annotated[str, typer.Option("--keep", help="Percentages of pairs to keep.")] = "1,2,5,10,20,50",
     means: MeansOption = None,
+    label: LabelOption = None,
     count: CountOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Figure to write.")] = Path("ablation.png"),
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -99,9 +106,9 @@ def ablate(
         "sizes": _numbers(sizes, "--sizes", above=0),
         "keep": _numbers(keep, "--keep", float, above=0, most=100),
     }
-    labelled = open_data(data, classes, count=count)
+    labelled = open_data(data, classes, label_column=label, count=count)
     reference = None if means is None else open_source(means, count)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
     families = _families(loaded, kinds, images=len(reference or labelled), pools=pools, **numbers)
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()
@@ -123,7 +130,9 @@ def ablate(
         ]
         options = {"classes": classes, "templates": templates, "means": means, "what": kinds, "out": str(out)}
         options |= {"heads": heads, "layers": layers, "pool": pools, "sizes": sizes, "keep": keep, "count": count}
+        options |= {"label_column": label}
         options |= {"pretrained": pretrained, "random_init": random_init}
+        options |= {"checkpoint": checkpoint, "activation": activation}
         emit(
             "ablate", loaded.name, labelled.source.label, options, rows, baseline=made.baseline, images=len(made.labels)
         )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from ..callers_tokenizers import check_ids, token_ids, vocabulary_size
 from ..decomposition import TextParts
 from ..errors import SummandError
 from ..tokenizing import check_length, pieces, tokenized
@@ -138,9 +139,7 @@ class TextSide:
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "text token"]:
         assert self.tokenizer is not None
-        tokens = tokenized(self.tokenizer, texts)
-        if not isinstance(tokens, Tensor) or tokens.ndim != 2 or len(tokens) != len(texts):
-            got = list(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
-            raise SummandError(f"a tokenizer must return token ids [{len(texts)}, token], got {got}")
+        tokens = token_ids(tokenized(self.tokenizer, texts), len(texts))
+        check_ids(texts, tokens, vocabulary_size(self.clip))
         check_length(self.tokenizer, texts, tokens)
         return tokens.to(next(self.clip.parameters()).device)
