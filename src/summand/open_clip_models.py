@@ -162,6 +162,8 @@ def _own_weights(name: str) -> Checkpoint | None:
     from open_clip.pretrained import download_pretrained_from_hf
 
     scheme, _, place = name.partition(":")
+    if scheme == "local-dir" and not (Path(place) / "open_clip_config.json").is_file():
+        return None
     try:
         if scheme == "hf-hub":
             with quiet(), cache_only(_stay_offline(name, None)):

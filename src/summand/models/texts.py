@@ -111,8 +111,8 @@ class TextSide:
 
     def parts(self, texts: list[str]) -> TextParts:
         """The texts' embeddings as sums over heads and words."""
-        tower = self.tower
         tokens = self.tokens(texts)
+        tower = self.tower
         tower.verify("sum", tokens)
         words = [pieces(self.tokenizer, row) for row in tokens.tolist()]
         return TextParts(
