@@ -27,8 +27,9 @@ class PairMaps:
     neuron's activation behind the ReLU, without the positional embedding. k: by default the paper's share, 13.6 % of
     all pairs (20,000 of RN50x16's). factor: the product, or either factor alone, averaged over the same pairs.
     repair: the patch at the bottom right, an attention sink of RN50x16, is replaced by the mean of its W, N and NW
-    neighbours in both maps. bias: the output bias spread over heads and patches counts in the similarity, as in
-    the published code. Texts should be centred over the classes and of unit length (`centred`).
+    neighbours, as in the published code: z of the neurons, and a_i v_i W_O^h F before its cosine is taken. bias: the
+    output bias spread over heads and patches counts in the similarity, as there. Texts should be centred over the
+    classes and of unit length (`centred`).
 
     apart: the two maps are averaged before they are multiplied, and each counts from its own nothing: map[patch] =
     (N_patch − min_i N_i) max(S_patch, 0), N the mean of z over the k pairs (0.3 % by default) and S the mean similarity
@@ -76,11 +77,10 @@ class PairMaps:
         chosen = self.chosen(directions)
         view, neurons, constant = pool_inputs(self.model, pixels)
         grid = self.model.tower.grid
-        similar = similarity(
-            self.model, view, directions, constant if self.bias else None
-        )  # [image, patch, head, text]
+        constant = constant if self.bias else None
+        similar = similarity(self.model, view, directions, constant, self.repair)  # [image, patch, head, text]
         if self.repair:
-            neurons, similar = repaired(neurons, grid), repaired(similar, grid)
+            neurons = repaired(neurons, grid)
         count = chosen.sum(dim=1)  # [text, head]
         if self.apart:
             return self._apart(neurons, similar, chosen).unflatten(2, grid)
@@ -144,20 +144,27 @@ def similarity(
     view: AttentionView,
     directions: Float[Tensor, "text embed"],
     constant: Float[Tensor, "image embed"] | None = None,
+    repair: bool = False,
 ) -> Float[Tensor, "image patch head text"]:
-    """cos of what a patch writes through a head with a text. The attention weight does not matter to it, unless a
-    constant is spread evenly over tokens and heads (as the published code does with the output bias)."""
+    """cos of what a patch writes through a head with a text.
+
+    The attention weight does not matter to it, unless a constant is spread evenly over tokens and heads (as the
+    published code does with the output bias), or repair puts the mean of its neighbours in the last patch's place.
+    """
     tower = model.tower
     maps = tower.head_maps().directions[0]  # [head, channel, embed]
     text = directions.to(maps)
     text = text / text.norm(dim=1, keepdim=True)
     if constant is not None:
-        values = view.token_values()
-        written = torch.einsum("iphc,hce->iphe", values, maps)
-        written = written + (constant / (values.shape[1] * values.shape[2]))[:, None, None]
-        found = written @ text.T / written.norm(dim=-1, keepdim=True).clamp(min=1e-20)
-        return found[:, tower.prefix :]
+        written = torch.einsum("iphc,hce->iphe", view.token_values()[:, tower.prefix :], maps)
+        written = repaired(written, tower.grid) if repair else written
+        written = written + (constant / (view.inputs.shape[1] * tower.heads))[:, None, None]
+        return written @ text.T / written.norm(dim=-1, keepdim=True).clamp(min=1e-20)
     values = torch.einsum("ipn,hcn->iphc", view.inputs[:, tower.prefix :], view.value_weight) + view.value_bias
+    if repair:  # attention may be as small as 1e-12: a mean by weights, not of what they multiply
+        weights = view.row[:, :, tower.prefix :].transpose(1, 2)[..., None]
+        around = [repaired(some, tower.grid)[:, -1:] for some in (weights * values, weights)]
+        values = torch.cat([values[:, :-1], around[0] / around[1].clamp(min=1e-30)], dim=1)
     gram = maps @ maps.transpose(1, 2)
     lengths = torch.einsum("iphc,hcd,iphd->iph", values, gram, values).clamp(min=1e-20).sqrt()
     return torch.einsum("iphc,hct->ipht", values, maps @ text.T) / lengths[..., None]
@@ -167,7 +174,7 @@ def repaired(maps: Float[Tensor, "image patch *rest"], grid: tuple[int, int]) ->
     """Maps whose bottom-right patch is the mean of its western, northern and north-western neighbours (paper B)."""
     rows, columns = grid
     if rows < 2 or columns < 2:
-        return maps
+        return maps  # it has no such neighbours
     found = maps.clone()
     last = rows * columns - 1
     found[:, last] = (maps[:, last - 1] + maps[:, last - columns] + maps[:, last - columns - 1]) / 3
