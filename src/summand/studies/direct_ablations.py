@@ -20,21 +20,26 @@ Head = tuple[int, int]
 
 
 class Mlps:
-    """Every MLP's direct effect replaced by its mean (paper C, Table 1)."""
+    """Every MLP's direct effect replaced by its mean (paper C, Table 1). embedding: what enters the first layer as
+    well, which paper C's code counts as an MLP."""
 
     rounds, axis = 1, ""
 
-    def __init__(self) -> None:
-        self._mean = Mean()
+    def __init__(self, embedding: bool = False) -> None:
+        self._embedding, self._mean = embedding, Mean()
 
     def learn(self, turn: int, batch: Batch) -> None:
-        self._mean.update(batch.parts.mlps().sum(dim=1))
+        self._mean.update(self._term(batch))
 
     def end(self, turn: int) -> None:
         pass
 
+    def _term(self, batch: Batch) -> Float[Tensor, "image embed"]:
+        mlps = batch.parts.mlps().sum(dim=1)
+        return mlps + batch.parts.embedding() if self._embedding else mlps
+
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
-        change = self._mean.value - batch.parts.mlps().sum(dim=1)
+        change = self._mean.value - self._term(batch)
         yield Version("terms", "all MLPs"), batch.total + change
 
 
