@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from sklearn.linear_model import orthogonal_mp
@@ -15,14 +16,18 @@ from summand import SummandError
 from summand.studies.ablation import read
 from summand.studies.ablation_kinds import families, read_kinds, read_pools
 from summand.studies.direct_ablations import AttentionUpTo, ClassToken, Mlps
+from summand.studies.pair_maps import PairMaps, pair_signs
 from summand.studies.reconstructions import Reconstruction, SparsePairs
+from summand.studies.segmentation import needs_reference, prepare
+from summand.studies.shift import Reference, make_reference
+from summand.studies.shift.scores import named_concepts
 from summand.studies.together import Together
-from summand.text.pools import random_directions
+from summand.text.pools import pool, random_directions
 from tests.published_neurons import literal_even_pairs
 from tests.studies.pictures import Noise, pixels
 from tests.studies.test_ablation import close, learnt, residual, wrapped
 
-IMAGES = 12
+IMAGES = 11  # odd: an even number may be half on either side, where the published sign is LAPACK's
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,75 @@ def test_attention_with_the_class_tokens_own_term_takes_no_layer_twice(tiny):
     for layer, outputs in enumerate(made.values()):
         removed = heads[:, : layer + 1].sum(dim=(1, 2)) + tokens[:, layer + 1 :].sum(dim=1) + mlps
         close(outputs, total - removed + removed.mean(dim=0))
+
+
+@torch.no_grad()
+def published_scores(model, effects, words, top=50, count=5):
+    """Paper B's script for distribution shifts, on every pair's effect [image, neuron, head, embed]: for each word the
+    pairs, and the ratio of norms on every image."""
+    flat, (_, neurons, heads, _) = effects.flatten(1, 2), effects.shape
+    mean = flat.mean(dim=0)
+    directions = np.zeros((neurons * heads, flat.shape[-1]))
+    for pair in range(neurons * heads):
+        centred = (flat[:, pair] - mean[pair]).numpy()
+        largest = centred[np.argsort(np.linalg.norm(centred, axis=1))[-top:]]
+        right = np.linalg.svd(largest, full_matrices=False)[2][0]
+        directions[pair] = right if (largest @ right > 0).sum() > len(largest) // 2 else -right
+    tokenizer = open_clip.SimpleTokenizer(context_length=16)
+    chosen, scores = [], []
+    for word in words:
+        prompts = [template(word) for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+        text = F.normalize(model.clip.encode_text(tokenizer(prompts)), dim=1).mean(dim=0)
+        text = (text / text.norm()).double().numpy()
+        best = np.argsort(-(directions @ text))[:count]
+        chosen.append([divmod(int(pair), heads) for pair in best])
+        scores.append(flat[:, best].sum(dim=1).norm(dim=1) / flat.sum(dim=1).norm(dim=1))
+    return chosen, torch.stack(scores, dim=1)
+
+
+def test_named_concepts_of_paper_b_are_those_of_its_code(pooled, tmp_path):
+    model, effects = pooled
+    source = noise(model)
+    chosen, scores = published_scores(model, effects, ["yellow", "convertible"])
+    found = named_concepts(model, source, ["yellow", "convertible"], pool("scenes"), batch_size=5, parity="paper")
+    assert [[tuple(unit) for unit in some] for some in found.units.chosen.tolist()] == chosen
+    np.testing.assert_allclose(found.scores, scores, rtol=1e-3)
+    own = named_concepts(model, source, ["yellow", "convertible"], pool("scenes"), batch_size=5)
+    assert own.units.chosen.tolist() != found.units.chosen.tolist()
+    made = make_reference(model, source, pool("scenes"), named=["yellow"], parity="paper")
+    made.save(tmp_path / "r.npz")
+    loaded = Reference.load(tmp_path / "r.npz").named
+    assert loaded.units.parity == "paper"
+    np.testing.assert_allclose(loaded.units.measure(model, source), scores[:, :1], rtol=1e-3)
+
+
+def test_sides_of_pairs_are_those_of_most_of_the_largest_effects(pooled):
+    model, effects = pooled
+    x = torch.stack([pixels(noise(model).image(i)) for i in range(IMAGES)])
+    signs = pair_signs(model, lambda: x.split(5), top=5)
+    centred = (effects - effects.mean(dim=0)).double()
+    rows = model.pairs(x).directions[:, :, 0].double()
+    largest = centred.norm(dim=-1).topk(5, dim=0).indices
+    positive = torch.einsum("inhe,nhe->inh", centred, rows).gather(0, largest) > 0
+    assert torch.equal(signs > 0, positive.sum(dim=0) > 2)
+    assert {-1.0, 1.0} == set(signs.flatten().tolist())
+    texts = F.normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(1)), dim=1)
+    unit = F.normalize(rows, dim=-1) * signs[..., None]
+    best = torch.einsum("nhe,te->tnh", unit, texts.double()).flatten(1).topk(9, dim=1).indices
+    taken = PairMaps(model, k=9, signs=signs).chosen(texts).flatten(1)
+    assert torch.equal(taken, torch.zeros_like(taken).scatter(1, best, 1.0))
+    published = prepare(model, "pairs", lambda: x.split(5), paper=True).maps(x, texts)
+    everything = PairMaps(model, repair=True, bias=True, signs=pair_signs(model, lambda: x.split(5)))
+    torch.testing.assert_close(published, everything.maps(x, texts))
+    assert needs_reference(["pairs"], paper=True)
+    assert not needs_reference(["pairs"])
+
+
+def test_the_published_score_is_refused_where_it_is_not_defined(tiny):
+    with pytest.raises(SummandError, match="of the pairs of a ModifiedResNet"):
+        make_reference(tiny, Noise(IMAGES), pool("scenes"), named=["yellow"], parity="paper")
+    with pytest.raises(SummandError, match="how named concepts are scored"):
+        make_reference(tiny, Noise(IMAGES), pool("scenes"), parity="paper")
 
 
 def literal_reconstruction(effects, size, top):

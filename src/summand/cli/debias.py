@@ -79,8 +79,8 @@ def debias(
         str | None,
         typer.Option(
             "--protocol",
-            help="paper: as in paper C and its code: draws of 10 heads; the MLPs and the heads before the last 4 layers "
-            "ablated as well.",
+            help="paper: as in paper C and its code: draws of 10 heads; MLPs and heads before the last 4 layers are "
+            "ablated too.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random controls.")] = 0,
