@@ -92,6 +92,15 @@ def ablate(
     components: Annotated[
         str, typer.Option("--components", help="Of reconstruction: principal components a unit.")
     ] = "1,2,4",
+    variance: Annotated[
+        int | None,
+        typer.Option(
+            "--variance",
+            min=1,
+            help="Also how much the first principal component explains (paper A, Table 1), of so many neurons of each "
+            "layer: of second-order and indirect, or an attention pool's (a pass for each image and indirect neuron).",
+        ),
+    ] = None,
     means: MeansOption = None,
     count: CountOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Figure to write.")] = Path("ablation.png"),
@@ -107,7 +116,8 @@ def ablate(
     from ..studies import figures
     from ..studies.ablation import ablate as measure
     from ..studies.ablation_figure import figure
-    from ..studies.ablation_kinds import families, read_kinds
+    from ..studies.ablation_kinds import families, read_kinds, with_components
+    from ..studies.variance import explained
 
     figures.check_format(out)
     kinds = read_kinds(what)
@@ -123,8 +133,11 @@ def ablate(
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
     progress = sys.stderr.isatty()
     chosen = families(loaded, kinds, images=len(reference or labelled), pools=pools, **numbers, progress=progress)
+    measured = with_components(loaded, kinds, numbers["layers"]) if variance is not None else []
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     made = measure(loaded, labelled, weights, chosen, means=reference, batch_size=batch_size, progress=progress)
+    reading = {"batch_size": batch_size, "progress": progress}
+    shares = [explained(loaded, reference or labelled.source, *asked, variance, **reading) for asked in measured]
     figures.save(figure(made, f"{loaded.name} on {labelled.source.label}"), out)
     for item in made.skipped:
         stderr.print(f"[yellow]skipped[/] {escape(item.name)}: {escape(item.reason)}")
@@ -143,10 +156,17 @@ def ablate(
         asked = None if kinds is None else ["+".join(group) for group in kinds]
         options = {"classes": classes, "templates": templates, "means": means, "what": asked, "out": str(out)}
         options |= {"heads": heads, "layers": layers, "pool": pools, "sizes": sizes, "keep": keep, "count": count}
-        options |= {"components": components}
+        options |= {"components": components, "variance": variance}
         options |= {"pretrained": pretrained, "random_init": random_init}
         emit(
-            "ablate", loaded.name, labelled.source.label, options, rows, baseline=made.baseline, images=len(made.labels)
+            "ablate",
+            loaded.name,
+            labelled.source.label,
+            options,
+            rows,
+            baseline=made.baseline,
+            images=len(made.labels),
+            variance=[share.row() for share in shares],
         )
         return
     table = Table(
@@ -164,7 +184,21 @@ def ablate(
         table.add_row(*values, end_section=last)
     console = Console(highlight=False)
     console.print(table)
+    if shares:
+        console.print(_variance(shares))
     console.print(f"[bold]{out.resolve()}[/]", soft_wrap=True)
+
+
+def _variance(shares: list[Any]) -> Table:
+    title = "Variance that the first principal component explains, mean over units"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in ("effects", "layer", "units", "of the largest", "of all images"):
+        table.add_column(name, justify="left" if name == "effects" else "right", no_wrap=True)
+    for row in (share.row() for share in shares):
+        percent = (f"{100 * row[key]:.1f} %" for key in ("largest", "everywhere"))
+        layer = "" if row["layer"] is None else str(row["layer"])
+        table.add_row(row["effects"], layer, str(row["units"]), *percent)
+    return table
 
 
 def open_data(data: str, classes: str | None, **more: Any) -> Any:

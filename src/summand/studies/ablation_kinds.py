@@ -18,6 +18,7 @@ from .heatmap import default_pool
 from .neuron_ablations import Indirect, Pairs, SecondOrder, SparseSecondOrder
 from .reconstructions import Reconstruction, SparsePairs
 from .together import Together
+from .variance import Kind
 
 KINDS = (
     *("mlps", "attention", "class-token", "second-order", "indirect", "sparse", "textspan", "pairs"),
@@ -112,6 +113,28 @@ def families(
             found.append(Spans(model, texts, sizes or [10, 20, 30, 40, 50, 60]))
         elif kind == "pairs":
             found += [Pairs(keep or [10]), Pairs(keep or [10], neurons=True)]
+    return found
+
+
+def with_components(
+    model: Model, kinds: Sequence[Sequence[str]] | None, layers: Sequence[int] | None = None
+) -> list[tuple[Kind, int | None]]:
+    """Of which effects `explained` can tell the variance of the first component, among what is ablated: (kind, layer).
+
+    Raises `SummandError` where there are none.
+    """
+    asked = {kind for group in kinds or [("pairs",)] for kind in group}
+    if isinstance(model.tower, PoolTower):
+        return [("pairs", None), ("neurons", None)]
+    last, found = model.tower.layers, []
+    if asked & {"second-order", "reconstruction", "sparse"}:
+        found += [("second-order", layer) for layer in layers or range(last - 1)]
+    if "indirect" in asked:
+        found += [("indirect", layer) for layer in layers or range(last)]
+    if not found:
+        raise SummandError(
+            "the variance that a component explains is of effects of neurons; ask for second-order or indirect"
+        )
     return found
 
 
