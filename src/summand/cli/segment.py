@@ -64,7 +64,10 @@ def segment(
     count: Annotated[int | None, typer.Option("--count", min=1, help="Use at most so many pictures.")] = None,
     reference: Annotated[
         str | None,
-        typer.Option("--reference", help="Images that neuron directions are learnt from [default: scenes, or DATA]."),
+        typer.Option(
+            "--reference",
+            help="Images to learn directions of neurons (published: pairs too) from [default: scenes, or DATA].",
+        ),
     ] = None,
     neurons: Annotated[
         int | None, typer.Option("--neurons", min=1, help="Of neuron maps: how many a text is drawn by [default: 200].")
@@ -119,7 +122,7 @@ def segment(
     wanted = study.default_methods(loaded, chosen.paper) if methods is None else wanted
     names, refused = study.choose(loaded, wanted)
     drawn = _neurons(names, neurons, layers, weighting)
-    learnt = _reference(study, loaded, source, reference) if study.needs_reference(names) else None
+    learnt = _reference(study, loaded, source, reference) if study.needs_reference(names, chosen.paper) else None
     ready = [
         wait(f"preparing {name}", lambda name=name: study.prepare(loaded, name, learnt, chosen.paper, **drawn))
         for name in names
@@ -222,7 +225,7 @@ def _reference(study: Any, model: Any, source: Any, images: str | None) -> Any:
         images = "scenes:count=500,seed=4242"
     size = model.tower.image_size
     if images is None:
-        stderr.print("learning neuron directions from the pictures of DATA; --reference takes others")
+        stderr.print("learning directions from the pictures of DATA; --reference takes others")
         step = max(1, len(source) // 500)
         pictures = [source.read(i).image for i in range(0, len(source), step)]
     else:

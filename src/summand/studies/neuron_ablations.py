@@ -117,7 +117,7 @@ class SparseSecondOrder(SecondOrder):
             code = sparse_code(targets, texts, largest)
             atoms = prepare_atoms(texts.to(targets))
             for size in self._sizes:
-                self._codes[name, size] = _first_texts(targets, atoms, code.indices[:, :size])
+                self._codes[name, size] = first_texts(targets, atoms, code.indices[:, :size])
 
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         effects, centred = self.centred(batch)
@@ -131,7 +131,7 @@ class SparseSecondOrder(SecondOrder):
             yield version, rest + amount @ directions
 
 
-def _first_texts(
+def first_texts(
     targets: Float[Tensor, "target embed"], atoms: Float[Tensor, "atom embed"], picks: Tensor, block: int = 256
 ) -> Float[Tensor, "target embed"]:
     """Projection of each target on the span of its picks (−1: none)."""

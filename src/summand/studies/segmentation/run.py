@@ -65,7 +65,8 @@ def segment(
     Figures (scenes, ImageNet-Segmentation): each picture's map against its figure. Semantic masks: all classes at once,
     each pixel the class of its largest map (where there is a background: what stays below the threshold of the
     largest map, scaled); with asked="predicted", the predicted class's map against everything but the background.
-    Pictures that cannot be read are skipped and reported; one without a figure is left out.
+    Pictures that cannot be read are skipped and reported; one without a figure is left out, unless all is to be as
+    published (protocol.paper).
 
     perturbation: also the areas under each figure map's deletion and insertion curves (of the signed map, on its own
     grid), which ask the model and no mask; about 20 passes a picture and method.
@@ -138,7 +139,8 @@ class _Job:
     def _empty(self, method: MapMethod) -> Any:
         if not self.figures:
             return ClassScores(len(self.source.classes), self.source.background)
-        return FigureScores(method.threshold if self.protocol.threshold is None else self.protocol.threshold)
+        threshold = method.threshold if self.protocol.threshold is None else self.protocol.threshold
+        return FigureScores(threshold, self.protocol.paper)
 
     def cost(self, name: str) -> float:
         seconds = self.clock.seconds
@@ -207,7 +209,7 @@ class _Job:
 
     def _counts(self, item: Masked) -> bool:
         mask = self._mask(item)
-        return bool((mask == 1).any()) if self.figures else bool((mask != UNLABELLED).any())
+        return bool((mask == 1).any() if self.figures and not self.protocol.paper else (mask != UNLABELLED).any())
 
     def _mask(self, item: Masked) -> np.ndarray:
         if self.source.figures or not self.figures:
