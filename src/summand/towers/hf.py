@@ -126,7 +126,7 @@ def _encoder(model: Any, inputs: Callable[[Tensor], dict[str, Tensor]]) -> Calla
 
 
 def run_own(model: Any, call: Callable[..., Any], **inputs: Tensor) -> Any:
-    """call(**inputs). Where a model of transformers cannot run by itself, as with return_dict=False, it is said so."""
+    """call(**inputs); where a model of transformers cannot run by itself, as some with return_dict=False, say so."""
     try:
         return call(**inputs)
     except (AttributeError, TypeError) as error:

@@ -37,9 +37,9 @@ def patch_size(tower: Tower) -> tuple[int, int]:
 def with_prefix(tower: Any, prefix: int | None) -> Any:
     """The tower with so many tokens before its grid: the class token and the registers that the caller's own tower
     adds behind it. None leaves it as it is. Raises `SummandError` where the class token is not what is read out."""
-    if prefix is None or prefix == tower.prefix:
+    if prefix is None or (type(prefix) is int and prefix == tower.prefix):
         return tower
-    if isinstance(prefix, bool) or not isinstance(prefix, int) or prefix < 1:
+    if type(prefix) is not int or prefix < 1:
         raise SummandError(f"prefix counts the class token and the registers behind it, so at least 1; got {prefix!r}")
     if tower.prefix < 1 or getattr(tower, "averaged", True):
         raise SummandError(
