@@ -55,7 +55,7 @@ class Block:
 
     def _gamma(self, which: int) -> Tensor | None:
         m = self.module
-        layer_scale = getattr(m, f"ls_{which}", None) or getattr(m, f"ls{which}", None)
+        layer_scale = seen_through(getattr(m, f"ls_{which}", getattr(m, f"ls{which}", None)))
         return getattr(m, f"gamma_{which}", None) if layer_scale is None else getattr(layer_scale, "gamma", None)
 
     def attention_input(self, tokens: Tensor) -> Tensor:

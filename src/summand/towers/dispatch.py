@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .base import Tower
+from .effective import seen_through
 from .hf import KINDS as _HUGGING_FACE
 from .hf import hf_tower
 from .resnet import resnet_tower
@@ -48,6 +49,7 @@ def tower_of(clip: nn.Module) -> Tower:
 
 def tower_of_visual(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> Tower:
     """One of open_clip's image towers as a `Tower`; `encode` gives the wrapped model's own embedding."""
+    visual = seen_through(visual)
     for ancestor in type(visual).__mro__:
         if ancestor.__name__ in _OPEN_CLIP and ancestor.__module__.startswith("open_clip"):
             make = _OPEN_CLIP[ancestor.__name__]
@@ -56,7 +58,7 @@ def tower_of_visual(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> To
 
 
 def name_of(visual: nn.Module) -> str:
-    trunk = getattr(visual, "trunk", None)
+    trunk = seen_through(getattr(visual, "trunk", None))
     return type(visual).__name__ if trunk is None else f"timm {type(trunk).__name__}"
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .base import Tower
+from .effective import seen_through
 from .linear import Projection
 from .pool import LatentPool, PoolTower
 from .residual import ResidualTower
@@ -26,7 +27,7 @@ KINDS = {
 def hf_tower(model: nn.Module) -> Tower:
     """A transformers model with an image tower as a sum; its class is one of `KINDS`."""
     kind = next(KINDS[ancestor.__name__] for ancestor in type(model).__mro__ if ancestor.__name__ in KINDS)
-    vision: Any = getattr(model, "vision_model", model)
+    vision: Any = seen_through(getattr(model, "vision_model", model))
     call: Any = getattr(model, "get_image_features", model)
     config = vision.config
     if kind == "CLIP":
@@ -52,7 +53,7 @@ def hf_tower(model: nn.Module) -> Tower:
     def inputs(pixels: Tensor) -> dict[str, Tensor]:
         return {"pixel_values": pixels} if whole else _patches(pixels, config.patch_size)
 
-    head = vision.head
+    head = seen_through(vision.head)
     return PoolTower(
         vision,
         head,
