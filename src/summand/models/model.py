@@ -27,7 +27,7 @@ from ..second_order import second_order
 from ..tokenizing import as_tokenizer
 from ..towers import Tower, tower_of
 from ..towers.text import TextTower
-from .adapters import unwrapped
+from .adapters import device_of, image_dtype, unwrapped
 from .guard import Guard
 from .state import Made, State, image_state
 from .texts import TEXT_BATCH, TextSide
@@ -128,15 +128,12 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        return next(self.clip.parameters()).device
+        return device_of(self.clip)
 
     @property
     def dtype(self) -> torch.dtype:
         """What the image tower computes in. Its LayerNorms and positions may be kept in fp32 beside bf16 weights."""
-        for module in self._image_module.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
-                return module.weight.dtype
-        return next(self._image_module.parameters()).dtype
+        return image_dtype(self._image_module)
 
     @property
     def _image_module(self) -> nn.Module:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .base import Tower
+from .effective import seen_through
 from .hf import KINDS as _HUGGING_FACE
 from .hf import hf_tower
 from .hf_names import why_not
@@ -52,6 +53,7 @@ def tower_of(clip: nn.Module, prefix: int | None = None) -> Tower:
 
 def tower_of_visual(visual: nn.Module, encode: Callable[[Tensor], Tensor], prefix: int | None = None) -> Tower:
     """One of open_clip's image towers as a `Tower`; `encode` gives the wrapped model's own embedding."""
+    visual = seen_through(visual)
     for ancestor in type(visual).__mro__:
         make, parts = _KINDS.get(ancestor.__name__, (None, ()))
         if make is not None and all(hasattr(visual, part) for part in parts):
@@ -67,7 +69,7 @@ def _made(make: Callable[..., Tower], visual: Any, encode: Any, prefix: int | No
 
 
 def name_of(visual: nn.Module) -> str:
-    trunk = getattr(visual, "trunk", None)
+    trunk = seen_through(getattr(visual, "trunk", None))
     return type(visual).__name__ if trunk is None else f"timm {type(trunk).__name__}"
 
 

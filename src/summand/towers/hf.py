@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError, first_line
 from .base import Tower
+from .effective import seen_through
 from .layout import covering, grid_of, pair
 from .linear import Projection
 from .pool import LatentPool, PoolTower
@@ -45,7 +46,7 @@ def vision_of(model: Any) -> Any:
     """The module that holds a model's image blocks; until version 5 it was one or two levels further in."""
     while hasattr(model, "vision_model"):
         model = model.vision_model
-    return model
+    return seen_through(model)
 
 
 def _clip(model: Any, vision: Any, kind: str) -> Tower:
@@ -97,7 +98,7 @@ def _pooled(
     grid: tuple[int, int],
     inputs: Callable[[Tensor], dict[str, Tensor]],
 ) -> Tower:
-    head, encode = vision.head, _encoder(model, inputs)
+    head, encode = seen_through(vision.head), _encoder(model, inputs)
     tower = PoolTower(
         vision,
         head,

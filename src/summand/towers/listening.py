@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .base import unmixed
+from .eager import eagerly
 
 
 class _Enough(Exception):
@@ -105,9 +106,9 @@ def listening(listeners: Iterable[Listener], root: nn.Module | None = None) -> I
     its output, "call" all its arguments and keyword arguments; "replace" gets its first argument and gives another one
     in its place. A listener may raise `_Enough` to end the pass early. root: the module whose forward the pass is;
     where it is entered again within itself the listeners are silent. Autocast, where the pass runs under it, is off
-    for the listeners.
+    for the listeners; what is compiled runs module by module.
     """
-    with one_pass(), _listening(listeners, root):
+    with eagerly(), one_pass(), _listening(listeners, root):
         yield
 
 

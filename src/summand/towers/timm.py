@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .base import Tower
+from .effective import seen_through
 from .layout import covering, pair
 from .linear import Projection
 from .pool import LatentPool, PoolTower
@@ -25,7 +26,7 @@ REASONS = {
 
 def timm_tower(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> Tower:
     """A timm trunk and open_clip's linear head as a sum."""
-    trunk: Any = visual.trunk
+    trunk: Any = seen_through(visual.trunk)
     name = type(trunk).__name__
     if name not in _TRANSFORMERS:
         raise SummandError(REASONS.get(name, "it is not a plain transformer on one grid of tokens"))
@@ -46,7 +47,7 @@ def timm_tower(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> Tower:
         raise SummandError("it normalises twice, before and after pooling")
     tower = ResidualTower(
         visual,
-        blocks=list(trunk.blocks),
+        blocks=list(seen_through(trunk.blocks)),
         norm=before if after is None else after,
         projection=head,
         pool=pool,
@@ -64,8 +65,8 @@ def _patch(trunk: Any) -> tuple[int, int]:
 
 
 def _pooled_by_attention(visual: nn.Module, head: Projection, shape: dict[str, Any]) -> Tower:
-    trunk: Any = visual.trunk
-    pool = trunk.attn_pool
+    trunk: Any = seen_through(visual.trunk)
+    pool = seen_through(trunk.attn_pool)
     kind = type(pool).__name__
     if kind != "AttentionPoolLatent" or pool.latent_len != 1:
         raise SummandError(f"its attention pool ({kind}) has no single learned query")
@@ -85,7 +86,7 @@ def _pooled_by_attention(visual: nn.Module, head: Projection, shape: dict[str, A
 
 def _linear_head(visual: nn.Module) -> Projection:
     """The trunk's classifier and open_clip's projection as one linear map; anything else is refused."""
-    for name, module in visual.head.named_children():
+    for name, module in seen_through(visual.head).named_children():
         if name == "mlp":
             raise SummandError("its projection head is an MLP, which is not linear in the tower's terms")
         if name not in ("drop", "proj"):
@@ -94,4 +95,4 @@ def _linear_head(visual: nn.Module) -> Projection:
 
 
 def _present(norm: nn.Module | None) -> nn.Module | None:
-    return None if norm is None or isinstance(norm, nn.Identity) else norm
+    return None if norm is None or isinstance(seen_through(norm), nn.Identity) else norm
