@@ -163,7 +163,7 @@ def ablate(
         asked = None if kinds is None else ["+".join(group) for group in kinds]
         options = {"classes": classes, "templates": templates, "means": means, "what": asked, "out": str(out)}
         options |= {"heads": heads, "layers": layers, "pool": pools, "sizes": sizes, "keep": keep, "count": count}
-        options |= {"label_column": label}
+        options |= {"components": components, "variance": variance, "label_column": label}
         options |= {"pretrained": pretrained, "random_init": random_init}
         options |= {"checkpoint": checkpoint, "activation": activation}
         emit(

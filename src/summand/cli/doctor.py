@@ -9,6 +9,8 @@ import typer
 from rich.table import Table
 
 from .common import (
+    ActivationOption,
+    CheckpointOption,
     DeviceOption,
     ImageSizeOption,
     JsonOption,
@@ -17,7 +19,7 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     stderr,
     wide_console,
 )
@@ -30,6 +32,8 @@ from .common import (
 def doctor(
     model: Annotated[str, typer.Argument(help="scenes-vit, an open_clip name, hf:org/name or local-dir:path.")],
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     image_size: ImageSizeOption = None,
     device: DeviceOption = "cpu",
     random_init: RandomOption = False,
@@ -38,7 +42,7 @@ def doctor(
     """Check every identity that explanations of a model rest on: its terms, neurons, pairs and texts."""
     from ..models.doctor import examine
 
-    loaded = load_model(model, pretrained, random_init, device, image_size)
+    loaded = open_model(model, pretrained, random_init, device, image_size, checkpoint, activation)
     found = examine(loaded)
     if as_json:
         rows = [{**asdict(check), "holds": check.holds} for check in found.checks]
