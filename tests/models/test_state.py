@@ -9,7 +9,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.utils import parametrizations, parametrize
 
@@ -18,6 +18,7 @@ from summand.models.state import State
 from tests.models.tiny_clip import clip, letters, off, pixels
 
 X = pixels()
+pytestmark = pytest.mark.usefixtures("unchecked")  # as users run it, and faster
 
 
 def weights(made):
@@ -171,7 +172,7 @@ def embeddings(model):
 QUESTIONS = [total, of_neurons, own_writes, of_texts, embeddings]
 
 
-@settings(max_examples=40)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.sampled_from(sorted(EDITS)), st.integers(0, 10**6)), min_size=1, max_size=4),
     asked=st.lists(st.sampled_from(QUESTIONS), min_size=1, max_size=5),

@@ -10,6 +10,8 @@ import torch
 import summand
 from tests.models.tiny_clip import clip, letters, off, pixels
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # as users run it, and faster
+
 
 def together(works, times):
     """Every work in a thread of its own, so many times; what they raised."""

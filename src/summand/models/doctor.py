@@ -102,7 +102,7 @@ def _checked(name: str, tower: Any, what: Any, one: Tensor) -> Check:
 
 
 def _of_text(model: Model, text: str | None) -> list[Check]:
-    name = "text: terms sum to encode_text"
+    name, problem = "text: terms sum to encode_text", ""
     if model._tokenizer is None:
         return []
     for candidate in (text,) if text else ("a photo of a dog", "a red star"):

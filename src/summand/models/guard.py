@@ -46,23 +46,25 @@ class Guard:
         self._lock = threading.RLock()
         self._checking = False
 
-    def __call__(self, tower: Any, what: Any, inputs: Tensor) -> None:
+    def __call__(self, tower: Any, what: Any, inputs: Tensor) -> bool:
+        """Whether there was something to check."""
         mixed = torch.is_autocast_enabled(inputs.device.type)
         key = what, torch.get_autocast_dtype(inputs.device.type) if mixed else None, inputs.dtype
         if key in self._verified:
-            return
+            return False
         with self._lock:
             if self._checking or key in self._verified:  # a check makes passes of its own
-                return
+                return False
             self._checking = True
             try:
-                before = self._state.attributes()
                 with apart(), torch.no_grad():
                     self._check(tower, what, inputs[:1])
-                self._state.settle(before)
+                    if not self._state.still():
+                        self._state.settle(lambda: tower.encode(inputs[:1]))
                 self._verified.add(key)
             finally:
                 self._checking = False
+        return True
 
     def _check(self, tower: Any, what: Any, one: Tensor) -> None:
         for found in measure(tower, what, one):

@@ -230,7 +230,10 @@ class Model:
         not sum to the model's own embedding; and, later, where the model was changed before a question is asked.
         """
         tower = self._checked(x)
-        tower.verify("sum", x)
+        for _ in range(3):  # a first pass may fill caches, which are part of the state
+            if not tower.verify("sum", x):
+                break
+            tower = self._checked(x)
         return Parts(tower, x.clone(), tower.encode, parity, unchanged=self._image.unchanged(f"{self.name} {CHANGED}"))
 
     def pairs(

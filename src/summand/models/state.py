@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -17,7 +16,6 @@ from ..towers.listening import PassHook
 T = TypeVar("T")
 
 _PLAIN = frozenset((int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, torch.Size))
-_CALLED = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, type)
 _UNSEEN = frozenset(
     # what torch keeps for gradients and for saving, which no output depends on, and how hooks are called
     (
@@ -49,6 +47,9 @@ class State:
 
     def _see(self) -> None:
         self._marks, self._tensors, self._kept = _look(self._roots(), self._aside(), self._restless)
+        self._sample()
+
+    def _sample(self) -> None:
         self._samples = [_samples(tensor) for tensor in self._tensors]
         self._bits = self._sampled()
 
@@ -61,25 +62,28 @@ class State:
             return False
         return all(torch.equal(a, b) for a, b in zip(self._sampled(), self._bits, strict=True))
 
-    def attributes(self) -> dict[tuple[int, str], tuple[Any, ...]]:
-        """Every attribute of every module by itself."""
-        found = {}
-        for module in _modules(self._roots(), self._aside()):
-            for name, value in tuple(vars(module).items()):
-                if name not in _UNSEEN:
-                    marks: list[Any] = []
-                    tensors: list[Tensor] = []
-                    _note(value, marks, tensors, [], [])
-                    found[id(module), name] = (*marks, *((id(tensor), _mark(tensor)) for tensor in tensors))
-        return found
-
-    def settle(self, before: dict[tuple[int, str], tuple[Any, ...]]) -> None:
-        """Leave out from now on what has changed since `before`, when the model did no more than make a pass: counters
-        and caches of modules that keep a record."""
-        restless = {key for key, value in self.attributes().items() if before.get(key) != value}
+    def settle(self, make_a_pass: Callable[[], object]) -> None:
+        """Leave out from now on what changes although the model does no more than make a pass: counters and records."""
+        before = self._attributes()
+        make_a_pass()
+        restless = {key for key, value in self._attributes().items() if before.get(key) != value}
         if restless:
             self._restless |= restless
             self._see()
+            self._sample()
+
+    def _attributes(self) -> dict[tuple[int, str], tuple[Any, ...]]:
+        """Every attribute of every module by itself."""
+        found = {}
+        for module in self._kept:
+            if isinstance(module, nn.Module):
+                for name, value in tuple(vars(module).items()):
+                    if name not in _UNSEEN:
+                        marks: list[Any] = []
+                        tensors: list[Tensor] = []
+                        _note([value], marks, tensors, [], [])
+                        found[id(module), name] = (*marks, *((id(tensor), _mark(tensor)) for tensor in tensors))
+        return found
 
     def _sampled(self) -> list[Tensor]:
         """The sampled bits, in one tensor for each dtype and device."""
@@ -95,25 +99,11 @@ class State:
 _FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 
 
-def _modules(roots: Iterable[nn.Module], aside: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """All modules once, also those in lists and dicts that torch does not know of."""
-    seen = {id(module) for module in aside}
-    waiting = list(roots)[::-1]
-    while waiting:
-        module = waiting.pop()
-        if id(module) not in seen:
-            seen.add(id(module))
-            yield module
-            below: list[nn.Module] = []
-            for value in tuple(vars(module).values()):
-                _note(value, [], [], [], below)
-            waiting.extend(reversed(below))
-
-
 def _look(
     roots: Iterable[nn.Module], aside: Iterable[nn.Module], restless: set[tuple[int, str]]
 ) -> tuple[list[Any], list[Tensor], list[Any]]:
-    """Settings and identities in their order, the tensors, and what must be kept so that no identity is used again."""
+    """Settings and identities in their order, the tensors, and what must be kept so that no identity is used again:
+    the modules among it."""
     marks: list[Any] = []
     tensors: list[Tensor] = []
     kept: list[Any] = []
@@ -125,48 +115,52 @@ def _look(
             continue
         seen.add(id(module))
         kind = type(module)
-        marks.append(id(module))
-        marks.append(kind)
-        marks.append(kind.forward)
+        marks += (id(module), kind, kind.forward)
         kept.append(module)
         below: list[nn.Module] = []
+        others = []
         for name, value in tuple(vars(module).items()):
             if name not in _UNSEEN and not (restless and (id(module), name) in restless):
-                _note(value, marks, tensors, kept, below)
+                if type(value) in _PLAIN:
+                    marks.append(value)
+                else:
+                    others.append(value)
+        _note(others, marks, tensors, kept, below)
         waiting.extend(reversed(below))
-    marks.extend(_mark(tensor) for tensor in tensors)
+    marks.extend([_mark(tensor) for tensor in tensors])
     return marks, tensors, kept
 
 
-def _note(value: Any, marks: list[Any], tensors: list[Tensor], kept: list[Any], below: list[nn.Module]) -> None:
-    kind = type(value)
-    if kind in _PLAIN:
-        marks.append(value)
-    elif isinstance(value, Tensor):
-        tensors.append(value)
-    elif isinstance(value, nn.Module):
-        below.append(value)
-    elif isinstance(value, (dict, list, tuple, set, frozenset)):
-        if len(value) > _MOST_ITEMS and not any(isinstance(item, (Tensor, nn.Module)) for item in _items(value)):
-            marks.extend((id(value), len(value)))
+def _note(waiting: list[Any], marks: list[Any], tensors: list[Tensor], kept: list[Any], below: list[nn.Module]) -> None:
+    """Takes values apart, those in lists and dicts behind the others. One loop, for there are thousands."""
+    for value in waiting:  # grows meanwhile
+        kind = type(value)
+        if kind in _PLAIN:
+            marks.append(value)
+        elif isinstance(value, Tensor):
+            tensors.append(value)
+        elif isinstance(value, nn.Module):
+            below.append(value)
+        elif isinstance(value, dict):
+            marks += (kind, *value) if all(type(key) is str for key in value) else (kind,)
+            _unfold(tuple(value.values()), value, waiting, marks, kept)
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            marks.append(kind)
+            _unfold(tuple(value), value, waiting, marks, kept)
+        elif isinstance(value, np.ndarray):
+            marks.append(value.tobytes() if value.nbytes <= 4096 else id(value))
             kept.append(value)
-            return
-        marks.append(kind)
-        for item in _items(value):
-            if not isinstance(item, PassHook):  # one of a pass that another thread makes now
-                _note(item, marks, tensors, kept, below)
-    elif isinstance(value, np.ndarray):
-        marks.append(value.tobytes() if value.nbytes <= 4096 else id(value))
-        kept.append(value)
-    else:
-        marks.append(id(value))
-        kept.append(value)
+        else:
+            marks.append(id(value))
+            kept.append(value)
 
 
-def _items(value: Any) -> Iterator[Any]:
-    if not isinstance(value, dict):
-        return iter(tuple(value))
-    return (part for key, item in tuple(value.items()) for part in ((key, item) if type(key) is str else (item,)))
+def _unfold(items: tuple[Any, ...], value: Any, waiting: list[Any], marks: list[Any], kept: list[Any]) -> None:
+    if len(items) > _MOST_ITEMS and not any(isinstance(item, (Tensor, nn.Module)) for item in items):
+        marks += (id(value), len(items))
+        kept.append(value)
+    else:  # without the hooks of a pass that another thread makes now
+        waiting.extend([item for item in items if not isinstance(item, PassHook)])
 
 
 def _mark(tensor: Tensor) -> tuple[Any, ...]:

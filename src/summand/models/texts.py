@@ -113,7 +113,10 @@ class TextSide:
         """The texts' embeddings as sums over heads and words."""
         tokens = self.tokens(texts)
         tower = self.tower
-        tower.verify("sum", tokens)
+        for _ in range(3):  # a first pass may fill caches, which are part of the state
+            if not tower.verify("sum", tokens):
+                break
+            tower = self.tower
         words = [pieces(self.tokenizer, row) for row in tokens.tolist()]
         return TextParts(
             tower,

@@ -47,7 +47,7 @@ def activations(
         for layer in set(layers):
             yield tower.blocks[layer].neuron_map(), "before", lambda hidden, _, layer=layer: keep(layer, hidden)
 
-    with listening(listeners()):
+    with listening(listeners(), tower.visual):
         tower.visual(pixels)
     return found
 
@@ -176,7 +176,10 @@ def second_order_maps(
         for at in range(layers[0] + 1, tower.layers):
             yield tower.blocks[at].module, "before", lambda stream, _, at=at: deviation(at, stream)
 
-    with listening(listeners()):
+    for layer in layers:
+        tower.verify(("neurons", layer), pixels)
+    tower.verify(("norms", min(layers)), pixels)
+    with listening(listeners(), tower.visual):
         trace = tower.run(pixels, lambda at, view: rows.__setitem__(at, view.row))
     total: Tensor | None = None
     for layer in layers:

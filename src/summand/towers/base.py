@@ -186,12 +186,12 @@ class Trace:
 class Guarded:
     """A tower whose identities are checked when they are first used. guard: set by the model that the tower is of."""
 
-    guard: Callable[[Any, Any, Tensor], None] | None = None
+    guard: Callable[[Any, Any, Tensor], bool] | None = None
 
-    def verify(self, what: Any, inputs: Tensor) -> None:
-        """Raises `SummandError` where the identity `what` does not hold for the first of the inputs."""
-        if self.guard is not None:
-            self.guard(self, what, inputs)
+    def verify(self, what: Any, inputs: Tensor) -> bool:
+        """Raises `SummandError` where the identity `what` does not hold for the first of the inputs. Whether it had to
+        be checked, for the first time in this state of the model."""
+        return self.guard is not None and self.guard(self, what, inputs)
 
 
 @runtime_checkable
