@@ -12,7 +12,9 @@ from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     ModelOption,
@@ -21,7 +23,7 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     stderr,
     wait,
 )
@@ -39,6 +41,7 @@ TemplatesOption = Annotated[
     str | None,
     typer.Option("--templates", help="openai (80), simple (7), a text file, or one such as 'a photo of {}'."),
 ]
+LabelOption = Annotated[str | None, typer.Option("--label-column", help="The column of the labels.")]
 CountOption = Annotated[int | None, typer.Option("--count", "-n", min=1, help="Use at most this many images.")]
 MeansOption = Annotated[
     str | None,
@@ -50,6 +53,7 @@ MeansOption = Annotated[
     epilog="Examples:\n\n"
     "  summand ablate scenes:count=500,seed=3 --classes shape\n\n"
     "  summand ablate scenes:count=500 --classes shape --what second-order,sparse --layers 3,4 --out neurons.png\n\n"
+    "  summand ablate birds.csv --label-column species --model ViT-B-16 --pretrained openai\n\n"
     "  summand ablate imagenet/val --classes imagenet --means imagenet/train --model ViT-B-16 "
     "--pretrained laion2b_s34b_b88k --heads 10.3,11.2 --json"
 )
@@ -102,10 +106,13 @@ def ablate(
         ),
     ] = None,
     means: MeansOption = None,
+    label: LabelOption = None,
     count: CountOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Figure to write.")] = Path("ablation.png"),
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -128,9 +135,9 @@ def ablate(
         "keep": _numbers(keep, "--keep", float, above=0, most=100),
         "components": _numbers(components, "--components", above=0),
     }
-    labelled = open_data(data, classes, count=count)
+    labelled = open_data(data, classes, label_column=label, count=count)
     reference = None if means is None else open_source(means, count)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
     progress = sys.stderr.isatty()
     chosen = families(loaded, kinds, images=len(reference or labelled), pools=pools, **numbers, progress=progress)
     measured = with_components(loaded, kinds, numbers["layers"]) if variance is not None else []
@@ -156,8 +163,9 @@ def ablate(
         asked = None if kinds is None else ["+".join(group) for group in kinds]
         options = {"classes": classes, "templates": templates, "means": means, "what": asked, "out": str(out)}
         options |= {"heads": heads, "layers": layers, "pool": pools, "sizes": sizes, "keep": keep, "count": count}
-        options |= {"components": components, "variance": variance}
+        options |= {"components": components, "variance": variance, "label_column": label}
         options |= {"pretrained": pretrained, "random_init": random_init}
+        options |= {"checkpoint": checkpoint, "activation": activation}
         emit(
             "ablate",
             loaded.name,

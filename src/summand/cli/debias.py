@@ -13,6 +13,7 @@ from ..errors import SummandError, listed
 from .ablate import (
     ClassesOption,
     CountOption,
+    LabelOption,
     MeansOption,
     TemplatesOption,
     open_data,
@@ -20,7 +21,9 @@ from .ablate import (
     text_classifier,
 )
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     ModelOption,
@@ -29,7 +32,7 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     stderr,
     wait,
 )
@@ -90,7 +93,7 @@ def debias(
             "--split", help="train, val or test, where the table has them [default: test]; if given, of --means too."
         ),
     ] = None,
-    label: Annotated[str | None, typer.Option("--label-column", help="The column of the labels.")] = None,
+    label: LabelOption = None,
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Leave groups without images out.")] = False,
     templates: TemplatesOption = None,
     texts: Annotated[str | None, typer.Option("--pool", help="Texts for labels [default: fits the model].")] = None,
@@ -116,6 +119,8 @@ def debias(
     ),
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -165,7 +170,7 @@ def debias(
         training = open_data(train, classes, groups=groups, label_column=label, usual_split="train")
         labelled = with_shares(labelled, training)
     reference = open_source(means, split=split) if means else None if training is None else training.source
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()
     reading = {"batch_size": batch_size, "progress": progress}
@@ -200,6 +205,7 @@ def debias(
         options |= {"control": control, "protocol": protocol}
         options |= {"means": means, "split": split, "label_column": label, "allow_empty": allow_empty, "count": count}
         options |= {"templates": templates, "pool": texts, "pretrained": pretrained, "random_init": random_init}
+        options |= {"checkpoint": checkpoint, "activation": activation}
         options |= {"out": str(out), "classifier": patched and str(patched), "figure": str(picture)}
         removed = [
             {

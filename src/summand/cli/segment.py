@@ -12,7 +12,9 @@ from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     ImageSizeOption,
     JsonOption,
@@ -22,7 +24,7 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     stderr,
     wait,
     wide_console,
@@ -95,6 +97,8 @@ def segment(
     examples: Annotated[int, typer.Option("--examples", min=0, help="Pictures in examples.png.")] = 6,
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
     batch_size: BatchOption = 32,
@@ -113,7 +117,7 @@ def segment(
         raise SummandError(f"--shape must be signed, clipped or root, got {shape!r}")
     if out is not None:
         _check_out(out)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device, image_size))
+    loaded = open_model(model, pretrained, random_init, device, image_size, checkpoint, activation)
     wanted = [name.strip() for name in (methods or "").split(",") if name.strip()]
     wanted = study.default_methods(loaded, chosen.paper) if methods is None else wanted
     names, refused = study.choose(loaded, wanted)

@@ -11,7 +11,9 @@ from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     OwnModelOption,
@@ -75,6 +77,8 @@ def shift(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report, or its name.html.")] = Path("shift"),
     model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -113,7 +117,7 @@ def shift(
     given = before if before is not None else after
     assert given is not None
     default = saved.model if saved is not None and model is None and saved.model in NAMES else model
-    loaded = model_for(given, default, pretrained, random_init, device)
+    loaded = model_for(given, default, pretrained, random_init, device, checkpoint, activation)
     chosen = pool(texts or default_pool(loaded))
     progress = sys.stderr.isatty()
     if saved is None:

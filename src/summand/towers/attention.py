@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import SummandError
+from .attention_maps import AttentionMaps
 from .base import AttentionView, working
+from .effective import class_of, seen_through
 from .linear import fold_norm, inverse_deviation, normed, optional_norm
+from .probe import remedy
 
 _READABLE = (
     *("MultiheadAttention", "Attention", "EvaAttention", "AttentionRope", "RelPosAttention"),
     *("AttentionPoolLatent", "AttentionPool2d", "CLIPAttention", "SiglipAttention", "Siglip2Attention"),
+    *("MetaClip2Attention", "AltCLIPAttention", "ChineseCLIPVisionAttention"),
 )
 _QK_NORMS = ("q_norm", "k_norm", "ln_q", "ln_k")
 _AT_ONCE = 1 << 25  # numbers of attention rows that are held at the same time where every token is a query
@@ -25,27 +29,32 @@ _AT_ONCE = 1 << 25  # numbers of attention rows that are held at the same time w
 class Attention:
     r"""One attention: q = W_Q x, k = W_K n, v = W_V n, row a = softmax(q kᵀ/√c + bias), then s_h, sub-LN and W_O.
 
-    Weights are read anew at every use, so that a model that is trained further or edited in place is read as it is.
-    Query and key norms, rotary positions, cosine attention, relative position biases, head scales (NormFormer) and
-    grouped keys and values are read where the module has them; a module that does something else is refused.
+    Plain weights are read anew at every use; what adapters, parametrizations and other layers amount to is read once,
+    as `LinearMap` says. Query and key norms, rotary positions, cosine attention, relative position biases, head scales
+    (NormFormer) and grouped keys and values are read where the module has them; a module that does something else is
+    refused.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        kind = type(module).__name__
+        module = seen_through(module)
+        kind = class_of(module).__name__
         if not any(ancestor.__name__ in _READABLE for ancestor in type(module).__mro__):
-            raise SummandError(f"its attention is a {kind}, which cannot be read ({', '.join(_READABLE)} can)")
+            known = ", ".join(_READABLE)
+            raise SummandError(f"its attention is a {kind}, which cannot be read ({known} can){remedy(module)}")
         if getattr(module, "gate", None) is not None:
             raise SummandError(f"its attention ({kind}) has an output gate, which is not fixed by the weights alone")
         if getattr(module, "bias_k", None) is not None or getattr(module, "add_zero_attn", False):
             raise SummandError(f"its attention ({kind}) adds keys that belong to no token")
         self.module: Any = module
         self.heads: int = module.num_heads
-        self.out: Any = next(getattr(module, name) for name in ("out_proj", "proj", "c_proj") if hasattr(module, name))
-        self.channels: int = self.out.weight.shape[1] // self.heads
+        self._maps = AttentionMaps(module)
+        self.out = self._maps.out
+        """W_O and b_O as they act."""
+        self.channels: int = self.out.shape[1] // self.heads
         inner = next((getattr(module, name) for name in ("ln_inner", "norm") if self._self_attends(name)), None)
         self.inner: Any = optional_norm(inner, "the norm inside its attention")
         self._views: tuple[tuple[Any, ...], _FusedViews] | None = None
-        norms = (getattr(module, name, None) for name in (*_QK_NORMS, "logit_scale", "rel_pos"))
+        norms = (seen_through(getattr(module, name, None)) for name in (*_QK_NORMS, "logit_scale", "rel_pos"))
         self._plain = self.inner is None and all(norm is None or isinstance(norm, nn.Identity) for norm in norms)
 
     def _self_attends(self, name: str) -> bool:
@@ -54,23 +63,7 @@ class Attention:
 
     def projection(self, which: int) -> tuple[Tensor | None, Tensor | None]:
         """Weight [head · channel, width] and bias of the query (0), key (1) or value (2) map; None: the identity."""
-        m, name = self.module, "qkv"[which]
-        if getattr(m, "in_proj_weight", None) is not None or getattr(m, "q_proj_weight", None) is not None:
-            fused = getattr(m, "in_proj_weight", None)
-            weight = getattr(m, f"{name}_proj_weight") if fused is None else _third(fused, which)
-            bias = None if m.in_proj_bias is None else _third(m.in_proj_bias, which)
-        elif getattr(m, "qkv", None) is not None:
-            weight, bias = m.qkv.weight.chunk(3)[which], getattr(m, f"{name}_bias", None)
-            if bias is None and m.qkv.bias is not None:
-                bias = m.qkv.bias.chunk(3)[which]
-        elif getattr(m, f"{name}_proj", None) is not None:
-            weight, bias = getattr(m, f"{name}_proj").weight, getattr(m, f"{name}_proj").bias
-        elif name == "q":
-            weight, bias = getattr(m.q, "weight", None), getattr(m.q, "bias", None)
-        else:
-            weight = m.kv.weight.chunk(2)[which - 1]
-            bias = None if m.kv.bias is None else m.kv.bias.chunk(2)[which - 1]
-        return None if weight is None else working(weight), None if bias is None else working(bias)
+        return self._maps.projection(which)
 
     def value_map(self) -> tuple[Float[Tensor, "head channel width"], Float[Tensor, "head channel"]]:
         """W_V and b_V of every head; heads of a group share theirs."""
@@ -89,7 +82,7 @@ class Attention:
     def _fused_views(self) -> _FusedViews | None:
         """Views of torch's fused parameters by heads, made once for as long as they lie where they lie: a view costs
         as much as a small product, and a dozen are needed in every layer. None where the parameters are not fused."""
-        weight, bias = getattr(self.module, "in_proj_weight", None), getattr(self.module, "in_proj_bias", None)
+        weight, bias = self._maps.fused()
         if weight is None or bias is None or working(weight) is not weight:
             return None
         where = (weight.data_ptr(), bias.data_ptr(), weight.dtype, weight.device, weight.shape)
@@ -130,7 +123,7 @@ class Attention:
         """
         m, split = self.module, (-1, self.channels)
         bias = self._position_bias(first, queries.shape[1], shared_rel_pos)
-        norms = [getattr(m, name, None) for name in _QK_NORMS]
+        norms = [seen_through(getattr(m, name, None)) for name in _QK_NORMS]
         cosine = getattr(m, "logit_scale", None)
         plain = rope is None and cosine is None and all(n is None or isinstance(n, nn.Identity) for n in norms)
         maps = self._one_query_maps() if plain and queries.shape[1] == 1 else None
@@ -235,7 +228,8 @@ class Attention:
 
     def project_out(self, outputs: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch width"]:
         """The heads' outputs, already times s_h, through the sub-LN and W_O, as the module does it."""
-        return _linear(normed(self.inner, outputs), working(self.out.weight), _bias(self.out))
+        bias = self.out.bias
+        return _linear(normed(self.inner, outputs), working(self.out.weight), None if bias is None else working(bias))
 
     def write_directions(self) -> Float[Tensor, "head channel width"]:
         """s_h (I − 11ᵀ/C) diag(γ) W_Oᵀ, with the sub-LN at unit σ."""
@@ -245,8 +239,8 @@ class Attention:
 
     def constant(self) -> Float[Tensor, " width"]:
         """β_inner W_Oᵀ + b_O."""
-        constant = self.out.weight.new_zeros(len(self.out.weight)) if self.out.bias is None else self.out.bias
-        constant = working(constant)
+        bias = self.out.bias
+        constant = working(self.out.weight.new_zeros(self.out.shape[0]) if bias is None else bias)
         beta = None if self.inner is None else self.inner.bias
         return constant if beta is None else constant + working(self.out.weight) @ working(beta)
 
@@ -276,11 +270,6 @@ class _FusedViews:
     value_bias: Tensor
 
 
-def _third(fused: Tensor, which: int) -> Tensor:
-    """The query's, the key's or the value's part; one view where `chunk` makes three."""
-    return fused.narrow(0, which * (len(fused) // 3), len(fused) // 3)
-
-
 def _softmax(left: Tensor, right: Tensor, bias: Tensor | None) -> Float[Tensor, "image head query token"]:
     """softmax(left @ right + bias); where all heads share the right factor it is not repeated for each."""
     if right.shape[1] == 1:
@@ -294,7 +283,3 @@ def _softmax(left: Tensor, right: Tensor, bias: Tensor | None) -> Float[Tensor, 
 
 def _linear(tokens: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return tokens if weight is None else F.linear(tokens, weight, bias)
-
-
-def _bias(linear: Any) -> Tensor | None:
-    return None if linear.bias is None else working(linear.bias)

@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from ..errors import SummandError
 from .attention import Attention
 from .base import AttentionView, working
+from .effective import LinearMap, class_of, seen_through
 from .linear import fold_norm, normed, optional_norm
+from .probe import named, remedy
 
 _READABLE = (
     *("ResidualAttentionBlock", "CustomResidualAttentionBlock", "Block", "ResPostBlock"),
     *("EvaBlock", "EvaBlockPostNorm", "RelPosBlock", "ResPostRelPosBlock", "CLIPEncoderLayer", "SiglipEncoderLayer"),
+    *("MetaClip2EncoderLayer", "AltCLIPEncoderLayer", "ChineseCLIPVisionLayer"),
 )
 _POST_NORM = ("ResPostBlock", "EvaBlockPostNorm", "ResPostRelPosBlock")
 
@@ -26,11 +29,14 @@ class Block:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        kind = type(module).__name__
-        if kind not in _READABLE:
-            raise SummandError(f"its blocks are {kind}, which cannot be read ({', '.join(_READABLE)} can)")
+        module = seen_through(module)
+        kind = _kind(module)
+        if kind is None:
+            what, known = class_of(module).__name__, ", ".join(_READABLE)
+            raise SummandError(f"its blocks are {what}, which cannot be read ({known} can){remedy(module)}")
         self.module: Any = module
         self.attention = Attention(self._part("attn", "self_attn"))
+        self._maps: dict[str, LinearMap] = {}
         first, second = self._part("ln_1", "norm1", "layer_norm1"), self._part("ln_2", "norm2", "layer_norm2")
         self.post = kind in _POST_NORM
         self.before: Any = None if self.post else first
@@ -41,7 +47,7 @@ class Block:
         """Reads the stream between attention and MLP."""
 
     def _part(self, *names: str) -> Any:
-        return next(getattr(self.module, name) for name in names if hasattr(self.module, name))
+        return seen_through(next(getattr(self.module, name) for name in names if hasattr(self.module, name)))
 
     def _scaled(self, which: int, vectors: Tensor) -> Tensor:
         """LayerScale (1 behind the attention, 2 behind the MLP) where the block has one."""
@@ -50,7 +56,7 @@ class Block:
 
     def _gamma(self, which: int) -> Tensor | None:
         m = self.module
-        layer_scale = getattr(m, f"ls_{which}", None) or getattr(m, f"ls{which}", None)
+        layer_scale = seen_through(getattr(m, f"ls_{which}", getattr(m, f"ls{which}", None)))
         return getattr(m, f"gamma_{which}", None) if layer_scale is None else getattr(layer_scale, "gamma", None)
 
     def attention_input(self, tokens: Tensor) -> Tensor:
@@ -79,30 +85,48 @@ class Block:
         written = self.second(m.mlp(middle)) if self.post else m.mlp(self.second(middle))
         return self._scaled(2, working(written))
 
+    def scaled_mlp(self, written: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """What the MLP's module gives, as it is added to the stream."""
+        return self._scaled(2, written)
+
     @property
     def plain(self) -> bool:
         """A LayerNorm before the attention, and none behind or inside it."""
         return isinstance(self.before, nn.LayerNorm) and self.out_norm is None and self.attention.inner is None
 
-    def neuron_map(self) -> nn.Linear:
-        """The MLP's output map: it reads the neurons, behind the non-linearity."""
-        mlp = self.module.mlp
-        found = next((getattr(mlp, name) for name in ("c_proj", "fc2") if hasattr(mlp, name)), None)
-        if not isinstance(found, nn.Linear):
-            raise SummandError(f"its MLP ({type(mlp).__name__}) does not end in one linear map, so it has no neurons")
-        return found
+    def neuron_map(self) -> Any:
+        """The module of the MLP's output map: it reads the neurons, behind the non-linearity. `neuron_output` has its
+        weights."""
+        return self.neuron_output().module
 
-    def neuron_reads(self) -> nn.Linear:
-        """The MLP's input map."""
-        mlp = self.module.mlp
-        found = next((getattr(mlp, name) for name in ("c_fc", "fc1") if hasattr(mlp, name)), None)
-        if not isinstance(found, nn.Linear):
-            raise SummandError(f"its MLP ({type(mlp).__name__}) does not begin with one linear map")
-        return found
+    def neuron_reads(self) -> Any:
+        """The module of the MLP's input map. `neuron_input` has its weights."""
+        return self.neuron_input().module
+
+    def neuron_output(self) -> LinearMap:
+        """The MLP's output map, as it acts."""
+        return self._mlp_map(("c_proj", "fc2"), "does not end in one linear map, so it has no neurons")
+
+    def neuron_input(self) -> LinearMap:
+        """The MLP's input map, as it acts."""
+        return self._mlp_map(("c_fc", "fc1"), "does not begin with one linear map")
+
+    def _mlp_map(self, names: tuple[str, ...], otherwise: str) -> LinearMap:
+        mlp = seen_through(self.module.mlp)
+        name = next((name for name in names if isinstance(getattr(mlp, name, None), nn.Module)), None)
+        if name is None:
+            raise SummandError(f"its MLP ({named(mlp)}) {otherwise}")
+        layer, kept = getattr(mlp, name), self._maps.get(name)
+        if kept is None or kept.layer is not layer:
+            kept = LinearMap(layer, f"its MLP's {name}")
+            if not isinstance(kept.module, nn.Linear):
+                kept.weight  # whether it is one
+            self._maps[name] = kept
+        return kept
 
     def neuron_writes(self) -> Float[Tensor, "neuron width"]:
         """What each neuron adds to the stream at activation one, through LayerScale."""
-        return self._scaled(2, working(self.neuron_map().weight).T)
+        return self._scaled(2, working(self.neuron_output().weight).T)
 
     def value_reads(self, centred: bool = True) -> Float[Tensor, "width head_channel"]:
         """(I − 11ᵀ/D) diag(γ) W_Vᵀ: from the stream to all heads' values, with ln_1 at unit σ.
@@ -122,7 +146,7 @@ class Block:
 
     def neuron_bias(self) -> Float[Tensor, " width"]:
         """What the MLP adds to the stream when every neuron is silent, through LayerScale."""
-        linear = self.neuron_map()
+        linear = self.neuron_output()
         silent = working(linear.weight).new_zeros(len(linear.weight)) if linear.bias is None else working(linear.bias)
         return self._scaled(2, silent)
 
@@ -150,3 +174,13 @@ class Block:
         """Everything that `directions` depends on."""
         found = [*self.attention.parameters(), self._gamma(1), getattr(self.out_norm, "weight", None)]
         return [tensor for tensor in found if tensor is not None]
+
+
+def _kind(module: nn.Module) -> str | None:
+    """Which readable block a module is: its own class, or one that it extends without a forward of its own."""
+    for ancestor in class_of(module).__mro__:
+        if ancestor.__name__ in _READABLE:
+            return ancestor.__name__
+        if "forward" in vars(ancestor):
+            return None
+    return None

@@ -12,10 +12,12 @@ from torch.nn import functional as F
 
 from ..errors import SummandError
 from .base import working
+from .effective import LinearMap, seen_through
+from .probe import named, remedy
 
 
 class Projection:
-    """Linear maps one after another, v ↦ v P + s, read anew at every use. No map at all is the identity.
+    """Linear maps one after another, v ↦ v P + s, read as `LinearMap` does. No map at all is the identity.
 
     maps: gives each map as (weight [in, out], bias [out] or None).
     """
@@ -25,11 +27,18 @@ class Projection:
 
     @classmethod
     def of(cls, *modules: Callable[[], Any]) -> Projection:
-        """From what gives `nn.Linear` modules; what is none is passed over."""
+        """From what gives modules that are linear maps; None and identities are passed over."""
+        kept: dict[int, LinearMap] = {}
 
         def maps() -> list[tuple[Tensor, Tensor | None]]:
-            linears = [m for m in (module() for module in modules) if isinstance(m, nn.Linear)]
-            return [(linear.weight.T, linear.bias) for linear in linears]
+            found = []
+            for place, module in enumerate(module() for module in modules):
+                if module is None or isinstance(seen_through(module), nn.Identity):
+                    continue
+                if place not in kept or kept[place].layer is not module:
+                    kept[place] = LinearMap(module, "its projection")
+                found.append((kept[place].weight.T, kept[place].bias))
+            return found
 
         return cls(maps)
 
@@ -64,17 +73,13 @@ class Projection:
         return total
 
 
-def version(tensors: list[Tensor | None]) -> tuple[Any, ...]:
-    """Changes when any of the tensors is replaced or written to."""
-    return tuple((t.data_ptr(), t._version, t.dtype) for t in tensors if t is not None)
-
-
 def optional_norm(norm: nn.Module | None, where: str) -> nn.LayerNorm | None:
     """A LayerNorm, or None for no norm at all; any other norm is refused."""
+    norm = seen_through(norm)
     if norm is None or isinstance(norm, nn.Identity):
         return None
     if not isinstance(norm, nn.LayerNorm):
-        raise SummandError(f"{where} is a {type(norm).__name__}; only LayerNorm is read")
+        raise SummandError(f"{where} is a {named(norm)}; only LayerNorm is read{remedy(norm)}")
     return norm
 
 

@@ -7,20 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
+from .attention_maps import AttentionMaps
 from .base import AttentionView, working
+from .effective import LinearMap, seen_through
 
-SUPPORTED = ("open_clip CLIP", "TextTransformer", "CLIPTextModel", "SiglipTextModel", "Siglip2TextModel")
+SUPPORTED = (
+    *("open_clip's and the clip package's CLIP", "TextTransformer", "CLIPTextModel", "MetaClip2TextModel"),
+    *("SiglipTextModel", "Siglip2TextModel"),
+)
 
 
 @dataclass(frozen=True)
 class TextParts:
-    """Where a text tower keeps what the sum needs. pooled: token ids → the position that is read out."""
+    """Where a text tower keeps what the sum needs. pooled: token ids → the position that is read out.
+    root: the module that runs the blocks."""
 
     kind: str
+    root: nn.Module
     blocks: list[TextBlock]
     final_norm: Any
     projection: Callable[[], Tensor]
@@ -35,14 +42,14 @@ class TextBlock:
     """A pre-norm block, read by the names that open_clip and Hugging Face give to its parts."""
 
     def __init__(self, module: nn.Module) -> None:
+        module = seen_through(module)
         self.module: Any = module
         hugging_face = hasattr(module, "self_attn")
-        self.attention: Any = module.self_attn if hugging_face else module.attn
+        self.attention: Any = seen_through(module.self_attn if hugging_face else module.attn)
         self.norm_1: Any
         self.norm_2: Any
-        self.norm_1, self.norm_2 = (
-            (module.layer_norm1, module.layer_norm2) if hugging_face else (module.ln_1, module.ln_2)
-        )
+        names = ("layer_norm1", "layer_norm2") if hugging_face else ("ln_1", "ln_2")
+        self.norm_1, self.norm_2 = (seen_through(getattr(module, name)) for name in names)
         self.heads: int = self.attention.num_heads
         for owner, names in ((self.attention, ("ln_q", "ln_k", "ln_inner")), (module, ("ln_attn",))):
             for name in names:
@@ -52,20 +59,22 @@ class TextBlock:
             if getattr(self.attention, name, None) is not None:
                 raise SummandError(f"a text tower with {name} in its attention is not supported")
 
-    def out(self) -> Any:
-        return self.attention.out_proj
+        self._maps = AttentionMaps(self.attention, "its text attention's")
+
+    def out(self) -> LinearMap:
+        """W_O and b_O, as they act."""
+        return self._maps.out
+
+    def mask(self, length: int, kwargs: dict[str, Any]) -> Tensor | None:
+        """What is added to the attention's logits: handed to the block by open_clip, kept in it by OpenAI's code, which
+        reads the last rows and columns for shorter texts."""
+        own = getattr(self.module, "attn_mask", None)
+        return kwargs.get("attn_mask") if not isinstance(own, Tensor) else own[..., -length:, -length:]
 
     def scaled(self, which: int, vectors: Tensor) -> Tensor:
         """LayerScale where the block has one."""
         gamma = getattr(getattr(self.module, f"ls_{which}", None), "gamma", None)
         return vectors if gamma is None else vectors * working(gamma)
-
-    def _projections(self) -> list[tuple[Tensor, Tensor | None]]:
-        a = self.attention
-        if getattr(a, "in_proj_weight", None) is not None:
-            biases = (None,) * 3 if a.in_proj_bias is None else a.in_proj_bias.chunk(3)
-            return list(zip(a.in_proj_weight.chunk(3), biases, strict=True))
-        return [(p.weight, p.bias) for p in (a.q_proj, a.k_proj, a.v_proj)]
 
     def view(
         self,
@@ -74,16 +83,19 @@ class TextBlock:
         bias: Float[Tensor, "text one_or_head token"] | None,
     ) -> AttentionView:
         split = (self.heads, -1)
-        (wq, bq), (wk, _), (wv, bv) = self._projections()
-        query_weight, key_weight, value_weight = (working(w).unflatten(0, split) for w in (wq, wk, wv))
+        (wq, bq), (wk, _), (wv, bv) = (self._maps.projection(which) for which in range(3))
+        assert wq is not None
+        assert wk is not None
+        assert wv is not None
+        query_weight, key_weight, value_weight = (w.unflatten(0, split) for w in (wq, wk, wv))
         query = torch.einsum("iw,hcw->ihc", query_from, query_weight)
         if bq is not None:
-            query = query + working(bq).unflatten(0, split)
+            query = query + bq.unflatten(0, split)
         # ⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out of the softmax.
         read = torch.einsum("ihc,hcw->ihw", query * query.shape[-1] ** -0.5, key_weight)
         logits = read @ normed.transpose(1, 2)
         row = (logits if bias is None else logits + bias).softmax(dim=-1)
-        value_bias = value_weight.new_zeros(value_weight.shape[:2]) if bv is None else working(bv).unflatten(0, split)
+        value_bias = value_weight.new_zeros(value_weight.shape[:2]) if bv is None else bv.unflatten(0, split)
         return AttentionView(row, normed, value_weight, value_bias)
 
 
@@ -102,20 +114,23 @@ def read_open_clip(text: Any) -> TextParts:
     if pool not in where:
         raise SummandError(f"a text tower with pool_type={pool!r} is not supported (only {', '.join(where)})")
 
+    projected, final_norm = getattr(text, "text_projection", None), seen_through(text.ln_final)
+    linear = LinearMap(projected, "its text projection") if isinstance(projected, nn.Module) else None
+
     def projection() -> Tensor:
-        found = text.text_projection
-        if found is None:
-            return torch.eye(len(text.ln_final.weight), device=text.ln_final.weight.device).to(
-                working(text.ln_final.weight)
-            )
-        return found.weight.T if isinstance(found, nn.Linear) else found
+        if linear is not None:
+            return linear.weight.T
+        if text.text_projection is None:
+            return torch.eye(len(final_norm.weight), device=final_norm.weight.device).to(working(final_norm.weight))
+        return text.text_projection
 
     return TextParts(
         kind="TextTransformer",
+        root=text.transformer,
         blocks=[TextBlock(block) for block in text.transformer.resblocks],
-        final_norm=text.ln_final,
+        final_norm=final_norm,
         projection=projection,
-        projection_bias=lambda: getattr(text.text_projection, "bias", None),
+        projection_bias=lambda: None if linear is None else linear.bias,
         pooled=where[pool],
         batch_first=getattr(text.transformer, "batch_first", False),
         extra_tokens=int(class_token),
@@ -125,24 +140,51 @@ def read_open_clip(text: Any) -> TextParts:
 def read_hugging_face(clip: Any, text: Any) -> TextParts:
     # Until version 4 the text model of CLIPTextModelWithProjection and SiglipTextModel is one level further in.
     text = getattr(text, "text_model", text)
+    name = type(text).__name__
+    if post_norm(text):
+        raise SummandError(
+            f"the text tower {name} of {type(clip).__name__} cannot be taken apart: it is a BERT, which normalises the "
+            f"sum behind every block, so that what early blocks write has no fixed way to the output; encode_text "
+            f"works ({', '.join(SUPPORTED)} can be taken apart)"
+        )
     siglip = hasattr(text, "head")
     linear = text.head if siglip else getattr(clip, "text_projection", None)
     if not hasattr(text, "final_layer_norm") or linear is None:
-        raise SummandError(f"the text tower {type(text).__name__} cannot be taken apart ({', '.join(SUPPORTED)} can)")
+        raise SummandError(f"the text tower {name} cannot be taken apart ({', '.join(SUPPORTED)} can)")
     end = getattr(text, "eos_token_id", None)
+    # transformers' CLIP keeps the old rule (the largest id) for configurations with the wrong end token 2; MetaCLIP 2,
+    # whose end token 2 is, does not.
+    largest = end == 2 and not any(ancestor.__name__.startswith("MetaClip2") for ancestor in type(text).__mro__)
+    projection = LinearMap(linear, "its text projection")
 
     def pooled(tokens: Tensor) -> Tensor:
         if siglip:
             return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
-        # transformers keeps the old rule (the largest id) for configurations with the wrong end token 2.
-        return tokens.argmax(dim=-1) if end == 2 else (tokens == end).int().argmax(dim=-1)
+        return tokens.argmax(dim=-1) if largest else (tokens == end).int().argmax(dim=-1)
 
     return TextParts(
-        kind=type(text).__name__,
+        kind=name,
+        root=text.encoder,
         blocks=[TextBlock(layer) for layer in text.encoder.layers],
-        final_norm=text.final_layer_norm,
-        projection=lambda: linear.weight.T,
-        projection_bias=lambda: linear.bias,
+        final_norm=seen_through(text.final_layer_norm),
+        projection=lambda: projection.weight.T,
+        projection_bias=lambda: projection.bias,
         pooled=pooled,
         causal=not siglip,
     )
+
+
+def post_norm(text: Any) -> bool:
+    """Whether a text tower of transformers is a BERT (Chinese CLIP) or a RoBERTa (AltCLIP)."""
+    return hasattr(getattr(text, "roberta", text), "embeddings") and hasattr(
+        getattr(text, "roberta", text).embeddings, "word_embeddings"
+    )
+
+
+def reads_padding(clip: Any, tokens: Int[Tensor, "text token"]) -> dict[str, Tensor]:
+    """The attention mask that a BERT needs beside its tokens, as every token of it sees the padding too. CLIP's end
+    token sees nothing behind it, and SigLIP was trained to read its padding."""
+    text = getattr(clip, "text_model", None)
+    if text is None or not post_norm(text):
+        return {}
+    return {"attention_mask": (tokens != text.config.pad_token_id).long()}

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .base import Tower
+from .effective import seen_through
+from .layout import covering, pair
 from .linear import Projection
 from .pool import LatentPool, PoolTower
 from .residual import ResidualTower
@@ -24,7 +26,7 @@ REASONS = {
 
 def timm_tower(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> Tower:
     """A timm trunk and open_clip's linear head as a sum."""
-    trunk: Any = visual.trunk
+    trunk: Any = seen_through(visual.trunk)
     name = type(trunk).__name__
     if name not in _TRANSFORMERS:
         raise SummandError(REASONS.get(name, "it is not a plain transformer on one grid of tokens"))
@@ -36,16 +38,16 @@ def timm_tower(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> Tower:
         "encode": encode,
     }
     if getattr(trunk, "attn_pool", None) is not None:
-        return _pooled_by_attention(visual, head, shape)
+        return covering(_pooled_by_attention(visual, head, shape), _patch(trunk))
     pool = {"token": "tok"}.get(trunk.global_pool, trunk.global_pool)
     if pool not in ("tok", "avg"):
         raise SummandError(f"its pooling {trunk.global_pool!r} is not linear in the tokens")
     before, after = _present(trunk.norm), _present(trunk.fc_norm)
     if before is not None and after is not None:
         raise SummandError("it normalises twice, before and after pooling")
-    return ResidualTower(
+    tower = ResidualTower(
         visual,
-        blocks=list(trunk.blocks),
+        blocks=list(seen_through(trunk.blocks)),
         norm=before if after is None else after,
         projection=head,
         pool=pool,
@@ -54,11 +56,17 @@ def timm_tower(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> Tower:
         prefix=trunk.num_prefix_tokens,
         **shape,
     )
+    return covering(tower, _patch(trunk))
+
+
+def _patch(trunk: Any) -> tuple[int, int]:
+    """Pixels of one patch, a convolutional stem's stride included."""
+    return pair(trunk.patch_embed.feat_ratio(as_scalar=False))
 
 
 def _pooled_by_attention(visual: nn.Module, head: Projection, shape: dict[str, Any]) -> Tower:
-    trunk: Any = visual.trunk
-    pool = trunk.attn_pool
+    trunk: Any = seen_through(visual.trunk)
+    pool = seen_through(trunk.attn_pool)
     kind = type(pool).__name__
     if kind != "AttentionPoolLatent" or pool.latent_len != 1:
         raise SummandError(f"its attention pool ({kind}) has no single learned query")
@@ -78,7 +86,7 @@ def _pooled_by_attention(visual: nn.Module, head: Projection, shape: dict[str, A
 
 def _linear_head(visual: nn.Module) -> Projection:
     """The trunk's classifier and open_clip's projection as one linear map; anything else is refused."""
-    for name, module in visual.head.named_children():
+    for name, module in seen_through(visual.head).named_children():
         if name == "mlp":
             raise SummandError("its projection head is an MLP, which is not linear in the tower's terms")
         if name not in ("drop", "proj"):
@@ -87,4 +95,4 @@ def _linear_head(visual: nn.Module) -> Projection:
 
 
 def _present(norm: nn.Module | None) -> nn.Module | None:
-    return None if norm is None or isinstance(norm, nn.Identity) else norm
+    return None if norm is None or isinstance(seen_through(norm), nn.Identity) else norm

@@ -19,7 +19,7 @@ from ...errors import SummandError
 from ...even_split import Parity, check_parity
 from ...models import Model
 from ...runs import Collected, Group, collect
-from ...runs.manifest import weights_hash
+from ...runs.manifest import same_weights, weights_hash
 from ...runs.units import Wanted, groups_of
 from ...text.pools import Pool
 from ..profile import profile
@@ -52,7 +52,7 @@ class Reference:
 
     def check(self, model: Model) -> None:
         """Raise `SummandError` where the model is not the one that made this reference."""
-        if weights_hash(model) != self.weights:
+        if not same_weights(weights_hash(model), self.weights):
             same = model.name == self.model
             now = "its weights, or what is ablated in it, are others now" if same else f"this is {model.name}"
             raise SummandError(

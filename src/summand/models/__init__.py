@@ -1,0 +1,5 @@
+"""A CLIP at hand: what is done with it, and the guard that its sums are exact."""
+
+from .model import Model, pixels_of, wrap
+
+__all__ = ["Model", "pixels_of", "wrap"]
