@@ -3,8 +3,8 @@ registers", Jiang et al. 2025, arXiv 2506.08010; the tokens: Darcet et al. 2024)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 from ...errors import SummandError
 from ...models import Model
 from ...neurons import readable
-from ...towers.base import _Enough, listening, working
+from ...towers.base import working
+from ...towers.listening import Listener, _Enough, listening
 
 
 class StreamSink:
@@ -33,7 +34,7 @@ class StreamSink:
             raise SummandError(f"{model.name} has one block: no token enters a last one with anything written to it")
         self._tower, self._ratio = tower, ratio
         self.layers = range(tower.layers - 1)
-        self._images = self._with_outliers = self._patches = self._outliers = 0
+        self._images = self._with_outliers = self._others = self._outliers = 0
         self._largest = 0.0
         self._sums: dict[int, Tensor] = {}
 
@@ -45,7 +46,7 @@ class StreamSink:
         if turn == 0:
             self._images += len(norms)
             self._with_outliers += int(outlying.any(dim=1).sum())
-            self._outliers, self._patches = self._outliers + int(outlying.sum()), self._patches + outlying.numel()
+            self._outliers, self._others = self._outliers + int(outlying.sum()), self._others + int((~outlying).sum())
             self._largest += float((norms.amax(dim=1) / norms.median(dim=1).values).sum())
             return
         for layer, activations in hidden.items():
@@ -75,10 +76,11 @@ class StreamSink:
     def scores(self) -> dict[int, Float[Tensor, " neuron"]]:
         """D_n of the neurons of every layer; zero where no patch is outlying."""
         found = {}
-        others = self._patches - self._outliers
         for layer, (inside, outside) in self._sums.items():
             writes = self._tower.blocks[layer].neuron_writes().double().norm(dim=1)
-            found[layer] = (inside / max(self._outliers, 1) - outside / max(others, 1)) * writes * bool(self._outliers)
+            found[layer] = (
+                (inside / max(self._outliers, 1) - outside / max(self._others, 1)) * writes * bool(self._outliers)
+            )
         return found
 
     def _outlying(self, norms: Float[Tensor, "image patch"]) -> Bool[Tensor, "image patch"]:
@@ -87,27 +89,33 @@ class StreamSink:
     @torch.no_grad()
     def _norms(self, pixels: Tensor, hidden: dict[int, Tensor] | None = None) -> Float[Tensor, "image patch"]:
         """‖token‖ of the patches that enter the last block; hidden: takes the activations at them on the way."""
-        tower = self._tower
-        count = tower.grid[0] * tower.grid[1]
-        patches = slice(tower.prefix, tower.prefix + count)
         seen: list[Tensor] = []
 
         def fire(layer: int, activations: Tensor) -> None:
             assert hidden is not None
-            hidden[layer] = working(tower.batch_first(activations))[:, patches]
+            hidden[layer] = self._patches(activations)
 
         def enter(tokens: Tensor, _: Any) -> None:
-            seen.append(working(tower.batch_first(tokens))[:, patches].norm(dim=2))
+            seen.append(self._patches(tokens).norm(dim=2))
             raise _Enough
 
-        def listeners() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
+        def listeners() -> Iterator[Listener]:
             for layer in self.layers if hidden is not None else ():
-                yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: fire(layer, found)
-            yield tower.blocks[-1].module, "before", enter
+                neurons = self._tower.blocks[layer].neuron_map()
+                yield neurons, "before", lambda found, _, layer=layer: fire(layer, found)
+            yield self._tower.blocks[-1].module, "before", enter
 
-        with listening(listeners()):
-            tower.encode(pixels)
+        with listening(listeners(), self._tower.visual):
+            self._tower.encode(pixels)
         return seen[0]
+
+    @property
+    def _grid(self) -> slice:
+        tower = self._tower
+        return slice(tower.prefix, tower.prefix + tower.grid[0] * tower.grid[1])
+
+    def _patches(self, tokens: Tensor) -> Float[Tensor, "image patch channel"]:
+        return working(self._tower.batch_first(tokens))[:, self._grid]
 
     @torch.no_grad()
     def neutralised(
@@ -118,50 +126,36 @@ class StreamSink:
         tower = self._tower
         if register and tower.averaged:
             raise SummandError(f"a register would be averaged with the patches of this {tower.kind}; register=False")
-        with _held(tower, neurons, register):
-            try:
-                norms = self._norms(pixels)
+        norms: list[Tensor] = []
+
+        def hold(columns: list[int], hidden: Tensor) -> Tensor:
+            whole = tower.batch_first(hidden).clone()
+            some = whole[:, self._grid][..., columns]
+            whole[:, self._grid, columns] = 0
+            if register:
+                whole[:, -1, columns] = some.gather(1, some.abs().argmax(dim=1, keepdim=True))[:, 0]
+            return tower.batch_first(whole)
+
+        def lengthen(tokens: Tensor) -> Tensor:
+            tokens = tower.batch_first(tokens)
+            return tower.batch_first(torch.cat([tokens, torch.zeros_like(tokens[:, :1])], dim=1))
+
+        def listeners() -> Iterator[Listener]:
+            if register:
+                yield tower.blocks[0].module, "replace", lengthen
+            for layer in {layer for layer, _ in neurons}:
+                columns = [neuron for at, neuron in neurons if at == layer]
+                yield tower.blocks[layer].neuron_map(), "replace", partial(hold, columns)
+            last = tower.blocks[-1].module
+            yield last, "before", lambda tokens, _: norms.append(self._patches(tokens).norm(dim=2))
+
+        try:
+            with listening(listeners(), tower.visual):
                 output = tower.encode(pixels)
-            except RuntimeError as error:
-                if not register:
-                    raise
-                raise SummandError(
-                    f"this {tower.kind} takes no token beside those it was made for ({error}); use register=False"
-                ) from error
-        return working(output), norms.amax(dim=1) / norms.median(dim=1).values
-
-
-@contextmanager
-def _held(tower: Any, neurons: Sequence[tuple[int, int]], register: bool) -> Iterator[None]:
-    """Neurons at zero on the patches for the passes inside; register: and on a token behind them as active as ever."""
-    count = tower.grid[0] * tower.grid[1]
-    patches = slice(tower.prefix, tower.prefix + count)
-
-    def hold(columns: list[int], hidden: Tensor) -> Tensor:
-        whole = tower.batch_first(hidden).clone()
-        some = whole[:, patches][..., columns]
-        whole[:, patches, columns] = 0
-        if register:
-            whole[:, -1, columns] = some.gather(1, some.abs().argmax(dim=1, keepdim=True))[:, 0]
-        return tower.batch_first(whole)
-
-    def lengthen(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        name = None if args else next(iter(kwargs))
-        tokens = tower.batch_first(args[0] if name is None else kwargs[name])
-        longer = tower.batch_first(torch.cat([tokens, torch.zeros_like(tokens[:, :1])], dim=1))
-        return ((longer, *args[1:]), kwargs) if name is None else (args, {**kwargs, name: longer})
-
-    handles = []
-    try:
-        if register:
-            handles.append(tower.blocks[0].module.register_forward_pre_hook(lengthen, with_kwargs=True))
-        for layer in {layer for layer, _ in neurons}:
-            columns = [neuron for at, neuron in neurons if at == layer]
-            module = tower.blocks[layer].neuron_map()
-            handles.append(
-                module.register_forward_pre_hook(lambda _, args, columns=columns: (hold(columns, args[0]), *args[1:]))
-            )
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        except RuntimeError as error:
+            if not register:
+                raise
+            raise SummandError(
+                f"this {tower.kind} takes no token beside those it was made for ({error}); use register=False"
+            ) from error
+        return working(output), norms[0].amax(dim=1) / norms[0].median(dim=1).values
