@@ -1,9 +1,10 @@
 """What the terms of a scenes model are worth: accuracy with terms mean-ablated. `python benchmarks/ablation.py`
 
-One row an ablation, one column an attribute of the scenes. Accumulated attention, all MLPs and the class token's own
-term (paper C); the second-order effects of every layer, their significant and insignificant part, and their rank-one
-reconstruction (paper A); for scenes-rn k % of the neuron–head pairs or neurons (paper B). Means over other scenes.
-`--figure FILE` draws the curves of the shape.
+One row an ablation, one column an attribute of the scenes. Accumulated attention, all MLPs, the class token's own term
+and both (paper C); the second-order effects of every layer, their significant and insignificant part, and their
+rank-one reconstruction (paper A); for scenes-rn k % of the neuron–head pairs or neurons, and both reconstructed from
+principal components (paper B). Means over other scenes. `--what` takes other ablations, named as for `summand ablate`,
+with `--pool` and `--sizes`; `--figure FILE` draws the curves of the shape.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import summand
 from summand.data import open_source
 from summand.data.labelled import open_labelled
 from summand.studies import figures
-from summand.studies.ablation import Family, ablate_tasks
+from summand.studies.ablation import ablate_tasks
 from summand.studies.ablation_figure import figure
-from summand.studies.direct_ablations import AttentionUpTo, ClassToken, Mlps
-from summand.studies.neuron_ablations import Indirect, Pairs, SecondOrder
+from summand.studies.ablation_kinds import families, read_kinds
 from summand.studies.zeroshot import classifier, scenes_classes
 
 ATTRIBUTES = ("shape", "colour", "place", "letter")
+STREAM = "mlps,class-token,class-token+mlps,attention,second-order,indirect"
+POOL = "pairs,reconstruction"
+KEEP = (1, 2, 5, 10, 20, 50)
 
 
 def main() -> None:
@@ -31,6 +34,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--means", type=int, default=1000, help="other scenes that the means are taken over")
     parser.add_argument("--attributes", default=",".join(ATTRIBUTES))
+    parser.add_argument("--what", help="ablations by name")
+    parser.add_argument("--layers", help="of neurons, such as 2,3; all that have later attention by default")
+    parser.add_argument("--pool", help="pools of texts for sparse and textspan")
+    parser.add_argument("--sizes", help="texts a unit for these")
     parser.add_argument("--figure", help="draw the ablations of the first attribute into this file")
     args = parser.parse_args()
     model = summand.load(args.model)
@@ -39,7 +46,12 @@ def main() -> None:
     tasks = [open_labelled(f"scenes:count={args.count},seed=424242", attribute) for attribute in attributes]
     means = open_source(f"scenes:count={args.means},seed=424243")
     classifiers = [classifier(model, scenes_classes(attribute)) for attribute in attributes]
-    results = ablate_tasks(model, tasks, classifiers, families(model, args.means), means=means)
+    layers, sizes = (None if text is None else [int(n) for n in text.split(",")] for text in (args.layers, args.sizes))
+    stream = model.tower.layers > 1
+    kinds = read_kinds(args.what or (STREAM if stream else POOL))
+    options = {"layers": layers or (list(range(model.tower.layers - 1)) if stream else None), "sizes": sizes}
+    chosen = families(model, kinds, images=args.means, pools=args.pool, keep=KEEP, **options)
+    results = ablate_tasks(model, tasks, classifiers, chosen, means=means)
     for attribute, made in zip(attributes, results, strict=True):
         table.setdefault("nothing", {})[attribute] = made.baseline
         for row in made.rows:
@@ -54,14 +66,6 @@ def main() -> None:
     print("|---" * (len(attributes) + 1) + "|")
     for name, scores in table.items():
         print(f"| {name} | " + " | ".join(f"{100 * scores[attribute]:.1f}" for attribute in attributes) + " |")
-
-
-def families(model: summand.Model, images: int) -> list[Family]:
-    layers = model.tower.layers
-    if layers == 1:
-        return [Pairs([1, 2, 5, 10, 20, 50]), Pairs([1, 2, 5, 10, 20, 50], neurons=True)]
-    orders = [SecondOrder(layer, images) for layer in range(layers - 1)]
-    return [Mlps(), ClassToken(model), AttentionUpTo(), *orders, *(Indirect(layer) for layer in range(layers - 1))]
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from . import (  # noqa: F401
     neuron,
     pair,
     pools,
+    registers,
     retrieve,
     scenes,
     segment,

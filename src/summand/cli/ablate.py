@@ -28,7 +28,7 @@ from .common import (
     wait,
 )
 
-_KINDS = "mlps, attention, class-token, second-order, indirect, sparse, textspan, pairs, reconstruction"
+_KINDS = "mlps, attention, class-token, second-order, indirect, sparse, textspan, pairs, reconstruction, registers"
 ClassesOption = Annotated[
     str | None,
     typer.Option(

@@ -17,12 +17,13 @@ from .direct_ablations import AttentionUpTo, ClassToken, Head, HeadSets, Mlps, S
 from .heatmap import default_pool
 from .neuron_ablations import Indirect, Pairs, SecondOrder, SparseSecondOrder
 from .reconstructions import Reconstruction, SparsePairs
+from .registers import RegisterNeurons
 from .together import Together
 from .variance import Kind
 
 KINDS = (
     *("mlps", "attention", "class-token", "second-order", "indirect", "sparse", "textspan", "pairs"),
-    *("reconstruction",),
+    *("reconstruction", "registers"),
 )
 TOGETHER = ("class-token", "mlps", "attention")
 """The kinds of terms of one sum, which can be ablated at the same time."""
@@ -111,6 +112,8 @@ def families(
             found += [SparseSecondOrder(layer, images, texts, sizes or [4, 8, 16, 32, 64, 128]) for layer in some]
         elif kind == "textspan":
             found.append(Spans(model, texts, sizes or [10, 20, 30, 40, 50, 60]))
+        elif kind == "registers":
+            found.append(RegisterNeurons(model))
         elif kind == "pairs":
             found += [Pairs(keep or [10]), Pairs(keep or [10], neurons=True)]
     return found

@@ -221,7 +221,7 @@ def prepare(
             "pairs-neuron": "neuron",
             "pairs-similarity": "similarity",
         }
-        # on scenes the published sum of products is worse than its similarity alone
+        # on scenes the published sum of products is far behind the product of the two sums
         signs = pair_signs(model, reference) if paper and reference is not None else None
         made = PairMaps(model, factor=factors[name], repair=paper, bias=paper, apart=not paper, signs=signs)
         shape = "signed" if paper else "clipped"
