@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .errors import SummandError, listed, nearest
+from .errors import SummandError, SummandWarning, listed, nearest
 
 _NESTED = ("state_dict", "model_state_dict", "model", "module", "clip", "network", "net", "weights", "params")
 _WRAPPERS = frozenset(
@@ -212,12 +212,13 @@ def _quoted(names: list[str]) -> str:
 
 
 def _say_averaged(source: str, key: str) -> None:
-    warnings.warn(f"{source} holds averaged weights alone ({key}): these were read", stacklevel=2)
+    warnings.warn(f"{source} holds averaged weights alone ({key}): these were read", SummandWarning, stacklevel=2)
 
 
 def _say_passed_over(source: str, key: str, averaged: str) -> None:
     warnings.warn(
         f"{source} holds averaged weights too ({averaged}); those of {key or 'training'} were read. To read the "
         f"averaged ones: checkpoint='{source}#{averaged}'",
+        SummandWarning,
         stacklevel=2,
     )

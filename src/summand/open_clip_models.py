@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .checkpoint_files import SUFFIXES
-from .errors import SummandError, first_line, listed, nearest
+from .errors import SummandError, SummandWarning, first_line, listed, nearest
 from .fine_tuned import Activation, activation_of, check_activation, preprocessing_of, undecided
 from .fine_tuned import quick_gelu as quick_gelu
 from .hub import cache_only, offline_by_wish, quiet, reachable
@@ -130,6 +130,7 @@ def _of_its_size(build: Callable[..., Any], name: str, size: Any, clip: Any, sta
     warnings.warn(
         f"the image tower of {state.source} was trained on {trained} × {trained} pixels, not on {name}'s own size: it "
         f"is read at the size that it was trained on; image_size asks for another one",
+        SummandWarning,
         stacklevel=2,
     )
     return build(trained, False)
