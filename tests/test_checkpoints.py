@@ -530,3 +530,27 @@ def test_strange_names_are_read_or_refused(names):
     found = {name: torch.zeros(2, 2) for name in names}
     with contextlib.suppress(summand.SummandError):
         assert len(clip_tensors(found, None, "x.pt")) == len(found) > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["ViT-B-32", "RN50", "coca_ViT-B-32", "EVA02-B-16", "ViT-B-16-SigLIP", "MobileCLIP-S1"]
+)
+def test_published_architectures_keep_their_names(name):
+    config = open_clip.get_model_config(name)
+    custom = config.pop("custom_text", False)
+    kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    with torch.device("meta"):
+        made = kind(**config)
+    names, visual = set(made.state_dict()), made.visual.state_dict()
+    for prefix in ("", "model.", "module.model.clip."):
+        assert set(clip_tensors(under(prefix, made.state_dict()), None, "x.pt")) == names
+    for prefix in ("visual.", "encoder.", "", "model.visual."):
+        assert set(clip_tensors(under(prefix, visual), None, "x.pt")) == {n for n in names if n.startswith("visual.")}
+
+
+def test_other_weights_beside_the_model_are_said(tmp_path, plain, tuned, state):
+    file = saved(
+        tmp_path / "x.pt", {"model": state, "adapter": {"down.weight": torch.zeros(2, 2)}, "optimizer": {"a": {}}}
+    )
+    with pytest.warns(summand.SummandWarning, match="other weights beside 'model', which are not read: adapter"):
+        same_numbers(summand.load(plain, checkpoint=file), tuned)
