@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def load_hugging_face(
         check_multiple(size, pair(vision_config.patch_size), f"hf:{source}")
     for settings in (config, vision_config, getattr(config, "text_config", config)):
         settings.return_dict = True
-    clip = _weights(transformers, source, where, kind, config).float()
+    with _no_bars(transformers):
+        clip = _weights(transformers, source, where, kind, config).float()
     if size is not None:
         resize_positions(clip, pair(size))
     clip = clip.to(precision).eval()
@@ -64,9 +66,24 @@ def load_hugging_face(
     return clip, preprocess, _tokenizer(transformers, where, config)
 
 
+@contextmanager
+def _no_bars(transformers: Any) -> Iterator[None]:
+    """Without transformers' progress bars, which would come between the lines of a command."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def _place(source: str) -> str:
     """The folder, or the name on the hub."""
     path = Path(source).expanduser()
+    if not source.strip():
+        raise SummandError("hf: needs a folder or a name behind it, as hf:openai/clip-vit-base-patch32")
     if path.is_dir():
         if not (path / "config.json").is_file() and (path / "open_clip_config.json").is_file():
             raise SummandError(f"{path} is a folder of open_clip, not of transformers; load it as local-dir:{source}")

@@ -40,7 +40,8 @@ def load(
     """Load a CLIP by name, in evaluation mode.
 
     name: `scenes-vit`, `scenes-rn` or `scenes-vit-tied` (shipped), a name of `open_clip.list_models()`, an open_clip
-    location `hf-hub:org/name` or `local-dir:path`, or `hf:org/name` and `hf:folder` for transformers' CLIP and SigLIP.
+    location `hf-hub:org/name` or `local-dir:path`, or `hf:org/name` and `hf:folder` for transformers' CLIP, SigLIP,
+    MetaCLIP 2, Chinese CLIP and AltCLIP.
     pretrained: open_clip's tag, or a checkpoint file; QuickGELU follows the tag in both towers, and an explicit
     `-quickgelu` name is honoured. checkpoint: fine-tuned weights (.safetensors, .pt, .ckpt, .bin), read without
     unpickling; `file.ckpt#part` reads one part of a training checkpoint (`#ema`, `#student`). With a tag beside it, the
@@ -50,7 +51,8 @@ def load(
     on. random_init=True builds the architecture with random weights drawn from `seed`; without
     it, no tag is an error, so that random weights never go unnoticed. precision: of the weights, where
     open_clip keeps the norms in fp32; σ, attention rows and sums are always fp32 or better. image_size: another input
-    size than the tower was trained on, with positions interpolated as open_clip does: finer maps. ablation: a file of
+    size than the tower was trained on, a multiple of its patch, with positions interpolated as open_clip does (for
+    `hf:`, as transformers does): finer maps. ablation: a file of
     `summand debias`; its heads or neurons then always write their mean to the output, within the same one forward
     pass.
 

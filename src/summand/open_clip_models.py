@@ -11,22 +11,21 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .checkpoint_files import SUFFIXES
-from .errors import SummandError, SummandWarning, first_line, listed, nearest
+from .errors import SummandError, SummandWarning, first_line, listed
 from .fine_tuned import Activation, activation_of, check_activation, preprocessing_of, undecided
 from .fine_tuned import quick_gelu as quick_gelu
 from .hub import cache_only, offline_by_wish, quiet, reachable
+from .model_names import hint_of_tag, unknown_model
+from .open_clip_files import own_weights_of
 from .open_clip_tokenizers import tokenizer_of
+from .towers import describe_configuration, tower_of
+from .towers.catalogue import patch_of
+from .towers.layout import check_multiple, covered, pair, patch_size
 from .weights import Checkpoint, fit, read_checkpoint, trained_size
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _REMOTE = ("hf-hub:", "local-dir:")
 _FAILURES = (OSError, RuntimeError, ValueError, KeyError, ImportError, AttributeError, TypeError)
-_USUAL = (
-    *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"),
-    *("open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth"),
-    *("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"),
-)
 
 
 def load_open_clip(
@@ -46,18 +45,16 @@ def load_open_clip(
 
     remote = name.startswith(_REMOTE)
     if not remote and name not in open_clip.list_models():
-        known = [*others, *open_clip.list_models()]
-        raise SummandError(
-            f"unknown model {name!r}{nearest(name, known) or ', no similar name is known'} "
-            f"(`summand models` lists all {len(known)})"
-        )
+        raise SummandError(unknown_model(name, others))
+    if not remote:
+        _check_tower(name, size)
     if remote and pretrained is not None:
         raise SummandError(f"{name} comes with its own weights; leave out pretrained={pretrained!r}")
     if not remote and not random_init and (pretrained or checkpoint is None):
         _check_tag(name, pretrained)
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
     if state is None and remote and not random_init:
-        state = _own_weights(name)
+        state = own_weights_of(name, _stay_offline(name, None))
     check_activation(name, pretrained, activation, own_weights=checkpoint is None and not random_init)
     own_weights = not random_init and state is None
     settings = _settings(name, pretrained, state, activation, remote)
@@ -81,6 +78,10 @@ def load_open_clip(
             raise SummandError(_why(name, pretrained, size, error)) from error
 
     clip = _built(build, name, size, own_weights)
+    if remote and size is not None:
+        tower = tower_of(clip)
+        if covered(tower) != tower.image_size:
+            check_multiple(size, patch_size(tower), name)
     if state is not None:
         clip = _of_its_size(build, name, size, clip, state)
         rest = (lambda: build(None, True, "fp32").state_dict()) if checkpoint and (pretrained or remote) else None
@@ -111,6 +112,21 @@ def _settings(
     return settings
 
 
+def _check_tower(name: str, size: int | tuple[int, int] | None) -> None:
+    """Refuse at once, before weights are fetched, what could not be taken apart, or what would leave out pixels."""
+    import open_clip
+
+    row = describe_configuration(name)
+    if not row["exact"]:
+        raise SummandError(
+            f"{name} cannot be taken apart: its image tower ({row['tower']}): {row['reason']} (`summand models` lists "
+            f"those that can)"
+        )
+    own = (open_clip.get_model_config(name) or {})["vision_cfg"].get("image_size")
+    if size is not None and (own is None or pair(size) != pair(own)):
+        check_multiple(size, patch_of(name), name)
+
+
 def _built(build: Callable[..., Any], name: str, size: Any, own_weights: bool) -> Any:
     try:
         return build(size, own_weights)
@@ -136,32 +152,6 @@ def _of_its_size(build: Callable[..., Any], name: str, size: Any, clip: Any, sta
     return build(trained, False)
 
 
-def _own_weights(name: str) -> Checkpoint | None:
-    """The weights of a folder or of the hub, read as any checkpoint is: open_clip would silently shorten the texts of a
-    model to what its configuration says. None where open_clip is to say what is missing."""
-    from open_clip.pretrained import download_pretrained_from_hf
-
-    scheme, _, place = name.partition(":")
-    try:
-        if scheme == "hf-hub":
-            with quiet(), cache_only(_stay_offline(name, None)):
-                file = Path(download_pretrained_from_hf(place))
-        else:
-            file = _weights_in(Path(place))
-    except Exception:  # whatever it is, open_clip meets it again
-        return None
-    return read_checkpoint(file) if file is not None and file.suffix in SUFFIXES else None
-
-
-def _weights_in(folder: Path) -> Path | None:
-    """The file that open_clip takes: by its usual names, else the only one."""
-    for name in _USUAL:
-        if (folder / name).is_file():
-            return folder / name
-    files = sorted(file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin", ".pth"))
-    return files[0] if len(files) == 1 else None
-
-
 def _stay_offline(name: str, pretrained: str | None) -> bool:
     """Whether to look into the cache alone: where nothing is to be fetched, or nothing can be."""
     import open_clip
@@ -171,7 +161,7 @@ def _stay_offline(name: str, pretrained: str | None) -> bool:
     elif name.startswith("hf-hub:"):
         return not reachable()
     else:
-        config = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+        config = (open_clip.get_model_config(name) or {}).get("text_cfg") or {}
     needs_hub = pretrained or config.get("hf_model_name") or config.get("hf_tokenizer_name")
     return not needs_hub or not reachable()
 
@@ -179,10 +169,14 @@ def _stay_offline(name: str, pretrained: str | None) -> bool:
 def _why(name: str, pretrained: str | None, size: Any, error: BaseException) -> str:
     import open_clip
 
-    said = first_line(error)
+    said = f"its configuration lacks {error}" if isinstance(error, KeyError) else first_line(error)
+    said = said.rstrip(".")
     if size is not None and "size mismatch" in str(error):
         return f"{name} cannot be read at image_size={size}: its positions cannot be interpolated"
     if name.startswith("local-dir:"):
+        folder = Path(name.removeprefix("local-dir:"))
+        if (folder / "config.json").is_file() and not (folder / "open_clip_config.json").is_file():
+            return f"could not load {name}: it is a folder of transformers, not of open_clip; load it as hf:{folder}"
         return f"could not load {name}: {said}. The folder must hold open_clip_config.json and the weights beside it"
     weights = f"{name}, pretrained={pretrained!r}" if pretrained else name
     tags = open_clip.list_pretrained_tags_by_model(name)
@@ -227,7 +221,7 @@ def _check_tag(name: str, pretrained: str | None) -> None:
     if not is_tag(name, pretrained):
         missing = ", and there is no such file" if "/" in pretrained or Path(pretrained).suffix else ""
         raise SummandError(
-            f"{name} has no pretrained tag {pretrained!r}{missing}{nearest(pretrained, tags)} (tags: {choice})"
+            f"{name} has no pretrained tag {pretrained!r}{missing}{hint_of_tag(name, pretrained)} (tags: {choice})"
         )
 
 

@@ -41,7 +41,8 @@ def tower_of(clip: nn.Module, prefix: int | None = None) -> Tower:
     prefix: how many tokens stand before the grid of patches, the class token and registers, where a tower of the
     caller's own adds some.
     """
-    if any(ancestor.__name__ in _HUGGING_FACE for ancestor in type(clip).__mro__):
+    named = any(ancestor.__name__ in _HUGGING_FACE for ancestor in type(clip).__mro__)
+    if named and hasattr(clip, "config"):  # many a tutorial has a CLIPModel of its own
         return _named(type(clip).__name__, lambda: with_prefix(hf_tower(clip), prefix))
     visual = getattr(clip, "visual", None)
     if not isinstance(visual, nn.Module):
@@ -54,9 +55,15 @@ def tower_of_visual(visual: nn.Module, encode: Callable[[Tensor], Tensor], prefi
     for ancestor in type(visual).__mro__:
         make, parts = _KINDS.get(ancestor.__name__, (None, ()))
         if make is not None and all(hasattr(visual, part) for part in parts):
-            made = partial(make, visual, encode)
-            return _named(name_of(visual), lambda: with_prefix(made(), prefix))
-    raise SummandError(f"the image tower {name_of(visual)} cannot be taken apart (supported: {SUPPORTED})")
+            return _named(name_of(visual), partial(_made, make, visual, encode, prefix))
+    why = ""
+    if any(ancestor.__name__ == "ScriptModule" for ancestor in type(visual).__mro__):
+        why = ": it is compiled by TorchScript, which cannot be read; load the model with jit=False"
+    raise SummandError(f"the image tower {name_of(visual)} cannot be taken apart{why} (supported: {SUPPORTED})")
+
+
+def _made(make: Callable[..., Tower], visual: Any, encode: Any, prefix: int | None) -> Tower:
+    return with_prefix(make(visual, encode), prefix)
 
 
 def name_of(visual: nn.Module) -> str:
@@ -72,7 +79,9 @@ def _encode(clip: Any, visual: Any, pixels: Tensor) -> Tensor:
         if isinstance(found, (tuple, list)) and found:  # with output_tokens the embedding comes first
             found = found[0]
     else:
-        found, source = called(encode_image, pixels), f"{type(clip).__name__}.encode_image"
+        source = f"{type(clip).__name__}.encode_image"
+        check_call(encode_image, source, "pixels")
+        found = called(encode_image, pixels)
     if not isinstance(found, Tensor) or found.ndim != 2:
         got = f"a tensor {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise SummandError(f"{source} must return one embedding for each image, [image, embed]; it returned {got}")
@@ -83,6 +92,18 @@ def called(encode: Callable[..., Any], inputs: Tensor) -> Any:
     """encode(inputs) without normalisation where it has the switch: open_clip's CoCa normalises unless told not to,
     and OpenAI's own code has no switch."""
     return encode(inputs, normalize=False) if takes_normalize(encode) else encode(inputs)
+
+
+def check_call(encode: Callable[..., Any], source: str, what: str) -> None:
+    """Raises `SummandError` where a method of the caller's own needs more than the one argument."""
+    try:
+        signature = inspect.signature(encode)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise SummandError(f"{source} cannot be called with {what} alone: {error}") from error
 
 
 def takes_normalize(encode: Callable[..., Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import SummandError
+from ..errors import SummandError, first_line
 from .base import Tower
 from .layout import covering, grid_of, pair
 from .linear import Projection
@@ -126,16 +126,17 @@ def _encoder(model: Any, inputs: Callable[[Tensor], dict[str, Tensor]]) -> Calla
 
 
 def run_own(model: Any, call: Callable[..., Any], **inputs: Tensor) -> Any:
-    """call(**inputs). Some of transformers' models cannot run themselves with return_dict=False; said as it is."""
+    """call(**inputs); where a model of transformers cannot run by itself, as some with return_dict=False, say so."""
     try:
         return call(**inputs)
-    except AttributeError as error:
-        if "tuple" not in str(error):
-            raise
-        raise SummandError(
-            f"transformers' own {type(model).__name__} cannot run with return_dict=False in its configuration ({error}); "
-            f"set return_dict = True there, also in its text_config and vision_config"
-        ) from error
+    except (AttributeError, TypeError) as error:
+        name = f"transformers' own {type(model).__name__}"
+        if "'tuple' object" in str(error):
+            raise SummandError(
+                f"{name} cannot run with return_dict=False in its configuration ({error}); set return_dict = True "
+                f"there, also in its text_config and vision_config"
+            ) from error
+        raise SummandError(f"{name} cannot run: {first_line(error)}; try another release of transformers") from error
 
 
 def embedding_of(output: Any, first: bool = False) -> Tensor:

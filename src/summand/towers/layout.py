@@ -28,12 +28,18 @@ def covered(tower: Tower) -> tuple[int, int]:
     return getattr(tower, "covered", tower.image_size)
 
 
+def patch_size(tower: Tower) -> tuple[int, int]:
+    """Height and width in pixels of one patch."""
+    (height, width), (rows, columns) = covered(tower), tower.grid
+    return height // rows, width // columns
+
+
 def with_prefix(tower: Any, prefix: int | None) -> Any:
     """The tower with so many tokens before its grid: the class token and the registers that the caller's own tower
     adds behind it. None leaves it as it is. Raises `SummandError` where the class token is not what is read out."""
-    if prefix is None or prefix == tower.prefix:
+    if prefix is None or (type(prefix) is int and prefix == tower.prefix):
         return tower
-    if isinstance(prefix, bool) or not isinstance(prefix, int) or prefix < 1:
+    if type(prefix) is not int or prefix < 1:
         raise SummandError(f"prefix counts the class token and the registers behind it, so at least 1; got {prefix!r}")
     if tower.prefix < 1 or getattr(tower, "averaged", True):
         raise SummandError(
@@ -69,8 +75,9 @@ def check_multiple(image_size: Any, patch: tuple[int, int], name: str) -> None:
     side, unit = wrong[0]
     near = " or ".join(str(multiple) for multiple in nearest_multiples(side, unit))
     what = "image_size" if height == width else f"the side {side} of image_size"
-    raise SummandError(f"{name} reads patches of {unit} pixels: {what} must be a multiple of it, such as {near}; "
-                       f"got {image_size!r}")
+    raise SummandError(
+        f"{name} reads patches of {unit} pixels: {what} must be a multiple of it, such as {near}; got {image_size!r}"
+    )
 
 
 def _sides(size: tuple[int, int]) -> str:

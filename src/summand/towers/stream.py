@@ -54,7 +54,9 @@ class StreamPass:
             view = self._look(len(self.blocks) - 1, inputs)
             outputs = last.plain_outputs(view, self.values[-1], inputs, self.positions)
             self.middle.append(self.before[-1] + last.write(outputs))
-        written = last.mlp(self.middle[-1][:, None].to(tokens.dtype))[:, 0]  # in the model's own precision
+        # In the model's own precision, and its own order of the axes: who listens to the neurons turns them as ever.
+        alone = self.tower.batch_first(self.middle[-1][:, None].to(tokens.dtype))
+        written = self.tower.batch_first(last.mlp(alone))[:, 0]
         with unmixed(tokens.device):
             return self._trace(self.middle[-1] + written, scaled=False)
 

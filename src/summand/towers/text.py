@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .base import HeadMaps, Rest, Trace, Visit, unmixed, working
-from .dispatch import called
+from .dispatch import called, check_call
 from .hf import embedding_of, run_own
 from .text_parts import SUPPORTED, TextParts, read_hugging_face, read_open_clip, reads_padding
 
@@ -24,11 +24,13 @@ def text_features(clip: Any, tokens: Int[Tensor, "text token"]) -> Float[Tensor,
         return embedding_of(run_own(clip, clip.get_text_features, input_ids=tokens, **reads_padding(clip, tokens)))
     if not hasattr(clip, "encode_text"):
         raise SummandError(_no_text(clip))
+    check_call(clip.encode_text, f"{type(clip).__name__}.encode_text", "token ids")
     found = called(clip.encode_text, tokens)
     if not isinstance(found, Tensor) or found.ndim != 2:
         got = f"a tensor {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise SummandError(
-            f"{type(clip).__name__}.encode_text must return one embedding for each text, [text, embed]; it returned {got}"
+            f"{type(clip).__name__}.encode_text must return one embedding for each text, [text, embed]; it returned "
+            f"{got}"
         )
     return found
 

@@ -138,8 +138,8 @@ def read_hugging_face(clip: Any, text: Any) -> TextParts:
     if post_norm(text):
         raise SummandError(
             f"the text tower {name} of {type(clip).__name__} cannot be taken apart: it is a BERT, which normalises the "
-            f"sum behind every block, so that what early blocks write has no fixed way to the output; encode_text works "
-            f"({', '.join(SUPPORTED)} can be taken apart)"
+            f"sum behind every block, so that what early blocks write has no fixed way to the output; encode_text "
+            f"works ({', '.join(SUPPORTED)} can be taken apart)"
         )
     siglip = hasattr(text, "head")
     linear = text.head if siglip else getattr(clip, "text_projection", None)

@@ -23,6 +23,7 @@ from ...models import Model, pixels_of
 from ..baselines.capture import Capture
 from ..fitting import cut, fitted, fitted_mask, scale_of, stitched
 from ..perturbation import AREAS, PerturbationOptions, perturbation_curves
+from ..placing import placed, share_of
 from .batches import batches_of
 from .methods import Batches, MapMethod, prepare
 from .metrics import ClassScores, FigureScores, rescaled
@@ -184,7 +185,7 @@ class _Job:
             else:
                 maps = self.clock.time(method.name, method.of_all, pixels, along, shared)
             for i, item in enumerate(found):
-                grown = F.interpolate(maps[i][None], size=self.size, mode="bilinear", align_corners=False)[0]
+                grown = placed(maps[i][None], self.size, share_of(self.model))[0]
                 grown = method.shaped(grown) if self.figures and self.protocol.paper else grown
                 found_areas = {key: float(values[i]) for key, values in areas.items()}
                 self._score(method, item, grown.cpu(), masks[i], int(which[i]), pictures[i], found_areas)
@@ -200,7 +201,7 @@ class _Job:
             along = self.directions[method.name]
             along = along[which] if self.figures else along
             maps = self.clock.time(method.name, method.of_all, pixels, along, shared)
-            whole = stitched(maps.cpu(), places, size, (picture.height, picture.width))
+            whole = stitched(maps.cpu(), places, size, (picture.height, picture.width), share_of(self.model))
             grown = F.interpolate(whole[None], size=mask.shape, mode="bilinear", align_corners=False)[0]
             self._score(method, item, grown, mask, int(which[0]), item.image)
 
