@@ -17,7 +17,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from .errors import SummandError
+from .errors import SummandError, SummandWarning
 
 if TYPE_CHECKING:
     from . import scenes
@@ -46,6 +46,7 @@ __all__ = [
     "RankOne",
     "SparseCode",
     "SummandError",
+    "SummandWarning",
     "TextParts",
     "TextSpan",
     "TopImages",

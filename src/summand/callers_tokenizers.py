@@ -87,7 +87,9 @@ def _inside(item: Any) -> list[Any]:
             refers = inspect.getclosurevars(item)
         except ValueError:  # a variable that has no value yet
             return []
-        return [*refers.nonlocals.values(), *refers.globals.values(), *(item.__defaults__ or ())]
+        held = [*refers.nonlocals.values(), *refers.globals.values(), *(item.__defaults__ or ())]
+        of_modules = [vars(one).get(name) for one in held if isinstance(one, ModuleType) for name in refers.unbound]
+        return [*held, *of_modules]
     if isinstance(item, MethodType):
         return [item.__self__, item.__func__]
     if hasattr(item, "func"):  # a partial

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .errors import SummandError, listed, nearest
+from .errors import SummandError, SummandWarning, listed, nearest
 
 _NESTED = ("state_dict", "model_state_dict", "model", "module", "clip", "network", "net", "weights", "params")
 _WRAPPERS = frozenset(
@@ -19,9 +19,9 @@ _AVERAGED = re.compile(r"(^|[_.])(ema|swa|averaged?|moving_average)([_.]|$)", re
 _COUNTERS = frozenset(("n_averaged", "initted", "step", "num_updates", "decay", "global_step"))
 _IMAGES = ("visual", "image_encoder")
 _TEXTS = ("token_embedding.weight", "text.token_embedding.weight", "text.transformer", "text_encoder")
-# Names that an image tower has where its own name is left out, and what open_clip calls it.
-_ALONE = (("trunk.patch_embed.proj.weight", "visual."), ("patch_embed.proj.weight", "visual.trunk."))
-_CONVOLUTION = ("conv1.weight", "visual.")
+_TRUNK = ("trunk",)
+# Names that an image tower has where its own name is left out (timm's, open_clip's), and what open_clip calls it.
+_ALONE = (("patch_embed.proj.weight", "visual.trunk."), ("conv1.weight", "visual."))
 
 
 def clip_tensors(found: Any, part: str | None, source: str) -> dict[str, Tensor]:
@@ -52,6 +52,12 @@ def _state(found: Any, asked: bool, source: str) -> dict[str, Any]:
             key = (usual or plain)[0]
             if averaged and not asked:
                 _say_passed_over(source, str(key), str(averaged[0]))
+            if left := [str(other) for other in plain if other != key]:
+                warnings.warn(
+                    f"{source} holds other weights beside {key!r}, which are not read: {listed(left)}",
+                    SummandWarning,
+                    stacklevel=2,
+                )
         elif not plain:
             key = averaged[0]
             _say_averaged(source, str(key))
@@ -156,12 +162,12 @@ def _check_layout(names: Any, source: str) -> None:
 
 def _roots(tensors: dict[str, Tensor]) -> list[str]:
     """Prefixes behind which the names of a CLIP, or of one of its towers, begin."""
-    for anchors in (_IMAGES, _TEXTS):
+    for anchors in (_IMAGES, _TEXTS, _TRUNK):
         found = dict.fromkeys(root for name in tensors for root in _before(name, anchors))
         if found:
             whole = [root for root in found if any(f"{root}{text}" in tensors for text in _TEXTS[:2])]
             return whole if anchors is _IMAGES and len(whole) == 1 else list(found)
-    for marker, _ in (*_ALONE, _CONVOLUTION):
+    for marker, _ in _ALONE:
         ends = [name.removesuffix(marker) for name in tensors if f".{name}".endswith(f".{marker}")]
         if ends:
             return [min(ends, key=len)]
@@ -184,7 +190,9 @@ def _named(chosen: dict[str, Tensor]) -> dict[str, Tensor]:
     """An image tower alone, saved without `visual.`, gets its name back."""
     if any(name.split(".")[0] in (*_IMAGES, "text") or name in _TEXTS for name in chosen):
         return chosen
-    for marker, prefix in (*_ALONE, _CONVOLUTION):
+    if any(name.startswith("trunk.") for name in chosen):
+        return {f"visual.{name}": value for name, value in chosen.items()}
+    for marker, prefix in _ALONE:
         if marker in chosen:
             return {prefix + name: value for name, value in chosen.items()}
     return chosen
@@ -212,12 +220,13 @@ def _quoted(names: list[str]) -> str:
 
 
 def _say_averaged(source: str, key: str) -> None:
-    warnings.warn(f"{source} holds averaged weights alone ({key}): these were read", stacklevel=2)
+    warnings.warn(f"{source} holds averaged weights alone ({key}): these were read", SummandWarning, stacklevel=2)
 
 
 def _say_passed_over(source: str, key: str, averaged: str) -> None:
     warnings.warn(
         f"{source} holds averaged weights too ({averaged}); those of {key or 'training'} were read. To read the "
         f"averaged ones: checkpoint='{source}#{averaged}'",
+        SummandWarning,
         stacklevel=2,
     )

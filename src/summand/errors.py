@@ -10,6 +10,10 @@ class SummandError(Exception):
     """What was expected, what came, and what to do about it, in one message."""
 
 
+class SummandWarning(UserWarning):
+    """What was done, where the caller may have meant something else."""
+
+
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     """A hint for error messages: ", did you mean 'a' or 'b'?" or nothing when no known name is near.
 

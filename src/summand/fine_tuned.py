@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, Literal, get_args
 
-from .errors import SummandError, listed
+from .errors import SummandError, SummandWarning, listed
 from .weights import Checkpoint
 
 Activation = Literal["gelu", "quickgelu"]
@@ -101,6 +101,7 @@ def preprocessing_of(name: str, pretrained: str | None, state: Checkpoint | None
             f"{state.source} does not say how its pixels are normalised, and the weights of {name} differ in that: "
             f"those of OpenAI are taken. Name the tag that it was fine-tuned from beside the file: pretrained=TAG "
             f"(--pretrained TAG)",
+            SummandWarning,
             stacklevel=2,
         )
     return {}

@@ -26,7 +26,7 @@ _HUGGING_FACE = "hf:"
 
 def load(
     name: str,
-    pretrained: str | None = None,
+    pretrained: str | Path | None = None,
     *,
     device: str | torch.device = "cpu",
     random_init: bool = False,
@@ -63,6 +63,7 @@ def load(
     if precision not in _DTYPES:
         raise SummandError(f"precision must be one of {', '.join(_DTYPES)}; got {precision!r}")
     size = _checked_size(image_size)
+    pretrained = str(pretrained) if pretrained else None
     if pretrained and not is_tag(name, pretrained) and is_checkpoint(pretrained):
         if checkpoint is not None:
             raise SummandError(f"two checkpoint files were given: {pretrained} and {checkpoint}")

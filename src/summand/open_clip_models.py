@@ -11,12 +11,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .checkpoint_files import SUFFIXES
-from .errors import SummandError, first_line, listed
+from .errors import SummandError, SummandWarning, first_line, listed
 from .fine_tuned import Activation, activation_of, check_activation, preprocessing_of, undecided
 from .fine_tuned import quick_gelu as quick_gelu
 from .hub import cache_only, offline_by_wish, quiet, reachable
 from .model_names import hint_of_tag, unknown_model
+from .open_clip_files import own_weights_of
 from .open_clip_tokenizers import tokenizer_of
 from .towers import describe_configuration, tower_of
 from .towers.catalogue import patch_of
@@ -26,11 +26,6 @@ from .weights import Checkpoint, fit, read_checkpoint, trained_size
 Precision = Literal["fp32", "bf16", "fp16"]
 _REMOTE = ("hf-hub:", "local-dir:")
 _FAILURES = (OSError, RuntimeError, ValueError, KeyError, ImportError, AttributeError, TypeError)
-_USUAL = (
-    *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"),
-    *("open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth"),
-    *("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"),
-)
 
 
 def load_open_clip(
@@ -59,7 +54,7 @@ def load_open_clip(
         _check_tag(name, pretrained)
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
     if state is None and remote and not random_init:
-        state = _own_weights(name)
+        state = own_weights_of(name, _stay_offline(name, None))
     check_activation(name, pretrained, activation, own_weights=checkpoint is None and not random_init)
     own_weights = not random_init and state is None
     settings = _settings(name, pretrained, state, activation, remote)
@@ -99,21 +94,6 @@ def load_open_clip(
     return clip.eval(), preprocess, tokenizer
 
 
-def _check_tower(name: str, size: int | tuple[int, int] | None) -> None:
-    """Refuse at once, before weights are fetched, what could not be taken apart, or what would leave out pixels."""
-    import open_clip
-
-    row = describe_configuration(name)
-    if not row["exact"]:
-        raise SummandError(
-            f"{name} cannot be taken apart: its image tower ({row['tower']}): {row['reason']} (`summand models` lists "
-            f"those that can)"
-        )
-    own = (open_clip.get_model_config(name) or {})["vision_cfg"].get("image_size")
-    if size is not None and (own is None or pair(size) != pair(own)):
-        check_multiple(size, patch_of(name), name)
-
-
 def _settings(
     name: str, pretrained: str | None, state: Checkpoint | None, activation: Activation | None, remote: bool
 ) -> dict[str, Any]:
@@ -130,6 +110,21 @@ def _settings(
     if state is not None and "logit_bias" in state.tensors:
         settings["init_logit_bias"] = 0.0
     return settings
+
+
+def _check_tower(name: str, size: int | tuple[int, int] | None) -> None:
+    """Refuse at once, before weights are fetched, what could not be taken apart, or what would leave out pixels."""
+    import open_clip
+
+    row = describe_configuration(name)
+    if not row["exact"]:
+        raise SummandError(
+            f"{name} cannot be taken apart: its image tower ({row['tower']}): {row['reason']} (`summand models` lists "
+            f"those that can)"
+        )
+    own = (open_clip.get_model_config(name) or {})["vision_cfg"].get("image_size")
+    if size is not None and (own is None or pair(size) != pair(own)):
+        check_multiple(size, patch_of(name), name)
 
 
 def _built(build: Callable[..., Any], name: str, size: Any, own_weights: bool) -> Any:
@@ -151,37 +146,10 @@ def _of_its_size(build: Callable[..., Any], name: str, size: Any, clip: Any, sta
     warnings.warn(
         f"the image tower of {state.source} was trained on {trained} × {trained} pixels, not on {name}'s own size: it "
         f"is read at the size that it was trained on; image_size asks for another one",
+        SummandWarning,
         stacklevel=2,
     )
     return build(trained, False)
-
-
-def _own_weights(name: str) -> Checkpoint | None:
-    """The weights of a folder or of the hub, read as any checkpoint is: open_clip would silently shorten the texts of a
-    model to what its configuration says. None where open_clip is to say what is missing."""
-    from open_clip.pretrained import download_pretrained_from_hf
-
-    scheme, _, place = name.partition(":")
-    if scheme == "local-dir" and not (Path(place) / "open_clip_config.json").is_file():
-        return None
-    try:
-        if scheme == "hf-hub":
-            with quiet(), cache_only(_stay_offline(name, None)):
-                file = Path(download_pretrained_from_hf(place))
-        else:
-            file = _weights_in(Path(place))
-    except Exception:  # whatever it is, open_clip meets it again
-        return None
-    return read_checkpoint(file) if file is not None and file.suffix in SUFFIXES else None
-
-
-def _weights_in(folder: Path) -> Path | None:
-    """The file that open_clip takes: by its usual names, else the only one."""
-    for name in _USUAL:
-        if (folder / name).is_file():
-            return folder / name
-    files = sorted(file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin", ".pth"))
-    return files[0] if len(files) == 1 else None
 
 
 def _stay_offline(name: str, pretrained: str | None) -> bool:

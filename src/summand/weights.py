@@ -40,7 +40,8 @@ class Checkpoint:
         for text in ("", "text."):
             found = self.tensors.get(f"{text}positional_embedding")
             if found is not None and f"{text}token_embedding.weight" in self.tensors and found.ndim == 2:
-                return len(found) - (f"{text}cls_emb" in self.tensors)  # CoCa's class token has a position too
+                # CoCa's class token has a position too
+                return (len(found) - (f"{text}cls_emb" in self.tensors)) or None
         return None
 
 
@@ -109,7 +110,7 @@ def _with_other_tower(
     missing = [name for name in expected if name not in tensors]
     of_images = {name.startswith("visual.") for name in missing if not name.startswith("logit_")}
     held = {name.startswith("visual.") for name in tensors if not name.startswith("logit_")}
-    if len(of_images) != 1 or held != {not next(iter(of_images))}:
+    if len(of_images) != 1 or any(name not in expected for name in tensors) or held != {not next(iter(of_images))}:
         return tensors
     alone, other = ("text", "image") if of_images == {True} else ("image", "text")
     if rest is None:
@@ -163,7 +164,9 @@ def trained_size(clip: nn.Module, state: Checkpoint) -> int | None:
         return None
     count = len(state.tensors[name]) - 1
     side = isqrt(max(count, 0))
-    if side * side != count or not count:
+    if count < 1:
+        return None
+    if side * side != count:
         raise SummandError(
             f"{state.source} was trained on {count} patches an image, which are no square, and the model reads "
             f"{len(expected[name]) - 1}; say the size that it was trained on: image_size=(HEIGHT, WIDTH)"

@@ -221,11 +221,11 @@ def open_data(data: str, classes: str | None, **more: Any) -> Any:
 
 
 def text_classifier(model: Any, data: str, labelled: Any, classes: str | None, templates: str | None) -> Any:
-    from ..scenes.pretrained import NAMES
+    from ..scenes.pretrained import is_scenes_model
     from ..scenes.source import is_scenes
     from ..studies.zeroshot import classifier, named_classes, read_templates, scenes_classes
 
-    own = model.name.split("/")[0] in NAMES
+    own = is_scenes_model(model.name)
     if own and is_scenes(data) and templates is None and classes is not None:
         return classifier(model, scenes_classes(classes))
     return classifier(model, named_classes(labelled.classes, read_templates(templates, model)))

@@ -13,9 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..errors import SummandError
-
-_PACKAGE = Path(__file__).parents[1]
+from ..errors import SummandError, SummandWarning
 
 app = typer.Typer(
     name="summand",
@@ -117,10 +115,10 @@ def open_model(model: str, *options: Any) -> Any:
 def warnings_said() -> Iterator[None]:
     """Warnings of ours as lines for people on stderr; those of others as ever."""
     with warnings.catch_warnings(record=True) as found:
-        warnings.filterwarnings("always", category=UserWarning, module=r"summand\b")
+        warnings.simplefilter("always", SummandWarning)
         yield
     for one in found:
-        if one.category is UserWarning and Path(one.filename).is_relative_to(_PACKAGE):
+        if issubclass(one.category, SummandWarning):
             stderr.print(f"[bold yellow]warning:[/] {escape(str(one.message))}", soft_wrap=True)
         else:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)

@@ -123,13 +123,13 @@ def _head_texts(model: Any, picture: Any, head: str, images: str | None, texts: 
     """Of the texts that span what a head writes over a set of images, the two that point most and least along what it
     writes here (paper C, Fig. 7)."""
     from ..data import open_source
-    from ..scenes.pretrained import NAMES
+    from ..scenes.pretrained import is_scenes_model
     from ..studies.heatmap import default_pool, parse_head
     from ..studies.joint import head_texts, most_and_least
     from ..text.pools import pool
 
     if images is None:
-        if model.name not in NAMES:
+        if not is_scenes_model(model.name):
             raise SummandError("without TEXT a head's own texts are drawn; give --images, a set to label the head on")
         images = "scenes:count=500,seed=4242"
     chosen = pool(texts or default_pool(model)).texts
