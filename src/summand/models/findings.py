@@ -43,8 +43,9 @@ Modules = list[tuple[str, Any]]
 
 
 def _said(what: str, names: Iterable[str], then: str = "") -> Iterator[str]:
-    """One sentence for all modules of a kind."""
+    """One sentence for all modules of a kind; what is inside one of them is not named again."""
     names = list(names)
+    names = [name for name in names if not any(name.startswith(f"{above}.") for above in names)]
     if names:
         yield f"{what} {listed(names, 3)}{then}"
 
@@ -71,9 +72,7 @@ def _own_forward(modules: Modules) -> Iterator[str]:
     replaced = [(name, module) for name, module in modules if "forward" in vars(module) and not is_compiled(module)]
     yield from _said("a forward set on the object at", (name for name, m in replaced if not hasattr(m, "_hf_hook")))
     theirs = (name for name, m in replaced if hasattr(m, "_hf_hook"))
-    yield from _said(
-        "a forward set by accelerate at", theirs, "; accelerate.hooks.remove_hook_from_module undoes it"
-    )
+    yield from _said("a forward set by accelerate at", theirs, "; accelerate.hooks.remove_hook_from_module undoes it")
 
 
 def _foreign(modules: Modules) -> Iterator[str]:

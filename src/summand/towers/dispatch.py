@@ -13,6 +13,7 @@ from .base import Tower
 from .effective import seen_through
 from .hf import KINDS as _HUGGING_FACE
 from .hf import hf_tower
+from .probe import remedy
 from .resnet import resnet_tower
 from .timm import timm_tower
 from .vit import vision_transformer_tower
@@ -54,7 +55,9 @@ def tower_of_visual(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> To
         if ancestor.__name__ in _OPEN_CLIP and ancestor.__module__.startswith("open_clip"):
             make = _OPEN_CLIP[ancestor.__name__]
             return _named(name_of(visual), partial(make, visual, encode))
-    raise SummandError(f"the image tower {name_of(visual)} cannot be taken apart (supported: {SUPPORTED})")
+    raise SummandError(
+        f"the image tower {name_of(visual)} cannot be taken apart{remedy(visual)} (supported: {SUPPORTED})"
+    )
 
 
 def name_of(visual: nn.Module) -> str:
