@@ -30,11 +30,11 @@ def ablation(tiny, pixels):
 
 def test_heads_are_replaced_by_their_means_within_the_one_pass(tiny, pixels, ablation):
     calls = []
-    handle = tiny.clip.visual.conv1.register_forward_hook(lambda *_: calls.append(1))
+    handle = tiny.clip.visual.conv1.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
     ablated = ablation.apply(tiny)
     found = ablated.encode_image(pixels)
     handle.remove()
-    assert len(calls) == 1
+    assert calls.count(len(pixels)) == 1  # the guard looks at one image by itself
     heads = tiny.decompose(pixels).heads()
     expected = tiny.encode_image(pixels)
     for layer, head in HEADS:
@@ -79,10 +79,10 @@ def test_neurons_add_their_mean_within_the_one_pass(tmp_path, tiny, pixels):
     made = NeuronAblation.of(tiny, 0, chosen, Moments().update(effects).mean, ["why"] * 3)
     made.save(tmp_path / "n.npz")
     ablated = load_ablation(tmp_path / "n.npz").apply(tiny)
-    handle = tiny.clip.visual.conv1.register_forward_hook(lambda *_: calls.append(1))
+    handle = tiny.clip.visual.conv1.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
     found = ablated.encode_image(pixels)
     handle.remove()
-    assert len(calls) == 1
+    assert calls.count(len(pixels)) == 1  # the guard looks at one image by itself
     removed = effects.vectors()[:, chosen].sum(dim=1)
     expected = tiny.encode_image(pixels) - removed + removed.mean(dim=0)
     assert float((expected - tiny.encode_image(pixels)).abs().max()) > 1e-3

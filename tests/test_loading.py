@@ -232,10 +232,10 @@ def test_checkpoint(tmp_path, layout, tiny_name):
         torch.save({"epoch": 3, "name": "run", "state_dict": wrapped, "optimizer": optimizer}, file)
     else:
         torch.save({"model": {f"_orig_mod.module.{k}": v for k, v in state.items()}}, file)
-    model = summand.load("tiny", checkpoint=file)
+    model = summand.load("tiny", checkpoint=file, activation="gelu")
     same_numbers(model, tuned)
     assert not model.random_weights
-    same_numbers(summand.load("tiny", str(file)), tuned)
+    same_numbers(summand.load("tiny", str(file), activation="gelu"), tuned)
 
 
 def test_checkpoint_beside_a_tag_keeps_its_activation_and_preprocessing(tmp_path, tiny_name):
@@ -345,6 +345,40 @@ def test_larger_input(tiny_name, size):
     assert parts.tokens().shape[1] == 1 + height * width // 64
     if size == 64:  # a picture of one colour looks alike at every size, up to the interpolated positions
         assert model.preprocess(Image.new("RGB", (9, 9))).shape == (3, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "match"),
+    [
+        ("ViT-B-16", 230, r"patches of 16 pixels: image_size .* such as 224 or 240; got 230"),
+        ("ViT-B-16", (224, 230), r"the side 230 of image_size .* such as 224 or 240; got \(224, 230\)"),
+        ("ViT-B-16", 7, r"such as 16; got 7"),
+        ("RN50", 250, r"patches of 32 pixels.*224 or 256"),
+        ("ViT-B-16-SigLIP", 230, "224 or 240"),
+        ("ViTamin-S", 250, "240 or 256"),
+        ("ViT-SO400M-14-SigLIP-384", 400, "392 or 406"),
+    ],
+)
+def test_a_size_that_is_no_multiple_of_the_patch_is_refused(name, size, match):
+    with pytest.raises(summand.SummandError, match=match):
+        summand.load(name, random_init=True, image_size=size)
+
+
+def test_a_size_that_is_no_multiple_is_refused_in_folders_too(tmp_path, clip):
+    folder = tiny.write_folder(tmp_path / "m", clip)
+    with pytest.raises(summand.SummandError, match=r"patches of 8 pixels.*such as 48 or 56; got 50"):
+        summand.load(f"local-dir:{folder}", image_size=50)
+    assert summand.load(f"local-dir:{folder}", image_size=48).tower.grid == (6, 6)
+
+
+def test_the_size_that_a_tower_was_made_for_is_never_refused(tiny_name, monkeypatch):
+    """As SigLIP-SO400M at 384 pixels, with patches of 14."""
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "uneven", tiny.config(vision={"image_size": 35}))
+    for size in (None, 35):
+        tower = summand.load("uneven", random_init=True, image_size=size).tower
+        assert (tower.image_size, tower.grid, tower.covered) == ((35, 35), (4, 4), (32, 32))
+    with pytest.raises(summand.SummandError, match="such as 32 or 40"):
+        summand.load("uneven", random_init=True, image_size=36)
 
 
 def test_a_size_that_cannot_be_interpolated_is_refused(tmp_path, monkeypatch):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -14,9 +15,29 @@ from .errors import SummandError
 from .even_split import Parity, check_parity
 from .tokenizing import CLASS, Piece
 from .towers import AttentionView, Tower, Trace
-from .towers.base import HeadMaps, unmixed
+from .towers.base import HeadMaps, unmixed, wants_gradient
 from .towers.residual import ResidualTower
 from .towers.text import TextTower
+
+Question = TypeVar("Question", bound=Callable[..., Any])
+
+
+def question(method: Question) -> Question:
+    """A question to `Parts`, which is answered only while the model is what it was; asked by another one it is not
+    looked at twice."""
+
+    @wraps(method)
+    def asked(self: Parts, *args: Any, **kwargs: Any) -> Any:
+        if self._unchanged is None or self._answering:
+            return method(self, *args, **kwargs)
+        self._answering = True
+        try:
+            self._unchanged()
+            return method(self, *args, **kwargs)
+        finally:
+            self._answering = False
+
+    return cast(Question, asked)
 
 
 class Parts:
@@ -30,6 +51,9 @@ class Parts:
     layers, MLPs and the embedding, a layer's part and its output bias evenly over heads and tokens; `bias()` is then
     zero. The sum is the same. (That code also divides by ‖M(x)‖ afterwards; here the sum stays `encode_image`.)
 
+    tower: a snapshot of the model; pixels: a copy that nobody else writes to. unchanged: raises `SummandError` where
+    the model is no longer the one that was asked.
+
     Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
     need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
     """
@@ -40,6 +64,7 @@ class Parts:
         pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
+        unchanged: Callable[[], None] | None = None,
     ) -> None:
         check_parity(parity)
         if parity is not None:
@@ -49,8 +74,10 @@ class Parts:
         self._tower, self._pixels, self._encode = tower, pixels, encode
         self._trace: Trace | None = None
         self._token_stream: Tensor | None = None
+        self._unchanged, self._answering = unchanged, False
 
     @property
+    @question
     def trace(self) -> Trace:
         if self._trace is None:
             self._trace = self._tower.run(self._pixels)
@@ -69,6 +96,7 @@ class Parts:
     def _directions(self) -> Float[Tensor, "layer head channel embed"]:
         return self._maps.directions
 
+    @question
     def head_effects(self) -> Effects:
         """The heads' direct effects as `Effects`: units (layer, head), one path per value channel."""
         coefficients, directions = self.trace.values * self.trace.scale[:, None, None, None], self._directions
@@ -80,6 +108,7 @@ class Parts:
             directions = torch.cat([directions, even], dim=2)
         return Effects(coefficients, directions, units=("layer", "head"), paths=("channel",))
 
+    @question
     def token_effects(self, layers: Sequence[int] | None = None) -> Effects:
         """a_i v_i / σ of every token as `Effects`: units (layer, head, token), one path per value channel.
 
@@ -109,34 +138,41 @@ class Parts:
         directions = directions[:, :, None].expand(-1, -1, count, -1, -1)
         return Effects(coefficients, directions, units=("layer", "head", "token"), paths=("channel",))
 
+    @question
     def heads(self) -> Float[Tensor, "image layer head embed"]:
         """Direct effect of every head."""
         effects = self.head_effects()
         with unmixed(self._pixels.device):
             return effects.vectors()
 
+    @question
     def mlps(self) -> Float[Tensor, "image layer embed"]:
         """Direct effect of every MLP; zero layers where none writes to the output."""
-        return self.trace.mlps
+        return self.trace.mlps.clone()
 
+    @question
     def embedding(self) -> Float[Tensor, "image embed"]:
         """What the pooled token held before the first block; zeros where the tower has no such term."""
-        return self.trace.embedding
+        return self.trace.embedding.clone()
 
+    @question
     def bias(self) -> Float[Tensor, "image embed"]:
         """Every constant term: the attention output biases (through 1/σ) and β P."""
-        return self.trace.bias
+        return self.trace.bias.clone()
 
+    @question
     def total(self) -> Float[Tensor, "image embed"]:
         """The sum of all terms; equals `encode_image` up to rounding."""
-        return self.embedding() + self.heads().sum(dim=(1, 2)) + self.mlps().sum(dim=1) + self.bias()
+        return self.trace.embedding + self.heads().sum(dim=(1, 2)) + self.trace.mlps.sum(dim=1) + self.trace.bias
 
+    @question
     @torch.no_grad()
     def residual(self) -> float:
         """max |total − encode_image| / max |encode_image| over the batch, against the model's own forward pass."""
         truth = self._encode(self._pixels).to(self.trace.bias.dtype)
         return float((self.total() - truth).abs().max() / truth.abs().max())
 
+    @question
     def tokens(self) -> Float[Tensor, "image token embed"]:
         """What every token contributes through all heads; token 0 is the class (or mean) token.
 
@@ -149,44 +185,58 @@ class Parts:
                     even = self.trace.shares.each().sum(dim=1, keepdim=True)
                 total.add_(even * (self._tower.heads / total.shape[1]))
             self._token_stream = total
-        return self._token_stream
+        return self._token_stream.clone()
 
-    @torch.no_grad()
+    @question
     def toward(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "image layer head token direction"]:
-        """⟨contribution of a token through a head, direction⟩, contracted before anything larger is built."""
+        """⟨contribution of a token through a head, direction⟩, contracted before anything larger is built.
+
+        Differentiable with respect to directions that require a gradient."""
+        gradient = wants_gradient(directions)
         along = self._along(directions)
+        each: list[Tensor] = []
         found: Tensor | None = None
 
         def visit(layer: int, view: AttentionView) -> None:
             nonlocal found
+            if gradient:
+                with torch.enable_grad():
+                    each.append(view.each_toward(along[layer]))
+                return
             if found is None:  # made once and filled where it stays: it is much larger than all that leads to it
                 images, heads, tokens = view.row.shape
                 found = along.new_empty(images, len(along), heads, tokens, along.shape[-1])
             view.toward(along[layer], out=found[:, layer])
 
-        self._trace = self._tower.run(self._pixels, visit)
+        with torch.no_grad():
+            self._trace = self._tower.run(self._pixels, visit)
+        if gradient:
+            found = torch.stack(each, dim=1)
         assert found is not None
-        found.mul_(self._trace.scale[:, None, None, None, None])
-        shares = self._trace.shares
-        if shares is not None:
-            with unmixed(self._pixels.device):
-                even = shares.each() @ directions.to(found).T / found.shape[3]  # [image, layer, direction]
-            found.add_(even[:, :, None, None])
+        with torch.set_grad_enabled(gradient):
+            found.mul_(self._trace.scale[:, None, None, None, None])
+            shares = self._trace.shares
+            if shares is not None:
+                with unmixed(self._pixels.device):
+                    even = shares.each() @ directions.to(found).T / found.shape[3]  # [image, layer, direction]
+                found.add_(even[:, :, None, None])
         return found
 
-    @torch.no_grad()
+    @question
     def tokens_toward(
         self, directions: Float[Tensor, "direction embed"], layers: Collection[int] | None = None
     ) -> Float[Tensor, "image token direction"]:
         """⟨tokens(), direction⟩ = Σ_l Σ_h toward(directions), summed as the layers come: what maps are made of.
 
-        layers: which are summed, counted from 0; all of them if None."""
+        layers: which are summed, counted from 0; all of them if None. Differentiable with respect to directions that
+        require a gradient."""
         chosen = sorted(set(range(self._tower.layers) if layers is None else layers))
-        total = self._written(self._along(directions), chosen)
-        if self.trace.shares is not None:
-            with unmixed(self._pixels.device):
-                even = self.trace.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
-            total.add_(even[:, None] * (self._tower.heads / total.shape[1]))
+        with torch.set_grad_enabled(wants_gradient(directions)):
+            total = self._written(self._along(directions), chosen)
+            if self.trace.shares is not None:
+                with unmixed(self._pixels.device):
+                    even = self.trace.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
+                total.add_(even[:, None] * (self._tower.heads / total.shape[1]))
         return total
 
     def _written(self, along: Tensor, layers: Collection[int] | None = None) -> Float[Tensor, "image token direction"]:
@@ -196,10 +246,12 @@ class Parts:
         def visit(layer: int, view: AttentionView) -> None:
             nonlocal total
             if layers is None or layer in layers:
-                written = view.written(along[layer])
-                total = written if total is None else total.add_(written)
+                with torch.set_grad_enabled(along.requires_grad):
+                    written = view.written(along[layer])
+                    total = written if total is None else total.add_(written)
 
-        self._trace = self._tower.run(self._pixels, visit)
+        with torch.no_grad():
+            self._trace = self._tower.run(self._pixels, visit)
         assert total is not None
         return total.mul_(self._trace.scale[:, None, None])
 
@@ -226,8 +278,9 @@ class TextParts(Parts):
         tokens: Int[Tensor, "text token"],
         encode: Callable[[Tensor], Tensor],
         pieces: Sequence[Sequence[Piece]],
+        unchanged: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(tower, tokens, encode)
+        super().__init__(tower, tokens, encode, unchanged=unchanged)
         # CoCa's class token is put behind the text.
         self.pieces = [[*row, *[Piece(CLASS)] * (tower.extra_tokens)] for row in pieces]
 

@@ -11,9 +11,23 @@ class SummandError(Exception):
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
-    """A hint for error messages: ", did you mean 'a' or 'b'?" or nothing when no known name is near."""
-    matches = difflib.get_close_matches(word.lower(), list(known), n=count, cutoff=0.5)
-    return f", did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
+    """A hint for error messages: ", did you mean 'a' or 'b'?" or nothing when no known name is near.
+
+    Case and the choice of separator (ViT-B/32) do not matter. Where no name is spelled alike, those that hold the word
+    are named, the shortest first.
+    """
+    names: dict[str, str] = {}
+    for name in known:
+        names.setdefault(_plain(name), name)
+    plain = _plain(word)
+    matches = [plain] if plain in names else difflib.get_close_matches(plain, list(names), n=count, cutoff=0.5)
+    if not matches and len(plain) > 2:
+        matches = sorted((name for name in names if plain in name), key=len)[:count]
+    return f", did you mean {' or '.join(repr(names[match]) for match in matches)}?" if matches else ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("/", "-").replace("_", "-").replace(" ", "-")
 
 
 def first_line(error: BaseException) -> str:

@@ -12,7 +12,9 @@ from torch import Tensor
 from .effects import Effects
 from .neurons import check_layer, readable
 from .towers import Tower
-from .towers.base import listening, working
+from .towers.base import Trace, unmixed, working
+from .towers.listening import listening
+from .towers.residual import ResidualTower
 
 
 @torch.no_grad()
@@ -28,6 +30,7 @@ def first_order(tower: Tower, pixels: Float[Tensor, "image channel height width"
     """
     tower = readable(tower, "first-order effects are")
     check_layer(tower, layer)
+    tower.verify(("neurons", layer), pixels)
     hidden: list[Tensor] = []
 
     def neurons(activations: Tensor, _: Any) -> None:
@@ -36,8 +39,13 @@ def first_order(tower: Tower, pixels: Float[Tensor, "image channel height width"
     def listeners() -> Iterator[Any]:
         yield tower.blocks[layer].neuron_map(), "before", neurons
 
-    with listening(listeners()):
+    with listening(listeners(), tower.visual):
         trace = tower.run(pixels)
+    with unmixed(pixels.device):
+        return _effects(tower, layer, trace, hidden)
+
+
+def _effects(tower: ResidualTower, layer: int, trace: Trace, hidden: list[Tensor]) -> Effects:
     assert trace.pooling is not None
     pooled = hidden[0][:, tower.pooled_from : tower.pooled_from + trace.pooling.shape[1]]
     active = torch.einsum("iq,iqn->in", trace.pooling, pooled) * trace.scale[:, None]

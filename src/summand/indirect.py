@@ -16,6 +16,7 @@ from .errors import SummandError
 from .neurons import check_layer, readable
 from .towers import Tower
 from .towers.base import working
+from .towers.listening import Listener, listening
 from .towers.residual import ResidualTower
 
 
@@ -44,6 +45,8 @@ def indirect(
     tower = readable(tower, "indirect effects are")
     check_layer(tower, layer)
     chosen = _checked(tower, layer, neurons, batch_size)
+    for identity in (("neurons", layer), ("indirect", layer)):
+        tower.verify(identity, pixels)
     seen = _Seen(tower, pixels, layer)
     tokens, every = seen.hidden.shape[1:]
     if tuple(means.shape) != (tokens, every):
@@ -67,6 +70,12 @@ def indirect(
     return Effects(measured, axes.expand(len(chosen), -1, -1), units=("neuron",), paths=("embed",))
 
 
+def kept_going(tower: ResidualTower, pixels: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+    """What the stream behind a layer ends in as `indirect` lets it go on, and what the model itself gives."""
+    seen = _Seen(tower, pixels, layer)
+    return seen.go_on(seen.leaving), seen.output
+
+
 class _Seen:
     """A pass as the model makes it, and what is needed to go on from behind a layer.
 
@@ -78,27 +87,23 @@ class _Seen:
         self._calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         kept: dict[str, Tensor] = {}
 
-        def keep_hidden(_: Any, args: tuple[Any, ...]) -> None:
-            kept["hidden"] = working(tower.batch_first(args[0]))
+        def keep_hidden(hidden: Tensor, _: Any) -> None:
+            kept["hidden"] = working(tower.batch_first(hidden))
 
-        def keep_leaving(_: Any, __: Any, output: Any) -> None:
-            kept["leaving"] = tower.batch_first(output[0] if isinstance(output, tuple) else output)
+        def keep_leaving(output: Tensor) -> None:
+            kept["leaving"] = tower.batch_first(output)
 
-        def keep_call(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def keep_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._calls.append((args[1:], kwargs if args else dict(list(kwargs.items())[1:])))
 
-        def attach() -> Iterator[Any]:
-            yield tower.blocks[layer].neuron_map().register_forward_pre_hook(keep_hidden)
-            yield tower.blocks[layer].module.register_forward_hook(keep_leaving)
+        def listeners() -> Iterator[Listener]:
+            yield tower.blocks[layer].neuron_map(), "before", keep_hidden
+            yield tower.blocks[layer].module, "after", keep_leaving
             for block in self._later:
-                yield block.module.register_forward_pre_hook(keep_call, with_kwargs=True)
+                yield block.module, "call", keep_call
 
-        handles = list(attach())
-        try:
+        with listening(listeners(), tower.visual):
             self.output: Tensor = working(tower.encode(pixels))
-        finally:
-            for handle in handles:
-                handle.remove()
         self.hidden, self.leaving = kept["hidden"], kept["leaving"]
 
     def go_on(self, tokens: Float[Tensor, "stream token width"]) -> Float[Tensor, "stream embed"]:

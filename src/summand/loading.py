@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from .ablating import load_ablation
+from .checkpoint_files import is_checkpoint, split_part
 from .errors import SummandError, first_line
+from .fine_tuned import Activation
 from .hub import cache_only, quiet, reachable
 from .huggingface import load_hugging_face
 from .models import Model, wrap
@@ -32,44 +34,53 @@ def load(
     precision: Precision | None = None,
     image_size: int | tuple[int, int] | None = None,
     checkpoint: str | Path | None = None,
+    activation: Activation | None = None,
     ablation: str | Path | None = None,
 ) -> Model:
     """Load a CLIP by name, in evaluation mode.
 
     name: `scenes-vit`, `scenes-rn` or `scenes-vit-tied` (shipped), a name of `open_clip.list_models()`, an open_clip
-    location `hf-hub:org/name` or `local-dir:path`, or `hf:org/name` and `hf:folder` for transformers' CLIP and SigLIP.
+    location `hf-hub:org/name` or `local-dir:path`, or `hf:org/name` and `hf:folder` for transformers' CLIP, SigLIP,
+    MetaCLIP 2, Chinese CLIP and AltCLIP.
     pretrained: open_clip's tag, or a checkpoint file; QuickGELU follows the tag in both towers, and an explicit
-    `-quickgelu` name is honoured. checkpoint: fine-tuned weights (.safetensors, .pt, .bin), read without unpickling;
-    with a tag beside it, the tag says the activation and the preprocessing that were fine-tuned from, and its own
-    weights are not fetched. random_init=True builds the architecture with random weights drawn from `seed`; without
+    `-quickgelu` name is honoured. checkpoint: fine-tuned weights (.safetensors, .pt, .ckpt, .bin), read without
+    unpickling; `file.ckpt#part` reads one part of a training checkpoint (`#ema`, `#student`). With a tag beside it, the
+    tag says the activation and the preprocessing that were fine-tuned from, and its own weights are fetched only where
+    the file holds one tower alone. activation: "gelu" or "quickgelu", which weights do not tell; asked for where there
+    is no tag and the architecture was trained with both. Texts and images have the size that the weights were trained
+    on. random_init=True builds the architecture with random weights drawn from `seed`; without
     it, no tag is an error, so that random weights never go unnoticed. precision: of the weights, where
     open_clip keeps the norms in fp32; σ, attention rows and sums are always fp32 or better. image_size: another input
-    size than the tower was trained on, with positions interpolated as open_clip does: finer maps. ablation: a file of
+    size than the tower was trained on, a multiple of its patch, with positions interpolated as open_clip does (for
+    `hf:`, as transformers does): finer maps. ablation: a file of
     `summand debias`; its heads or neurons then always write their mean to the output, within the same one forward
     pass.
 
     Raises `SummandError` for an unknown name (nearest names given), a missing or unknown tag (tags listed), weights
-    that cannot be had offline, and a checkpoint that does not fit or holds code.
+    that cannot be had offline, and a checkpoint that does not fit, holds code, or does not say its activation.
     """
     precision = precision or "fp32"
     if precision not in _DTYPES:
         raise SummandError(f"precision must be one of {', '.join(_DTYPES)}; got {precision!r}")
     size = _checked_size(image_size)
-    file = Path(pretrained).expanduser() if pretrained else None
-    if file is not None and file.is_file() and not is_tag(name, pretrained):
+    if pretrained and not is_tag(name, pretrained) and is_checkpoint(pretrained):
         if checkpoint is not None:
             raise SummandError(f"two checkpoint files were given: {pretrained} and {checkpoint}")
-        pretrained, checkpoint = None, file
+        pretrained, checkpoint = None, pretrained
     if random_init and (pretrained or checkpoint):
         raise SummandError(f"random_init=True contradicts {pretrained or checkpoint!s}; leave one of them out")
+    if activation is not None and (name in scenes_models.NAMES or name.startswith(_HUGGING_FACE)):
+        raise SummandError(f"{name} says its activation itself; leave out activation={activation!r}")
     if name in scenes_models.NAMES:
         made = _load_scenes(name, pretrained, random_init, seed, precision, size, checkpoint)
     elif name.startswith(_HUGGING_FACE):
         made = _load_hugging_face(name, pretrained, random_init, precision, size, checkpoint)
     else:
-        made = load_open_clip(name, pretrained, random_init, seed, precision, size, checkpoint, scenes_models.NAMES)
+        made = load_open_clip(
+            name, pretrained, random_init, seed, precision, size, checkpoint, scenes_models.NAMES, activation
+        )
     clip, preprocess, tokenizer = made
-    label = "/".join([name, *([pretrained] if pretrained else []), *([Path(checkpoint).stem] if checkpoint else [])])
+    label = "/".join([name, *([pretrained] if pretrained else []), *([_short(checkpoint)] if checkpoint else [])])
     try:
         clip = clip.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -77,6 +88,11 @@ def load(
     model = wrap(clip, preprocess=preprocess, tokenizer=tokenizer, name=label)
     model.random_weights = random_init
     return model if ablation is None else load_ablation(ablation).apply(model)
+
+
+def _short(checkpoint: str | Path) -> str:
+    file, part = split_part(checkpoint)
+    return f"{file.stem}#{part}" if part else file.stem
 
 
 def _load_scenes(
@@ -98,7 +114,7 @@ def _load_scenes(
         preprocess = scenes_models.ScenePreprocess(scenes_models.INPUT_SIZE[name])
         tokenizer = scenes_models.SceneTokenizer()
         if checkpoint is not None:
-            fit(clip, read_checkpoint(checkpoint), Path(checkpoint).name)
+            fit(clip, read_checkpoint(checkpoint), lambda: scenes_models.load(name)[0].state_dict())
     else:
         clip, preprocess, tokenizer = scenes_models.load(name)
     return clip.to(_DTYPES[precision]).eval(), preprocess, tokenizer
@@ -112,14 +128,14 @@ def _load_hugging_face(
     size: int | tuple[int, int] | None,
     checkpoint: str | Path | None,
 ) -> tuple[nn.Module, Any, Any]:
-    given = [("pretrained", pretrained), ("image_size", size), ("checkpoint", checkpoint), ("random_init", random_init)]
+    given = [("pretrained", pretrained), ("checkpoint", checkpoint), ("random_init", random_init)]
     for option, value in given:
         if value:
-            raise SummandError(f"{name} comes with its own weights and size; leave out {option}={value!r}")
+            raise SummandError(f"{name} comes with its own weights; leave out {option}={value!r}")
     source = name.removeprefix(_HUGGING_FACE)
     local = Path(source).expanduser().is_dir()
     with quiet(), cache_only(local or not reachable()):
-        return load_hugging_face(source, _DTYPES[precision])
+        return load_hugging_face(source, _DTYPES[precision], size)
 
 
 def _checked_size(size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:

@@ -12,7 +12,8 @@ from torch import Tensor
 from .errors import SummandError
 from .finite import all_finite
 from .towers import Tower
-from .towers.base import _Enough, listening, working
+from .towers.base import working
+from .towers.listening import _Enough, listening
 from .towers.residual import ResidualTower
 
 
@@ -60,7 +61,7 @@ def activations(
         seen.append(working(tower.batch_first(hidden)))
         raise _Enough
 
-    with listening(iter([(tower.blocks[layer].neuron_map(), "before", neurons)])):
+    with listening([(tower.blocks[layer].neuron_map(), "before", neurons)], tower.visual):
         tower.encode(pixels)
     return seen[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,27 +11,26 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .errors import SummandError, first_line, listed, nearest
+from .checkpoint_files import SUFFIXES
+from .errors import SummandError, first_line, listed
+from .fine_tuned import Activation, activation_of, check_activation, preprocessing_of, undecided
+from .fine_tuned import quick_gelu as quick_gelu
 from .hub import cache_only, offline_by_wish, quiet, reachable
-from .tokenizing import MissingTokenizer
-from .weights import fit, read_checkpoint
+from .model_names import hint_of_tag, unknown_model
+from .open_clip_tokenizers import tokenizer_of
+from .towers import describe_configuration, tower_of
+from .towers.catalogue import patch_of
+from .towers.layout import check_multiple, covered, pair, patch_size
+from .weights import Checkpoint, fit, read_checkpoint, trained_size
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _REMOTE = ("hf-hub:", "local-dir:")
-
-
-def quick_gelu(name: str, pretrained: str | None) -> bool:
-    """Whether both towers of a model of `open_clip.list_models()` use QuickGELU with these weights.
-
-    open_clip's tag says what the weights were trained with, but open_clip ≥ 3 only warns where its configuration
-    disagrees, and then computes with the wrong activation. A configuration that says QuickGELU was trained so
-    (`-quickgelu` names; roberta-ViT-B-32, whose tag leaves it out).
-    """
-    import open_clip
-
-    config = open_clip.get_model_config(name) or {}
-    tag = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
-    return bool(config.get("quick_gelu") or tag.get("quick_gelu"))
+_FAILURES = (OSError, RuntimeError, ValueError, KeyError, ImportError, AttributeError, TypeError)
+_USUAL = (
+    *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"),
+    *("open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth"),
+    *("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"),
+)
 
 
 def load_open_clip(
@@ -42,6 +42,7 @@ def load_open_clip(
     size: int | tuple[int, int] | None,
     checkpoint: str | Path | None,
     others: Sequence[str] = (),
+    activation: Activation | None = None,
 ) -> tuple[nn.Module, Any, Any]:
     """Model, preprocessing and tokenizer; others: names besides open_clip's, to suggest."""
     import open_clip
@@ -49,51 +50,138 @@ def load_open_clip(
 
     remote = name.startswith(_REMOTE)
     if not remote and name not in open_clip.list_models():
-        known = [*others, *open_clip.list_models()]
-        raise SummandError(
-            f"unknown model {name!r}{nearest(name, known) or ', no similar name is known'} "
-            f"(`summand models` lists all {len(known)})"
-        )
+        raise SummandError(unknown_model(name, others))
+    if not remote:
+        _check_tower(name, size)
     if remote and pretrained is not None:
         raise SummandError(f"{name} comes with its own weights; leave out pretrained={pretrained!r}")
     if not remote and not random_init and (pretrained or checkpoint is None):
         _check_tag(name, pretrained)
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
+    if state is None and remote and not random_init:
+        state = _own_weights(name)
+    check_activation(name, pretrained, activation, own_weights=checkpoint is None and not random_init)
     own_weights = not random_init and state is None
-    tag = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
-    settings: dict[str, Any] = {}
-    if not own_weights and not remote and tag:
-        settings["force_preprocess_cfg"] = {k: tag[k] for k in ("mean", "std", "interpolation", "resize_mode")}
-    if not remote:
-        settings["force_quick_gelu"] = quick_gelu(name, pretrained)
-    try:
-        with quiet(), cache_only(_stay_offline(name, pretrained if own_weights else None)), seeded(seed):
-            clip = open_clip.create_model(
-                name,
-                pretrained=pretrained if own_weights else None,
-                load_weights=own_weights,
-                require_pretrained=own_weights,
-                pretrained_text=False,
-                precision=precision,
-                force_image_size=size,
-                **settings,
-            )
-            tokenizer = _tokenizer(name)
-    except (OSError, RuntimeError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
-        raise SummandError(_why(name, pretrained, size, error)) from error
+    settings = _settings(name, pretrained, state, activation, remote)
+
+    def build(size: Any, load: bool, precision: Precision = precision) -> Any:
+        try:
+            with quiet(), cache_only(_stay_offline(name, pretrained if load else None)), seeded(seed):
+                return open_clip.create_model(
+                    name,
+                    pretrained=pretrained if load else None,
+                    load_weights=load,
+                    require_pretrained=load,
+                    pretrained_text=False,
+                    precision=precision,
+                    force_image_size=size,
+                    **settings,
+                )
+        except NotImplementedError:
+            raise
+        except _FAILURES as error:
+            raise SummandError(_why(name, pretrained, size, error)) from error
+
+    clip = _built(build, name, size, own_weights)
+    if remote and size is not None:
+        tower = tower_of(clip)
+        if covered(tower) != tower.image_size:
+            check_multiple(size, patch_size(tower), name)
     if state is not None:
-        fit(clip, state, Path(str(checkpoint)).name)
+        clip = _of_its_size(build, name, size, clip, state)
+        rest = (lambda: build(None, True, "fp32").state_dict()) if checkpoint and (pretrained or remote) else None
+        fit(clip, state, rest, size)
+        if settings.get("quick_gelu", False) is None:  # asked for last, of weights that fit
+            raise undecided(name, state.source)
+    with quiet(), cache_only(_stay_offline(name, pretrained if own_weights else None)):
+        tokenizer = tokenizer_of(name, clip, state.context_length if state is not None else None)
     preprocess = image_transform_v2(PreprocessCfg(**clip.visual.preprocess_cfg), is_train=False)
     return clip.eval(), preprocess, tokenizer
 
 
-def _tokenizer(name: str) -> Callable[..., Any]:
+def _check_tower(name: str, size: int | tuple[int, int] | None) -> None:
+    """Refuse at once, before weights are fetched, what could not be taken apart, or what would leave out pixels."""
     import open_clip
 
+    row = describe_configuration(name)
+    if not row["exact"]:
+        raise SummandError(
+            f"{name} cannot be taken apart: its image tower ({row['tower']}): {row['reason']} (`summand models` lists "
+            f"those that can)"
+        )
+    own = (open_clip.get_model_config(name) or {})["vision_cfg"].get("image_size")
+    if size is not None and (own is None or pair(size) != pair(own)):
+        check_multiple(size, patch_of(name), name)
+
+
+def _settings(
+    name: str, pretrained: str | None, state: Checkpoint | None, activation: Activation | None, remote: bool
+) -> dict[str, Any]:
+    """What the tag, the file and the caller say about a model beside its configuration."""
+    settings: dict[str, Any] = {}
+    if not remote:
+        settings["quick_gelu"] = activation_of(name, pretrained, state, activation)
+        if pretrained or state is not None:
+            settings |= preprocessing_of(name, pretrained, state)
+    elif activation is not None or (state is not None and state.openai):
+        settings["quick_gelu"] = activation != "gelu"
+    if state is not None and state.context_length is not None:
+        settings["force_context_length"] = state.context_length
+    if state is not None and "logit_bias" in state.tensors:
+        settings["init_logit_bias"] = 0.0
+    return settings
+
+
+def _built(build: Callable[..., Any], name: str, size: Any, own_weights: bool) -> Any:
     try:
-        return open_clip.get_tokenizer(name)
-    except (OSError, RuntimeError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
-        return MissingTokenizer(first_line(error))
+        return build(size, own_weights)
+    except NotImplementedError:  # open_clip interpolates positions in the file's fp16, which a CPU cannot
+        if size is None or not own_weights:
+            raise
+    whole, clip = build(None, True, "fp32"), build(size, False)
+    fit(clip, Checkpoint(name, whole.state_dict()), size=size)
+    return clip
+
+
+def _of_its_size(build: Callable[..., Any], name: str, size: Any, clip: Any, state: Checkpoint) -> Any:
+    """The model for the pixels that a file was trained on, unless another size is asked for."""
+    trained = trained_size(clip, state) if size is None else None
+    if trained is None:
+        return clip
+    warnings.warn(
+        f"the image tower of {state.source} was trained on {trained} × {trained} pixels, not on {name}'s own size: it "
+        f"is read at the size that it was trained on; image_size asks for another one",
+        stacklevel=2,
+    )
+    return build(trained, False)
+
+
+def _own_weights(name: str) -> Checkpoint | None:
+    """The weights of a folder or of the hub, read as any checkpoint is: open_clip would silently shorten the texts of a
+    model to what its configuration says. None where open_clip is to say what is missing."""
+    from open_clip.pretrained import download_pretrained_from_hf
+
+    scheme, _, place = name.partition(":")
+    if scheme == "local-dir" and not (Path(place) / "open_clip_config.json").is_file():
+        return None
+    try:
+        if scheme == "hf-hub":
+            with quiet(), cache_only(_stay_offline(name, None)):
+                file = Path(download_pretrained_from_hf(place))
+        else:
+            file = _weights_in(Path(place))
+    except Exception:  # whatever it is, open_clip meets it again
+        return None
+    return read_checkpoint(file) if file is not None and file.suffix in SUFFIXES else None
+
+
+def _weights_in(folder: Path) -> Path | None:
+    """The file that open_clip takes: by its usual names, else the only one."""
+    for name in _USUAL:
+        if (folder / name).is_file():
+            return folder / name
+    files = sorted(file for file in folder.glob("*") if file.suffix in (".safetensors", ".bin", ".pth"))
+    return files[0] if len(files) == 1 else None
 
 
 def _stay_offline(name: str, pretrained: str | None) -> bool:
@@ -105,7 +193,7 @@ def _stay_offline(name: str, pretrained: str | None) -> bool:
     elif name.startswith("hf-hub:"):
         return not reachable()
     else:
-        config = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+        config = (open_clip.get_model_config(name) or {}).get("text_cfg") or {}
     needs_hub = pretrained or config.get("hf_model_name") or config.get("hf_tokenizer_name")
     return not needs_hub or not reachable()
 
@@ -113,10 +201,14 @@ def _stay_offline(name: str, pretrained: str | None) -> bool:
 def _why(name: str, pretrained: str | None, size: Any, error: BaseException) -> str:
     import open_clip
 
-    said = first_line(error)
+    said = f"its configuration lacks {error}" if isinstance(error, KeyError) else first_line(error)
+    said = said.rstrip(".")
     if size is not None and "size mismatch" in str(error):
         return f"{name} cannot be read at image_size={size}: its positions cannot be interpolated"
     if name.startswith("local-dir:"):
+        folder = Path(name.removeprefix("local-dir:"))
+        if (folder / "config.json").is_file() and not (folder / "open_clip_config.json").is_file():
+            return f"could not load {name}: it is a folder of transformers, not of open_clip; load it as hf:{folder}"
         return f"could not load {name}: {said}. The folder must hold open_clip_config.json and the weights beside it"
     weights = f"{name}, pretrained={pretrained!r}" if pretrained else name
     tags = open_clip.list_pretrained_tags_by_model(name)
@@ -161,7 +253,7 @@ def _check_tag(name: str, pretrained: str | None) -> None:
     if not is_tag(name, pretrained):
         missing = ", and there is no such file" if "/" in pretrained or Path(pretrained).suffix else ""
         raise SummandError(
-            f"{name} has no pretrained tag {pretrained!r}{missing}{nearest(pretrained, tags)} (tags: {choice})"
+            f"{name} has no pretrained tag {pretrained!r}{missing}{hint_of_tag(name, pretrained)} (tags: {choice})"
         )
 
 

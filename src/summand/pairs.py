@@ -54,6 +54,7 @@ def pairs_and_trace(
     if parity is not None and (tower.kind != "ModifiedResNet" or not positions):
         what = f"this one is a {tower.kind}" if positions else "its code leaves no positions out"
         raise SummandError(f"parity='paper' is defined for pairs of a ModifiedResNet (paper B); {what}")
+    tower.verify(("pairs",), pixels)
     added = None if positions else tower.positions()
     seen: list[AttentionView] = []
     trace = tower.run(pixels, lambda _, view: seen.append(view))

@@ -13,8 +13,9 @@ from .effects import Effects
 from .even_split import Parity, check_parity, even_coefficients, even_directions, path_terms
 from .neurons import check_layer, readable
 from .towers import AttentionView, Tower, Trace
-from .towers.base import listening, unmixed, working
+from .towers.base import unmixed, working
 from .towers.linear import inverse_deviation
+from .towers.listening import listening
 from .towers.residual import ResidualTower
 
 
@@ -60,6 +61,9 @@ def second_orders(
     assert parity is None or neurons is None
     tower = with_neurons(tower, layers)
     tower = tower if parity is None else tower.evenly()
+    for layer in layers:
+        tower.verify(("neurons", layer), pixels)
+    tower.verify(("norms", min(layers)), pixels)
     first = min(layers) + 1
     later = range(first, tower.layers)
     hidden: dict[int, Tensor] = {}
@@ -87,7 +91,7 @@ def second_orders(
         if at in later:
             rows[at] = view.row
 
-    with listening(listeners()):
+    with listening(listeners(), tower.visual):
         trace = tower.run(pixels, visit)
     found: dict[int, Effects] = {}
     with unmixed(pixels.device):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 
-from .errors import SummandError
+from .callers_tokenizers import RawTokenizer, core_of, is_raw
+from .errors import SummandError, first_line
 from .scenes.tokenizer import SceneTokenizer
 
 START, END, PAD, CLASS = "<start>", "<end>", "<pad>", "<class>"
@@ -24,26 +26,77 @@ class Piece:
 
 
 class HuggingFaceTokenizer:
-    """texts → token ids, int64 [text, context_length]; the padding that the model was trained with."""
+    """texts → token ids, int64 [text, token]; the padding that the model was trained with.
 
-    def __init__(self, tokenizer: Any, context_length: int) -> None:
+    whole: pad every text to context_length (CLIP and SigLIP, which reads its padding), else to the longest text only
+    (a BERT, which is told where the padding is).
+    """
+
+    def __init__(self, tokenizer: Any, context_length: int, whole: bool = True) -> None:
         self.tokenizer, self.context_length = tokenizer, context_length
+        self.padding: bool | str = "max_length" if whole else True
 
     def __call__(self, texts: str | Sequence[str]) -> Tensor:
         texts = [texts] if isinstance(texts, str) else list(texts)
         return self.tokenizer(
-            texts, padding="max_length", truncation=True, max_length=self.context_length, return_tensors="pt"
+            texts, padding=self.padding, truncation=True, max_length=self.context_length, return_tensors="pt"
         ).input_ids
 
 
 class MissingTokenizer:
     """Stands for a tokenizer that could not be had, so that work on images alone goes on without it."""
 
+    said = "the tokenizer could not be loaded, so no text can be read"
+
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        raise SummandError(f"the tokenizer could not be loaded, so no text can be read: {self.reason}")
+        raise SummandError(f"{self.said}: {self.reason}")
+
+
+class NoTexts(MissingTokenizer):
+    """Stands for the tokenizer of a model that reads no texts."""
+
+    said = "this model reads images alone, so no text can be read"
+
+
+def hugging_face_tokenizer(found: Any, text_config: Any) -> HuggingFaceTokenizer | MissingTokenizer:
+    """A tokenizer of transformers with the context and the padding that a text tower's configuration asks for."""
+    context = text_config.max_position_embeddings
+    if not text_config.model_type.startswith(("altclip", "chinese_clip")):
+        return HuggingFaceTokenizer(found, context)
+    pad = text_config.pad_token_id
+    if found.pad_token_id != pad:
+        return MissingTokenizer(f"it pads with token {found.pad_token_id}, the model takes token {pad} for padding")
+    if text_config.model_type.startswith("altclip"):  # RoBERTa counts positions from behind the padding's number
+        context -= pad + 1
+    return HuggingFaceTokenizer(found, min(context, found.model_max_length), whole=False)
+
+
+def as_tokenizer(tokenizer: Any, clip: Any) -> Callable[..., Any] | None:
+    """What the caller gives as tokenizer, callable with texts alone: a processor or a tokenizer of transformers is
+    wrapped for the text tower of `clip`, so is one of the tokenizers package; everything else is left as it is."""
+    text_config = getattr(getattr(clip, "config", None), "text_config", None)
+    context = getattr(getattr(clip, "text", clip), "context_length", None)
+    if is_raw(tokenizer):
+        return RawTokenizer(tokenizer, context or getattr(text_config, "max_position_embeddings", 77))
+    found = tokenizer if hasattr(tokenizer, "convert_ids_to_tokens") else getattr(tokenizer, "tokenizer", None)
+    ours = found is tokenizer or hasattr(tokenizer, "image_processor")
+    if found is None or not ours or not hasattr(found, "convert_ids_to_tokens"):
+        return tokenizer
+    if text_config is not None:
+        return hugging_face_tokenizer(found, text_config)
+    return HuggingFaceTokenizer(found, context or found.model_max_length)
+
+
+def tokenized(tokenizer: Callable[..., Any], texts: Sequence[str]) -> Any:
+    """tokenizer(texts). Raises `SummandError` where the tokenizer refuses a text, as the clip package's does one that
+    is too long."""
+    try:
+        return tokenizer(list(texts))
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise SummandError(f"the tokenizer cannot read these texts: {first_line(error)}") from error
 
 
 def check_length(tokenizer: Callable[..., Any], texts: Sequence[str], tokens: Tensor) -> None:
@@ -93,20 +146,55 @@ def pieces(tokenizer: Callable[..., Any] | None, row: Sequence[int]) -> list[Pie
         return [Piece(names.get(i) or words[i]) for i in row]
     if hasattr(tokenizer, "byte_decoder") and hasattr(tokenizer, "eot_token_id"):
         return _byte_pairs(tokenizer, row)
-    inner = getattr(tokenizer, "tokenizer", None)
-    if inner is not None and hasattr(inner, "convert_ids_to_tokens"):
+    if _of_clip_package(tokenizer):
+        return _byte_pairs(_byte_pair_vocabulary(), row)
+    inner = core_of(tokenizer)
+    if hasattr(inner, "byte_decoder"):
+        return _byte_pairs(inner, row)
+    if is_raw(inner):
+        inner = RawTokenizer(inner, len(row))
+    if hasattr(inner, "convert_ids_to_tokens"):
         return _hugging_face(inner, row)
-    return [Piece(str(i)) for i in row]
+    return [Piece(_decoded(tokenizer, i)) for i in row]
+
+
+def _decoded(tokenizer: Any, i: int) -> str:
+    """What a tokenizer of the caller's own says that a token is, where it says so; else its number."""
+    try:
+        text = tokenizer.decode([i])
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError):
+        return str(i)
+    return text if isinstance(text, str) and text else str(i)
+
+
+def _of_clip_package(tokenizer: Any) -> bool:
+    """Whether it is OpenAI's `clip.tokenize`, or that with some arguments given."""
+    function = getattr(tokenizer, "func", tokenizer)
+    return getattr(function, "__name__", "") == "tokenize" and str(getattr(function, "__module__", "")).startswith(
+        "clip."
+    )
+
+
+@cache
+def _byte_pair_vocabulary() -> Any:
+    """The vocabulary that OpenAI's code and open_clip share."""
+    from open_clip import SimpleTokenizer
+
+    return SimpleTokenizer()
 
 
 def _byte_pairs(tokenizer: Any, row: Sequence[int]) -> list[Piece]:
     found, opens, over = [], True, False
+    start = getattr(tokenizer, "sot_token_id", None)
+    end = getattr(tokenizer, "eot_token_id", None)
+    if end is None:  # as the clip package names them
+        start, end = (tokenizer.encoder.get(name) for name in ("<|startoftext|>", "<|endoftext|>"))
     for i in row:
         if over:
             found.append(Piece(PAD))
-        elif i == tokenizer.sot_token_id:
+        elif i == start:
             found.append(Piece(START))
-        elif i == tokenizer.eot_token_id:
+        elif i == end:
             found.append(Piece(END))
             over = True
         else:

@@ -2,112 +2,200 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .errors import SummandError, first_line
+from .checkpoint_files import read_file, split_part
+from .checkpoint_names import clip_tensors
+from .errors import SummandError
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-_NESTED = ("state_dict", "model", "model_state_dict")
-_WRAPPERS = ("module.", "_orig_mod.")
+_OPENAI = ("input_resolution", "context_length", "vocab_size")
+_TEXT = ("text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final", "cls_emb")
+_POSITIONS = ("visual.positional_embedding", "visual.attnpool.positional_embedding")
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_RESNET_STRIDE = 32
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file by name.
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights by open_clip's names. source: the file's name, for what is said about it."""
 
-    Training checkpoints are looked into (`state_dict`, `model`), and the prefixes of DistributedDataParallel
-    (`module.`) and torch.compile (`_orig_mod.`) are taken off. Raises `SummandError` for a file that is missing,
-    damaged, or cannot be read without running the code in it.
+    source: str
+    tensors: dict[str, Tensor]
+
+    @property
+    def openai(self) -> bool:
+        """Whether it has the layout of OpenAI's release, which holds three numbers that no other one does."""
+        return "input_resolution" in self.tensors
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens that its text tower reads; None where it has none, or one of transformers."""
+        for text in ("", "text."):
+            found = self.tensors.get(f"{text}positional_embedding")
+            if found is not None and f"{text}token_embedding.weight" in self.tensors and found.ndim == 2:
+                return len(found) - (f"{text}cls_emb" in self.tensors)  # CoCa's class token has a position too
+        return None
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The weights of one CLIP in a file (`run.ckpt`), or in a part of it (`run.ckpt#ema`).
+
+    Training checkpoints are looked into (`state_dict`, `model`, …), and prefixes are taken off: of
+    DistributedDataParallel (`module.`), torch.compile (`_orig_mod.`), of a Lightning module (`model.`) or any other.
+    Where averaged weights (EMA) lie beside the trained ones, the trained ones are read, with a warning that says how
+    to read the others. Raises `SummandError` for a file that is missing, damaged, cannot be read without running the
+    code in it, or holds several models, or more than a CLIP.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise SummandError(f"there is no checkpoint file {path}")
-    if path.suffix not in SUFFIXES:
-        raise SummandError(f"a checkpoint ends in {', '.join(SUFFIXES)}; got {path.name}")
-    found: Any = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
-    for key in _NESTED:
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-            break
-    if not isinstance(found, dict) or not found:
-        raise SummandError(f"{path.name} holds no weights by name but {type(found).__name__}")
-    strange = next((name for name, value in found.items() if not isinstance(value, Tensor)), None)
-    if strange is not None:
-        raise SummandError(
-            f"{path.name} holds more than weights ({strange!r} is {type(found[strange]).__name__}); "
-            f"save model.state_dict() alone"
-        )
-    for prefix in _WRAPPERS * 2:
-        if all(name.startswith(prefix) for name in found):
-            found = {name.removeprefix(prefix): value for name, value in found.items()}
-    return found
+    file, part = split_part(path)
+    return Checkpoint(file.name, clip_tensors(read_file(file), part, file.name))
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def fit(
+    clip: nn.Module, state: Checkpoint, rest: Callable[[], dict[str, Tensor]] | None = None, size: Any = None
+) -> None:
+    """Load weights into a model of open_clip.
 
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise SummandError(f"{path.name} is not a readable safetensors file: {first_line(error)}") from error
-
-
-def _torch(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("constants.pkl") for name in archive.namelist()):
-                raise SummandError(
-                    f"{path.name} is a TorchScript archive: it holds code, which is not run here. "
-                    f"Save torch.jit.load(file).state_dict() as safetensors and give that"
-                )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        wanted = next(
-            (line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), ""
-        )
-        raise SummandError(
-            f"{path.name} cannot be read without running code from it, which is refused"
-            f"{': ' + wanted[:200] if wanted else ''}. Save model.state_dict() alone, best as safetensors"
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise SummandError(f"{path.name} is not a readable checkpoint: {first_line(error)}") from error
-
-
-def fit(clip: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load an open_clip state into a model, in the ways that open_clip itself does.
-
-    Older layouts and third-party ones are converted, positions of another size interpolated. Raises `SummandError`
-    where names or shapes still differ.
+    Older layouts and third-party ones are converted. rest: all weights of the model that the file was fine-tuned from;
+    asked for only where the file holds one tower alone. size: the image_size that was asked for, to whose grid
+    the positions of the patches are interpolated, as open_clip does. Raises `SummandError` where names, shapes or kinds
+    of numbers differ.
     """
     from open_clip.convert import convert_state_dict
-    from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 
     model: Any = clip
-    state = convert_state_dict(model, dict(state))
-    if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
-        state = convert_to_custom_text_state_dict(state)
     expected = clip.state_dict()
-    for name in ("logit_scale", "logit_bias"):
-        if name in state and name in expected:
-            state[name] = state[name].reshape(expected[name].shape)
-    if "logit_bias" in expected and "logit_bias" not in state and "logit_scale" in state:
-        state["logit_bias"] = torch.zeros_like(state["logit_scale"])
-    ignored = ("text.transformer.embeddings.position_ids", "input_resolution", "context_length", "vocab_size")
-    for name in ignored:
+    tensors = _texts_as(expected, convert_state_dict(model, dict(state.tensors)))
+    for name in (*_OPENAI, "text.transformer.embeddings.position_ids"):
         if name not in expected:
-            state.pop(name, None)
-    if "visual.positional_embedding" in state:
-        resize_pos_embed(state, model)
-    resize_text_pos_embed(state, model)
-    check_fit(expected, state, source)
-    clip.load_state_dict(state)
+            tensors.pop(name, None)
+    tensors = _with_other_tower(expected, tensors, state.source, rest)
+    for name in ("logit_scale", "logit_bias"):
+        if name in tensors and name in expected and tensors[name].numel() == 1:
+            tensors[name] = tensors[name].reshape(expected[name].shape)
+    if "logit_bias" in expected and "logit_bias" not in tensors and "logit_scale" in tensors:
+        tensors["logit_bias"] = torch.zeros_like(tensors["logit_scale"])
+    check_numbers(expected, tensors, state.source)
+    if size is not None:
+        _interpolate(model, expected, tensors, state.source, size)
+    check_fit(expected, tensors, state.source)
+    check_finite(expected, tensors, state.source)
+    clip.load_state_dict(tensors)
+
+
+def _texts_as(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The text tower under `text.`, or not, as the model has it: open_clip lays it out in both ways."""
+    inside = any(name.startswith("text.") for name in expected)
+    if inside and not any(name.startswith("text.") for name in tensors):
+        return {f"text.{n}" if n.split(".")[0] in _TEXT else n: value for n, value in tensors.items()}
+    if not inside:
+        return {name.removeprefix("text."): value for name, value in tensors.items()}
+    return tensors
+
+
+def _with_other_tower(
+    expected: dict[str, Tensor],
+    tensors: dict[str, Tensor],
+    source: str,
+    rest: Callable[[], dict[str, Tensor]] | None,
+) -> dict[str, Tensor]:
+    """What the file holds of one tower alone, with the other one from the weights that it was fine-tuned from."""
+    missing = [name for name in expected if name not in tensors]
+    of_images = {name.startswith("visual.") for name in missing if not name.startswith("logit_")}
+    held = {name.startswith("visual.") for name in tensors if not name.startswith("logit_")}
+    if len(of_images) != 1 or held != {not next(iter(of_images))}:
+        return tensors
+    alone, other = ("text", "image") if of_images == {True} else ("image", "text")
+    if rest is None:
+        raise SummandError(
+            f"{source} holds the {alone} tower alone. Name the weights whose {other} tower goes with it beside the "
+            f"file: pretrained=TAG, checkpoint={source!r} (--pretrained TAG --checkpoint {source})"
+        )
+    try:
+        whole = rest()
+    except SummandError as error:
+        raise SummandError(
+            f"{source} holds the {alone} tower alone, and the {other} tower cannot be had: {error}"
+        ) from error
+    return {**{name: whole[name] for name in missing if name in whole}, **tensors}
+
+
+def check_numbers(expected: dict[str, Tensor], tensors: dict[str, Tensor], source: str) -> None:
+    """Raise `SummandError` for weights that are no plain floating-point numbers."""
+    for name, value in tensors.items():
+        counts = name in expected and value.dtype == expected[name].dtype  # of batches that a norm has seen
+        if value.is_quantized or not (value.dtype in _FLOATS or counts):
+            raise SummandError(
+                f"{source} holds weights in {str(value.dtype).removeprefix('torch.')} ({name}), quantised or packed; "
+                f"only float32, float64, bfloat16 and float16 are read: save the weights that were quantised"
+            )
+        if value.is_meta or value.layout != torch.strided:
+            what = "without numbers (on the meta device)" if value.is_meta else f"as {value.layout}"
+            raise SummandError(
+                f"{source} holds weights {what} ({name}); save plain tensors: value.to_dense(), on the cpu"
+            )
+
+
+def check_finite(expected: dict[str, Tensor], tensors: dict[str, Tensor], source: str) -> None:
+    """Raise `SummandError` that names weights which are NaN or infinite."""
+    wrong = [name for name in expected if name in tensors and not torch.isfinite(tensors[name]).all()]
+    if wrong:
+        raise SummandError(
+            f"{source} holds NaN or infinite numbers in {len(wrong)} weights ({_few(wrong)}): the training diverged; "
+            f"take an earlier checkpoint"
+        )
+
+
+def trained_size(clip: nn.Module, state: Checkpoint) -> int | None:
+    """Pixels a side that the weights of an image tower were trained on, where that is not the model's own size.
+
+    Raises `SummandError` where the positions are no square grid, so that the size must be told.
+    """
+    expected = clip.state_dict()
+    name = next((name for name in _POSITIONS if name in expected and name in state.tensors), None)
+    if name is None or not _alike_but_for_positions(expected, state.tensors, name):
+        return None
+    count = len(state.tensors[name]) - 1
+    side = isqrt(max(count, 0))
+    if side * side != count or not count:
+        raise SummandError(
+            f"{state.source} was trained on {count} patches an image, which are no square, and the model reads "
+            f"{len(expected[name]) - 1}; say the size that it was trained on: image_size=(HEIGHT, WIDTH)"
+        )
+    return side * (_RESNET_STRIDE if "attnpool" in name else expected["visual.conv1.weight"].shape[-1])
+
+
+def _alike_but_for_positions(expected: dict[str, Tensor], found: dict[str, Tensor], name: str) -> bool:
+    first = "visual.conv1.weight"
+    same = first in found and first in expected and found[first].shape == expected[first].shape
+    here, there = expected[name].shape, found[name].shape
+    return same and len(there) == 2 and here[1:] == there[1:] and here != there
+
+
+def _interpolate(model: Any, expected: dict[str, Tensor], tensors: dict[str, Tensor], source: str, size: Any) -> None:
+    """Positions of a square grid to the model's, in fp32 at least: in fp16 there is no such operation on a CPU."""
+    from open_clip.model import resize_pos_embed
+
+    name = _POSITIONS[0]
+    other = [n for n, value in expected.items() if n in tensors and tensors[n].shape != value.shape and n != name]
+    if other and all("pos" in n.rpartition(".")[2] for n in other):
+        raise SummandError(f"{source} cannot be read at image_size={size}: its positions cannot be interpolated")
+    if name not in expected or name not in tensors or not _alike_but_for_positions(expected, tensors, name):
+        return
+    count = len(tensors[name]) - 1
+    if isqrt(max(count, 0)) ** 2 != count or not count:
+        raise SummandError(
+            f"{source} was trained on {count} patches an image, which are no square: its positions cannot be "
+            f"interpolated; say the size that it was trained on: image_size=(HEIGHT, WIDTH)"
+        )
+    tensors[name] = tensors[name] if tensors[name].dtype == torch.float64 else tensors[name].float()
+    resize_pos_embed(tensors, model)
 
 
 def check_fit(expected: dict[str, Tensor], state: dict[str, Tensor], source: str) -> None:
@@ -122,9 +210,11 @@ def check_fit(expected: dict[str, Tensor], state: dict[str, Tensor], source: str
     found = [("missing", missing), ("unknown", extra), ("of another shape", shapes)]
     said = [f"{len(names)} {what} ({_few(names)})" for what, names in found if names]
     if said:
+        own_head = "If these are a head of your own, leave them out before the weights are saved; else give"
+        advice = own_head if extra and not (missing or shapes) else "Give"
         raise SummandError(
-            f"the weights of {source} do not fit the model: {'; '.join(said)}. Give the name of the architecture that "
-            f"was fine-tuned (`summand models` lists them), or wrap(model) the model that you hold"
+            f"the weights of {source} do not fit the model: {'; '.join(said)}. {advice} the name of the architecture "
+            f"that was fine-tuned (`summand models` lists them), or wrap(model) the model that you hold"
         )
 
 

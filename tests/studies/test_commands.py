@@ -122,6 +122,10 @@ def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
     assert named["unweighted"] == []
     neurons = json.loads(run("debias", *shared, "--neurons", "4", "--cover", "0.3", "--json").stdout)
     assert {removed["unit"].split(".")[0] for removed in neurons["removed"]} == {"4"}
+    paper = json.loads(run("debias", *shared, "--heads", "5.0", "--protocol", "paper", "--json").stdout)
+    assert [len(units) for units in paper["drawn"]] == [10]
+    few = json.loads(run("debias", *shared, "--heads", "5.0", "--control", "4", "--json").stdout)
+    assert [len(units) for units in few["drawn"]] == [4]
     by_hand = run("debias", *shared, "--neurons", "4.17,4.20").stdout
     assert "neuron 4.17 was removed because it was named" in by_hand
     assert summand.load("scenes-vit-tied", ablation=tmp_path / "a.npz").name.endswith("2 neurons of layer 4 ablated")
@@ -181,6 +185,8 @@ def test_training_images_of_waterbirds_layout_are_the_rows_of_split_train(tmp_pa
         (("debias", "scenes:count=20", *TIED, "--heads", "5.0", "--property", "place"), "not both"),
         (("debias", "scenes:count=20", *TIED, "--heads", "5.0", "--neurons", "4"), "give one of them"),
         (("debias", "scenes:count=20", *TIED, "--neurons", "last"), "takes a layer such as 9, or neurons such as"),
+        (("debias", "scenes:count=20", *TIED, "--protocol", "own"), "--protocol must be 'paper' or be left out"),
+        (("debias", "scenes:count=20", *TIED, "--protocol", "paper", "--neurons", "4"), "leave --neurons out"),
         (("debias", "scenes:count=20", *TIED, "--out", "a.pkl"), r"must end in \.npz"),
         (("debias", "scenes:count=20", *TIED, "--figure", "a.txt"), r"must end in \.png"),
         (("debias", "scenes:count=20", *TIED, "--out", "no/a.npz"), "--out no/a.npz: there is no folder no; create it"),

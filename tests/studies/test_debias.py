@@ -193,3 +193,39 @@ def test_the_tied_model_takes_the_place_for_the_shape_and_is_repaired():
     assert before[tied].mean() > before[~tied].mean() + 0.05
     assert after[~tied].mean() > before[~tied].mean() + 0.02
     assert made.after.lowest(0.25) > max(found.lowest(0.25) for found in made.random)
+
+
+def test_the_papers_control_takes_ten_heads_and_its_code_ablates_the_rest():
+    model = summand.wrap(
+        clip(vision={"layers": 6, "width": 64}),
+        preprocess=pixels,
+        tokenizer=open_clip.SimpleTokenizer(context_length=16),
+    )
+    data = labelled(60)
+    weights = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(7)), dim=1)
+    found = debias(model, data, weights, [(5, 1), (4, 0)], draws=3, seed=2, parity="paper")
+    assert [len(set(units)) for units in found.drawn] == [10, 10, 10]
+    assert {layer for units in found.drawn for layer, _ in units} <= {2, 3, 4, 5}
+    parts = model.decompose(torch.stack([pixels(data.source.image(i)) for i in range(60)]))
+    heads, others = parts.heads(), parts.mlps().sum(dim=1) + parts.embedding()
+    for place, units in enumerate([[(5, 1), (4, 0)], *found.drawn]):  # the released script, on the terms themselves
+        ablated = heads.clone()
+        for layer, head in units:
+            ablated[:, layer, head] = heads[:, layer, head].mean(dim=0)
+        ablated[:, :2] = heads[:, :2].mean(dim=0)
+        outputs = ablated.sum(dim=(1, 2)) + others.mean(dim=0) + parts.bias()
+        np.testing.assert_array_equal(found.runs.guesses[1 + place], (outputs @ weights.T).argmax(dim=1))
+    best = max(group_accuracy(data, guesses).worst for guesses in found.runs.guesses[2:5])
+    assert found.best_random.worst == best  # the top of the trials
+    assert found.ablation.heads == ((5, 1), (4, 0))
+    few = debias(model, data, weights, [(5, 1), (4, 0)], draws=2, control=3)
+    assert [len(set(units)) for units in few.drawn] == [3, 3]
+    plain = debias(model, data, weights, [(5, 1), (4, 0)], draws=2)
+    assert [len(set(units)) for units in plain.drawn] == [2, 2]
+    for wrong, said in (
+        ({"neurons": True, "parity": "paper"}, "give heads, not neurons"),
+        ({"control": 0}, "at least one unit, got 0"),
+        ({"control": 23}, "only 22 others could be drawn for the random control of 23"),
+    ):
+        with pytest.raises(SummandError, match=said):
+            debias(model, data, weights, [(5, 1), (4, 0)], **wrong)

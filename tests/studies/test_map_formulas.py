@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 import summand
 from summand import SummandError
@@ -15,7 +16,7 @@ from summand.studies.neuron_maps import (
     neuron_map,
     second_order_maps,
 )
-from summand.studies.pair_maps import PairMaps, centred, pair_map, pool_inputs, repaired
+from summand.studies.pair_maps import PairMaps, centred, pair_map, pool_inputs, repaired, similarity
 from summand.studies.token_maps import head_maps, token_maps
 
 
@@ -170,6 +171,69 @@ def test_pool_neurons_are_behind_the_relu_without_positions(resnet, rn_pixels):
 def test_the_sink_takes_the_mean_of_its_three_neighbours():
     maps = torch.arange(9.0).reshape(1, 9)
     assert repaired(maps, (3, 3))[0].tolist() == pytest.approx([0, 1, 2, 3, 4, 5, 6, 7, (7 + 5 + 4) / 3])
+
+
+def literal_pair_maps(pool, grid, texts, k):
+    """Paper B's released segmenter for one picture, loop by loop: what every patch writes through every head, the sink
+    repaired as a vector, then the cosine; the neurons repaired; the mean over the k pairs. grid: [neuron, row, column].
+    """
+    neurons, rows, columns = grid.shape
+    patches = grid.flatten(1).T
+    z = torch.cat([patches.mean(dim=0, keepdim=True), patches]) + pool.positional_embedding
+    heads, tokens = pool.num_heads, len(z)
+    size = neurons // heads
+    bias = pool.c_proj.bias / (tokens * heads)
+    written = torch.zeros(tokens, heads, len(pool.c_proj.bias), dtype=z.dtype)
+    unit = torch.zeros(neurons, heads, len(pool.c_proj.bias), dtype=z.dtype)
+    for h in range(heads):
+        cut = slice(h * size, (h + 1) * size)
+        q = pool.q_proj.weight[cut] @ z[0] + pool.q_proj.bias[cut]
+        a = ((z @ pool.k_proj.weight[cut].T + pool.k_proj.bias[cut]) @ q / size**0.5).softmax(dim=0)
+        for i in range(tokens):
+            v = pool.v_proj.weight[cut] @ z[i] + pool.v_proj.bias[cut]
+            written[i, h] = pool.c_proj.weight[:, cut] @ (a[i] * v) + bias
+        for n in range(neurons):
+            along = pool.c_proj.weight[:, cut] @ pool.v_proj.weight[cut, n]
+            unit[n, h] = along / along.norm()
+    active = torch.cat([torch.full((1, neurons), torch.inf, dtype=z.dtype), patches])
+    last = rows * columns  # the last token; its western, northern and north-western neighbours
+    for kept in (written, active):
+        kept[last] = (kept[last - 1] + kept[last - columns] + kept[last - columns - 1]) / 3
+    found = torch.zeros(len(texts), rows * columns, dtype=z.dtype)
+    for t, text in enumerate(texts):
+        for pair in (unit @ text).flatten().topk(k).indices.tolist():
+            n, h = divmod(pair, heads)
+            for i in range(1, tokens):
+                found[t, i - 1] += active[i, n] * (written[i, h] @ text / written[i, h].norm()) / k
+    return found.unflatten(1, (rows, columns))
+
+
+@torch.no_grad()
+def test_the_published_pair_maps_repair_the_sink_before_the_cosine():
+    from tests.tiny import clip
+
+    vision = {"image_size": 96, "layers": [1, 1, 1, 1], "width": 4, "head_width": 8}
+    model = summand.wrap(clip(vision=vision).double())
+    x = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    seen = []
+    pool = model.clip.visual.attnpool
+    handle = pool.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model.encode_image(x)
+    handle.remove()
+    texts = centred(torch.randn(3, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    expected = torch.stack([literal_pair_maps(pool, grid, texts, 40) for grid in seen[0]])
+    found = PairMaps(model, k=40, repair=True, bias=True).maps(x, texts)
+    torch.testing.assert_close(found, expected, atol=1e-8, rtol=1e-6)
+    after = PairMaps(model, k=40, bias=True).maps(x, texts).flatten(2)
+    torch.testing.assert_close(found.flatten(2)[..., :-1], after[..., :-1])
+    assert (found.flatten(2)[..., -1] - repaired(after.transpose(1, 2), (3, 3))[:, -1]).abs().max() > 1e-3
+    # without the output bias too: the last patch writes the mean of what its neighbours write
+    view, _, _ = pool_inputs(model, x)
+    written = torch.einsum("ithc,hce->ithe", view.token_values(), model.tower.head_maps().directions[0])[:, 1:]
+    around = (written[:, 7] + written[:, 5] + written[:, 4]) / 3
+    plain = similarity(model, view, texts, repair=True)
+    torch.testing.assert_close(plain[:, -1], F.normalize(around, dim=-1) @ F.normalize(texts, dim=1).T)
+    torch.testing.assert_close(plain[:, :-1], similarity(model, view, texts)[:, :-1])
 
 
 def test_the_default_share_of_pairs_is_the_papers(resnet):

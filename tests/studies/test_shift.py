@@ -291,6 +291,8 @@ def refused(monkeypatch, capsys, *arguments: str) -> str:
         ("--alpha", "1e-7", "needs 20,000,000 permutations"),
         ("--layer", "-1", "Invalid value for '--layer'"),
         ("--count", "0", "Invalid value for '--count'"),
+        ("--protocol", "own", "must be 'paper' or be left out"),
+        ("--protocol", "paper", "name it with --concept"),
     ],
 )
 def test_options_that_cannot_be_are_refused_before_anything_is_read(
@@ -422,6 +424,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked, reference):
         ("--layers", "4", "--layers: the saved"),
         ("--layer", "2", "--layer: the saved"),
         ("--pool", "general", "--pool: the saved"),
+        ("--protocol", "paper", "--protocol: the saved"),
     ],
 )
 def test_what_a_saved_reference_fixes_is_refused_first(monkeypatch, capsys, unchecked, option, value, reason):

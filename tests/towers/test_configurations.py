@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import open_clip
 import pytest
 import torch
 
 import summand
+import summand.loading
 from summand.towers import describe_configuration
 from tests.towers.shrink import build, shrunk
 
@@ -58,3 +62,52 @@ def test_a_refused_tower_says_which_and_why(name):
         summand.wrap(clip)
     assert row["tower"] in str(refusal.value)
     assert row["reason"] in str(refusal.value)
+
+
+# Configurations of other releases, or of somebody's own
+
+
+BASE = open_clip.get_model_config("ViT-B-32")
+STRANGE = {
+    "no vision": ({k: v for k, v in BASE.items() if k != "vision_cfg"}, "no image tower .*has: text"),
+    "audio": ({"embed_dim": 8, "audio_cfg": {"a": 1}, "text_cfg": BASE["text_cfg"]}, "no image tower .*audio, text"),
+    "vision is null": ({**BASE, "vision_cfg": None}, "no image tower"),
+    "nothing": ({}, "no image tower .*no tower at all"),
+    "unknown key": ({**BASE, "vision_cfg": {**BASE["vision_cfg"], "naflex": True}}, "cannot build it: .*naflex"),
+    "unknown trunk": ({**BASE, "vision_cfg": {"timm_model_name": "vit_of_2030"}}, "cannot build it: .*vit_of_2030"),
+    "no width": ({**BASE, "vision_cfg": {**BASE["vision_cfg"], "width": 7}}, "cannot build it"),
+    "no text": ({k: v for k, v in BASE.items() if k != "text_cfg"}, None),
+    "no embedding": ({k: v for k, v in BASE.items() if k != "embed_dim"}, None),
+    "unknown tower": ({**BASE, "audio_cfg": {"a": 1}, "anything": 3}, None),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_configurations_are_described_and_refused(name, monkeypatch):
+    config, reason = STRANGE[name]
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, config)
+    row = next(row for row in summand.loading.catalogue() if row["model"] == name)
+    assert row["exact"] == (reason is None) == bool(row["terms"])
+    if reason is not None:
+        assert re.search(reason, row["reason"])
+        with pytest.raises(summand.SummandError, match=f"{name} cannot be taken apart: .*{reason}"):
+            summand.load(name, random_init=True)
+    else:
+        with pytest.raises(summand.SummandError, match=f"could not load {name}"):
+            summand.load(name, random_init=True)
+
+
+def test_a_configuration_that_is_added_in_public(tmp_path, monkeypatch):
+    before = dict(open_clip.factory._MODEL_CONFIGS), list(open_clip.factory._MODEL_CONFIG_PATHS)
+    config = {**BASE, "vision_cfg": {**BASE["vision_cfg"], "layers": 1, "width": 64}}
+    (tmp_path / "mine.json").write_text(json.dumps(config))
+    (tmp_path / "soundless.json").write_text(json.dumps({**config, "vision_cfg": None}))
+    open_clip.add_model_config(tmp_path)
+    try:
+        assert describe_configuration("mine")["exact"]
+        assert "no image tower" in describe_configuration("soundless")["reason"]
+        assert summand.load("mine", random_init=True).tower.layers == 1
+    finally:
+        open_clip.factory._MODEL_CONFIG_PATHS[:] = before[1]
+        open_clip.factory._MODEL_CONFIGS.clear()
+        open_clip.factory._MODEL_CONFIGS.update(before[0])

@@ -17,7 +17,7 @@ from ..directions import Directions, Whole
 from ..errors import SummandError
 from ..models import Model
 from ..towers import Trace
-from .tower import ablated
+from .tower import AblatedTower
 
 HEADS = "ablation"
 
@@ -72,7 +72,11 @@ class Ablation:
 
         Raises `SummandError` where the file was made with another model.
         """
-        now = model.tower.head_maps().directions
+        return model.ablated(self, f"{len(self.heads)} heads")
+
+    def on(self, tower: Any, name: str) -> AblatedTower:
+        """The tower with these heads ablated. Raises `SummandError` where they are not those of this tower."""
+        now = tower.head_maps().directions
         layers, numbers = [layer for layer, _ in self.heads], [head for _, head in self.heads]
         fits = (
             max(layers) < now.shape[0]
@@ -82,10 +86,10 @@ class Ablation:
         )
         if not fits:
             raise SummandError(
-                f"this ablation was made with {self.model}, and its heads are not those of {model.name}; "
+                f"this ablation was made with {self.model}, and its heads are not those of {name}; "
                 f"make a new one with summand debias"
             )
-        return ablated(model, self._trace, f"{len(self.heads)} heads", f"heads {self.heads}", self.means)
+        return AblatedTower(tower, self._trace, f"{len(self.heads)} heads", f"heads {self.heads}", self.means)
 
     def _trace(self, tower: Any, pixels: Tensor) -> Trace:
         trace = tower.run(pixels)

@@ -18,7 +18,7 @@ from ..errors import SummandError
 from ..models import Model
 from ..second_order import second_orders, with_neurons
 from ..towers import Trace
-from .tower import ablated
+from .tower import AblatedTower
 
 NEURONS = "neuron ablation"
 
@@ -79,17 +79,21 @@ class NeuronAblation:
 
         Raises `SummandError` where the file was made with another model.
         """
-        if not self._fits(model):
+        return model.ablated(self, f"{len(self.neurons)} neurons of layer {self.layer}")
+
+    def on(self, tower: Any, name: str) -> AblatedTower:
+        """The tower with these neurons ablated. Raises `SummandError` where they are not those of this tower."""
+        if not self._fits(tower):
             raise SummandError(
-                f"this ablation was made with {self.model}, and its neurons are not those of {model.name}; "
+                f"this ablation was made with {self.model}, and its neurons are not those of {name}; "
                 f"make a new one with summand debias --neurons {self.layer}"
             )
         what = f"{len(self.neurons)} neurons of layer {self.layer}"
-        return ablated(model, self._trace, what, f"neurons {self.layer} {self.neurons}", self.means)
+        return AblatedTower(tower, self._trace, what, f"neurons {self.layer} {self.neurons}", self.means)
 
-    def _fits(self, model: Model) -> bool:
+    def _fits(self, tower: Any) -> bool:
         try:
-            now = with_neurons(model.tower, [self.layer]).neuron_directions(self.layer).left
+            now = with_neurons(tower, [self.layer]).neuron_directions(self.layer).left
         except SummandError:
             return False
         if max(self.neurons) >= len(now) or now.shape[1:] != self.reads.shape[1:]:

@@ -10,25 +10,30 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
-from ..models import Model
 from ..towers import Trace
 from ..towers.base import Visit
 
 
 class AblatedTower:
     """`ablate(tower, pixels)` is the trace of one forward pass in which the units' part of the heads' coefficients is
-    replaced by its mean; what: the units, for a reader; ablation: units and means as bytes, which a hash of the model
-    takes in.
+    replaced by its mean; what: the units, for a reader; units and means: what a hash of the model takes in as well.
 
     `decompose` explains the ablated model, and its terms sum to what `encode` returns: the sum of the trace. The
     network itself runs unchanged, so later layers still read what the units wrote (the ablation of an effect, as in
     papers A and C); this is not the same as zeroing weights.
     """
 
-    def __init__(self, tower: Any, ablate: Callable[[Any, Tensor], Trace], what: str, ablation: bytes) -> None:
+    def __init__(
+        self, tower: Any, ablate: Callable[[Any, Tensor], Trace], what: str, units: str, means: Tensor
+    ) -> None:
         self._tower, self._ablate = tower, ablate
-        self.ablation = getattr(tower, "ablation", b"") + ablation
+        self.ablation = getattr(tower, "ablation", b"") + units.encode() + means.double().cpu().numpy().tobytes()
         self.kind = f"{tower.kind} with {what} ablated"
+
+    @property
+    def whole(self) -> Any:
+        """The tower without the ablation."""
+        return getattr(self._tower, "whole", self._tower)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_tower":
@@ -50,11 +55,3 @@ class AblatedTower:
                 "without ablation= for maps"
             )
         return self._ablate(self._tower, pixels)
-
-
-def ablated(model: Model, ablate: Callable[[Any, Tensor], Trace], what: str, units: str, means: Tensor) -> Model:
-    """The same model with another tower; the wrapped network is not changed."""
-    tower: Any = AblatedTower(model.tower, ablate, what, units.encode() + means.double().cpu().numpy().tobytes())
-    return Model(
-        model.clip, tower, model._preprocess, model._tokenizer, f"{model.name}, {what} ablated", model.random_weights
-    )

@@ -27,6 +27,7 @@ from ..models import Model
 from ..runs import collect
 from ..runs.collect import Collected
 from ..studies.heatmap import default_pool, overlay
+from ..studies.placing import placed, share_of
 from ..text.labels import HeadLabel, importance, label_heads
 from ..text.pools import Pool
 
@@ -247,9 +248,14 @@ class _Site:
         kind = "png" if max(self.model.tower.image_size) <= _THUMBNAIL else "jpg"
         return f"{int(self.found.indices[row]):06d}.{kind}"
 
+    def _over(self, cells: Tensor) -> Tensor:
+        """The map as it is laid over the whole picture: as it is where it covers it, else at the picture's size."""
+        share = share_of(self.model)
+        return cells if share == (1.0, 1.0) else placed(cells[None, None], self.model.tower.image_size, share)[0, 0]
+
     def _example(self, label: HeadLabel, row: int, scores: Tensor, maps: dict, limit: float) -> Example:
         buffer = io.BytesIO()
-        overlay(maps[label.name, row], limit).save(buffer, format="PNG")
+        overlay(self._over(maps[label.name, row]), limit).save(buffer, format="PNG")
         return Example(
             picture=f"../images/{self._file(row)}",
             name=self.source.name(int(self.found.indices[row])),

@@ -16,6 +16,7 @@ from . import (  # noqa: F401
     concepts,
     debias,
     decompose,
+    doctor,
     head,
     heatmap,
     label,

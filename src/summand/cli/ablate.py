@@ -10,9 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..errors import SummandError, nearest
+from ..errors import SummandError
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     ModelOption,
@@ -21,12 +23,12 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     stderr,
     wait,
 )
 
-_KINDS = ("mlps", "attention", "class-token", "second-order", "indirect", "sparse", "textspan", "pairs")
+_KINDS = "mlps, attention, class-token, second-order, indirect, sparse, textspan, pairs, reconstruction"
 ClassesOption = Annotated[
     str | None,
     typer.Option(
@@ -39,6 +41,7 @@ TemplatesOption = Annotated[
     str | None,
     typer.Option("--templates", help="openai (80), simple (7), a text file, or one such as 'a photo of {}'."),
 ]
+LabelOption = Annotated[str | None, typer.Option("--label-column", help="The column of the labels.")]
 CountOption = Annotated[int | None, typer.Option("--count", "-n", min=1, help="Use at most this many images.")]
 MeansOption = Annotated[
     str | None,
@@ -50,6 +53,7 @@ MeansOption = Annotated[
     epilog="Examples:\n\n"
     "  summand ablate scenes:count=500,seed=3 --classes shape\n\n"
     "  summand ablate scenes:count=500 --classes shape --what second-order,sparse --layers 3,4 --out neurons.png\n\n"
+    "  summand ablate birds.csv --label-column species --model ViT-B-16 --pretrained openai\n\n"
     "  summand ablate imagenet/val --classes imagenet --means imagenet/train --model ViT-B-16 "
     "--pretrained laion2b_s34b_b88k --heads 10.3,11.2 --json"
 )
@@ -61,25 +65,54 @@ def ablate(
     templates: TemplatesOption = None,
     what: Annotated[
         str | None,
-        typer.Option("--what", help=f"Some of {', '.join(_KINDS)} [default: what is cheap and the model has]."),
+        typer.Option(
+            "--what",
+            help=f"Some of {_KINDS}; class-token+mlps for both at the same time "
+            "[default: what is cheap and the model has].",
+        ),
     ] = None,
     heads: Annotated[
         list[str] | None, typer.Option("--heads", help="A set of heads, such as 10.3,11.2; may be repeated.")
     ] = None,
     layers: Annotated[
         str | None,
-        typer.Option("--layers", help="Layers for second-order and sparse [default: all, and the fourth last]."),
+        typer.Option(
+            "--layers",
+            help="Of second-order, indirect, reconstruction and sparse [default: all; of sparse the fourth last].",
+        ),
     ] = None,
     pools: Annotated[
-        str | None, typer.Option("--pool", help="Pools of texts, random for random directions [default: fits, random].")
+        str | None,
+        typer.Option(
+            "--pool",
+            help="Of sparse and textspan: pools of texts, random[:COUNT] for random directions, gaussian[:COUNT] for "
+            "paper C's random vectors [default: fits, random].",
+        ),
     ] = None,
-    sizes: Annotated[str | None, typer.Option("--sizes", help="Texts a neuron or a head, such as 4,8,16,32.")] = None,
+    sizes: Annotated[
+        str | None, typer.Option("--sizes", help="Texts a neuron, pair or head, such as 4,8,16,32.")
+    ] = None,
     keep: Annotated[str, typer.Option("--keep", help="Percentages of pairs to keep.")] = "1,2,5,10,20,50",
+    components: Annotated[
+        str, typer.Option("--components", help="Of reconstruction: principal components a unit.")
+    ] = "1,2,4",
+    variance: Annotated[
+        int | None,
+        typer.Option(
+            "--variance",
+            min=1,
+            help="Also how much the first principal component explains (paper A, Table 1), of so many neurons of each "
+            "layer: of second-order and indirect, or an attention pool's (a pass for each image and indirect neuron).",
+        ),
+    ] = None,
     means: MeansOption = None,
+    label: LabelOption = None,
     count: CountOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Figure to write.")] = Path("ablation.png"),
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -90,22 +123,28 @@ def ablate(
     from ..studies import figures
     from ..studies.ablation import ablate as measure
     from ..studies.ablation_figure import figure
+    from ..studies.ablation_kinds import families, read_kinds, with_components
+    from ..studies.variance import explained
 
     figures.check_format(out)
-    kinds = _kinds(what)
+    kinds = read_kinds(what)
     numbers: dict[str, Any] = {
         "heads": [parse_units(text) for text in heads or []],
         "layers": _numbers(layers, "--layers"),
         "sizes": _numbers(sizes, "--sizes", above=0),
         "keep": _numbers(keep, "--keep", float, above=0, most=100),
+        "components": _numbers(components, "--components", above=0),
     }
-    labelled = open_data(data, classes, count=count)
+    labelled = open_data(data, classes, label_column=label, count=count)
     reference = None if means is None else open_source(means, count)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
-    families = _families(loaded, kinds, images=len(reference or labelled), pools=pools, **numbers)
-    weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
+    loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
     progress = sys.stderr.isatty()
-    made = measure(loaded, labelled, weights, families, means=reference, batch_size=batch_size, progress=progress)
+    chosen = families(loaded, kinds, images=len(reference or labelled), pools=pools, **numbers, progress=progress)
+    measured = with_components(loaded, kinds, numbers["layers"]) if variance is not None else []
+    weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
+    made = measure(loaded, labelled, weights, chosen, means=reference, batch_size=batch_size, progress=progress)
+    reading = {"batch_size": batch_size, "progress": progress}
+    shares = [explained(loaded, reference or labelled.source, *asked, variance, **reading) for asked in measured]
     figures.save(figure(made, f"{loaded.name} on {labelled.source.label}"), out)
     for item in made.skipped:
         stderr.print(f"[yellow]skipped[/] {escape(item.name)}: {escape(item.reason)}")
@@ -121,11 +160,21 @@ def ablate(
             }
             for row in made.rows
         ]
-        options = {"classes": classes, "templates": templates, "means": means, "what": kinds, "out": str(out)}
+        asked = None if kinds is None else ["+".join(group) for group in kinds]
+        options = {"classes": classes, "templates": templates, "means": means, "what": asked, "out": str(out)}
         options |= {"heads": heads, "layers": layers, "pool": pools, "sizes": sizes, "keep": keep, "count": count}
+        options |= {"components": components, "variance": variance, "label_column": label}
         options |= {"pretrained": pretrained, "random_init": random_init}
+        options |= {"checkpoint": checkpoint, "activation": activation}
         emit(
-            "ablate", loaded.name, labelled.source.label, options, rows, baseline=made.baseline, images=len(made.labels)
+            "ablate",
+            loaded.name,
+            labelled.source.label,
+            options,
+            rows,
+            baseline=made.baseline,
+            images=len(made.labels),
+            variance=[share.row() for share in shares],
         )
         return
     table = Table(
@@ -143,7 +192,21 @@ def ablate(
         table.add_row(*values, end_section=last)
     console = Console(highlight=False)
     console.print(table)
+    if shares:
+        console.print(_variance(shares))
     console.print(f"[bold]{out.resolve()}[/]", soft_wrap=True)
+
+
+def _variance(shares: list[Any]) -> Table:
+    title = "Variance that the first principal component explains, mean over units"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in ("effects", "layer", "units", "of the largest", "of all images"):
+        table.add_column(name, justify="left" if name == "effects" else "right", no_wrap=True)
+    for row in (share.row() for share in shares):
+        percent = (f"{100 * row[key]:.1f} %" for key in ("largest", "everywhere"))
+        layer = "" if row["layer"] is None else str(row["layer"])
+        table.add_row(row["effects"], layer, str(row["units"]), *percent)
+    return table
 
 
 def open_data(data: str, classes: str | None, **more: Any) -> Any:
@@ -179,14 +242,6 @@ def parse_units(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def _kinds(what: str | None) -> list[str] | None:
-    kinds = None if what is None else [kind.strip() for kind in what.split(",")]
-    for kind in kinds or []:
-        if kind not in _KINDS:
-            raise SummandError(f"unknown ablation {kind!r}{nearest(kind, _KINDS)} (there are {', '.join(_KINDS)})")
-    return kinds
-
-
 def _numbers(
     text: str | None, option: str, kind: type = int, above: float = -1, most: float = float("inf")
 ) -> list[Any] | None:
@@ -199,81 +254,3 @@ def _numbers(
         limits = "from 0 on" if above < 0 else f"above {above}" + f" and up to {most}" * (most < float("inf"))
         raise SummandError(f"{option} takes numbers {limits}, got {wrong}")
     return found
-
-
-_OF_NEURONS = ("second-order", "indirect", "sparse")
-
-
-def _check_layers(model: Any, kinds: list[str], layers: list[int] | None) -> None:
-    """MLPs are of a stream of tokens, and the last layer's have no attention behind them."""
-    from ..towers.pool import PoolTower
-    from ..towers.residual import ResidualTower
-
-    asked = [kind for kind in kinds if kind in _OF_NEURONS]
-    if isinstance(model.tower, PoolTower) and ("mlps" in kinds or asked):
-        what = ", ".join(["mlps"] * ("mlps" in kinds) + asked)
-        raise SummandError(
-            f"{model.name} ends in an attention pool and has no MLPs: {what} cannot be ablated, pairs can"
-        )
-    if asked and not isinstance(model.tower, ResidualTower):
-        raise SummandError(f"{', '.join(asked)} need the neurons of a plain transformer; {model.name} is none")
-    if not asked:
-        return
-    last = model.tower.layers - (1 if asked == ["indirect"] else 2)
-    wrong = [layer for layer in layers or [] if not 0 <= layer <= last]
-    if wrong:
-        raise SummandError(f"--layers: {', '.join(asked)} of {model.name} are of layers 0 to {last}, got {wrong}")
-
-
-def _families(
-    model: Any,
-    kinds: list[str] | None,
-    images: int,
-    heads: list[list[tuple[int, int]]],
-    layers: list[int] | None,
-    pools: str | None,
-    sizes: list[int] | None,
-    keep: list[float] | None,
-) -> list[Any]:
-    """The ablations of a model; by default the direct ones, and pairs where it has them."""
-    from ..studies.direct_ablations import AttentionUpTo, ClassToken, HeadSets, Mlps, Spans
-    from ..studies.heatmap import default_pool
-    from ..studies.neuron_ablations import Indirect, Pairs, SecondOrder, SparseSecondOrder
-    from ..text.pools import pool, random_directions
-
-    tower = model.tower
-    pooled = "pool" in type(tower).__name__.lower()
-    _check_layers(model, kinds or [], layers)
-    if kinds is None:
-        kinds = ["pairs"] if pooled else ["mlps", "attention", *(["class-token"] if tower.prefix else [])]
-    texts = {}
-    if "sparse" in kinds or "textspan" in kinds:
-        for name in (pools or f"{default_pool(model)},random").split(","):
-            texts[name] = (
-                random_directions(3000, tower.embed).to(model.device)
-                if name == "random"
-                else model.encode_text(pool(name).texts, progress=sys.stderr.isatty())
-            )
-    families: list[Any] = []
-    if heads:
-        names = {f"heads {' '.join(f'{layer}.{head}' for layer, head in group)}": group for group in heads}
-        families.append(HeadSets(model, names))
-    for kind in kinds:
-        if kind == "mlps":
-            families.append(Mlps())
-        elif kind == "class-token":
-            families.append(ClassToken(model))
-        elif kind == "attention":
-            families.append(AttentionUpTo())
-        elif kind == "second-order":
-            families += [SecondOrder(layer, images) for layer in layers or range(tower.layers - 1)]
-        elif kind == "indirect":
-            families += [Indirect(layer) for layer in layers or range(tower.layers)]
-        elif kind == "sparse":
-            some = layers or [max(0, tower.layers - 4)]
-            families += [SparseSecondOrder(layer, images, texts, sizes or [4, 8, 16, 32, 64, 128]) for layer in some]
-        elif kind == "textspan":
-            families.append(Spans(model, texts, sizes or [10, 20, 30, 40, 50, 60]))
-        elif kind == "pairs":
-            families += [Pairs(keep or [10]), Pairs(keep or [10], neurons=True)]
-    return families

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     ImagesOption,
     JsonOption,
@@ -21,9 +23,8 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     stderr,
-    wait,
 )
 
 
@@ -36,6 +37,8 @@ from .common import (
 def atlas(
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     images: ImagesOption = "scenes",
     count: Annotated[
         int | None,
@@ -65,7 +68,7 @@ def atlas(
     source = open_source(images, count)
     chosen = pool(texts) if texts else None
     check_folder(out)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
     chosen = chosen or pool(default_pool(loaded))
     made = build(
         loaded, source, out, pool=chosen, layers=layers, size=size, batch_size=batch_size, progress=sys.stderr.isatty()

@@ -12,7 +12,9 @@ from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     OwnModelOption,
@@ -76,6 +78,8 @@ def attack(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of words, prompts and pictures.")] = Path("attack"),
     model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -99,7 +103,7 @@ def attack(
         raise SummandError("--images: give the images (or a run folder) that the neurons are profiled on")
     where = open_images(images or "scenes", count or (1000 if images is None else None))
     check_folder(out)
-    loaded = model_for(where, model, pretrained, random_init, device)
+    loaded = model_for(where, model, pretrained, random_init, device, checkpoint, activation)
     scenes = default_pool(loaded) == "scenes"
     if generator is None and not scenes and not words_only:
         raise SummandError("no generator: give a diffusers pipeline with --generator, or --words-only for the words")

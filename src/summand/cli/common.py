@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +14,8 @@ import typer
 from rich.console import Console
 
 from ..errors import SummandError
+
+_PACKAGE = Path(__file__).parents[1]
 
 app = typer.Typer(
     name="summand",
@@ -35,6 +39,16 @@ ImagesOption = Annotated[
 ]
 PretrainedOption = Annotated[
     str | None, typer.Option("--pretrained", "-p", help="open_clip's tag of the weights, or a checkpoint file.")
+]
+CheckpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint", help="A file of fine-tuned weights; beside a tag, which says what they were fine-tuned from."
+    ),
+]
+ActivationOption = Annotated[
+    str | None,
+    typer.Option("--activation", help="What a checkpoint computes, where no tag says it: gelu or quickgelu."),
 ]
 RandomOption = Annotated[bool, typer.Option("--random-init", help="Random weights on purpose, to try things out.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
@@ -73,17 +87,43 @@ def emit(
 
 
 def load_model(
-    model: str, pretrained: str | None, random_init: bool, device: str, image_size: int | None = None
+    model: str,
+    pretrained: str | None,
+    random_init: bool,
+    device: str,
+    image_size: int | None = None,
+    checkpoint: str | None = None,
+    activation: str | None = None,
 ) -> Any:
-    """`summand.load`, with a loud warning where the weights are random."""
+    """`summand.load`, which says on stderr what it warns of, and where the weights are random."""
     from .. import load
 
-    loaded = load(model, pretrained, random_init=random_init, device=device, image_size=image_size)
+    options: dict[str, Any] = {"image_size": image_size, "checkpoint": checkpoint, "activation": activation}
+    with warnings_said():
+        loaded = load(model, pretrained, random_init=random_init, device=device, **options)
     if loaded.random_weights:
         stderr.print(
             f"[bold yellow]warning:[/] the weights of {model} are RANDOM: what follows says nothing about images"
         )
     return loaded
+
+
+def open_model(model: str, *options: Any) -> Any:
+    """`load_model` behind a spinner on stderr."""
+    return wait(f"loading {model}", lambda: load_model(model, *options))
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """Warnings of ours as lines for people on stderr; those of others as ever."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.filterwarnings("always", category=UserWarning, module=r"summand\b")
+        yield
+    for one in found:
+        if one.category is UserWarning and Path(one.filename).is_relative_to(_PACKAGE):
+            stderr.print(f"[bold yellow]warning:[/] {escape(str(one.message))}", soft_wrap=True)
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def wait(text: str, work: Callable[[], Any]) -> Any:

@@ -12,7 +12,9 @@ from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     OwnModelOption,
@@ -56,6 +58,8 @@ def concepts(
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture of the maps.")] = Path("concepts.png"),
     model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -73,7 +77,7 @@ def concepts(
     if images is None and model is not None and not model.startswith("scenes-"):
         raise SummandError("--images: give images (or a run folder) that say what is usual for this model's neurons")
     where = open_images(images or "scenes", count or (1000 if images is None else None))
-    loaded = model_for(where, model, pretrained, random_init, device)
+    loaded = model_for(where, model, pretrained, random_init, device, checkpoint, activation)
     groups = neuron_groups(loaded, layers)
     chosen = pool(texts or ("scenes" if default_pool(loaded) == "scenes" else "words-30k"))
     check_sizes(chosen, words, code_size)

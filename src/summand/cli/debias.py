@@ -13,6 +13,7 @@ from ..errors import SummandError, listed
 from .ablate import (
     ClassesOption,
     CountOption,
+    LabelOption,
     MeansOption,
     TemplatesOption,
     open_data,
@@ -20,7 +21,9 @@ from .ablate import (
     text_classifier,
 )
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     ModelOption,
@@ -29,7 +32,7 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     stderr,
     wait,
 )
@@ -72,6 +75,17 @@ def debias(
         int | None, typer.Option("--layers", min=1, help="Choose from this many of the last layers [default: all].")
     ] = None,
     draws: Annotated[int, typer.Option("--draws", min=1, help="Random controls.")] = 5,
+    control: Annotated[
+        int | None, typer.Option("--control", min=1, help="Units that each draw removes [default: as many as removed].")
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol",
+            help="paper: as in paper C and its code: draws of 10 heads; MLPs and heads before the last 4 layers are "
+            "ablated too.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random controls.")] = 0,
     split: Annotated[
         str | None,
@@ -79,7 +93,7 @@ def debias(
             "--split", help="train, val or test, where the table has them [default: test]; if given, of --means too."
         ),
     ] = None,
-    label: Annotated[str | None, typer.Option("--label-column", help="The column of the labels.")] = None,
+    label: LabelOption = None,
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Leave groups without images out.")] = False,
     templates: TemplatesOption = None,
     texts: Annotated[str | None, typer.Option("--pool", help="Texts for labels [default: fits the model].")] = None,
@@ -105,6 +119,8 @@ def debias(
     ),
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -127,6 +143,10 @@ def debias(
         raise SummandError("give --heads or --property, not both")
     if neurons is not None and (heads or wanted):
         raise SummandError("--heads and --property are about heads, --neurons finds neurons; give one of them")
+    if protocol not in (None, "paper"):
+        raise SummandError(f"--protocol must be 'paper' or be left out, got {protocol!r}")
+    if protocol and neurons is not None:
+        raise SummandError("--protocol paper removes heads, as paper C does; leave --neurons out")
     check_cover(cover)
     scenes = is_scenes(data)
     by_hand = heads or (neurons if neurons and "." in neurons else None)
@@ -150,7 +170,7 @@ def debias(
         training = open_data(train, classes, groups=groups, label_column=label, usual_split="train")
         labelled = with_shares(labelled, training)
     reference = open_source(means, split=split) if means else None if training is None else training.source
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()
     reading = {"batch_size": batch_size, "progress": progress}
@@ -164,8 +184,8 @@ def debias(
     why = [in_words(suspect, what, "the classes", kind) for suspect in suspects]
     made = repair(
         loaded, labelled, weights, [suspect.unit for suspect in suspects],
-        neurons=neurons is not None, layers=layers, draws=draws, seed=seed, means=reference, why=why,
-        **reading,
+        neurons=neurons is not None, layers=layers, draws=draws, control=control, seed=seed, means=reference, why=why,
+        parity="paper" if protocol else None, **reading,
     )  # fmt: skip
     figures.save(figure(made, f"{loaded.name} on {data}: {len(suspects)} {kind}(s) removed"), picture)
     made.ablation.save(out)
@@ -182,8 +202,10 @@ def debias(
     if as_json:
         options = {"classes": classes, "groups": groups, "attribute": attribute, "heads": heads, "property": wanted}
         options |= {"neurons": neurons, "cover": cover, "layers": layers, "draws": draws, "seed": seed, "train": train}
+        options |= {"control": control, "protocol": protocol}
         options |= {"means": means, "split": split, "label_column": label, "allow_empty": allow_empty, "count": count}
         options |= {"templates": templates, "pool": texts, "pretrained": pretrained, "random_init": random_init}
+        options |= {"checkpoint": checkpoint, "activation": activation}
         options |= {"out": str(out), "classifier": patched and str(patched), "figure": str(picture)}
         removed = [
             {
@@ -198,7 +220,8 @@ def debias(
             for suspect, reason in zip(suspects, why, strict=True)
         ]
         files = {"ablation": str(out), "classifier": patched and str(patched), "figure": str(picture)}
-        more = {"summary": made.summary(), "unweighted": unweighted, "removed": removed, "files": files}
+        drawn = [[f"{layer}.{unit}" for layer, unit in units] for units in made.drawn]
+        more = {"drawn": drawn, "summary": made.summary(), "unweighted": unweighted, "removed": removed, "files": files}
         emit("debias", loaded.name, data, options, made.rows(), **more)
         return
     show(made, why, kind)

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     ImagesOption,
     JsonOption,
@@ -21,9 +23,8 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     stderr,
-    wait,
 )
 
 
@@ -37,6 +38,8 @@ def decompose(
     out: Annotated[Path, typer.Option("--out", "-o", help="The run folder to make or to go on with.")],
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     images: ImagesOption = "scenes",
     count: Annotated[
         int | None,
@@ -73,12 +76,11 @@ def decompose(
 
     wanted = parse_units(units) if units is not None else None
     source = open_source(images, count)
-    asked = Manifest.draft(
-        model, pretrained, source, images, count, random_init=random_init, top=top, held_out=held_out
-    )
+    more: dict[str, Any] = {"checkpoint": checkpoint, "activation": activation, "random_init": random_init}
+    asked = Manifest.draft(model, pretrained, source, images, count, top=top, held_out=held_out, **more)
     check_folder(out, asked, restart)
     before = None if restart else _before(out)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
     groups = groups_of(loaded, wanted or default_units(loaded))
     if before is not None:
         stderr.print(

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
+    CheckpointOption,
     DeviceOption,
     ImageSizeOption,
     JsonOption,
@@ -18,7 +20,7 @@ from .common import (
     RandomOption,
     app,
     emit,
-    load_model,
+    open_model,
     read_picture,
     wait,
 )
@@ -68,6 +70,8 @@ def heatmap(
     ] = None,
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     random_init: RandomOption = False,
     image_size: ImageSizeOption = None,
     device: DeviceOption = "cpu",
@@ -89,7 +93,7 @@ def heatmap(
         raise SummandError("--images and --pool label a head: use them with --head and without TEXT")
     against = None if contrast is None else pool(contrast).texts
     picture = read_picture(image)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device, image_size))
+    loaded = open_model(model, pretrained, random_init, device, image_size, checkpoint, activation)
     if head is not None and not given:
         given = wait("labelling the head", lambda: _head_texts(loaded, picture, head, images, texts_pool))
     maps = wait(

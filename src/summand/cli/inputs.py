@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SummandError
-from .common import load_model, wait
+from .common import load_model, wait, warnings_said
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,23 @@ def open_images(given: str, count: int | None = None) -> Images:
     return Images(given, open_source(given, count), None)
 
 
-def model_for(images: Images, model: str | None, pretrained: str | None, random_init: bool, device: str) -> Any:
+def model_for(
+    images: Images,
+    model: str | None,
+    pretrained: str | None,
+    random_init: bool,
+    device: str,
+    checkpoint: str | None = None,
+    activation: str | None = None,
+) -> Any:
     """The model that was asked for; else the run's own; else scenes-vit."""
     if model is None and images.run is not None:
-        return wait("loading the run's model", lambda: images.run.load_model(device))
+        options = {"--pretrained": pretrained, "--checkpoint": checkpoint, "--activation": activation}
+        options |= {"--random-init": random_init}
+        if given := [option for option, value in options.items() if value]:
+            raise SummandError(f"{images.given} is a run of its own model; {given[0]} needs --model")
+        with warnings_said():
+            return wait("loading the run's model", lambda: images.run.load_model(device))
     name = model or "scenes-vit"
-    return wait(f"loading {name}", lambda: load_model(name, pretrained, random_init, device))
+    options = {"checkpoint": checkpoint, "activation": activation}
+    return wait(f"loading {name}", lambda: load_model(name, pretrained, random_init, device, **options))

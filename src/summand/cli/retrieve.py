@@ -11,7 +11,9 @@ from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     OwnModelOption,
@@ -54,6 +56,8 @@ def retrieve(
     out: Annotated[Path, typer.Option("--out", "-o", help="Contact sheet to write.")] = Path("retrieve.png"),
     model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -76,7 +80,7 @@ def retrieve(
     check_format(out)
     picture = read_picture(query)
     where = open_images(images, count)
-    loaded = model_for(where, model, pretrained, random_init, device)
+    loaded = model_for(where, model, pretrained, random_init, device, checkpoint, activation)
     if name is not None:
         units = list(_units_of_property(loaded, where, name, texts, layers, batch_size))
     space = Space(tuple(units))

@@ -12,7 +12,9 @@ from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     ImageSizeOption,
     JsonOption,
@@ -22,7 +24,7 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     stderr,
     wait,
     wide_console,
@@ -62,7 +64,10 @@ def segment(
     count: Annotated[int | None, typer.Option("--count", min=1, help="Use at most so many pictures.")] = None,
     reference: Annotated[
         str | None,
-        typer.Option("--reference", help="Images that neuron directions are learnt from [default: scenes, or DATA]."),
+        typer.Option(
+            "--reference",
+            help="Images to learn directions of neurons (published: pairs too) from [default: scenes, or DATA].",
+        ),
     ] = None,
     neurons: Annotated[
         int | None, typer.Option("--neurons", min=1, help="Of neuron maps: how many a text is drawn by [default: 200].")
@@ -92,6 +97,8 @@ def segment(
     examples: Annotated[int, typer.Option("--examples", min=0, help="Pictures in examples.png.")] = 6,
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
     batch_size: BatchOption = 32,
@@ -110,12 +117,12 @@ def segment(
         raise SummandError(f"--shape must be signed, clipped or root, got {shape!r}")
     if out is not None:
         _check_out(out)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device, image_size))
+    loaded = open_model(model, pretrained, random_init, device, image_size, checkpoint, activation)
     wanted = [name.strip() for name in (methods or "").split(",") if name.strip()]
     wanted = study.default_methods(loaded, chosen.paper) if methods is None else wanted
     names, refused = study.choose(loaded, wanted)
     drawn = _neurons(names, neurons, layers, weighting)
-    learnt = _reference(study, loaded, source, reference) if study.needs_reference(names) else None
+    learnt = _reference(study, loaded, source, reference) if study.needs_reference(names, chosen.paper) else None
     ready = [
         wait(f"preparing {name}", lambda name=name: study.prepare(loaded, name, learnt, chosen.paper, **drawn))
         for name in names
@@ -218,7 +225,7 @@ def _reference(study: Any, model: Any, source: Any, images: str | None) -> Any:
         images = "scenes:count=500,seed=4242"
     size = model.tower.image_size
     if images is None:
-        stderr.print("learning neuron directions from the pictures of DATA; --reference takes others")
+        stderr.print("learning directions from the pictures of DATA; --reference takes others")
         step = max(1, len(source) // 500)
         pictures = [source.read(i).image for i in range(0, len(source), step)]
     else:

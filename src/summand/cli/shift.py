@@ -11,7 +11,9 @@ from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     OwnModelOption,
@@ -26,6 +28,7 @@ from .common import (
 from .inputs import model_for, open_images
 
 _FIXED = {"units": "--units", "layers": "--layers", "layer": "--layer", "texts": "--pool", "concept": "--concept"}
+_FIXED |= {"protocol": "--protocol"}
 
 
 @app.command(
@@ -51,6 +54,10 @@ def shift(
     concept: Annotated[
         list[str] | None, typer.Option("--concept", help="Also score this text (can be repeated).")
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", help="paper: score --concept as paper B's code does (templates, no pool's mean)."),
+    ] = None,
     units: Annotated[str, typer.Option("--units", help="What to watch: heads, neurons, pairs.")] = "heads",
     layers: Annotated[int, typer.Option("--layers", min=1, help="Of heads: how many of the last layers.")] = 4,
     layer: Annotated[
@@ -70,6 +77,8 @@ def shift(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report, or its name.html.")] = Path("shift"),
     model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -85,8 +94,12 @@ def shift(
     from ..text.pools import pool
 
     check_alpha(alpha)
+    if protocol not in (None, "paper"):
+        raise SummandError(f"--protocol must be 'paper' or be left out, got {protocol!r}")
     if is_reference(reference):
         _check_saved(ctx, reference)
+    if protocol and not concept and not is_reference(reference):
+        raise SummandError("--protocol paper says how a named concept is scored; name it with --concept")
     saved = Reference.load(reference) if is_reference(reference) else None
     if current is None and (save_reference is None or saved is not None):
         raise SummandError("give two sets of images, or one and --save-reference to keep it for later")
@@ -104,14 +117,15 @@ def shift(
     given = before if before is not None else after
     assert given is not None
     default = saved.model if saved is not None and model is None and saved.model in NAMES else model
-    loaded = model_for(given, default, pretrained, random_init, device)
+    loaded = model_for(given, default, pretrained, random_init, device, checkpoint, activation)
     chosen = pool(texts or default_pool(loaded))
     progress = sys.stderr.isatty()
     if saved is None:
         assert before is not None
         made = make_reference(
             loaded, before.source, chosen, units,  # type: ignore[arg-type]
-            layers=layers, layer=layer, named=concept or (), batch_size=batch_size, progress=progress,
+            layers=layers, layer=layer, named=concept or (), parity="paper" if protocol else None,
+            batch_size=batch_size, progress=progress,
         )  # fmt: skip
     else:
         saved.check(loaded)

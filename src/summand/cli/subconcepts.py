@@ -11,7 +11,9 @@ from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     OwnModelOption,
@@ -47,6 +49,8 @@ def subconcepts(
     ] = Path("subconcepts.png"),
     model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -66,7 +70,7 @@ def subconcepts(
     where = open_images(images, count)
     if len(where.source) < top:
         raise SummandError(f"{images} holds {len(where.source)} image(s), fewer than --top {top}; give more images")
-    loaded = model_for(where, model, pretrained, random_init, device)
+    loaded = model_for(where, model, pretrained, random_init, device, checkpoint, activation)
     with_pairs(loaded.tower)
     chosen = None if not neuron else list(dict.fromkeys(neuron))
     found = study(loaded, where.source, chosen, top, batch_size, sys.stderr.isatty())

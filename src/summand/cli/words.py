@@ -11,6 +11,8 @@ from rich.table import Table
 
 from ..errors import SummandError
 from .common import (
+    ActivationOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     ModelOption,
@@ -19,7 +21,7 @@ from .common import (
     app,
     emit,
     escape,
-    load_model,
+    open_model,
     read_picture,
     wait,
 )
@@ -39,6 +41,8 @@ def words(
     ] = None,
     model: ModelOption = "scenes-vit",
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,
@@ -49,7 +53,7 @@ def words(
     if image is not None and versus is not None:
         raise SummandError("compare the text with --image or with --versus, not with both")
     picture = None if image is None else read_picture(image)
-    loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
     made = wait("taking the text apart", lambda: make(loaded, text, picture, versus))
     if as_json:
         rows = [

@@ -68,6 +68,11 @@ def open_labelled(
 
     Raises `SummandError` for class names that do not fit the labels, missing values, and fewer images than classes.
     """
+    if label_column is not None and (is_scenes(data) or (Path(data).expanduser().is_dir() and groups is None)):
+        what = "scenes" if is_scenes(data) else "a folder"
+        raise SummandError(
+            f"{data} is {what}, and --label-column is of a table; leave it out, or give a .csv or .parquet"
+        )
     if is_scenes(data):
         found = _scenes(data, classes, groups, count)
     else:

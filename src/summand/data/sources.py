@@ -126,12 +126,16 @@ def in_split(table: pd.DataFrame, path: Path, split: str, required: bool = True)
 
 
 class FileImages:
-    """Image files; greyscale, palette, alpha and EXIF rotation are handled as a viewer would show them."""
+    """Image files; greyscale, palette, alpha and EXIF rotation are handled as a viewer would show them.
+
+    root: what names are relative to. Both are kept absolute, so that the same images have the same names, and are
+    found, from whatever folder the source was given.
+    """
 
     def __init__(self, files: list[Path], label: str, root: Path, count: int | None) -> None:
         if count is not None and count < len(files):
             files = [files[i] for i in np.linspace(0, len(files) - 1, count).round().astype(int)]
-        self.files, self.label, self.root = files, label, root
+        self.files, self.label, self.root = [file.absolute() for file in files], label, root.absolute()
 
     def __len__(self) -> int:
         return len(self.files)

@@ -104,7 +104,7 @@ def _refuse(model: nn.Module) -> None:
     if scripted is not None:
         raise SummandError(
             f"{name} is {f'in part ({scripted}) ' if scripted else ''}TorchScript, whose parts cannot be watched; wrap "
-            "the model that it was scripted or traced from"
+            "the model that it was scripted or traced from (clip.load and open_clip.load take jit=False)"
         )
     if isinstance(model, torch.fx.GraphModule):
         raise SummandError(f"{name} is a traced graph without its modules; wrap the model that it was traced from")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
@@ -21,14 +21,30 @@ from ..first_order import first_order
 from ..indirect import indirect
 from ..neurons import activations, mean_activations
 from ..pairs import pairs
+from ..preprocessing import as_preprocess
 from ..scenes import pretrained as scenes_models
 from ..second_order import second_order
-from ..text_side import TEXT_BATCH, TextSide
+from ..tokenizing import as_tokenizer
 from ..towers import Tower, tower_of
 from ..towers.text import TextTower
+from .adapters import device_of, image_dtype, unwrapped
+from .guard import Guard
+from .state import Made, State, image_state
+from .texts import TEXT_BATCH, TextSide
+
+CHANGED = "was changed after it was decomposed and before this question; decompose again"
 
 _OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@runtime_checkable
+class Ablating(Protocol):
+    """Units that always are at their mean."""
+
+    def on(self, tower: Any, name: str) -> Any:
+        """The tower with these units ablated. Raises `SummandError` where they are not those of this tower."""
+        ...
 
 
 class Model:
@@ -36,20 +52,46 @@ class Model:
 
     clip: the wrapped model itself, never changed. name: what it was loaded as. random_weights: True where the weights
     are random and every explanation is of noise.
+
+    The model may be trained further, edited, moved, or have modules replaced: every question first looks whether it is
+    as it was (`State`), and what was made of its weights is made anew where it is not. The first question of a state
+    checks that the sum is the model's own embedding (`Guard`), and raises `SummandError` where it is not. Threads may
+    share a model; copies and pickles take the wrapped model with them and nothing that was made of it.
     """
 
     def __init__(
         self,
         clip: nn.Module,
-        tower: Tower,
         preprocess: Callable[..., Any] | None,
         tokenizer: Callable[..., Any] | None,
         name: str,
-        random_weights: bool,
+        random_weights: bool = False,
+        *,
+        prefix: int | None = None,
+        ablations: tuple[Ablating, ...] = (),
     ) -> None:
-        self.clip, self.tower, self.name, self.random_weights = clip, tower, name, random_weights
+        self.clip, self.name, self.random_weights = clip, name, random_weights
         self._preprocess, self._tokenizer = preprocess, tokenizer
+        self._prefix, self._ablations = prefix, ablations
         self._texts = TextSide(clip, tokenizer, name)
+        self._image: Made[Any] = Made(lambda: image_state(self.clip), self._make_tower)
+        self.tower  # what cannot be taken apart is refused at once
+
+    def _make_tower(self, state: State) -> Any:
+        tower: Any = tower_of(self.clip, self._prefix)
+        tower.guard = Guard(self.clip, self.name, state)
+        for ablation in self._ablations:
+            tower = ablation.on(tower, self.name)
+        return tower
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **{"clip": self.clip, "preprocess": self._preprocess, "tokenizer": self._tokenizer, "name": self.name},
+            **{"random_weights": self.random_weights, "prefix": self._prefix, "ablations": self._ablations},
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
 
     def __repr__(self) -> str:
         tower = self.tower
@@ -59,21 +101,43 @@ class Model:
         )
 
     @property
+    def tower(self) -> Tower:
+        """The image side as a sum, of the model as it is now; made anew where the model has changed."""
+        return self._image.current()
+
+    def refresh(self) -> None:
+        """Forget everything that was made of the model's weights, and check its sums again at the next question.
+
+        Needed only after an edit that nothing can see: single elements written past torch's count of edits (through
+        `.data`, a numpy view, or memory that something else shares).
+        """
+        self._image.forget()
+        self._texts.forget()
+
+    def ablated(self, ablation: Ablating, what: str) -> Model:
+        """The same model with some units always at their mean; what: these units, for its name."""
+        return Model(
+            self.clip,
+            self._preprocess,
+            self._tokenizer,
+            f"{self.name}, {what} ablated",
+            self.random_weights,
+            prefix=self._prefix,
+            ablations=(*self._ablations, ablation),
+        )
+
+    @property
     def device(self) -> torch.device:
-        return next(self.clip.parameters()).device
+        return device_of(self.clip)
 
     @property
     def dtype(self) -> torch.dtype:
         """What the image tower computes in. Its LayerNorms and positions may be kept in fp32 beside bf16 weights."""
-        for module in self._image_module.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
-                return module.weight.dtype
-        return next(self._image_module.parameters()).dtype
+        return image_dtype(self._image_module)
 
     @property
     def _image_module(self) -> nn.Module:
-        owners = ((self.tower, "visual"), (self.clip, "visual"), (self.clip, "vision_model"))
-        found = (getattr(owner, name, None) for owner, name in owners)
+        found = (getattr(self.clip, name, None) for name in ("visual", "vision_model"))
         return next((module for module in found if isinstance(module, nn.Module)), self.clip)
 
     def preprocess(self, images: Image.Image | np.ndarray) -> Float[Tensor, "*image 3 height width"]:
@@ -112,8 +176,7 @@ class Model:
     @torch.no_grad()
     def encode_image(self, x: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image embed"]:
         """The wrapped model's own numbers, not normalised."""
-        self.check_pixels(x)
-        return self.tower.encode(x)
+        return self._checked(x).encode(x)
 
     def encode_text(self, texts: str | Sequence[str], progress: bool = False) -> Float[Tensor, "text embed"]:
         """Unit-norm embeddings of texts, fp32 or better. progress: a bar on stderr for many texts.
@@ -141,6 +204,10 @@ class Model:
         """
         return self._texts.batch(self._texts.checked(texts), batch_size, progress, cache)
 
+    def text_tokens(self, texts: str | Sequence[str]) -> Int[Tensor, "text token"]:
+        """What the model's tokenizer makes of texts. Raises `SummandError` as `encode_text` does."""
+        return self._texts.tokens(self._texts.checked(texts))
+
     def decompose_text(self, texts: str | Sequence[str]) -> TextParts:
         """The terms whose sum is the text's embedding before it is normalised: heads, words (tokens), MLPs.
 
@@ -159,10 +226,12 @@ class Model:
 
         x: preprocessed pixels [image, 3, height, width] on the model's device. parity="paper": constants split evenly
         over the terms, as paper C's code does it (class-token transformers). Raises `SummandError` for a wrong
-        shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode.
+        shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode; where the terms do
+        not sum to the model's own embedding; and, later, where the model was changed before a question is asked.
         """
-        self.check_pixels(x)
-        return Parts(self.tower, x, self.tower.encode, parity)
+        tower = self._checked(x)
+        tower.verify("sum", x)
+        return Parts(tower, x.clone(), tower.encode, parity, unchanged=self._image.unchanged(f"{self.name} {CHANGED}"))
 
     def pairs(
         self, x: Float[Tensor, "image channel height width"], positions: bool = True, parity: Parity = None
@@ -174,8 +243,7 @@ class Model:
         out evenly over the pairs, as paper B's code does it (ModifiedResNet). Raises `SummandError` for a tower
         without an attention pool, and as `decompose` does.
         """
-        self.check_pixels(x)
-        return pairs(self.tower, x, positions, parity)
+        return pairs(self._checked(x), x, positions, parity)
 
     def second_order(
         self, x: Float[Tensor, "image channel height width"], layer: int, parity: Parity = None
@@ -187,8 +255,7 @@ class Model:
         transformers). Raises `SummandError` for a layer or a tower without second-order effects, and as `decompose`
         does.
         """
-        self.check_pixels(x)
-        return second_order(self.tower, x, layer, parity)
+        return second_order(self._checked(x), x, layer, parity)
 
     def first_order(self, x: Float[Tensor, "image channel height width"], layer: int) -> Effects:
         """What every MLP neuron of a layer writes to the pooled token itself (paper A): units (neuron,), one path.
@@ -196,8 +263,7 @@ class Model:
         With the output bias they sum to `decompose(x).mlps()[:, layer]`. Raises `SummandError` for a layer or a tower
         without neurons, and as `decompose` does.
         """
-        self.check_pixels(x)
-        return first_order(self.tower, x, layer)
+        return first_order(self._checked(x), x, layer)
 
     def activations(
         self, x: Float[Tensor, "image channel height width"], layer: int
@@ -206,8 +272,7 @@ class Model:
 
         Raises `SummandError` for a layer or a tower without neurons, and as `decompose` does.
         """
-        self.check_pixels(x)
-        return activations(self.tower, x, layer)
+        return activations(self._checked(x), x, layer)
 
     def mean_activations(
         self, batches: Iterable[Float[Tensor, "image channel height width"]], layer: int
@@ -234,15 +299,21 @@ class Model:
         neuron, batch_size of them at a time. Raises `SummandError` for a layer, neuron or means that do not fit, and
         as `decompose` does.
         """
-        self.check_pixels(x)
-        return indirect(self.tower, x, layer, neurons, means, batch_size, progress)
+        return indirect(self._checked(x), x, layer, neurons, means, batch_size, progress)
 
     def check_pixels(self, x: Tensor) -> None:
         """Raises `SummandError` unless x is what `encode_image` takes: [image, 3, height, width] of the tower's size,
         not empty, finite, in the model's dtype and on its device, and the model in eval mode."""
-        height, width = self.tower.image_size
+        self._checked(x)
+
+    def _checked(self, x: Tensor) -> Any:
+        """The tower, as the model is now, for pixels that it can read."""
+        tower = self.tower
+        height, width = tower.image_size
         if not isinstance(x, Tensor) or x.ndim != 4 or tuple(x.shape[1:]) != (3, height, width):
             got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            if isinstance(x, Tensor) and x.ndim in (2, 3) and self.tower.kind.endswith("SigLIP 2"):
+                got = f"{got}, flat patches as its own processor cuts them (give that processor as preprocess=)"
             raise SummandError(
                 f"{self.name} expects pixels [image, 3, {height}, {width}], got {got}; model.preprocess makes them"
             )
@@ -256,8 +327,11 @@ class Model:
             )
         if not all_finite(x):
             raise SummandError("the pixels hold NaN or infinite numbers; check the images and the preprocessing")
-        if self._image_module.training:
-            raise SummandError(f"{self.name} is in training mode, where dropout changes every pass; call .eval() on it")
+        training = in_training(tower.visual)
+        if training is not None:
+            where = f"{training} of {self.name}" if training else self.name
+            raise SummandError(f"{where} is in training mode, where dropout changes every pass; call .eval() on it")
+        return tower
 
 
 def wrap(
@@ -266,13 +340,34 @@ def wrap(
     preprocess: Callable[..., Any] | None = None,
     tokenizer: Callable[..., Any] | None = None,
     name: str | None = None,
+    prefix: int | None = None,
 ) -> Model:
     """A model that the caller already holds, fine-tuned or not. It is neither copied nor changed.
 
-    preprocess and tokenizer are asked for only by what uses them. Raises `SummandError` for an image tower that
-    cannot be taken apart.
+    preprocess and tokenizer are asked for only by what uses them; processors and tokenizers of transformers are taken
+    as they are. prefix: how many tokens stand before the patches,
+    where a tower of the caller's own has more than its class says (registers). Wrappers that add nothing
+    (DataParallel, torch.compile, peft) are looked through. Raises `SummandError` for an image tower that cannot be
+    taken apart.
     """
-    return Model(clip, tower_of(clip), preprocess, tokenizer, name or type(clip).__name__, random_weights=False)
+    inner = unwrapped(clip)
+    size = tower_of(inner, prefix).image_size
+    preprocess, tokenizer = as_preprocess(preprocess, size), as_tokenizer(tokenizer, inner)
+    return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix)
+
+
+_THE_SAME = (
+    *(nn.LayerNorm, nn.Linear, nn.Conv2d, nn.Embedding, nn.Identity, nn.GELU, nn.SiLU, nn.ReLU),
+    *(nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList),
+)
+
+
+def in_training(tower: nn.Module) -> str | None:
+    """The name of a module that may give other numbers in training mode and is in it; "" for the tower itself."""
+    for name, module in tower.named_modules():
+        if module.training and (not name or type(module) not in _THE_SAME):
+            return name
+    return None
 
 
 def pixels_of(model: Model, images: list | np.ndarray) -> Float[Tensor, "image 3 height width"]:

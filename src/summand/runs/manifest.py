@@ -15,9 +15,12 @@ from typing import Any
 import torch
 
 from ..atomic import replacing
+from ..checkpoint_files import is_checkpoint
 from ..data import ImageSource, Skipped
 from ..errors import SummandError
 from ..models import Model
+from ..open_clip_models import is_tag
+from ..towers.settings import settings_hash
 
 FORMAT = 1
 FILE = "manifest.json"
@@ -28,12 +31,12 @@ _PACKAGES = ("summand", "torch", "open_clip_torch", "xarray", "zarr", "numpy")
 class Manifest:
     """Everything a run folder says about itself.
 
-    model, pretrained, random_init: what `summand.load` was asked for. weights: SHA-256 over the model's parameters and
-    buffers. source: the data source as it was given; location: the same, absolute where it is a path; count: as asked
-    for. images: in the source; files: SHA-256 over their names. groups: names of the groups of units. top: images kept
-    for a unit, None for the papers' number. held_out: share of the images kept aside. skipped: images that could not
-    be read, and why. residual: |Σ − encode_image| of the first batch, relative. complete: False while the run is being
-    made; passed and planned: images that went through, of how many.
+    model, pretrained, random_init, checkpoint, activation: what `summand.load` was asked for, paths made absolute.
+    weights: `weights_hash` of the model. source: the data source as it was given; location: the same, absolute where it
+    is a path; count: as asked for. images: in the source; files: SHA-256 over their names. groups: names of the groups
+    of units. top: images kept for a unit, None for the papers' number. held_out: share of the images kept aside.
+    skipped: images that could not be read, and why. residual: |Σ − encode_image| of the first batch, relative.
+    complete: False while the run is being made; passed and planned: images that went through, of how many.
     """
 
     model: str
@@ -47,6 +50,8 @@ class Manifest:
     groups: tuple[str, ...]
     top: int | None
     held_out: float
+    checkpoint: str | None = None
+    activation: str | None = None
     weights: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     skipped: tuple[dict[str, str], ...] = ()
@@ -68,6 +73,8 @@ class Manifest:
         random_init: bool = False,
         top: int | None = None,
         held_out: float = 0.2,
+        checkpoint: str | Path | None = None,
+        activation: str | None = None,
     ) -> Manifest:
         """What a run is to be, before the model is loaded. source: opened from the string `images` and `count`."""
         if not 0 <= held_out < 1:
@@ -77,9 +84,11 @@ class Manifest:
         if len(source) < 4:
             raise SummandError(f"{images} holds {len(source)} image(s); statistics need at least 4")
         return Manifest(
-            model=model,
-            pretrained=pretrained,
+            model=model_location(model),
+            pretrained=pretrained if pretrained is None or is_tag(model, pretrained) else location(pretrained),
             random_init=random_init,
+            checkpoint=None if checkpoint is None else location(str(checkpoint)),
+            activation=activation,
             source=images,
             location=location(images),
             count=count,
@@ -94,6 +103,8 @@ class Manifest:
         """The command line that makes, or goes on with, this run."""
         words = ["summand", "decompose", "--model", self.model]
         words += ["--pretrained", self.pretrained] if self.pretrained else []
+        words += ["--checkpoint", self.checkpoint] if self.checkpoint else []
+        words += ["--activation", self.activation] if self.activation else []
         words += ["--random-init"] if self.random_init else []
         words += ["--images", self.location] + (["--count", str(self.count)] if self.count else [])
         words += ["--units", ",".join(name.replace(".", ":") for name in self.groups)]
@@ -133,6 +144,7 @@ class Manifest:
         """Where two runs would not be the same, in words: what is here, and what `other` asks for."""
         named = {
             **{"model": "model", "pretrained": "pretrained", "random_init": "random weights", "location": "images"},
+            **{"checkpoint": "--checkpoint", "activation": "--activation"},
             **{"count": "--count", "groups": "--units", "top": "--top", "held_out": "--held-out"},
         }
         said = []
@@ -142,8 +154,8 @@ class Manifest:
                 said.append(f"{words} {_plain(mine)}, not {_plain(theirs)}")
         if not said and (self.files, self.images) != (other.files, other.images):
             said.append(f"{self.images} images, which are not the {other.images} that {self.source} holds now")
-        if not said and self.weights and other.weights and self.weights != other.weights:
-            said.append("other weights, under the same name")
+        if not said and self.weights and other.weights and not same_weights(self.weights, other.weights):
+            said.append("other weights, under the same name, or other settings (activations, eps)")
         return said
 
 
@@ -163,12 +175,19 @@ def versions() -> dict[str, str]:
 
 
 def weights_hash(model: Model) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of all parameters and saved buffers, and over what is ablated."""
+    """SHA-256 over names, dtypes, shapes and bytes of all parameters and saved buffers, and over what is ablated;
+    behind a plus, the start of one over everything else that the model computes with, such as its activations."""
     seen = hashlib.sha256(getattr(model.tower, "ablation", b""))
     for name, value in sorted(model.clip.state_dict().items()):
         seen.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
         seen.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return seen.hexdigest()
+    return f"{seen.hexdigest()}+{settings_hash(model.clip)[:16]}"
+
+
+def same_weights(one: str, other: str) -> bool:
+    """Whether two models are the same by their `weights_hash`; that of an older run knows of the weights alone."""
+    known = min(len(one.split("+")), len(other.split("+")))
+    return one.split("+")[:known] == other.split("+")[:known]
 
 
 def names_hash(source: ImageSource) -> str:
@@ -180,8 +199,15 @@ def names_hash(source: ImageSource) -> str:
 
 
 def location(source: str) -> str:
-    """A source string that means the same from any working folder."""
-    return str(Path(source).expanduser().absolute()) if Path(source).expanduser().exists() else source
+    """A source string, or a checkpoint (`run.ckpt#ema`), that means the same from any working folder."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() or is_checkpoint(path) else source
+
+
+def model_location(name: str) -> str:
+    """A model's name; a folder in it (`local-dir:models/mine`) is made absolute."""
+    scheme, colon, place = name.partition(":")
+    return f"{scheme}:{location(place)}" if colon and scheme in ("local-dir", "hf") else name
 
 
 def skipped_rows(skipped: Sequence[Skipped]) -> tuple[dict[str, str], ...]:

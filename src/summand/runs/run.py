@@ -21,7 +21,7 @@ from ..moments import Moments
 from ..principal import RankOne
 from ..top_images import TopImages
 from . import store
-from .manifest import Manifest, names_hash, weights_hash
+from .manifest import Manifest, names_hash, same_weights, weights_hash
 from .units import Group
 
 IMAGES, EMBEDDINGS, LABELS = "images.parquet", "images.zarr", "labels.parquet"
@@ -128,10 +128,18 @@ class Run:
     def load_model(self, device: str = "cpu") -> Model:
         """The model of this run. Raises `SummandError` where its weights are no longer the same."""
         asked = self.manifest
-        model = load(asked.model, asked.pretrained, random_init=asked.random_init, device=device)
-        if weights_hash(model) != asked.weights:
+        model = load(
+            asked.model,
+            asked.pretrained,
+            random_init=asked.random_init,
+            device=device,
+            checkpoint=asked.checkpoint,
+            activation=asked.activation,  # type: ignore[arg-type]
+        )
+        if not same_weights(weights_hash(model), asked.weights):
             raise SummandError(
-                f"the weights of {model.name} are no longer those that {self.path} was made with; make the run again"
+                f"the weights of {model.name}, or what it computes with them (activations, eps), are no longer those "
+                f"that {self.path} was made with; make the run again"
             )
         return model
 

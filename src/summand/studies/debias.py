@@ -14,21 +14,24 @@ from ..ablating import Ablation, NeuronAblation
 from ..data import ImageSource
 from ..data.labelled import Labelled
 from ..errors import SummandError
+from ..even_split import Parity, check_parity
 from ..models import Model
 from ..moments import Mean, Moments
 from ..second_order import with_neurons
 from .ablation import Ablations, Batch, Version, ablate, read
-from .direct_ablations import Head, HeadSets, check_heads
+from .direct_ablations import Head, HeadSets, Mlps, check_heads
 from .groups import GroupAccuracy, group_accuracy
 from .patched import Patch, PatchedClassifier
+from .together import Together
 
 DRAWS = 5
+_PAPER_CONTROL, _PAPER_LAYERS = 10, 4
 
 
 @dataclass(frozen=True)
 class Debiased:
-    """Accuracy by group before and after; random: after removing as many randomly drawn units, one for each draw;
-    patched: with the plain model and the patched classifier. ablation: what to apply at inference."""
+    """Accuracy by group before and after; random: after removing randomly drawn units, one for each draw, and drawn:
+    which; patched: with the plain model and the patched classifier. ablation: what to apply at inference."""
 
     before: GroupAccuracy
     after: GroupAccuracy
@@ -37,6 +40,7 @@ class Debiased:
     classifier: PatchedClassifier
     ablation: Ablation | NeuronAblation
     runs: Ablations
+    drawn: tuple[tuple[Head, ...], ...] = ()
 
     @property
     def best_random(self) -> GroupAccuracy:
@@ -99,41 +103,66 @@ def debias(
     neurons: bool = False,
     layers: int | None = None,
     draws: int = DRAWS,
+    control: int | None = None,
     seed: int = 0,
     means: ImageSource | None = None,
     why: Sequence[str] = (),
+    parity: Parity = None,
     batch_size: int = 64,
     progress: bool = False,
 ) -> Debiased:
-    """Group accuracies of the model as it is, with `units` mean-ablated, and with as many random units.
+    """Group accuracies of the model as it is, with `units` mean-ablated, and with random units.
 
     units: (layer, head), or with neurons=True (layer, neuron), all of one layer. Random heads are drawn from the last
-    `layers` layers (all by default), random neurons from the same layer; never one of `units`. means: unlabelled images
-    for the means, by default the labelled ones.
+    `layers` layers (all by default), random neurons from the same layer; never one of `units`. control: how many units
+    a draw removes, by default as many as `units`. means: unlabelled images for the means, by default the labelled ones.
+
+    parity="paper": a draw removes 10 heads (paper C, section 5.1); and as in its released code the MLPs and all heads
+    but those of the last 4 layers are mean-ablated too, before what is chosen or drawn, with the draws from those 4.
+    `ablation` holds the units alone.
 
     Raises `SummandError` for unknown units, and where there are not as many others to draw.
     """
+    check_parity(parity)
     chosen = list(dict.fromkeys(units))
+    if parity == "paper":
+        if neurons:
+            raise SummandError("paper C removes heads; with parity='paper' give heads, not neurons")
+        control, layers = _PAPER_CONTROL if control is None else control, _PAPER_LAYERS if layers is None else layers
     others = _others(model, chosen, neurons, layers)
-    if draws and len(others) < len(chosen):
+    size = len(chosen) if control is None else control
+    if size < 1:
+        raise SummandError(f"a random control removes at least one unit, got {size}")
+    if draws and len(others) < size:
         raise SummandError(
-            f"{len(chosen)} units are removed and only {len(others)} others could be drawn for the random control; "
-            f"remove fewer, or draw from more layers"
+            f"{len(chosen)} units are removed and only {len(others)} others could be drawn for the random control of "
+            f"{size}; remove fewer, draw fewer (control), or draw from more layers"
         )
     rng = np.random.default_rng(seed)
     sets = {"chosen": chosen}
     for draw in range(draws):
-        sets[f"random {draw + 1}"] = [others[i] for i in rng.choice(len(others), len(chosen), replace=False)]
-    heads = NeuronSets(chosen[0][0], sets) if neurons else HeadSets(model, sets, "groups")
-    patch = Patch(heads)
-    runs = ablate(model, data, weights, [heads, patch], means=means, batch_size=batch_size, progress=progress)
+        sets[f"random {draw + 1}"] = [others[i] for i in rng.choice(len(others), size, replace=False)]
+    heads = NeuronSets(chosen[0][0], sets) if neurons else HeadSets(model, _with_early(model, sets, parity), "groups")
+    family = heads if parity is None else Together([heads, Mlps(embedding=True)])
+    patch = Patch(family)
+    runs = ablate(model, data, weights, [family, patch], means=means, batch_size=batch_size, progress=progress)
     tables = [group_accuracy(data, guesses, runs.indices) for guesses in runs.guesses]
     before, after, *random, patched = tables
     if isinstance(heads, NeuronSets):
         ablation = NeuronAblation.of(model, chosen[0][0], [neuron for _, neuron in chosen], heads.means, why)
     else:
         ablation = Ablation.of(model, chosen, heads.means, why)
-    return Debiased(before, after, tuple(random), patched, patch.classifier(data.classes, weights), ablation, runs)
+    drawn = tuple(tuple(units) for name, units in sets.items() if name != "chosen")
+    made = patch.classifier(data.classes, weights)
+    return Debiased(before, after, tuple(random), patched, made, ablation, runs, drawn)
+
+
+def _with_early(model: Model, sets: dict[str, list[Head]], parity: Parity) -> dict[str, list[Head]]:
+    """With parity, every set together with all heads before the last 4 layers."""
+    if parity is None:
+        return sets
+    early = [(layer, head) for layer in range(_first(model, _PAPER_LAYERS)) for head in range(model.tower.heads)]
+    return {name: [*early, *units] for name, units in sets.items()}
 
 
 def _first(model: Model, layers: int | None) -> int:

@@ -20,43 +20,55 @@ Head = tuple[int, int]
 
 
 class Mlps:
-    """Every MLP's direct effect replaced by its mean (paper C, Table 1)."""
+    """Every MLP's direct effect replaced by its mean (paper C, Table 1). embedding: what enters the first layer as
+    well, which paper C's code counts as an MLP."""
 
     rounds, axis = 1, ""
 
-    def __init__(self) -> None:
-        self._mean = Mean()
+    def __init__(self, embedding: bool = False) -> None:
+        self._embedding, self._mean = embedding, Mean()
 
     def learn(self, turn: int, batch: Batch) -> None:
-        self._mean.update(batch.parts.mlps().sum(dim=1))
+        self._mean.update(self._term(batch))
 
     def end(self, turn: int) -> None:
         pass
 
+    def _term(self, batch: Batch) -> Float[Tensor, "image embed"]:
+        mlps = batch.parts.mlps().sum(dim=1)
+        return mlps + batch.parts.embedding() if self._embedding else mlps
+
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
-        change = self._mean.value - batch.parts.mlps().sum(dim=1)
+        change = self._mean.value - self._term(batch)
         yield Version("terms", "all MLPs"), batch.total + change
 
 
 class AttentionUpTo:
-    """The heads of layers 0 … l replaced by their means, for every l (paper C, Fig. 3)."""
+    """The heads of layers 0 … l replaced by their means, for every l (paper C, Fig. 3). own: of the later layers what
+    the class token adds through its attention to itself as well, which those of 0 … l hold already."""
 
     rounds, axis = 1, "last ablated layer"
 
-    def __init__(self) -> None:
-        self._mean = Mean()
+    def __init__(self, own: bool = False) -> None:
+        self._own, self._mean = own, Mean()
 
     def learn(self, turn: int, batch: Batch) -> None:
-        self._mean.update(batch.layers)
+        self._mean.update(self._terms(batch))
 
     def end(self, turn: int) -> None:
         pass
 
+    def _terms(self, batch: Batch) -> Float[Tensor, "image kind layer embed"]:
+        return torch.stack([batch.layers, own_terms(batch)] if self._own else [batch.layers], dim=1)
+
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
-        change = (self._mean.value - batch.layers).cumsum(dim=1)
+        changes = self._mean.value - self._terms(batch)
+        change, more = changes[:, 0].cumsum(dim=1), ", the class token's own term" if self._own else ""
+        if self._own:
+            change += changes[:, 1].sum(dim=1, keepdim=True) - changes[:, 1].cumsum(dim=1)
         for layer in range(change.shape[1]):
-            version = Version("attention", f"attention up to layer {layer}", "attention of layers 0 … l", layer)
-            yield version, batch.total + change[:, layer]
+            name, series = f"attention up to layer {layer}{more}", f"attention of layers 0 … l{more}"
+            yield Version("attention", name, series, layer), batch.total + change[:, layer]
 
 
 class ClassToken:
@@ -65,23 +77,29 @@ class ClassToken:
     rounds, axis = 1, ""
 
     def __init__(self, model: Model) -> None:
-        if not model.tower.prefix:
-            raise SummandError(f"{model.name} pools no class token, so there is no such term to ablate")
+        check_class_token(model)
         self._mean = Mean()
 
     def learn(self, turn: int, batch: Batch) -> None:
-        self._mean.update(own_term(batch))
+        self._mean.update(own_terms(batch).sum(dim=1))
 
     def end(self, turn: int) -> None:
         pass
 
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
-        yield Version("terms", "the class token's own term"), batch.total + self._mean.value - own_term(batch)
+        change = self._mean.value - own_terms(batch).sum(dim=1)
+        yield Version("terms", "the class token's own term"), batch.total + change
+
+
+def check_class_token(model: Model) -> None:
+    """Raise `SummandError` where no class token is pooled."""
+    if not model.tower.prefix:
+        raise SummandError(f"{model.name} pools no class token, so there is no such term to ablate")
 
 
 @torch.no_grad()
-def own_term(batch: Batch) -> Float[Tensor, "image embed"]:
-    """Σ_{l,h} a_0 v_0 W_O F / σ: token 0 of the token decomposition, without the others."""
+def own_terms(batch: Batch) -> Float[Tensor, "image layer embed"]:
+    """Σ_h a_0 v_0 W_O F / σ of every layer: token 0 of the token decomposition, without the others."""
     directions = batch.model.tower.head_maps().directions
     total: list[Tensor] = []
 
@@ -91,7 +109,7 @@ def own_term(batch: Batch) -> Float[Tensor, "image embed"]:
         total.append(torch.einsum("ihc,hce->ie", read, directions[layer]))
 
     trace = batch.model.tower.run(batch.pixels, visit)
-    return torch.stack(total).sum(dim=0) * trace.scale[:, None]
+    return torch.stack(total, dim=1) * trace.scale[:, None, None]
 
 
 class HeadSets:

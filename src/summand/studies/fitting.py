@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..errors import SummandError
 from ..models import Model
+from .placing import placed
 
 Fit = Literal["crop", "stretch", "mismatch", "windows"]
 FITS = {
@@ -95,9 +95,11 @@ def stitched(
     places: list[tuple[int, int]],
     size: tuple[int, int],
     whole: tuple[int, int],
+    share: tuple[float, float] = (1.0, 1.0),
 ) -> Float[Tensor, "text height width"]:
-    """Windows' maps up-sampled, laid where they came from and averaged where they overlap."""
-    grown = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    """Windows' maps up-sampled, laid where they came from and averaged where they overlap. share: of a window that its
+    map covers."""
+    grown = placed(maps, size, share)
     total, count = grown.new_zeros(grown.shape[1], *whole), grown.new_zeros(*whole)
     for found, (top, left) in zip(grown, places, strict=True):
         total[:, top : top + size[0], left : left + size[1]] += found

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..data.sources import as_rgb
 from ..errors import SummandError
@@ -24,6 +23,7 @@ from ..text.pools import pool
 from .fitting import cut, resized_short, scale_of, stitched
 from .neuron_maps import neuron_map
 from .pair_maps import pair_map
+from .placing import placed, share_of
 from .token_maps import head_maps, token_maps
 
 _CONTRAST_TEXTS = 120
@@ -39,6 +39,7 @@ class Heatmap:
     texts: what each map is about. grid: contribution of every patch, [text, row, column], in units of the embedding;
     of every pixel where windows were read. picture: the image as the model saw it, uint8 [height, width, 3]. quantity:
     what the numbers are. signed: whether below zero means against; else they are an amount, as a neuron's activation.
+    share: of the picture's height and width, from the upper left corner, that the grid covers.
     """
 
     texts: tuple[str, ...]
@@ -46,12 +47,12 @@ class Heatmap:
     picture: np.ndarray
     quantity: str = "contribution"
     signed: bool = True
+    share: tuple[float, float] = (1.0, 1.0)
 
     def upsampled(self) -> Float[np.ndarray, "text height width"]:
         """The maps at the size of the picture, bilinear."""
-        size = self.picture.shape[:2]
-        maps = torch.from_numpy(self.grid)[:, None]
-        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)[:, 0].numpy()
+        height, width = self.picture.shape[:2]
+        return placed(torch.from_numpy(self.grid)[:, None], (height, width), self.share)[:, 0].numpy()
 
     def figure(self) -> Any:
         """A matplotlib figure: the picture, then each map laid over it, on one colour scale, with its bar.
@@ -159,7 +160,8 @@ def heatmap(
             draw = partial(pair_map, model, directions=directions, neuron=unit, head=place)
             quantity = f"activation × similarity of pair {pair}"
     maps, picture = _read(model, image, draw, windows)
-    return Heatmap(titles, _array(maps), picture, quantity, neuron is None or bool((maps < 0).any()))
+    share = share_of(model) if windows is None else (1.0, 1.0)
+    return Heatmap(titles, _array(maps), picture, quantity, neuron is None or bool((maps < 0).any()), share)
 
 
 def _read(
@@ -174,7 +176,7 @@ def _read(
     places, pieces = cut(whole, size)
     batches = [pixels_of(model, pieces[start : start + _AT_ONCE]) for start in range(0, len(pieces), _AT_ONCE)]
     found = torch.cat([_by_text(draw(pixels=pixels)).float().cpu() for pixels in batches])
-    return stitched(found, places, size, (whole.height, whole.width)), np.asarray(whole)
+    return stitched(found, places, size, (whole.height, whole.width), share_of(model)), np.asarray(whole)
 
 
 def _by_text(maps: Tensor) -> Float[Tensor, "image text row column"]:

@@ -16,7 +16,8 @@ from ..moments import Mean, Moments
 from ..principal import RankOne, rank_one
 from ..text.sparse import prepare_atoms, sparse_code
 from ..top_images import TopImages
-from ..towers.base import listening, working
+from ..towers.base import working
+from ..towers.listening import listening
 from .ablation import Batch, Version
 
 SIGNIFICANT_SHARE = 0.02
@@ -116,7 +117,7 @@ class SparseSecondOrder(SecondOrder):
             code = sparse_code(targets, texts, largest)
             atoms = prepare_atoms(texts.to(targets))
             for size in self._sizes:
-                self._codes[name, size] = _first_texts(targets, atoms, code.indices[:, :size])
+                self._codes[name, size] = first_texts(targets, atoms, code.indices[:, :size])
 
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         effects, centred = self.centred(batch)
@@ -130,7 +131,7 @@ class SparseSecondOrder(SecondOrder):
             yield version, rest + amount @ directions
 
 
-def _first_texts(
+def first_texts(
     targets: Float[Tensor, "target embed"], atoms: Float[Tensor, "atom embed"], picks: Tensor, block: int = 256
 ) -> Float[Tensor, "target embed"]:
     """Projection of each target on the span of its picks (−1: none)."""
@@ -158,7 +159,7 @@ class Indirect:
         def keep(hidden: Tensor, _: Any) -> None:
             seen.append(working(tower.batch_first(hidden)))
 
-        with listening(iter([(tower.blocks[self._layer].neuron_map(), "before", keep)])):
+        with listening([(tower.blocks[self._layer].neuron_map(), "before", keep)], tower.visual):
             batch.model.encode_image(batch.pixels)
         self._mean.update(seen[0])
 
@@ -168,17 +169,13 @@ class Indirect:
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         tower: Any = batch.model.tower
 
-        def replace(_: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
-            hidden = arguments[0]
+        def replace(hidden: Tensor) -> Tensor:
             mean = self._mean.value.to(hidden)  # [token, neuron]
             first = tower.batch_first(hidden) is hidden
-            return ((mean[None] if first else mean[:, None]).expand_as(hidden),)
+            return (mean[None] if first else mean[:, None]).expand_as(hidden)
 
-        handle = tower.blocks[self._layer].neuron_map().register_forward_pre_hook(replace)
-        try:
+        with listening([(tower.blocks[self._layer].neuron_map(), "replace", replace)], tower.visual):
             outputs = batch.model.encode_image(batch.pixels)
-        finally:
-            handle.remove()
         name = "indirect effects mean-ablated"
         yield (
             Version("second order", f"indirect effects of layer {self._layer} mean-ablated", name, self._layer),

@@ -17,8 +17,9 @@ from ..moments import Mean
 from ..principal import RankOne, rank_one
 from ..second_order import second_orders
 from ..top_images import TopImages
-from ..towers.base import _Enough, listening, working
+from ..towers.base import working
 from ..towers.linear import inverse_deviation
+from ..towers.listening import _Enough, listening
 from ..towers.residual import ResidualTower
 
 Weighting = Literal["mean", "signed", "weighted"]

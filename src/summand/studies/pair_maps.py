@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,11 +12,15 @@ from torch import Tensor
 
 from ..errors import SummandError
 from ..models import Model
+from ..moments import Mean
+from ..principal import rank_one
+from ..top_images import TopImages
 from ..towers import AttentionView
 from ..towers.pool import PoolTower
 
 Factor = Literal["product", "neuron", "similarity"]
 _PAPER_SHARE = 20_000 / 147_456  # of the pairs of RN50x16
+_TOP = 50
 _SHARE_APART = 0.003  # chosen on scenes: with many pairs the neurons' map no longer says which text was asked
 
 
@@ -27,13 +32,16 @@ class PairMaps:
     neuron's activation behind the ReLU, without the positional embedding. k: by default the paper's share, 13.6 % of
     all pairs (20,000 of RN50x16's). factor: the product, or either factor alone, averaged over the same pairs.
     repair: the patch at the bottom right, an attention sink of RN50x16, is replaced by the mean of its W, N and NW
-    neighbours in both maps. bias: the output bias spread over heads and patches counts in the similarity, as in
-    the published code. Texts should be centred over the classes and of unit length (`centred`).
+    neighbours, as in the published code: z of the neurons, and a_i v_i W_O^h F before its cosine is taken. bias: the
+    output bias spread over heads and patches counts in the similarity, as there. Texts should be centred over the
+    classes and of unit length (`centred`).
 
     apart: the two maps are averaged before they are multiplied, and each counts from its own nothing: map[patch] =
     (N_patch − min_i N_i) max(S_patch, 0), N the mean of z over the k pairs (0.3 % by default) and S the mean similarity
     over all heads. A neuron behind a ReLU is active nearly everywhere, and a sum of products follows that level.
     factor: N less its mean over the patches, or S.
+
+    signs: of the directions, where they are to be as published (`pair_signs`); by default a pair's own.
 
     No pair is ever looked at one by one: Σ_n over the pairs of a head is one product of z with a [neuron, head] mask.
     """
@@ -44,6 +52,7 @@ class PairMaps:
     repair: bool = False
     bias: bool = False
     apart: bool = False
+    signs: Float[Tensor, "neuron head"] | None = None
 
     def __post_init__(self) -> None:
         pool_tower(self.model)
@@ -63,6 +72,7 @@ class PairMaps:
         basis = pool_tower(self.model).pair_directions()
         lengths = basis.gram[..., 0, 0].clamp(min=1e-20).sqrt()  # [neuron, head]
         along = basis.toward(directions)[:, :, 0] / lengths[..., None]
+        along = along if self.signs is None else along * self.signs[..., None].to(along)
         flat = along.flatten(0, 1).T
         k = self.k or max(1, round((_SHARE_APART if self.apart else _PAPER_SHARE) * flat.shape[1]))
         best = flat.topk(k, dim=1).indices
@@ -76,11 +86,10 @@ class PairMaps:
         chosen = self.chosen(directions)
         view, neurons, constant = pool_inputs(self.model, pixels)
         grid = self.model.tower.grid
-        similar = similarity(
-            self.model, view, directions, constant if self.bias else None
-        )  # [image, patch, head, text]
+        constant = constant if self.bias else None
+        similar = similarity(self.model, view, directions, constant, self.repair)  # [image, patch, head, text]
         if self.repair:
-            neurons, similar = repaired(neurons, grid), repaired(similar, grid)
+            neurons = repaired(neurons, grid)
         count = chosen.sum(dim=1)  # [text, head]
         if self.apart:
             return self._apart(neurons, similar, chosen).unflatten(2, grid)
@@ -144,30 +153,57 @@ def similarity(
     view: AttentionView,
     directions: Float[Tensor, "text embed"],
     constant: Float[Tensor, "image embed"] | None = None,
+    repair: bool = False,
 ) -> Float[Tensor, "image patch head text"]:
-    """cos of what a patch writes through a head with a text. The attention weight does not matter to it, unless a
-    constant is spread evenly over tokens and heads (as the published code does with the output bias)."""
+    """cos of what a patch writes through a head with a text.
+
+    The attention weight does not matter to it, unless a constant is spread evenly over tokens and heads (as the
+    published code does with the output bias), or repair puts the mean of its neighbours in the last patch's place.
+    """
     tower = model.tower
     maps = tower.head_maps().directions[0]  # [head, channel, embed]
     text = directions.to(maps)
     text = text / text.norm(dim=1, keepdim=True)
     if constant is not None:
-        values = view.token_values()
-        written = torch.einsum("iphc,hce->iphe", values, maps)
-        written = written + (constant / (values.shape[1] * values.shape[2]))[:, None, None]
-        found = written @ text.T / written.norm(dim=-1, keepdim=True).clamp(min=1e-20)
-        return found[:, tower.prefix :]
+        written = torch.einsum("iphc,hce->iphe", view.token_values()[:, tower.prefix :], maps)
+        written = repaired(written, tower.grid) if repair else written
+        written = written + (constant / (view.inputs.shape[1] * tower.heads))[:, None, None]
+        return written @ text.T / written.norm(dim=-1, keepdim=True).clamp(min=1e-20)
     values = torch.einsum("ipn,hcn->iphc", view.inputs[:, tower.prefix :], view.value_weight) + view.value_bias
+    if repair:  # attention may be as small as 1e-12: a mean by weights, not of what they multiply
+        weights = view.row[:, :, tower.prefix :].transpose(1, 2)[..., None]
+        around = [repaired(some, tower.grid)[:, -1:] for some in (weights * values, weights)]
+        values = torch.cat([values[:, :-1], around[0] / around[1].clamp(min=1e-30)], dim=1)
     gram = maps @ maps.transpose(1, 2)
     lengths = torch.einsum("iphc,hcd,iphd->iph", values, gram, values).clamp(min=1e-20).sqrt()
     return torch.einsum("iphc,hct->ipht", values, maps @ text.T) / lengths[..., None]
+
+
+def pair_signs(
+    model: Model, batches: Callable[[], Iterable[Float[Tensor, "image 3 height width"]]], top: int = _TOP
+) -> Float[Tensor, "neuron head"]:
+    """The side on which a pair's largest centred effects mostly are, +1 or −1 (paper B: 50 of 1,000 images).
+
+    The published r^{n,h} is a principal component, turned so; a pair's own direction is row n of W_VO^h. Of scenes-rn's
+    8,192 pairs 4 % are turned around. `batches` is called twice.
+    """
+    pool_tower(model)
+    mean, seen = Mean(), 0
+    for pixels in batches():
+        mean.update(model.pairs(pixels).coefficients)
+    largest = TopImages(top, mean.value)
+    for pixels in batches():
+        largest.update(model.pairs(pixels), range(seen, seen + len(pixels)))
+        seen += len(pixels)
+    sides = rank_one(largest).weights[..., 0, 0].sign()
+    return torch.where(sides == 0, 1, sides).float()
 
 
 def repaired(maps: Float[Tensor, "image patch *rest"], grid: tuple[int, int]) -> Float[Tensor, "image patch *rest"]:
     """Maps whose bottom-right patch is the mean of its western, northern and north-western neighbours (paper B)."""
     rows, columns = grid
     if rows < 2 or columns < 2:
-        return maps
+        return maps  # it has no such neighbours
     found = maps.clone()
     last = rows * columns - 1
     found[:, last] = (maps[:, last - 1] + maps[:, last - columns] + maps[:, last - columns - 1]) / 3

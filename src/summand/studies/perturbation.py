@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ..errors import SummandError
 from ..models import Model
+from .placing import placed, share_of
 
 Fill = Literal["mean", "blur"]
 Answer = Literal["probability", "logit"]
@@ -77,9 +78,9 @@ def perturbation_curves(
     r"""curve(k/K) = answer(x with the first k/K of the patches missing), and the same with them alone present.
 
     Deletion and insertion: Petsiuk et al. 2018, arXiv:1806.07421; positive and negative order: Chefer et al. 2021,
-    arXiv:2012.09838, section 4. maps: one for each image, of the class that is asked about, on any grid that divides
-    the image; a cell is a patch. Equal values are ranked in reading order. classes: class-text directions; targets:
-    which of them each image is asked about.
+    arXiv:2012.09838, section 4. maps: one for each image, of the class that is asked about, on the model's grid or any
+    that divides the image; a cell is a patch. Equal values are ranked in reading order. classes: class-text directions;
+    targets: which of them each image is asked about.
 
     Every distinct picture goes through the model once, in batches: about 2 · steps of them for an image.
     Raises `SummandError` for maps, classes or targets that do not fit the images, and for maps with NaN.
@@ -88,13 +89,14 @@ def perturbation_curves(
     _check(model, pixels, maps, classes, targets)
     scale = _scale(model) if options.scale is None else options.scale
     counts, present = _presence(maps, options.steps)
+    share = share_of(model) if tuple(maps.shape[1:]) == tuple(model.tower.grid) else (1.0, 1.0)
     filler, answers = _filled(pixels, options.fill), []
     for image in range(len(pixels)):
         distinct, where = torch.unique(present[image].to(pixels.device), dim=0, return_inverse=True)
         found = []
         for some in distinct.split(options.batch_size):
             cells = some.to(pixels).reshape(-1, 1, *maps.shape[1:])
-            shown = F.interpolate(cells, size=pixels.shape[-2:], mode="nearest")
+            shown = placed(cells, pixels.shape[-2:], share, "nearest")
             mixed = shown * pixels[image] + (1 - shown) * filler[image]
             found.append(_answers(model, mixed, classes, scale, options.answer)[:, targets[image]])
         answers.append(torch.cat(found)[where])
@@ -141,7 +143,8 @@ def _check(model: Model, pixels: Tensor, maps: Tensor, classes: Tensor, targets:
     if not isinstance(maps, Tensor) or maps.ndim != 3 or len(maps) != images:
         got = list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
         raise SummandError(f"expected one map for each image, [{images}, row, column], got {got}")
-    if height % maps.shape[1] or width % maps.shape[2]:
+    own = tuple(maps.shape[1:]) == tuple(model.tower.grid)
+    if not own and (height % maps.shape[1] or width % maps.shape[2]):
         cells = f"{maps.shape[1]} × {maps.shape[2]}"
         raise SummandError(f"a map of {cells} cells does not divide an image of {height} × {width} pixels")
     if torch.isnan(maps).any():

@@ -59,12 +59,13 @@ def names() -> dict[str, str]:
     return {name: about for name, (about, _) in _POOLS.items()}
 
 
-def random_directions(count: int, embed: int, seed: int = 0) -> Float[Tensor, "count embed"]:
-    """g/‖g‖ with g ~ N(0, I): uniform on the sphere, the baseline that any pool of texts must beat."""
+def random_directions(count: int, embed: int, seed: int = 0, unit: bool = True) -> Float[Tensor, "count embed"]:
+    """g/‖g‖ with g ~ N(0, I): uniform on the sphere, the baseline that any pool of texts must beat. unit=False: g as it
+    is, which is paper C's baseline (A.3: 3,498 vectors); TextSpan favours the longer ones among them."""
     if count < 1 or embed < 1:
         raise SummandError(f"random directions need a count and an embed of at least 1, got {count} and {embed}")
     directions = torch.randn(count, embed, generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.normalize(directions, dim=-1)
+    return torch.nn.functional.normalize(directions, dim=-1) if unit else directions
 
 
 def _general() -> Iterable[str]:

@@ -20,6 +20,7 @@ from .probe import remedy
 _READABLE = (
     *("MultiheadAttention", "Attention", "EvaAttention", "AttentionRope", "RelPosAttention"),
     *("AttentionPoolLatent", "AttentionPool2d", "CLIPAttention", "SiglipAttention", "Siglip2Attention"),
+    *("MetaClip2Attention", "AltCLIPAttention", "ChineseCLIPVisionAttention"),
 )
 _QK_NORMS = ("q_norm", "k_norm", "ln_q", "ln_k")
 _AT_ONCE = 1 << 25  # numbers of attention rows that are held at the same time where every token is a query

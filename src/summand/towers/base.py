@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -61,6 +61,12 @@ class AttentionView:
         for values, image in zip(self.token_values(), out, strict=True):  # straight to where it stays: no copy
             torch.bmm(values.transpose(0, 1), along, out=image)
 
+    def each_toward(
+        self, along: Float[Tensor, "head channel direction"]
+    ) -> Float[Tensor, "image head token direction"]:
+        """`toward` as a new tensor, differentiable with respect to `along`."""
+        return torch.einsum("ithc,hcd->ihtd", self.token_values(), along)
+
     def written(self, along: Float[Tensor, "head channel direction"]) -> Float[Tensor, "image token direction"]:
         """Σ_h Σ_c a_i v_{i,c} along_c: all heads together."""
         if self._maps_first(along.shape[-1]):
@@ -93,11 +99,16 @@ class HeadMaps:
     directions: Float[Tensor, "layer head channel embed"]
     _last: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @torch.no_grad()
     def toward(self, texts: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head channel text"]:
         """⟨a channel's direction, text⟩. Kept for the texts asked for last, as one set of texts is drawn over many
-        images."""
+        images; differentiable with respect to texts that require a gradient."""
         texts = texts.to(self.directions)
+        if wants_gradient(texts):
+            return self.directions @ texts.T
+        with torch.inference_mode(False), torch.no_grad():
+            return self._toward(texts)
+
+    def _toward(self, texts: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head channel text"]:
         kept = self._last.get("texts")
         if kept is None or not torch.equal(kept[0], texts):
             kept = (texts.clone(), self.directions @ texts.T)
@@ -172,6 +183,17 @@ class Trace:
         return total if self.shares is None else total + self.values.shape[2] * self.shares.each().sum(dim=1)
 
 
+class Guarded:
+    """A tower whose identities are checked when they are first used. guard: set by the model that the tower is of."""
+
+    guard: Callable[[Any, Any, Tensor], None] | None = None
+
+    def verify(self, what: Any, inputs: Tensor) -> None:
+        """Raises `SummandError` where the identity `what` does not hold for the first of the inputs."""
+        if self.guard is not None:
+            self.guard(self, what, inputs)
+
+
 @runtime_checkable
 class Tower(Protocol):
     """An image tower as a sum. `terms` names what it is a sum of, for tables and errors."""
@@ -201,50 +223,6 @@ class Tower(Protocol):
         ...
 
 
-class _Enough(Exception):
-    """Everything that is needed has been seen; leave the forward pass."""
-
-
-@contextmanager
-def listening(listeners: Iterator[tuple[nn.Module, str, Callable[..., Any]]]) -> Iterator[None]:
-    """Attach read-only hooks for the duration of a pass and always detach them.
-
-    A listener is (module, "before" or "after", function): `before` gets the module's first argument and its keyword
-    arguments, `after` gets its output. A listener may raise `_Enough` to end the pass early. Autocast, where
-    the pass runs under it, is off for the listeners.
-    """
-
-    def before(function: Callable[..., Any]) -> Callable[..., None]:
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            first = args[0] if args else next(iter(kwargs.values()))
-            with unmixed(first.device):
-                function(first, kwargs)
-
-        return hook
-
-    def after(function: Callable[..., Any]) -> Callable[..., None]:
-        def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            first = output[0] if isinstance(output, tuple) else output
-            with unmixed(first.device):
-                function(first)
-
-        return hook
-
-    handles = []
-    try:
-        for module, when, function in listeners:
-            if when == "before":
-                handles.append(module.register_forward_pre_hook(before(function), with_kwargs=True))
-            else:
-                handles.append(module.register_forward_hook(after(function)))
-        yield
-    except _Enough:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def working(tensor: Tensor) -> Tensor:
     """σ, attention rows and sums are computed in fp32, or in fp64 for a model in fp64."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
@@ -253,3 +231,18 @@ def working(tensor: Tensor) -> Tensor:
 def unmixed(device: torch.device) -> AbstractContextManager[Any]:
     """Autocast off: the model's own pass may run under it, what is made of that pass is computed in `working`."""
     return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+
+
+def wants_gradient(directions: Tensor) -> bool:
+    """Whether what is made of these directions must lead back to them."""
+    return directions.requires_grad and torch.is_grad_enabled()
+
+
+def of_weights(device: torch.device) -> AbstractContextManager[Any]:
+    """Where something is made of weights alone, to be kept: in full precision whatever the caller computes in, without
+    gradients, and as ordinary tensors also inside `torch.inference_mode`, so that it can be used outside."""
+    stack = ExitStack()
+    stack.enter_context(torch.inference_mode(False))
+    stack.enter_context(torch.no_grad())
+    stack.enter_context(unmixed(device))
+    return stack

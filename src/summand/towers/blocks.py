@@ -17,6 +17,7 @@ from .probe import named, remedy
 _READABLE = (
     *("ResidualAttentionBlock", "CustomResidualAttentionBlock", "Block", "ResPostBlock"),
     *("EvaBlock", "EvaBlockPostNorm", "RelPosBlock", "ResPostRelPosBlock", "CLIPEncoderLayer", "SiglipEncoderLayer"),
+    *("MetaClip2EncoderLayer", "AltCLIPEncoderLayer", "ChineseCLIPVisionLayer"),
 )
 _POST_NORM = ("ResPostBlock", "EvaBlockPostNorm", "ResPostRelPosBlock")
 
@@ -83,6 +84,10 @@ class Block:
         m = self.module
         written = self.second(m.mlp(middle)) if self.post else m.mlp(self.second(middle))
         return self._scaled(2, working(written))
+
+    def scaled_mlp(self, written: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """What the MLP's module gives, as it is added to the stream."""
+        return self._scaled(2, written)
 
     @property
     def plain(self) -> bool:

@@ -73,11 +73,6 @@ class Projection:
         return total
 
 
-def version(tensors: list[Tensor | None]) -> tuple[Any, ...]:
-    """Changes when any of the tensors is replaced or written to."""
-    return tuple((t.data_ptr(), t._version, t.dtype) for t in tensors if t is not None)
-
-
 def optional_norm(norm: nn.Module | None, where: str) -> nn.LayerNorm | None:
     """A LayerNorm, or None for no norm at all; any other norm is refused."""
     norm = seen_through(norm)

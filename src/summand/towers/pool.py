@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ..directions import Factored
 from ..errors import SummandError
 from .attention import Attention
-from .base import AttentionView, HeadMaps, Rest, Trace, Visit, _Enough, listening, unmixed, working
-from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm, version
+from .base import AttentionView, Guarded, HeadMaps, Rest, Trace, Visit, of_weights, unmixed, working
+from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
+from .listening import _Enough, listening, one_pass
 
 
 class LatentPool:
@@ -78,11 +79,13 @@ class MeanTokenPool:
         return tokens[:, :1]
 
 
-class PoolTower:
+class PoolTower(Guarded):
     r"""M(x) = F((u + MLP(u)) / σ) + β P with u = Σ_h W_O^h Σ_i a_i^h v_i^h + b_O, a the row of the pool's query.
 
     Only the pool writes to the output, so there is one layer. MLP: of SigLIP's pool, else absent; σ, F, β: of a norm
     behind the pool (CoCa), else absent and F = P, the projection.
+
+    A snapshot, as a `ResidualTower` is.
     """
 
     layers = 1
@@ -111,29 +114,35 @@ class PoolTower:
         self.terms: tuple[str, ...] = ("heads", "bias") if mlp is None else ("heads", "mlps", "bias")
         self.heads, self.channels = self._attention.heads, self._attention.channels
         self.embed = projection.size(len(self._attention.out.weight))
-        self._maps: tuple[Any, HeadMaps] | None = None
-        self._pair_maps: tuple[HeadMaps, Any, Factored] | None = None
+        self._maps: HeadMaps | None = None
+        self._pair_maps: Factored | None = None
 
-    @torch.no_grad()
     def head_maps(self) -> HeadMaps:
-        """W_O^h F for every value channel; rebuilt only when a weight has changed."""
-        weights = [*self._attention.parameters(), *self._projection.parameters()]
-        now = version([*weights, getattr(self._norm, "weight", None)])
-        if self._maps is None or self._maps[0] != now:
-            self._maps = (now, HeadMaps(self._through(self._attention.write_directions())[None]))
-        return self._maps[1]
+        """W_O^h F for every value channel, built once."""
+        if self._maps is None:
+            with of_weights(self.device):
+                self._maps = HeadMaps(self._through(self._attention.write_directions())[None])
+        return self._maps
 
-    @torch.no_grad()
     def pair_directions(self) -> Factored:
-        """Row n of W_VO^h F for every neuron n and head h, [neuron, head, 1, embed], through the head's channels."""
-        maps = self.head_maps()
-        now = version(list(self._attention.module.parameters()))
-        kept = self._pair_maps
-        if kept is None or kept[0] is not maps or kept[1] != now:
-            weight, _ = self._attention.value_map()
-            left = weight.permute(2, 0, 1)[:, :, None].contiguous()
-            kept = self._pair_maps = (maps, now, Factored(left, maps.directions[0][:, None]))
-        return kept[2]
+        """Row n of W_VO^h F for every neuron n and head h, [neuron, head, 1, embed], through the head's channels. Built
+        once."""
+        if self._pair_maps is None:
+            maps = self.head_maps()
+            with of_weights(self.device):
+                weight, _ = self._attention.value_map()
+                left = weight.permute(2, 0, 1)[:, :, None].contiguous()
+                self._pair_maps = Factored(left, maps.directions[0][:, None])
+        return self._pair_maps
+
+    @property
+    def device(self) -> torch.device:
+        return self._attention.out.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its linear maps are kept in."""
+        return self._attention.out.weight.dtype
 
     def positions(self) -> Float[Tensor, "token width"] | None:
         """What the pool's own positional embedding adds to the tokens that it reads; None where it has none."""
@@ -154,7 +163,7 @@ class PoolTower:
             seen.append(tokens)
             raise _Enough
 
-        with listening(iter([(self._pool_module, "before", before_pool)])):
+        with listening([(self._pool_module, "before", before_pool)], self.visual):
             self._forward(pixels)
         if not seen:
             raise SummandError("the forward pass never reached the pool; is the model wrapped or compiled?")
@@ -175,9 +184,11 @@ class PoolTower:
 
     @torch.no_grad()
     def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
-        entering = self.enter(pixels)
-        with unmixed(pixels.device):
-            return self._read(entering, visit, pixels.dtype)
+        self.verify("sum", pixels)
+        with one_pass():
+            entering = self.enter(pixels)
+            with unmixed(pixels.device):
+                return self._read(entering, visit, pixels.dtype)
 
     def _read(self, entering: Tensor, visit: Visit | None, dtype: torch.dtype) -> Trace:
         """What the pool makes of the tokens that enter it. dtype: of the model's weights, which its MLP computes in."""

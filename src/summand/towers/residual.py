@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from ..directions import Factored, Whole
 from ..errors import SummandError
-from .base import HeadMaps, Trace, Visit, _Enough, listening, working
+from .base import Guarded, HeadMaps, Trace, Visit, of_weights, working
 from .blocks import Block
-from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm, version
+from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
+from .listening import _Enough, listening, one_pass, untouched
 from .stream import POSITIONS, StreamPass
 
 
-class ResidualTower:
+class ResidualTower(Guarded):
     r"""M(x) = Fᵀ Σ_q w_q (z_q⁰ + Σ_l (Σ_h W_O^{l,h} Σ_i a_{q,i}^{l,h} v_i^{l,h} + b_O^l + MLP_q^l)) / σ + β P.
 
     Pooling is a choice of w: the class token alone (w = 1 at q = 0, paper C), or the mean over the patches. Where the
@@ -26,7 +27,11 @@ class ResidualTower:
     its own, w_q = 1/(N σ_q), known only when the pass is over: then the explanation takes two passes.
 
     The model's own forward runs, watched by hooks. For a class token it ends before the last block, of which only the
-    class token is computed, since nothing else of it reaches the output.
+    class token is computed, since nothing else of it reaches the output; a last block that does more than its class
+    says (a hook of the user's, a forward of its own) is run whole.
+
+    A tower is a snapshot: what it makes of weights it makes once. `Model` makes a new one when the weights, modules,
+    settings or hooks that it was made from have changed.
     """
 
     terms: tuple[str, ...] = ("embedding", "heads", "mlps", "bias")
@@ -59,10 +64,12 @@ class ResidualTower:
             raise SummandError("its layers differ in their number of heads or channels")
         self.heads, self.channels = sizes.pop()
         self.embed = projection.size(len(self._blocks[0].attention.out.weight))
-        self._maps: tuple[Any, HeadMaps] | None = None
-        self._neuron_maps: dict[int, tuple[HeadMaps, Any, Factored]] = {}
-        self._writes: dict[int, tuple[Any, Whole]] = {}
-        self._batch_first = bool(getattr(getattr(visual, "transformer", None), "batch_first", True))
+        self._maps: HeadMaps | None = None
+        self._neuron_maps: dict[int, Factored] = {}
+        self._writes: dict[int, Whole] = {}
+        transformer = getattr(visual, "transformer", None)  # the clip package's puts the tokens first and says nothing
+        self._batch_first = transformer is None or bool(getattr(transformer, "batch_first", False))
+        self._last_is_plain = untouched(blocks[-1])
         self.even_split = False
         self._split: ResidualTower | None = None
 
@@ -89,48 +96,50 @@ class ResidualTower:
                 f"this {self.kind} has something else"
             )
         if self._split is None:
-            self._split = copy.copy(self)
-            self._split.even_split, self._split._maps, self._split._neuron_maps = True, None, {}
-            self._split._writes = {}
+            split = copy.copy(self)
+            split.even_split, split._maps, split._neuron_maps, split._writes = True, None, {}, {}
+            self._split = split
         return self._split
 
-    @torch.no_grad()
     def head_maps(self) -> HeadMaps:
-        """W_O^{l,h} F for every value channel; rebuilt only when a weight has changed."""
-        weights = [*self.projection.parameters(), getattr(self.norm, "weight", None)]
-        now = version([*weights, *(p for block in self._blocks for p in block.parameters())])
-        if self._maps is None or self._maps[0] != now:
-            folded = self.folded()
-            self._maps = (now, HeadMaps(torch.stack([block.directions(folded) for block in self._blocks])))
-        return self._maps[1]
+        """W_O^{l,h} F for every value channel, built once."""
+        if self._maps is None:
+            with of_weights(self.device):
+                folded = self.folded()
+                self._maps = HeadMaps(torch.stack([block.directions(folded) for block in self._blocks]))
+        return self._maps
 
-    @torch.no_grad()
     def neuron_directions(self, layer: int) -> Factored:
         """P W_VO^{l',h} w^{l,n} for every neuron n and later head (l', h), norms folded in: [neuron, path, embed],
-        through the later head's channels. Rebuilt only when a weight has changed."""
-        maps, later = self.head_maps(), self._blocks[layer + 1 :]
-        read = [p for block in later for p in block.module.parameters()]
-        now = version([*self._blocks[layer].module.parameters(), *read])
+        through the later head's channels. Built once."""
         kept = self._neuron_maps.get(layer)
-        if kept is None or kept[0] is not maps or kept[1] != now:
-            written = self._blocks[layer].neuron_writes()
-            left = torch.stack([written @ block.value_reads(not self.even_split) for block in later], dim=1)
-            left = left.unflatten(-1, (self.heads, self.channels)).flatten(1, 2)
-            kept = (maps, now, Factored(left, maps.directions[layer + 1 :].flatten(0, 1)))
+        if kept is None:
+            maps, later = self.head_maps(), self._blocks[layer + 1 :]
+            with of_weights(self.device):
+                written = self._blocks[layer].neuron_writes()
+                left = torch.stack([written @ block.value_reads(not self.even_split) for block in later], dim=1)
+                left = left.unflatten(-1, (self.heads, self.channels)).flatten(1, 2)
+                kept = Factored(left, maps.directions[layer + 1 :].flatten(0, 1))
             self._neuron_maps[layer] = kept
-        return kept[2]
+        return kept
 
-    @torch.no_grad()
     def write_directions(self, layer: int) -> Whole:
-        """w^{l,n} F: what every neuron writes to the pooled token, in the output, [neuron, 1, embed]. Rebuilt only when
-        a weight has changed."""
-        weights = [*self.projection.parameters(), getattr(self.norm, "weight", None)]
-        now = version([*weights, *self._blocks[layer].module.parameters()])
+        """w^{l,n} F: what every neuron writes to the pooled token, in the output, [neuron, 1, embed]. Built once."""
         kept = self._writes.get(layer)
-        if kept is None or kept[0] != now:
-            written = self._blocks[layer].neuron_writes() @ self.folded()
-            self._writes[layer] = kept = (now, Whole(written[:, None]))
-        return kept[1]
+        if kept is None:
+            with of_weights(self.device):
+                kept = Whole((self._blocks[layer].neuron_writes() @ self.folded())[:, None])
+            self._writes[layer] = kept
+        return kept
+
+    @property
+    def device(self) -> torch.device:
+        return self._blocks[0].attention.out.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its linear maps are kept in."""
+        return self._blocks[0].attention.out.weight.dtype
 
     @property
     def pooled_from(self) -> int:
@@ -159,13 +168,19 @@ class ResidualTower:
 
     @torch.no_grad()
     def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
+        self.verify("sum", pixels)
+        with one_pass():
+            return self._run(pixels, visit)
+
+    def _run(self, pixels: Tensor, visit: Visit | None) -> Trace:
         if not self._averaged:
             alone = working(pixels[:0]).new_ones(len(pixels), 1)
-            return StreamPass(self, visit, lambda _: alone).of_class_token(pixels)
+            one = StreamPass(self, visit, lambda _: alone)
+            return one.of_class_token(pixels) if self._last_is_plain else one.of_mean(pixels, scaled=False)
         if self.norm is None or not self.norm_first:
             return StreamPass(self, visit, self._even).of_mean(pixels, scaled=False)
         ends: list[Tensor] = []
-        with listening(iter([(self._blocks[-1].module, "after", ends.append)])):
+        with listening([(self._blocks[-1].module, "after", ends.append)], self.visual):
             self.visual(pixels)
         last = working(self.batch_first(ends[0]))[:, self._pooled_from :]
         weights = inverse_deviation(self.norm, last) / last.shape[1]
@@ -217,7 +232,7 @@ class ResidualTower:
             positions.update({name: kwargs[name] for name in POSITIONS if kwargs.get(name) is not None})
             raise _Enough
 
-        with listening(iter([(self._blocks[0].module, "before", first)])):
+        with listening([(self._blocks[0].module, "before", first)], self.visual):
             self.visual(pixels)
         if not seen:
             raise SummandError("the forward pass never reached the first block; is the model wrapped or compiled?")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
-from .base import AttentionView, Rest, Shares, Trace, Visit, _Enough, listening, unmixed, working
+from .base import AttentionView, Rest, Shares, Trace, Visit, unmixed, working
 from .linear import inverse_deviation
+from .listening import Listener, _Enough, listening
 
 if TYPE_CHECKING:
     from .residual import ResidualTower
@@ -45,7 +46,7 @@ class StreamPass:
             entering.append(self.tower.batch_first(tokens))
             raise _Enough
 
-        with listening(self._listeners(enter_last, None)):
+        with listening(self._listeners(enter_last, None), self.tower.visual):
             self.tower.visual(pixels)
         self._check(entering)
         last, tokens = self.blocks[-1], entering[0]
@@ -54,7 +55,9 @@ class StreamPass:
             view = self._look(len(self.blocks) - 1, inputs)
             outputs = last.plain_outputs(view, self.values[-1], inputs, self.positions)
             self.middle.append(self.before[-1] + last.write(outputs))
-        written = last.mlp(self.middle[-1][:, None].to(tokens.dtype))[:, 0]  # in the model's own precision
+        # In the model's own precision, and its own order of the axes: who listens to the neurons turns them as ever.
+        alone = self.tower.batch_first(self.middle[-1][:, None].to(tokens.dtype))
+        written = self.tower.batch_first(last.mlp(alone))[:, 0]
         with unmixed(tokens.device):
             return self._trace(self.middle[-1] + written, scaled=False)
 
@@ -66,13 +69,15 @@ class StreamPass:
             ends.append(self._pooled(tokens))
             raise _Enough
 
-        with listening(self._listeners(None, leave_last)):
+        with listening(self._listeners(None, leave_last), self.tower.visual):
             self.tower.visual(pixels)
         self._check(ends)
         with unmixed(pixels.device):
             return self._trace(ends[0], scaled)
 
-    def _listeners(self, enter_last: Callable[[Tensor], None] | None, leave_last: Callable[[Tensor], None] | None):
+    def _listeners(
+        self, enter_last: Callable[[Tensor], None] | None, leave_last: Callable[[Tensor], None] | None
+    ) -> Iterator[Listener]:
         """Before a block: the pooled token. Before its attention: what keys and values read."""
 
         def enter(layer: int, tokens: Tensor, kwargs: dict[str, Any]) -> None:

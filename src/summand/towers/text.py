@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,37 +11,31 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import HeadMaps, Rest, Trace, Visit, unmixed, working
-from .text_parts import SUPPORTED, TextParts, read_hugging_face, read_open_clip
+from .base import Guarded, HeadMaps, Rest, Trace, Visit, unmixed, working
+from .dispatch import called, check_call
+from .hf import embedding_of, run_own
+from .listening import Listener, _Enough, listening, one_pass
+from .text_parts import SUPPORTED, TextParts, read_hugging_face, read_open_clip, reads_padding
 
 
-def text_features(clip: nn.Module, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
+def text_features(clip: Any, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
     """The wrapped model's own text embeddings, not normalised."""
-    if hasattr(clip, "get_text_features"):  # Hugging Face: a tensor before version 5, an output object since
-        found = clip.get_text_features(input_ids=tokens)
-        return found if isinstance(found, Tensor) else found.pooler_output
+    if hasattr(clip, "get_text_features"):  # Hugging Face
+        return embedding_of(run_own(clip, clip.get_text_features, input_ids=tokens, **reads_padding(clip, tokens)))
     if not hasattr(clip, "encode_text"):
-        raise SummandError(f"{type(clip).__name__} has no text tower")
-    try:
-        return clip.encode_text(tokens, normalize=False)  # CoCa normalises unless told not to
-    except TypeError:
-        return clip.encode_text(tokens)
+        raise SummandError(_no_text(clip))
+    check_call(clip.encode_text, f"{type(clip).__name__}.encode_text", "token ids")
+    found = called(clip.encode_text, tokens)
+    if not isinstance(found, Tensor) or found.ndim != 2:
+        got = f"a tensor {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise SummandError(
+            f"{type(clip).__name__}.encode_text must return one embedding for each text, [text, embed]; it returned "
+            f"{got}"
+        )
+    return found
 
 
-class _Seen(Exception):
-    """Everything that is needed has been seen; leave the forward pass."""
-
-
-def _before(module: nn.Module, function: Callable[[Tensor, dict[str, Any]], None]) -> Any:
-    """A hook that sees a module's first argument and its keyword arguments, among which is the attention mask."""
-
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        function(args[0] if args else kwargs["hidden_states"], kwargs)
-
-    return module.register_forward_pre_hook(hook, with_kwargs=True)
-
-
-class TextTower:
+class TextTower(Guarded):
     r"""E(t) = Fᵀ(z⁰ + Σ_l (Σ_h W_O^{l,h} Σ_i a_i^{l,h} v_i^{l,h} + b_O^l + MLP^l)) / σ + β P + b_P at the pooled token.
 
     The model's own forward runs, watched by hooks, up to the last block; of that one only the pooled token is
@@ -68,6 +61,11 @@ class TextTower:
     def encode(self, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
         return text_features(self.clip, tokens)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its linear maps are kept in."""
+        return self._blocks[0].out().weight.dtype
+
     def _folded(self) -> Float[Tensor, "width embed"]:
         folded = working(self._parts.final_norm.weight)[:, None] * working(self._parts.projection())
         return folded - folded.mean(dim=0, keepdim=True)
@@ -80,6 +78,11 @@ class TextTower:
 
     @torch.no_grad()
     def run(self, tokens: Int[Tensor, "text token"], visit: Visit | None = None) -> Trace:
+        self.verify("sum", tokens)
+        with one_pass():
+            return self._run(tokens, visit)
+
+    def _run(self, tokens: Int[Tensor, "text token"], visit: Visit | None) -> Trace:
         pooled = self._parts.pooled(tokens)
         each = torch.arange(len(tokens), device=tokens.device)
         values: list[Tensor] = []
@@ -95,38 +98,35 @@ class TextTower:
             return working(batch_first(x)[each, pooled])
 
         def look(layer: int, normed: Tensor) -> None:
-            with unmixed(normed.device):
-                read(layer, working(normed))
-
-        def read(layer: int, normed: Tensor) -> None:
+            normed = working(normed)
             view = self._blocks[layer].view(normed, normed[each, pooled], self._bias(masks[layer], normed, pooled))
             if visit is not None:
                 visit(layer, view)
             values.append(view.values())
 
         def before_block(layer: int, x: Tensor, kwargs: dict[str, Any]) -> None:
-            masks.append(kwargs.get("attn_mask"))
+            masks.append(self._blocks[layer].mask(x.shape[1 if self._parts.batch_first else 0], kwargs))
             if layer:
                 mlps.append(here(x) - stream[-1])
             stream.append(here(x))
             if layer == self.layers - 1:
                 entering.append(x)
-                raise _Seen
+                raise _Enough
 
-        with ExitStack() as hooks:
+        def listeners() -> Iterator[Listener]:
             for layer, block in enumerate(self._blocks):
-                for handle in (
-                    _before(block.module, partial(before_block, layer)),
-                    block.norm_1.register_forward_hook(lambda _, args, out, layer=layer: look(layer, batch_first(out))),
-                    _before(block.norm_2, lambda x, _: stream.append(here(x))),
-                ):
-                    hooks.callback(handle.remove)
-            with suppress(_Seen):
-                self.encode(tokens)
+                yield block.module, "before", partial(before_block, layer)
+                yield block.norm_1, "after", lambda out, layer=layer: look(layer, batch_first(out))
+                yield block.norm_2, "before", lambda x, _: stream.append(here(x))
+
+        with listening(listeners(), self._parts.root):
+            self.encode(tokens)
         if not entering:
             raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")
         last = self._blocks[-1]
-        look(self.layers - 1, batch_first(last.norm_1(entering[0])))
+        inputs = batch_first(last.norm_1(entering[0]))
+        with unmixed(tokens.device):
+            look(self.layers - 1, inputs)
         out = last.out()
         with unmixed(tokens.device):
             written = last.scaled(1, values[-1].flatten(1) @ working(out.weight).T + working(out.bias))
@@ -169,9 +169,18 @@ def text_tower_of(clip: nn.Module) -> TextTower:
     if hasattr(clip, "text_model"):
         return TextTower(clip, read_hugging_face(clip, clip.text_model))
     text = getattr(clip, "text", clip)
-    if not hasattr(text, "token_embedding") or not hasattr(getattr(text, "transformer", None), "resblocks"):
-        raise SummandError(
-            f"the text tower {type(text).__name__} of {type(clip).__name__} cannot be taken apart "
-            f"(supported: {', '.join(SUPPORTED)})"
-        )
-    return TextTower(clip, read_open_clip(text))
+    if hasattr(text, "token_embedding") and hasattr(getattr(text, "transformer", None), "resblocks"):
+        return TextTower(clip, read_open_clip(text))
+    if text is clip:
+        raise SummandError(_no_text(clip))
+    raise SummandError(
+        f"the text tower {type(text).__name__} of {type(clip).__name__} cannot be taken apart "
+        f"(supported: {', '.join(SUPPORTED)})"
+    )
+
+
+def _no_text(clip: nn.Module) -> str:
+    name = type(clip).__name__
+    if "VisionModel" in name:
+        return f"{name} is an image tower without a text tower; load the whole model for texts"
+    return f"{name} has no text tower (no encode_text, and no get_text_features as transformers' models have)"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
@@ -15,14 +15,19 @@ from .attention_maps import AttentionMaps
 from .base import AttentionView, working
 from .effective import LinearMap, seen_through
 
-SUPPORTED = ("open_clip CLIP", "TextTransformer", "CLIPTextModel", "SiglipTextModel", "Siglip2TextModel")
+SUPPORTED = (
+    *("open_clip's and the clip package's CLIP", "TextTransformer", "CLIPTextModel", "MetaClip2TextModel"),
+    *("SiglipTextModel", "Siglip2TextModel"),
+)
 
 
 @dataclass(frozen=True)
 class TextParts:
-    """Where a text tower keeps what the sum needs. pooled: token ids → the position that is read out."""
+    """Where a text tower keeps what the sum needs. pooled: token ids → the position that is read out.
+    root: the module that runs the blocks."""
 
     kind: str
+    root: nn.Module
     blocks: list[TextBlock]
     final_norm: Any
     projection: Callable[[], Tensor]
@@ -59,6 +64,12 @@ class TextBlock:
     def out(self) -> LinearMap:
         """W_O and b_O, as they act."""
         return self._maps.out
+
+    def mask(self, length: int, kwargs: dict[str, Any]) -> Tensor | None:
+        """What is added to the attention's logits: handed to the block by open_clip, kept in it by OpenAI's code, which
+        reads the last rows and columns for shorter texts."""
+        own = getattr(self.module, "attn_mask", None)
+        return kwargs.get("attn_mask") if not isinstance(own, Tensor) else own[..., -length:, -length:]
 
     def scaled(self, which: int, vectors: Tensor) -> Tensor:
         """LayerScale where the block has one."""
@@ -115,6 +126,7 @@ def read_open_clip(text: Any) -> TextParts:
 
     return TextParts(
         kind="TextTransformer",
+        root=text.transformer,
         blocks=[TextBlock(block) for block in text.transformer.resblocks],
         final_norm=final_norm,
         projection=projection,
@@ -128,21 +140,31 @@ def read_open_clip(text: Any) -> TextParts:
 def read_hugging_face(clip: Any, text: Any) -> TextParts:
     # Until version 4 the text model of CLIPTextModelWithProjection and SiglipTextModel is one level further in.
     text = getattr(text, "text_model", text)
+    name = type(text).__name__
+    if post_norm(text):
+        raise SummandError(
+            f"the text tower {name} of {type(clip).__name__} cannot be taken apart: it is a BERT, which normalises the "
+            f"sum behind every block, so that what early blocks write has no fixed way to the output; encode_text "
+            f"works ({', '.join(SUPPORTED)} can be taken apart)"
+        )
     siglip = hasattr(text, "head")
     linear = text.head if siglip else getattr(clip, "text_projection", None)
     if not hasattr(text, "final_layer_norm") or linear is None:
-        raise SummandError(f"the text tower {type(text).__name__} cannot be taken apart ({', '.join(SUPPORTED)} can)")
+        raise SummandError(f"the text tower {name} cannot be taken apart ({', '.join(SUPPORTED)} can)")
     end = getattr(text, "eos_token_id", None)
+    # transformers' CLIP keeps the old rule (the largest id) for configurations with the wrong end token 2; MetaCLIP 2,
+    # whose end token 2 is, does not.
+    largest = end == 2 and not any(ancestor.__name__.startswith("MetaClip2") for ancestor in type(text).__mro__)
     projection = LinearMap(linear, "its text projection")
 
     def pooled(tokens: Tensor) -> Tensor:
         if siglip:
             return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
-        # transformers keeps the old rule (the largest id) for configurations with the wrong end token 2.
-        return tokens.argmax(dim=-1) if end == 2 else (tokens == end).int().argmax(dim=-1)
+        return tokens.argmax(dim=-1) if largest else (tokens == end).int().argmax(dim=-1)
 
     return TextParts(
-        kind=type(text).__name__,
+        kind=name,
+        root=text.encoder,
         blocks=[TextBlock(layer) for layer in text.encoder.layers],
         final_norm=seen_through(text.final_layer_norm),
         projection=lambda: projection.weight.T,
@@ -150,3 +172,19 @@ def read_hugging_face(clip: Any, text: Any) -> TextParts:
         pooled=pooled,
         causal=not siglip,
     )
+
+
+def post_norm(text: Any) -> bool:
+    """Whether a text tower of transformers is a BERT (Chinese CLIP) or a RoBERTa (AltCLIP)."""
+    return hasattr(getattr(text, "roberta", text), "embeddings") and hasattr(
+        getattr(text, "roberta", text).embeddings, "word_embeddings"
+    )
+
+
+def reads_padding(clip: Any, tokens: Int[Tensor, "text token"]) -> dict[str, Tensor]:
+    """The attention mask that a BERT needs beside its tokens, as every token of it sees the padding too. CLIP's end
+    token sees nothing behind it, and SigLIP was trained to read its padding."""
+    text = getattr(clip, "text_model", None)
+    if text is None or not post_norm(text):
+        return {}
+    return {"attention_mask": (tokens != text.config.pad_token_id).long()}

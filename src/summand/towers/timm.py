@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import SummandError
 from .base import Tower
 from .effective import seen_through
+from .layout import covering, pair
 from .linear import Projection
 from .pool import LatentPool, PoolTower
 from .residual import ResidualTower
@@ -37,14 +38,14 @@ def timm_tower(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> Tower:
         "encode": encode,
     }
     if getattr(trunk, "attn_pool", None) is not None:
-        return _pooled_by_attention(visual, head, shape)
+        return covering(_pooled_by_attention(visual, head, shape), _patch(trunk))
     pool = {"token": "tok"}.get(trunk.global_pool, trunk.global_pool)
     if pool not in ("tok", "avg"):
         raise SummandError(f"its pooling {trunk.global_pool!r} is not linear in the tokens")
     before, after = _present(trunk.norm), _present(trunk.fc_norm)
     if before is not None and after is not None:
         raise SummandError("it normalises twice, before and after pooling")
-    return ResidualTower(
+    tower = ResidualTower(
         visual,
         blocks=list(seen_through(trunk.blocks)),
         norm=before if after is None else after,
@@ -55,6 +56,12 @@ def timm_tower(visual: nn.Module, encode: Callable[[Tensor], Tensor]) -> Tower:
         prefix=trunk.num_prefix_tokens,
         **shape,
     )
+    return covering(tower, _patch(trunk))
+
+
+def _patch(trunk: Any) -> tuple[int, int]:
+    """Pixels of one patch, a convolutional stem's stride included."""
+    return pair(trunk.patch_embed.feat_ratio(as_scalar=False))
 
 
 def _pooled_by_attention(visual: nn.Module, head: Projection, shape: dict[str, Any]) -> Tower:

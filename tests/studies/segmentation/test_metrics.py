@@ -43,6 +43,62 @@ def test_figure_scores_are_the_published_ones(rng):
     assert found["mAP"] == pytest.approx(np.mean(precisions), abs=1e-6)
 
 
+def published_scores(maps, masks, threshold):
+    """The released evaluation of papers A and C, picture by picture: maps as they are drawn, before they are scaled."""
+    correct = labelled = 0
+    inter, union, precisions = np.zeros(2), np.zeros(2), []
+    for drawn, mask in zip(maps, masks, strict=True):
+        with np.errstate(invalid="ignore"):
+            scaled = (drawn - drawn.min()) / (drawn.max() - drawn.min())
+        cut = scaled.mean() if threshold == "mean" else threshold
+        channels = np.stack([1 - scaled, scaled])
+        said = np.stack([scaled <= cut, scaled > cut]).astype(int).argmax(axis=0)
+        channels[np.isnan(channels)] = 0
+        counts = mask >= 0
+        correct, labelled = correct + ((said == mask) & counts).sum(), labelled + counts.sum()
+        for c in (0, 1):
+            inter[c] += ((said == c) & (mask == c) & counts).sum()
+            union[c] += (((said == c) | (mask == c)) & counts).sum()
+        truth = np.stack([mask == 0, mask == 1])
+        both = np.stack([counts, counts])
+        precisions.append(np.nan_to_num(average_precision_score(truth[both], channels[both])))
+    return correct / labelled, (inter / union).mean(), np.mean(precisions)
+
+
+@given(
+    arrays(np.float32, (4, 5, 6), elements=st.sampled_from([-1.0, 0.0, 0.25, 0.5, 0.9, 3.0])),
+    arrays(np.int64, (4, 5, 6), elements=st.sampled_from([-1, 0, 0, 1])),
+    st.sampled_from(["mean", 0.5]),
+    st.integers(0, 3),
+)
+def test_scores_as_published_count_pictures_without_a_figure(maps, masks, threshold, flat):
+    masks[0, 0, :2] = (0, 1)  # so that both classes occur
+    masks[1][masks[1] == 1] = 0  # no figure
+    masks[1, 0, 0] = 0
+    masks[2:, 0, 0] = 0
+    maps[flat] = 0.3
+    scores = FigureScores(threshold, paper=True)
+    found = [
+        scores.update(rescaled(torch.from_numpy(drawn)), torch.from_numpy(mask))
+        for drawn, mask in zip(maps, masks, strict=True)
+    ]
+    accuracy, iou, precision = published_scores(maps, masks, threshold)
+    assert scores.compute()["pixel_accuracy"] == pytest.approx(accuracy)
+    assert scores.compute()["mIoU"] == pytest.approx(iou, abs=1e-6)
+    assert scores.compute()["mAP"] == pytest.approx(precision, abs=1e-6)
+    assert np.isnan(found[1].figure)  # of the figure alone there is none
+    assert found[flat].two_channel == pytest.approx(0.5)
+
+
+def test_by_default_pictures_without_a_figure_have_no_precision():
+    scores = FigureScores("mean")
+    score = torch.tensor([[0.0, 0.2, 1.0]])
+    assert np.isnan(scores.update(score, torch.tensor([[0, 0, 0]])).two_channel)
+    unlabelled = torch.tensor([[0, 1, -1]])  # mean 0.1 of the labelled, 0.4 of all
+    assert scores.update(score, unlabelled).pixel_accuracy == 1.0
+    assert FigureScores("mean", paper=True).update(score, unlabelled).pixel_accuracy == 0.5
+
+
 def test_a_perfect_map_and_its_opposite():
     mask = torch.tensor([[0, 1], [0, 0]])
     perfect, opposite = FigureScores(0.5), FigureScores(0.5)

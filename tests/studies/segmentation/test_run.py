@@ -165,6 +165,23 @@ def test_predicted_classes_and_the_published_protocol(vit):
     )
 
 
+def test_the_published_protocol_leaves_no_picture_out(vit):
+    source = open_masks("scenes:count=6,seed=3")
+    read = source.read
+    bare = replace(source, read=lambda i: replace(read(i), mask=np.zeros_like(read(i).mask)) if i < 2 else read(i))
+    unlabelled = replace(source, read=lambda i: replace(read(i), mask=read(i).mask * 0 - 1) if i < 2 else read(i))
+    published, own = Protocol.published(), Protocol()
+    assert segment(vit, bare, ["decomposition"], own).images == segment(vit, source, ["decomposition"], own).images - 2
+    found = segment(vit, bare, ["decomposition"], published)
+    assert found.images == 6
+    assert found.per_image["ap_two_channel"][:2].between(0.2, 1).all()
+    assert found.per_image["ap_figure"].isna().tolist() == [True, True, *[False] * 4]
+    assert found.scores["decomposition"]["mAP"] == pytest.approx(found.per_image["ap_two_channel"].mean())
+    assert segment(vit, unlabelled, ["decomposition"], published).images == 4
+    assert "without a figure count" in published.describe()
+    assert "without a figure" not in own.describe()
+
+
 def test_broken_pictures_are_skipped_and_mistakes_named(vit, resnet):
     source = open_masks("scenes:count=4,seed=3")
     read = source.read

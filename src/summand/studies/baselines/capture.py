@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from jaxtyping import Float
@@ -12,11 +13,15 @@ from torch.nn import functional as F
 
 from ...errors import SummandError
 from ...models import Model
+from ...models.guard import off, tolerance
 from ...towers.attention import Attention
 from ...towers.base import working
 from ...towers.blocks import Block
 from ...towers.pool import PoolTower
 from ...towers.residual import ResidualTower
+
+_verified: WeakSet[Any] = WeakSet()
+"""Towers, each of one state of a model, whose blocks have been found to be computed as the model does it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Capture:
     def __init__(
         self, model: Model, pixels: Float[Tensor, "image 3 height width"], graph_from: int | None = None
     ) -> None:
-        model.decompose(pixels)  # checks the pixels, computes nothing
+        model.check_pixels(pixels)
         self.tower: Any = model.tower
         self.layers: list[Layer] = []
         self.dtype = model.dtype
@@ -72,6 +77,18 @@ class Capture:
             self._blocks(pixels, self.tower)
         else:
             raise SummandError(f"the baselines cannot read a {self.tower.kind} tower")
+        self._check(model, pixels[:1])
+
+    def _check(self, model: Model, one: Tensor) -> None:
+        """That what was computed here is what the model computes, once for each state of a model."""
+        if self.tower not in _verified:
+            error, allowed = off(self.output[:1].detach(), model.encode_image(one)), tolerance(one, self.tower)
+            if not error <= allowed:
+                raise SummandError(
+                    f"the baselines compute {model.name} block by block from its weights, and do not arrive at its own "
+                    f"embedding: off by {error:.2g} ({allowed:.0e} is rounding); `summand doctor` says what may be why"
+                )
+            _verified.add(self.tower)
 
     @property
     def residual(self) -> bool:

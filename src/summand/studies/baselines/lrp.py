@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...models import Model
-from ...towers.base import listening
+from ...towers.listening import listening
 from .capture import Capture, Layer, captured
 from .gradients import attention_gradients
 from .method import by_image, class_token_blocks, method

@@ -25,7 +25,7 @@ from ..neuron_maps import (
     readable,
     second_order_maps,
 )
-from ..pair_maps import Factor, PairMaps, pool_tower
+from ..pair_maps import Factor, PairMaps, pair_signs, pool_tower
 from ..token_maps import token_maps
 
 Maps = Callable[..., Float[Tensor, "image text row column"]]
@@ -102,6 +102,7 @@ class MapMethod:
 
 _LEARNT = 5  # layers before the last whose neurons' directions are learnt: all that the scenes models have
 _NEURONS = ("neurons", "second-order", "neurons-both")
+_PAIRS = ("pairs", "pairs-neuron", "pairs-similarity")
 
 OWN = {
     "decomposition": ("token decomposition", "paper C"),
@@ -189,9 +190,9 @@ def prepare(
     count: int = 200,
     weighting: Weighting | None = None,
 ) -> MapMethod:
-    """A method made ready. reference: batches of pixels that the neurons' directions are learnt from. paper: as
-    published, not as it was found best on scenes. layers, count, weighting: of the neuron maps, as `NeuronMaps` has
-    them; where they are left out, what was found best on scenes, or published."""
+    """A method made ready. reference: batches of pixels that the neurons' directions are learnt from, and as published
+    the sides of the pairs'. paper: as published, not as it was found best on scenes. layers, count, weighting: of the
+    neuron maps, as `NeuronMaps` has them; where they are left out, what was found best on scenes, or published."""
     if name == "decomposition":
         # a token's term holds its attention, which falls off steeply inside an object: without the root the map at half
         # its height covers too little of it (+8 mIoU on scenes); a single pool has no such peaks, and loses by it
@@ -221,7 +222,8 @@ def prepare(
             "pairs-similarity": "similarity",
         }
         # on scenes the published sum of products is worse than its similarity alone
-        made = PairMaps(model, factor=factors[name], repair=paper, bias=paper, apart=not paper)
+        signs = pair_signs(model, reference) if paper and reference is not None else None
+        made = PairMaps(model, factor=factors[name], repair=paper, bias=paper, apart=not paper, signs=signs)
         shape = "signed" if paper else "clipped"
         return MapMethod(name, *OWN[name], made.maps, contrast=True, unit=True, shape=shape, many=True)
     found = METHODS[name]
@@ -232,9 +234,9 @@ def prepare(
     return replace(plain.with_options(**options), **given)
 
 
-def needs_reference(chosen: Iterable[str]) -> bool:
-    """Whether one of the methods learns from reference images."""
-    return not {"neurons", "neurons-both"}.isdisjoint(chosen)
+def needs_reference(chosen: Iterable[str], paper: bool = False) -> bool:
+    """Whether one of the methods learns from reference images; as published pairs do too."""
+    return not {"neurons", "neurons-both", *(_PAIRS if paper else ())}.isdisjoint(chosen)
 
 
 def default_methods(model: Model, paper: bool = False) -> list[str]:

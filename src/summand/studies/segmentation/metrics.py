@@ -47,12 +47,16 @@ class FigureScores:
     Pixel accuracy = Σ correct / Σ labelled; IoU_c = Σ intersection / Σ union over the data set for figure and ground
     (torchmetrics' MulticlassJaccardIndex), mIoU their mean; mAP = mean over pictures. A picture without figure or
     without labelled pixels counts for the first two and not for average precision.
+
+    threshold: a number, or "mean", the map's mean over the labelled pixels. paper: as the released code has it, where
+    the mean is over all pixels, a picture without figure has the average precision of its ground, and a flat map
+    (which that code divides by zero) is ground everywhere with neither channel above the other.
     """
 
-    def __init__(self, threshold: float | str = 0.5) -> None:
+    def __init__(self, threshold: float | str = 0.5, paper: bool = False) -> None:
         from torchmetrics.classification import MulticlassJaccardIndex
 
-        self.threshold = threshold
+        self.threshold, self.paper = threshold, paper
         self._jaccard = MulticlassJaccardIndex(num_classes=2, average="none")
         self._correct = self._labelled = 0
         self._scores: list[ImageScore] = []
@@ -62,7 +66,8 @@ class FigureScores:
         """score: a map between 0 and 1. mask: 1 on the figure, 0 on the ground, below 0 where nothing counts."""
         counts = mask >= 0
         values, truth = score[counts], mask[counts] == 1
-        threshold = float(values.mean()) if self.threshold == "mean" and len(values) else self.threshold
+        averaged = score if self.paper else values
+        threshold = float(averaged.mean()) if self.threshold == "mean" and len(values) else self.threshold
         said = values > (0.5 if isinstance(threshold, str) else float(threshold))
         correct = int((said == truth).sum())
         self._correct, self._labelled = self._correct + correct, self._labelled + len(values)
@@ -72,16 +77,26 @@ class FigureScores:
             self._flush()
         both = [(said & truth).sum() / (said | truth).sum(), (~said & ~truth).sum() / (~said | ~truth).sum()]
         numbers, flags = values.double().numpy(), truth.numpy()
+        scored = bool(flags.any()) or (self.paper and len(flags) > 0)
         found = ImageScore(
             pixel_accuracy=correct / len(values) if len(values) else float("nan"),
             iou=float(torch.stack(both).nanmean()),
-            two_channel=average_precision(np.concatenate([1 - numbers, numbers]), np.concatenate([~flags, flags]))
-            if flags.any()
+            two_channel=average_precision(self._channels(score, values), np.concatenate([~flags, flags]))
+            if scored
             else float("nan"),
             figure=average_precision(numbers, flags),
         )
         self._scores.append(found)
         return found
+
+    def _channels(self, score: Tensor, values: Tensor) -> Float[np.ndarray, " pixel"]:
+        """1 − map and map, of the labelled pixels, one behind the other; as published in the map's own precision."""
+        if not self.paper:
+            numbers = values.double().numpy()
+            return np.concatenate([1 - numbers, numbers])
+        flat = not bool(score.max() > score.min())
+        channels = torch.zeros(2, len(values)) if flat else torch.stack([1 - values, values])
+        return channels.flatten().double().numpy()
 
     def _flush(self) -> None:
         if self._waiting:

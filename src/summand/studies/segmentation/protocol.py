@@ -19,7 +19,8 @@ class Protocol:
 
     asked: the "true" class or the one that the model has "predicted". fit: one of `FITS`. threshold: what a map, scaled
     to 0 … 1 per picture, must exceed on the figure: a number or "mean"; None: the method's published one. paper: every
-    method as published. `Protocol.published()` is that of papers A and C.
+    method and every score as published, so that pictures without a figure count too and "mean" is the mean of the whole
+    map, unlabelled pixels with it. `Protocol.published()` is that of papers A and C.
     """
 
     asked: Literal["true", "predicted"] = "true"
@@ -49,7 +50,8 @@ class Protocol:
             )
         asked = "the true class" if self.asked == "true" else "the class that the model predicts"
         threshold = {None: "as published for each method", "mean": "the map's mean"}.get(self.threshold, self.threshold)
-        return f"map of {asked}; {FITS[self.fit]}; scaled to 0 … 1 per picture; threshold {threshold}"
+        empty = "; pictures without a figure count, as published" if self.paper else ""
+        return f"map of {asked}; {FITS[self.fit]}; scaled to 0 … 1 per picture; threshold {threshold}{empty}"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ...models import Model, pixels_of
 from ..baselines.capture import Capture
 from ..fitting import cut, fitted, fitted_mask, scale_of, stitched
 from ..perturbation import AREAS, PerturbationOptions, perturbation_curves
+from ..placing import placed, share_of
 from .batches import batches_of
 from .methods import Batches, MapMethod, prepare
 from .metrics import ClassScores, FigureScores, rescaled
@@ -64,7 +65,8 @@ def segment(
     Figures (scenes, ImageNet-Segmentation): each picture's map against its figure. Semantic masks: all classes at once,
     each pixel the class of its largest map (where there is a background: what stays below the threshold of the
     largest map, scaled); with asked="predicted", the predicted class's map against everything but the background.
-    Pictures that cannot be read are skipped and reported; one without a figure is left out.
+    Pictures that cannot be read are skipped and reported; one without a figure is left out, unless all is to be as
+    published (protocol.paper).
 
     perturbation: also the areas under each figure map's deletion and insertion curves (of the signed map, on its own
     grid), which ask the model and no mask; about 20 passes a picture and method.
@@ -137,7 +139,8 @@ class _Job:
     def _empty(self, method: MapMethod) -> Any:
         if not self.figures:
             return ClassScores(len(self.source.classes), self.source.background)
-        return FigureScores(method.threshold if self.protocol.threshold is None else self.protocol.threshold)
+        threshold = method.threshold if self.protocol.threshold is None else self.protocol.threshold
+        return FigureScores(threshold, self.protocol.paper)
 
     def cost(self, name: str) -> float:
         seconds = self.clock.seconds
@@ -184,7 +187,7 @@ class _Job:
             else:
                 maps = self.clock.time(method.name, method.of_all, pixels, along, shared)
             for i, item in enumerate(found):
-                grown = F.interpolate(maps[i][None], size=self.size, mode="bilinear", align_corners=False)[0]
+                grown = placed(maps[i][None], self.size, share_of(self.model))[0]
                 grown = method.shaped(grown) if self.figures and self.protocol.paper else grown
                 found_areas = {key: float(values[i]) for key, values in areas.items()}
                 self._score(method, item, grown.cpu(), masks[i], int(which[i]), pictures[i], found_areas)
@@ -200,13 +203,13 @@ class _Job:
             along = self.directions[method.name]
             along = along[which] if self.figures else along
             maps = self.clock.time(method.name, method.of_all, pixels, along, shared)
-            whole = stitched(maps.cpu(), places, size, (picture.height, picture.width))
+            whole = stitched(maps.cpu(), places, size, (picture.height, picture.width), share_of(self.model))
             grown = F.interpolate(whole[None], size=mask.shape, mode="bilinear", align_corners=False)[0]
             self._score(method, item, grown, mask, int(which[0]), item.image)
 
     def _counts(self, item: Masked) -> bool:
         mask = self._mask(item)
-        return bool((mask == 1).any()) if self.figures else bool((mask != UNLABELLED).any())
+        return bool((mask == 1).any() if self.figures and not self.protocol.paper else (mask != UNLABELLED).any())
 
     def _mask(self, item: Masked) -> np.ndarray:
         if self.source.figures or not self.figures:

@@ -16,15 +16,16 @@ from ... import saving
 from ...data import ImageSource
 from ...directions import Directions
 from ...errors import SummandError
+from ...even_split import Parity, check_parity
 from ...models import Model
 from ...runs import Collected, Group, collect
-from ...runs.manifest import weights_hash
+from ...runs.manifest import same_weights, weights_hash
 from ...runs.units import Wanted, groups_of
 from ...text.pools import Pool
 from ..profile import profile
 from .concepts import Concepts, concepts
 from .readings import Measured, Readings, head_readings, measure, unit_readings
-from .scores import ConceptUnits, NamedConcepts, named_concepts, usual_layer
+from .scores import ConceptUnits, NamedConcepts, check_published, named_concepts, usual_layer
 from .statistics import FEWEST
 
 Watch = Literal["heads", "neurons", "pairs"]
@@ -51,7 +52,7 @@ class Reference:
 
     def check(self, model: Model) -> None:
         """Raise `SummandError` where the model is not the one that made this reference."""
-        if weights_hash(model) != self.weights:
+        if not same_weights(weights_hash(model), self.weights):
             same = model.name == self.model
             now = "its weights, or what is ablated in it, are others now" if same else f"this is {model.name}"
             raise SummandError(
@@ -73,7 +74,7 @@ class Reference:
         if self.named is not None:
             asked = self.named.units
             named |= {"asked": np.array(asked.texts), "asked_units": asked.chosen, "asked_scores": self.named.scores}
-            named |= {"asked_weights": asked.weights, "asked_offsets": asked.offsets}
+            named |= {"asked_weights": asked.weights, "asked_offsets": asked.offsets, "asked_as": asked.parity or ""}
         try:
             saving.write(path, _KIND, Directions.of(readings.weights), named)
         except OSError as error:
@@ -100,7 +101,9 @@ class Reference:
         if "asked" in found:
             chosen = torch.from_numpy(found["asked_units"])
             read = (torch.from_numpy(found[name]) for name in _NUMBERS_OF_NAMED[1:] if name in found)
-            named = NamedConcepts(ConceptUnits(saving.names(found["asked"]), chosen, *read), found["asked_scores"])
+            units = ConceptUnits(saving.names(found["asked"]), chosen, *read)
+            parity = "paper" if str(found.get("asked_as", "")) == "paper" else None
+            named = NamedConcepts(replace(units, parity=parity), found["asked_scores"])
         return cls(str(found["model"]), str(found["weights"]), str(found["label"]), known, readings, measured, named)
 
 
@@ -118,6 +121,7 @@ def make_reference(
     layers: int = 4,
     layer: int | None = None,
     named: Sequence[str] = (),
+    parity: Parity = None,
     batch_size: int = 64,
     progress: bool = False,
 ) -> Reference:
@@ -125,10 +129,16 @@ def make_reference(
 
     watch: heads of the last `layers` layers along the concepts of their labels; the neurons of one `layer` (by default
     the third last); or the pairs of an attention pool. named: texts to score as well (`named_concepts`: one to three
-    passes more). Raises `SummandError` for units that the tower does not have and too few images.
+    passes more), with parity="paper" as paper B's code does it. Raises `SummandError` for units that the tower does not
+    have and too few images.
     """
     if watch not in ("heads", "neurons", "pairs"):
         raise SummandError(f"units to watch are heads, neurons or pairs, got {watch!r}")
+    check_parity(parity)
+    if parity == "paper":
+        if not named:
+            raise SummandError("parity='paper' says how named concepts are scored (paper B); name one")
+        check_published(model)
     if len(source) < FEWEST:
         raise SummandError(f"{source.label} holds {len(source)} image(s); a test of shift needs at least {FEWEST}")
     of_layer = (usual_layer(model) if layer is None else layer,) if watch == "neurons" else None
@@ -142,7 +152,7 @@ def make_reference(
         usual = profile(model, source, groups, batch_size, progress)
         readings = unit_readings(usual, known)
         measured = measure(model, source, readings, batch_size, progress)
-    asked = named_concepts(model, source, named, pool, batch_size, progress, usual) if named else None
+    asked = named_concepts(model, source, named, pool, batch_size, progress, usual, parity) if named else None
     return Reference(model.name, weights_hash(model), source.label, known, readings, measured, asked)
 
 

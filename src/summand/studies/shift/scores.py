@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,17 @@ from tqdm import tqdm
 
 from ...data import ImageSource
 from ...data.sources import batches
+from ...directions import Directions
 from ...errors import SummandError
+from ...even_split import Parity, check_parity
 from ...models import Model, pixels_of
 from ...runs import Group
 from ...runs.units import effects_of
 from ...text.pools import Pool
 from ...towers.pool import PoolTower
+from ..pair_maps import pair_signs
 from ..profile import Profile, profile
+from ..zeroshot import classifier, named_classes, read_templates
 from .statistics import kolmogorov_smirnov, standardised_difference
 
 TOP = 5
@@ -31,12 +35,14 @@ TOP = 5
 @dataclass(frozen=True)
 class ConceptUnits:
     """The units that speak most for each concept. texts: the concepts; chosen: (neuron, head) of pairs, (layer, neuron)
-    of neurons; weights, offsets: how neurons are read, None where the units are pairs."""
+    of neurons; weights, offsets: how neurons are read, None where the units are pairs. parity="paper": pairs are
+    counted with their share of the biases, as paper B's code does it."""
 
     texts: tuple[str, ...]
     chosen: Int[Tensor, "concept unit 2"]
     weights: Float[Tensor, "concept unit path"] | None = None
     offsets: Float[Tensor, " concept"] | None = None
+    parity: Parity = None
 
     @property
     def names(self) -> list[list[str]]:
@@ -47,14 +53,14 @@ class ConceptUnits:
     def scores(self, model: Model, pixels: Float[Tensor, "image 3 height width"]) -> Float[Tensor, "image concept"]:
         r"""Of pairs: ‖Σ_{top 5} r^{n,h}‖ / ‖Σ_{n,h} r^{n,h}‖ (paper B). Of neurons: Σ_{top 5} ⟨φ_n − b_n, r_n⟩."""
         if self.weights is None:
-            effects = model.pairs(pixels)
+            effects = model.pairs(pixels, parity=self.parity)
             rest = effects.rest
             assert rest is not None
             whole = (model.encode_image(pixels) - rest).double().norm(dim=1)
             columns = []
             for neurons, heads in self.chosen.transpose(1, 2):
-                amounts = effects.coefficients[:, neurons, heads, 0].double()
-                columns.append((amounts @ _rows(model, neurons, heads)).norm(dim=1) / whole)
+                amounts = effects.coefficients[:, neurons, heads].double().flatten(1)  # [image, pair · path]
+                columns.append((amounts @ _rows(effects.basis, neurons, heads)).norm(dim=1) / whole)
             return torch.stack(columns, dim=1)
         assert self.offsets is not None
         layers, neurons = self.chosen.unbind(dim=2)
@@ -113,10 +119,26 @@ def named_concepts(
     batch_size: int = 64,
     progress: bool = False,
     known: Profile | None = None,
+    parity: Parity = None,
 ) -> NamedConcepts:
     """Texts, less the mean of a pool's, scored on reference images: by the pairs of an attention pool, else by the
     neurons of the third last layer, whose directions are learnt from the images. known: a profile of these images, used
-    where it is of those neurons."""
+    where it is of those neurons.
+
+    parity="paper" (a ModifiedResNet): as paper B's code has it. A concept is the mean of OpenAI's 80 templates filled
+    with its words (for a scenes model of its own), from which no pool's mean is taken; the sides of the pairs are those
+    of most of their 50 largest centred effects on these images; and biases are dealt out over the pairs.
+    """
+    check_parity(parity)
+    if parity == "paper":
+        check_published(model)
+        weights = classifier(model, named_classes(texts, read_templates(None, model)))
+
+        def pixels() -> Iterator[Tensor]:
+            return (pixels_of(model, batch.images) for batch in batches(source, batch_size, []))
+
+        units = concept_units(model, weights, texts, signs=pair_signs(model, pixels), parity=parity)
+        return NamedConcepts(units, units.measure(model, source, batch_size, progress).numpy())
     directions = model.encode_text(list(texts)) - model.encode_text(pool.texts).mean(dim=0)
     neurons = Group("neurons", usual_layer(model))
     if not isinstance(model.tower, PoolTower) and (known is None or known.groups != (neurons,)):
@@ -125,19 +147,34 @@ def named_concepts(
     return NamedConcepts(units, units.measure(model, source, batch_size, progress).numpy())
 
 
+def check_published(model: Model) -> None:
+    """Raise `SummandError` where paper B's score is not defined."""
+    if model.tower.kind != "ModifiedResNet":
+        raise SummandError(
+            f"paper B's score of a concept is of the pairs of a ModifiedResNet; {model.name} is a {model.tower.kind}: "
+            f"score it as Summand does, without the published protocol"
+        )
+
+
 def usual_layer(model: Model) -> int:
     """The layer whose neurons are read unless another is asked for: the third last."""
     return max(0, model.tower.layers - 3)
 
 
 def concept_units(
-    model: Model, directions: Float[Tensor, "concept embed"], texts: Sequence[str], profile: Profile | None = None
+    model: Model,
+    directions: Float[Tensor, "concept embed"],
+    texts: Sequence[str],
+    profile: Profile | None = None,
+    signs: Float[Tensor, "neuron head"] | None = None,
+    parity: Parity = None,
 ) -> ConceptUnits:
     r"""The 5 units of largest ⟨r, t⟩ for each concept, r of unit length, t a text minus what its siblings share.
 
     Of a tower with an attention pool these are neuron–head pairs, whose r is row n of W_VO^h and comes from the weights
     alone (a pair's coefficient is a weighted mean of activations, so it grows along +r). Of others, the neurons of
-    `profile`. Raises `SummandError` where neither is at hand.
+    `profile`. signs: of the pairs' directions, where they are to be as published (`pair_signs`); parity: how
+    the pairs are counted. Raises `SummandError` where neither is at hand.
     """
     if len(texts) != len(directions):
         raise SummandError(f"{len(texts)} texts for {len(directions)} directions")
@@ -145,8 +182,10 @@ def concept_units(
         basis = model.tower.pair_directions()
         length = basis.gram[..., 0, 0].sqrt().clamp(min=1e-12)
         along = basis.toward(directions.to(length))[..., 0, :] / length[..., None]
+        along = along if signs is None else along * signs[..., None].to(along)
         places = _largest(along.flatten(0, -2))
-        return ConceptUnits(tuple(texts), torch.stack([places // basis.shape[1], places % basis.shape[1]], dim=2))
+        chosen = torch.stack([places // basis.shape[1], places % basis.shape[1]], dim=2)
+        return ConceptUnits(tuple(texts), chosen, parity=parity)
     if profile is None:
         raise SummandError("scores of concepts in a class-token tower are of its neurons; give a profile of them")
     places = _largest(profile.directions @ F.normalize(directions.double(), dim=1).to(profile.directions).T)
@@ -165,8 +204,7 @@ def _largest(along: Float[Tensor, "unit concept"]) -> Int[Tensor, "concept top"]
     return along.topk(min(TOP, len(along)), dim=0).indices.T.cpu()
 
 
-def _rows(model: Model, neurons: Tensor, heads: Tensor) -> Float[Tensor, "pair embed"]:
+def _rows(basis: Directions, neurons: Tensor, heads: Tensor) -> Float[Tensor, "pair_path embed"]:
     """The directions of some pairs, without building those of the others."""
-    basis = model.tower.pair_directions()
     pairs = zip(neurons.tolist(), heads.tolist(), strict=True)
-    return torch.stack([basis.select([neuron]).dense()[0, head, 0] for neuron, head in pairs]).double()
+    return torch.cat([basis.select([neuron]).dense()[0, head] for neuron, head in pairs]).double()

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import summand
-from summand import text_cache
-from summand.text_cache import TextCache, cache_folder, fingerprint
+from summand.models import text_cache
+from summand.models.text_cache import TextCache, cache_folder, fingerprint
 from tests import tiny
 
 TEXTS = [f"a red star and {i} rings" for i in range(7)]
@@ -23,20 +23,21 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path / "texts"
 
 
-class Counting(open_clip.SimpleTokenizer):
-    """Counts the texts that were really tokenized."""
+class Counting(torch.nn.Embedding):
+    """Counts the texts that were really encoded."""
 
-    def __init__(self) -> None:
-        super().__init__(context_length=16)
-        self.seen = 0
+    seen = 0
 
-    def __call__(self, texts, context_length=None):
-        self.seen += len(texts)
-        return super().__call__(texts, context_length)
+    def forward(self, tokens):
+        Counting.seen += len(tokens)
+        return super().forward(tokens)
 
 
 def model(seed: int = 0, **changes) -> summand.Model:
-    return summand.wrap(tiny.clip(seed, **changes), tokenizer=Counting(), name="tiny/test")
+    made = tiny.clip(seed, **changes)
+    made.token_embedding.__class__ = Counting
+    Counting.seen = 0
+    return summand.wrap(made, tokenizer=open_clip.SimpleTokenizer(context_length=16), name="tiny/test")
 
 
 def test_the_second_time_nothing_is_computed(folder):
@@ -44,7 +45,7 @@ def test_the_second_time_nothing_is_computed(folder):
     rows = first.text_batch(TEXTS)
     again = model()
     assert torch.equal(again.text_batch(TEXTS), rows)
-    assert again._tokenizer.seen == 0
+    assert Counting.seen == 0
     torch.testing.assert_close(rows, first.encode_text(TEXTS), rtol=0, atol=1e-6)
     assert [path.suffix for path in folder.iterdir()] == [".npz"]
 
@@ -53,7 +54,7 @@ def test_new_texts_are_added_and_order_and_repeats_are_the_callers(folder):
     made = model()
     made.text_batch(TEXTS[:3])
     rows = made.text_batch([TEXTS[5], TEXTS[1], TEXTS[5]], batch_size=1)
-    assert made._tokenizer.seen == 4
+    assert Counting.seen == 4
     torch.testing.assert_close(rows, made.encode_text([TEXTS[5], TEXTS[1], TEXTS[5]]), rtol=0, atol=1e-6)
     assert len(TextCache("tiny/test", made._texts.fingerprint()).read()) == 4
 
@@ -70,9 +71,9 @@ def test_encode_text_caches_long_lists_only(folder):
     many = [f"star {i}" for i in range(256)]
     rows = made.encode_text(many)
     assert len(list(folder.iterdir())) == 1
-    seen = made._tokenizer.seen
+    seen = Counting.seen
     assert torch.equal(made.encode_text(many), rows)
-    assert made._tokenizer.seen == seen
+    assert Counting.seen == seen == 256
 
 
 def test_random_weights_are_not_kept(folder):
@@ -104,25 +105,84 @@ def test_training_a_weight_changes_the_key(folder, behind):
     ],
 )
 def test_models_that_differ_have_different_keys(change):
-    tokenizer = open_clip.SimpleTokenizer(context_length=16)
     plain = {"custom_text": True} if change.get("text") else {}
-    assert fingerprint(tiny.clip(**change), tokenizer) != fingerprint(tiny.clip(**plain), tokenizer)
+    assert fingerprint(tiny.clip(**change)) != fingerprint(tiny.clip(**plain))
 
 
 def test_the_image_tower_does_not_matter_and_precision_does():
-    tokenizer = open_clip.SimpleTokenizer(context_length=16)
     clip = tiny.clip()
-    before = fingerprint(clip, tokenizer)
+    before = fingerprint(clip)
     with torch.no_grad():
         clip.visual.proj.mul_(2)
-    assert fingerprint(clip, tokenizer) == before
-    assert fingerprint(clip.bfloat16(), tokenizer) != before
+    assert fingerprint(clip) == before
+    assert fingerprint(clip, "bfloat16") != before
+    assert fingerprint(clip.bfloat16()) != before
 
 
-def test_the_tokenizer_matters():
-    clip = tiny.clip()
-    keys = {fingerprint(clip, made) for made in (open_clip.SimpleTokenizer(context_length=16), Counting())}
-    assert len(keys) == 2
+class Shouting(open_clip.SimpleTokenizer):
+    """Reads every text as another one."""
+
+    def __call__(self, texts, context_length=None):
+        return super().__call__([f"{text} !" for text in texts], context_length)
+
+
+def sloped(_, __, out):
+    return out + torch.linspace(0, 1, out.shape[-1])
+
+
+def permute_rows(clip):
+    clip.token_embedding.weight.data.copy_(clip.token_embedding.weight.data.flip(0))
+
+
+def eps(clip):
+    clip.ln_final.eps = 0.5
+    clip.transformer.resblocks[1].ln_1.eps = 5.0
+
+
+def activation(clip):
+    clip.transformer.resblocks[0].mlp.gelu = torch.nn.ReLU()
+
+
+def hook(clip):
+    clip.transformer.resblocks[1].register_forward_hook(sloped)
+
+
+def forward(clip):
+    block = clip.transformer.resblocks[1]
+    block.forward = lambda x, attn_mask=None: sloped(None, None, type(block).forward(block, x, attn_mask=attn_mask))
+
+
+@pytest.mark.parametrize("change", [permute_rows, eps, activation, hook, forward])
+def test_no_row_of_another_state_is_found(folder, change):
+    made = model()
+    before = made.text_batch(TEXTS)
+    change(made.clip)
+    after = made.text_batch(TEXTS)
+    torch.testing.assert_close(after, made.text_batch(TEXTS, cache=False), rtol=0, atol=1e-6)
+    assert (after - before).abs().max() > 0.01
+    again = model()
+    change(again.clip)
+    torch.testing.assert_close(again.text_batch(TEXTS), after, rtol=0, atol=1e-6)
+    assert torch.equal(model().text_batch(TEXTS), before)
+
+
+def test_no_row_of_another_tokenizer_is_found(folder):
+    made = model()
+    before = made.text_batch(TEXTS)
+    other = summand.wrap(made.clip, tokenizer=Shouting(context_length=16), name="tiny/test")
+    after = other.text_batch(TEXTS)
+    torch.testing.assert_close(after, other.text_batch(TEXTS, cache=False), rtol=0, atol=1e-6)
+    assert (after - before).abs().max() > 0.01
+    assert torch.equal(made.text_batch(TEXTS), before)
+
+
+def test_no_row_of_autocast_is_found_outside(folder):
+    made = model()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = made.text_batch(TEXTS)
+    fine = made.text_batch(TEXTS)
+    torch.testing.assert_close(fine, made.text_batch(TEXTS, cache=False), rtol=0, atol=1e-6)
+    assert (rough - fine).abs().max() > 1e-5
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "pickle", "nan", "parts"])
@@ -170,15 +230,16 @@ def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):
 
 def test_only_so_many_files_are_kept(tmp_path):
     for i in range(text_cache._KEEP + 5):
-        TextCache("m", f"{i:024d}", tmp_path).write({"a": np.zeros(2, np.float32)})
+        TextCache("m", f"{i:024d}", tmp_path).write({"a": (bytes(16), np.zeros(2, np.float32))})
     assert len(list((tmp_path / "texts").iterdir())) == text_cache._KEEP
 
 
 def test_texts_of_every_kind_come_back(tmp_path):
     cache = TextCache("a/model: name", "k" * 64, tmp_path)
     texts = {"ünïcode ☃": 0.0, "line\nbreak": 1.0, "nul\0": 2.0, "x" * 5000: 3.0}
-    cache.write({text: np.full(3, value, np.float32) for text, value in texts.items()})
-    assert {text: float(row[0]) for text, row in cache.read().items()} == texts
+    cache.write({text: (bytes([int(value)] * 16), np.full(3, value, np.float32)) for text, value in texts.items()})
+    assert {text: float(row[0]) for text, (_, row) in cache.read().items()} == texts
+    assert all(digest == bytes([int(row[0])] * 16) for digest, row in cache.read().values())
 
 
 def test_cache_folder(monkeypatch):

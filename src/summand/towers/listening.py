@@ -1,0 +1,180 @@
+"""Hooks that watch one pass of a model, in the thread that makes it, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
+
+from torch import Tensor, nn
+
+from .base import unmixed
+from .eager import eagerly
+
+
+class _Enough(Exception):
+    """Everything that is needed has been seen; leave the forward pass."""
+
+
+class _Frame:
+    """Listeners that watch the same pass. depth: of the root modules that are being computed now."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+
+
+class _Stack(threading.local):
+    """The passes that this thread is making, the innermost last."""
+
+    def __init__(self) -> None:
+        self.frames: list[_Frame] = []
+
+
+_under_way = _Stack()
+_registry = threading.Lock()  # torch numbers hooks by a counter that is not safe to share
+
+
+class PassHook:
+    """A hook of ours. It acts in the pass that set it: not in another thread's, not in one that the user's own hooks
+    begin within ours. Called with or without keyword arguments, as another thread may take it off at any moment."""
+
+    def __init__(self, frame: _Frame, function: Callable[..., Any]) -> None:
+        self._frame, self._function = frame, function
+
+    def __call__(self, module: nn.Module, *given: Any) -> Any:
+        frames = _under_way.frames
+        return self._function(*given) if frames and frames[-1] is self._frame else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A model that is copied or pickled while a pass is under way takes no part of that pass with it."""
+        return _nothing, ()
+
+
+class _Nothing(PassHook):
+    """What is left of a hook in a copy."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, module: nn.Module, *given: Any) -> None:
+        pass
+
+
+def _nothing() -> PassHook:
+    return _Nothing()
+
+
+Listener = tuple[nn.Module, str, Callable[..., Any]]
+
+
+def hooks_of(module: nn.Module) -> list[Any]:
+    """The forward hooks and pre-hooks of a module that are not ours."""
+    given = vars(module)
+    found = [*list(given["_forward_hooks"].values()), *list(given["_forward_pre_hooks"].values())]
+    return [hook for hook in found if not isinstance(hook, PassHook)]
+
+
+def untouched(block: nn.Module) -> bool:
+    """Whether a block does what its class says: no hook of the user's in it, and no forward of its own."""
+    return not any(hooks_of(module) or "forward" in vars(module) for module in block.modules())
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """What is computed here belongs to none of the passes that are being watched."""
+    frame = _Frame()
+    _under_way.frames.append(frame)
+    try:
+        yield
+    finally:
+        _under_way.frames.remove(frame)
+
+
+def one_pass() -> AbstractContextManager[None]:
+    """All that is computed here belongs to one pass: the one that is being watched, or a new one where it is begun in
+    the middle of another, by a hook of the user's."""
+    frames = _under_way.frames
+    return nullcontext() if frames and frames[-1].depth == 0 else apart()
+
+
+@contextmanager
+def listening(listeners: Iterable[Listener], root: nn.Module | None = None) -> Iterator[None]:
+    """Attach hooks for the duration of a pass and always detach them.
+
+    A listener is (module, when, function). "before" gets the module's first argument and its keyword arguments, "after"
+    its output, "call" all its arguments and keyword arguments; "replace" gets its first argument and gives another one
+    in its place. A listener may raise `_Enough` to end the pass early. root: the module whose forward the pass is;
+    where it is entered again within itself the listeners are silent. Autocast, where the pass runs under it, is off
+    for the listeners; what is compiled runs module by module.
+    """
+    with eagerly(), one_pass(), _listening(listeners, root):
+        yield
+
+
+@contextmanager
+def _listening(listeners: Iterable[Listener], root: nn.Module | None) -> Iterator[None]:
+    frame = _under_way.frames[-1]
+    inside = 0
+    handles: list[Any] = []
+
+    def before(function: Callable[..., Any]) -> PassHook:
+        def hook(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+            if inside <= 1:
+                kwargs = kwargs or {}
+                first = args[0] if args else next(iter(kwargs.values()))
+                with unmixed(first.device):
+                    function(first, kwargs)
+
+        return PassHook(frame, hook)
+
+    def call(function: Callable[..., Any]) -> PassHook:
+        def hook(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+            if inside <= 1:
+                function(args, kwargs or {})
+
+        return PassHook(frame, hook)
+
+    def replace(function: Callable[..., Any]) -> PassHook:
+        def hook(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            return (function(args[0]), *args[1:]) if inside <= 1 else None
+
+        return PassHook(frame, hook)
+
+    def after(function: Callable[..., Any]) -> PassHook:
+        def hook(args: tuple[Any, ...], output: Any) -> None:
+            if inside <= 1:
+                first = output if isinstance(output, Tensor) else output[0]
+                with unmixed(first.device):
+                    function(first)
+
+        return PassHook(frame, hook)
+
+    def attach(module: nn.Module, when: str, function: Callable[..., Any]) -> Any:
+        if when == "after":
+            return module.register_forward_hook(after(function))
+        if when == "replace":
+            return module.register_forward_pre_hook(replace(function))
+        return module.register_forward_pre_hook((call if when == "call" else before)(function), with_kwargs=True)
+
+    def enter(*_: Any) -> None:
+        nonlocal inside
+        inside, frame.depth = inside + 1, frame.depth + 1
+
+    def leave(*_: Any) -> None:
+        nonlocal inside
+        inside, frame.depth = inside - 1, frame.depth - 1
+
+    try:
+        with _registry:
+            if root is not None:
+                handles.append(root.register_forward_pre_hook(PassHook(frame, enter)))
+                handles.append(root.register_forward_hook(PassHook(frame, leave), always_call=True))
+            handles.extend(attach(*listener) for listener in listeners)
+        with suppress(_Enough):
+            yield
+    finally:
+        frame.depth -= inside  # left by an interrupt
+        with _registry:
+            for handle in handles:
+                handle.remove()

@@ -1,0 +1,165 @@
+"""A sum that does not add up is an error that says by how much and why."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import summand
+from summand.models.doctor import examine
+from tests.models.tiny_clip import clip, letters, off, pixels
+
+X = pixels()
+
+
+def halved(_, __, out):
+    return (out[0] / 2, *out[1:]) if isinstance(out, tuple) else out / 2
+
+
+CASES = {  # where the hook is, and whom it disturbs
+    "visual.transformer.resblocks.1.attn": "decompose",
+    "visual.ln_post": "decompose",
+    "visual": "decompose",
+    "visual.transformer.resblocks.2.ln_1": "second_order",
+    "visual.transformer.resblocks.0.mlp.c_proj": "second_order",
+    "visual.transformer.resblocks.0.mlp": "first_order",
+    "transformer.resblocks.1.attn": "decompose_text",
+}
+
+
+def ask(model, verb):
+    if verb == "decompose_text":
+        return model.decompose_text(["abc"]).total()
+    if verb == "decompose":
+        return model.decompose(X).total()
+    return getattr(model, verb)(X, 0).vectors()
+
+
+@pytest.mark.parametrize(("where", "verb"), CASES.items())
+def test_a_hook_that_changes_numbers_is_refused_by_name_and_all_is_well_when_it_is_gone(where, verb):
+    made = clip()
+    model = summand.wrap(made, tokenizer=letters)
+    before = ask(model, verb)
+    handle = made.get_submodule(where).register_forward_hook(halved)
+    with pytest.raises(summand.SummandError, match=rf"cannot be explained exactly: .* off by .*hook.*{where}"):
+        ask(model, verb)
+    handle.remove()
+    assert off(ask(model, verb), before) < 1e-12
+
+
+def test_a_hook_that_only_looks_is_no_matter():
+    made, seen = clip(), []
+    for module in made.modules():
+        module.register_forward_hook(lambda *_: seen.append(1) and None)
+    with torch.no_grad():
+        truth = made.encode_image(X)
+    assert off(summand.wrap(made).decompose(X).total(), truth) < 1e-12
+    assert summand.wrap(made).second_order(X, 0).vectors().shape == (2, 128, 16)
+    assert seen
+
+
+def test_a_hook_in_the_last_block_that_edits_one_token():
+    """The last block is computed for the class token alone only where nobody looks into it."""
+    made = clip()
+
+    def edit(_, __, out):
+        out = out.clone()
+        out[:, 3] = 0
+        return out
+
+    made.visual.transformer.resblocks[2].mlp.register_forward_hook(edit)
+    with torch.no_grad():
+        truth = made.encode_image(X)
+    assert off(summand.wrap(made).decompose(X).total(), truth) < 1e-12
+
+
+class Adapted(type(clip())):
+    """A model that does more behind its image tower than its class says."""
+
+    def encode_image(self, image, normalize=False):
+        return super().encode_image(image, normalize) * 2 + 1
+
+
+class Normalising(type(clip())):
+    def encode_image(self, image, normalize=False):
+        return super().encode_image(image, normalize=True)
+
+
+@pytest.mark.parametrize(("kind", "why"), [(Adapted, "Adapted"), (Normalising, "unit-norm")])
+def test_an_encode_image_of_ones_own(kind, why):
+    made = clip()
+    made.__class__ = kind
+    with pytest.raises(summand.SummandError, match=f"do not sum to its own embedding.*{why}"):
+        summand.wrap(made).decompose(X)
+
+
+class WithRegisters(type(clip().visual)):
+    def _embeds(self, x):
+        tokens = super()._embeds(x)
+        return torch.cat([tokens[:, :1], tokens[:, :1] * 0.3, tokens[:, 1:]], dim=1)
+
+
+def test_registers_are_counted_or_refused():
+    made = clip()
+    made.visual.__class__ = WithRegisters
+    with torch.no_grad():
+        truth = made.encode_image(X)
+    with pytest.raises(summand.SummandError, match=r"reads 6 tokens.*prefix=2"):
+        summand.wrap(made).decompose(X)
+    model = summand.wrap(made, prefix=2)
+    assert off(model.decompose(X).total(), truth) < 1e-12
+    assert model.tower.prefix == 2
+
+
+def test_nan_weights_are_refused():
+    made = clip()
+    with torch.no_grad():
+        made.visual.transformer.resblocks[1].mlp.c_fc.weight[0, 0] = float("nan")
+    with pytest.raises(summand.SummandError, match="NaN"):
+        summand.wrap(made).decompose(X)
+
+
+@pytest.mark.parametrize("part", ["visual.transformer.resblocks.1.attn", "visual.transformer.resblocks.1", "visual"])
+def test_training_mode_of_a_part(part):
+    made = clip()
+    made.get_submodule(part).train()
+    with pytest.raises(summand.SummandError, match=r"training mode.*eval\(\)"):
+        summand.wrap(made).decompose(X)
+
+
+def test_the_guard_looks_once_for_each_state():
+    made = clip()
+    passes = []
+    made.visual.conv1.register_forward_hook(lambda *_: passes.append(1) and None)
+    model = summand.wrap(made)
+    model.decompose(X).heads()
+    first = len(passes)
+    passes.clear()
+    model.decompose(X).heads()
+    assert len(passes) == 1 < first
+    with torch.no_grad():
+        made.visual.proj.mul_(2)
+    passes.clear()
+    model.decompose(X).heads()
+    assert len(passes) == first
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_rounding_of_every_precision_is_no_fault(dtype):
+    model = summand.wrap(clip().to(dtype))
+    x = X.to(dtype)
+    assert model.decompose(x).heads().isfinite().all()
+    assert model.second_order(x, 0).vectors().isfinite().all()
+    assert model.first_order(x, 2).vectors().isfinite().all()
+
+
+def test_the_doctor_measures_every_identity_and_says_what_is_wrong():
+    made = clip()
+    good = examine(summand.wrap(made, tokenizer=letters), X)
+    assert good.exact
+    assert len(good.checks) == 5  # the sum, two layers of neurons, the norms, texts
+    assert all(check.error < 1e-12 for check in good.checks)
+    made.visual.transformer.resblocks[1].mlp.register_forward_hook(halved)
+    ill = examine(summand.wrap(made, tokenizer=letters), X)
+    assert [check.holds for check in ill.checks] == [True, True, False, True, True]
+    assert any("hook" in finding for finding in ill.findings)
