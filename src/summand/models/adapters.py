@@ -43,6 +43,7 @@ def unwrapped(model: Any) -> nn.Module:
             break
         model = inner
     _check_tensors(model)
+    _check_activations(model)
     if is_clip(model):
         if not can_run_eagerly() and any(is_compiled(module) for module in model.modules()):
             raise SummandError(
@@ -78,8 +79,8 @@ def _inner(model: nn.Module) -> nn.Module | None:
         found = model._orig_mod
     elif _named(model, *_HANDS_ON):
         found = getattr(model, "module", None)
-    elif _named(model, "PeftModel", "PeftMixedModel") and hasattr(model, "get_base_model"):
-        found = model.get_base_model()
+    elif _named(model, "PeftModel", "PeftMixedModel"):
+        found = model.get_base_model() if "get_base_model" in dir(type(model)) else model.base_model
     elif _named(model, "BaseTuner"):
         found = model.model
     return found if isinstance(found, nn.Module) and found is not model else None
@@ -99,10 +100,11 @@ def _inside(thing: Any) -> str:
 def _refuse(model: nn.Module) -> None:
     """Raises `SummandError` for what cannot be read whatever is inside."""
     name = type(model).__name__
-    if isinstance(model, torch.jit.ScriptModule):
+    scripted = next((key for key, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)), None)
+    if scripted is not None:
         raise SummandError(
-            f"{name} is a TorchScript module, whose parts cannot be watched; wrap the model that it was scripted or "
-            "traced from"
+            f"{name} is {f'in part ({scripted}) ' if scripted else ''}TorchScript, whose parts cannot be watched; wrap "
+            "the model that it was scripted or traced from (clip.load and open_clip.load take jit=False)"
         )
     if isinstance(model, torch.fx.GraphModule):
         raise SummandError(f"{name} is a traced graph without its modules; wrap the model that it was traced from")
@@ -132,6 +134,19 @@ def _check_tensors(model: nn.Module) -> None:
             f"{name} is spread over several devices by device_map ({', '.join(devices)}); load it without device_map= "
             "and put it on one with .to(device)"
         )
+
+
+def _check_activations(model: nn.Module) -> None:
+    """Raises `SummandError` where torch's own quantised layers round what passes, by a range that they take from the
+    whole batch: no term of such a model is a number of its own image."""
+    for key, module in model.named_modules():
+        origin = type(module).__module__
+        packed: Any = getattr(module, "_packed_params", None)
+        if ".nn.quantized." in origin and isinstance(packed, nn.Module) and packed.dtype != torch.float16:
+            raise SummandError(
+                f"{type(model).__name__} has activations quantised to eight bits (at {key}), so no sum of terms is "
+                "exact; wrap the model from before quantisation"
+            )
 
 
 def _is_sharded(tensor: Tensor) -> bool:

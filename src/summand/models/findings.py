@@ -43,8 +43,9 @@ Modules = list[tuple[str, Any]]
 
 
 def _said(what: str, names: Iterable[str], then: str = "") -> Iterator[str]:
-    """One sentence for all modules of a kind."""
+    """One sentence for all modules of a kind; what is inside one of them is not named again."""
     names = list(names)
+    names = [name for name in names if not any(name.startswith(f"{above}.") for above in names)]
     if names:
         yield f"{what} {listed(names, 3)}{then}"
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from ..errors import SummandError, first_line
 from .base import working
 from .effective import LinearMap, reader
-from .probe import of_weights
+from .probe import of_weights, remedy, stripped
 
 _BY_PARAMETERS = ("MultiheadAttention", "AttentionPool2d")
 """Classes that read the parameters of their linear layers and never call them."""
@@ -84,40 +85,34 @@ def is_adapted(module: Any) -> bool:
 
 
 class _Merged:
-    """`nn.MultiheadAttention` under peft's LoRA as its forward computes it: W + Σ_a scale_a B_a A_a over the active
-    adapters, for the fused input projection and for the output projection, which is wrapped with it."""
+    """`nn.MultiheadAttention` under peft's LoRA with the weights that peft gives it for the duration of its forward:
+    what `merge` of the active adapters leaves in a copy of it."""
 
+    @of_weights()
     def __init__(self, wrapper: Any) -> None:
         base = wrapper.get_base_layer()
-        out = base.out_proj
-        inner = out.get_base_layer() if hasattr(out, "get_base_layer") else out
-        self.in_proj_weight = _with_adapters(wrapper, base.in_proj_weight)
+        if wrapper.disable_adapters != bool(wrapper.merged):  # its forward uses what is there
+            self.in_proj_weight, self.out_proj = base.in_proj_weight, _Layer(base.out_proj.weight, base.out_proj.bias)
+        else:
+            try:
+                copied: Any = copy.deepcopy(stripped(wrapper))
+            except Exception as error:
+                raise SummandError(
+                    f"the adapters of its attention cannot be merged in a copy ({first_line(error)}){remedy(wrapper)}"
+                ) from error
+            if wrapper.disable_adapters:
+                copied.unmerge()
+            else:
+                copied.merge(adapter_names=[name for name in copied.active_adapters if name in copied.lora_A])
+            made = copied.get_base_layer()
+            self.in_proj_weight = made.in_proj_weight.detach().to(base.in_proj_weight.dtype)
+            self.out_proj = _Layer(made.out_proj.weight.detach().to(base.out_proj.weight.dtype), base.out_proj.bias)
         self.in_proj_bias: Tensor | None = base.in_proj_bias
-        self.out_proj = _Layer(_with_adapters(out, inner.weight), inner.bias)
 
 
 class _Layer:
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight, self.bias = weight, bias
-
-
-@of_weights()
-def _with_adapters(layer: Any, weight: Tensor) -> Tensor:
-    """The weight as the layer's forward uses it: with the active adapters where none is merged yet, and without the
-    merged ones where adapters are disabled."""
-    if not hasattr(layer, "lora_A"):
-        return weight
-    merged = list(layer.merged_adapters)
-    if layer.disable_adapters:
-        sign, names = -1, merged
-    else:
-        sign, names = 1, [] if merged else [name for name in layer.active_adapters if name in layer.lora_A]
-    total = weight
-    for name in names:
-        down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-        exact = torch.promote_types(torch.promote_types(down.dtype, weight.dtype), torch.float32)
-        total = total.to(exact) + sign * layer.scaling[name] * (up.to(exact) @ down.to(exact))
-    return total.to(weight.dtype)
 
 
 def _third(fused: Tensor, which: int) -> Tensor:

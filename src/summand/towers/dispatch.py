@@ -16,6 +16,7 @@ from .hf import KINDS as _HUGGING_FACE
 from .hf import hf_tower
 from .hf_names import why_not
 from .layout import with_prefix
+from .probe import remedy
 from .resnet import resnet_tower
 from .timm import timm_tower
 from .vit import vision_transformer_tower
@@ -58,7 +59,7 @@ def tower_of_visual(visual: nn.Module, encode: Callable[[Tensor], Tensor], prefi
         make, parts = _KINDS.get(ancestor.__name__, (None, ()))
         if make is not None and all(hasattr(visual, part) for part in parts):
             return _named(name_of(visual), partial(_made, make, visual, encode, prefix))
-    why = ""
+    why = remedy(visual)
     if any(ancestor.__name__ == "ScriptModule" for ancestor in type(visual).__mro__):
         why = ": it is compiled by TorchScript, which cannot be read; load the model with jit=False"
     raise SummandError(f"the image tower {name_of(visual)} cannot be taken apart{why} (supported: {SUPPORTED})")

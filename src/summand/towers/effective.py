@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
-from .probe import of_weights, probed
+from ..errors import SummandError
+from .probe import named, of_weights, probed, remedy
 
 T = TypeVar("T")
 
@@ -33,6 +34,8 @@ class LinearMap:
         self.module: Any = seen_through(module)
         self._plain = not called or is_linear(self.module)
         if self._plain:
+            if not isinstance(getattr(self.module, "weight", None), Tensor):
+                raise SummandError(f"{where} ({named(self.module)}) has no weight to read{remedy(self.module)}")
             self._weight, self._bias = reader(self.module, "weight", called), reader(self.module, "bias", called)
         else:
             found = once(lambda: probed(self.module, where))
@@ -82,7 +85,7 @@ def seen_through(module: Any) -> Any:
 
 
 def _has(module: Any, child: str) -> bool:
-    return isinstance(module, nn.Module) and child in vars(module)["_modules"]
+    return isinstance(module, nn.Module) and child in vars(module).get("_modules", ())
 
 
 def _of_adapter(wrapper: Any, copies: Any, base: Any) -> Any:
@@ -117,6 +120,9 @@ def reader(module: Any, name: str, called: bool = True) -> Callable[[], Any]:
         return once(made)
     if isinstance(module, nn.Module) and parametrize.is_parametrized(module, name):
         return once(partial(getattr, module, name))
+    lies: Any = getattr(module, name, None)
+    if isinstance(lies, Tensor) and type(lies) not in (Tensor, nn.Parameter) and hasattr(lies, "dequantize"):
+        return once(lambda: getattr(module, name).dequantize())
     return partial(getattr, module, name, None)
 
 
@@ -137,7 +143,7 @@ def _made_by_hooks(module: Any, name: str) -> Callable[[], Tensor] | None:
 
 
 def _as_it_lies(module: Any, name: str) -> bool:
-    return isinstance(module, nn.Module) and vars(module)["_parameters"].get(name) is not None
+    return isinstance(module, nn.Module) and vars(module).get("_parameters", {}).get(name) is not None
 
 
 def once(make: Callable[[], T]) -> Callable[[], T]:

@@ -68,7 +68,7 @@ def is_quantised(module: Any) -> bool:
         return True
     if name in ("Linear8bitLt", "Linear4bit", "QuantLinear") or hasattr(module, "qweight"):
         return True
-    own = vars(module)["_parameters"].values() if isinstance(module, nn.Module) else ()
+    own = vars(module).get("_parameters", {}).values() if isinstance(module, nn.Module) else ()
     return any(p is not None and type(p).__module__.startswith("torchao") for p in own)
 
 
@@ -93,7 +93,7 @@ def _ways(module: nn.Module) -> Iterator[tuple[Callable[[Tensor], Tensor], torch
     tensors = [*module.parameters(), *module.buffers()]
     device = tensors[0].device if tensors else torch.device("cpu")
     with suppress(Exception):
-        copied = _copy(module)
+        copied = stripped(module)
         yield copied.forward, torch.float64, device
     own = _dtype_of(module)
     for dtype in dict.fromkeys((own, torch.float32, torch.bfloat16, torch.float16)):
@@ -144,18 +144,19 @@ def _departure(function: Callable[[Tensor], Tensor], weight: Tensor, bias: Tenso
     return float((error / scale).max()) if bool(torch.isfinite(error).all()) else float("inf")
 
 
-def _copy(module: nn.Module) -> nn.Module:
-    """The module in fp64, without the user's hooks; torch's own hooks, which make weights, are kept."""
+def stripped(module: nn.Module) -> nn.Module:
+    """The module in fp64, without the user's hooks; torch's own hooks, which make weights, are kept. Tensors in fp64
+    are shared with the module. Raises `ValueError` where it computes something that cannot be copied so."""
     if type(module).__name__ == "OptimizedModule":
-        return _copy(module._orig_mod)  # type: ignore[arg-type]
+        return stripped(module._orig_mod)  # type: ignore[arg-type]
     given = vars(module)
     if "forward" in given or isinstance(module, torch.jit.ScriptModule):
-        raise ValueError("computes something that is bound to the object itself")
+        raise ValueError("what it computes is bound to the object itself")
     copied = object.__new__(type(module))
     state = {name: _cast(value) for name, value in given.items() if name != "_compiled_call_impl"}
     for name in ("_parameters", "_buffers"):
         state[name] = {key: _cast(value) for key, value in given[name].items()}
-    state["_modules"] = {key: None if child is None else _copy(child) for key, child in given["_modules"].items()}
+    state["_modules"] = {key: None if child is None else stripped(child) for key, child in given["_modules"].items()}
     for name in ("_forward_hooks", "_forward_pre_hooks"):
         kept = given[name].items()
         state[name] = type(given[name])((key, hook) for key, hook in kept if _makes_weights(hook))
