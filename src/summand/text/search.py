@@ -20,9 +20,9 @@ _MARGIN = 1.05  # for terms of second order
 class Search:
     r"""argmax_j ⟨r, a_j⟩ or argmax_j |⟨r, a_j⟩|; ties go to the first atom.
 
-    Where the processor multiplies bf16 several times faster than fp32, the product is made in bf16 and only the atoms that may be
-    the largest are multiplied in full: |⟨r, a⟩ − ⟨r₁₆, a₁₆⟩| ≤ ‖r − r₁₆‖ ‖a‖ + ‖r₁₆‖ ‖a − a₁₆‖, a few thousandths of
-    ‖r‖ ‖a‖. Either way the answer is that of the product in full, to the rounding of its last bits.
+    Where the processor multiplies bf16 several times faster than fp32, the product is made in bf16 and only the atoms
+    that may be the largest are multiplied in full: |⟨r, a⟩ − ⟨r₁₆, a₁₆⟩| ≤ ‖r − r₁₆‖ ‖a‖ + ‖r₁₆‖ ‖a − a₁₆‖, a few
+    thousandths of ‖r‖ ‖a‖. Either way the answer is that of the product in full, to the rounding of its last bits.
 
     dictionary: [atom, embed]. first: for every atom the first one equal to it, which is answered in its place.
     targets: how many residuals there will be in all. halved: whether to begin in bf16; by default where that is faster.

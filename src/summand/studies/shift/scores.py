@@ -143,7 +143,7 @@ def concept_units(
         raise SummandError(f"{len(texts)} texts for {len(directions)} directions")
     if isinstance(model.tower, PoolTower):
         basis = model.tower.pair_directions()
-        length = basis.gram[..., 0, 0].sqrt().clamp(min=1e-12)
+        length = basis._gram()[..., 0, 0].sqrt().clamp(min=1e-12)
         along = basis.toward(directions.to(length))[..., 0, :] / length[..., None]
         places = _largest(along.flatten(0, -2))
         return ConceptUnits(tuple(texts), torch.stack([places // basis.shape[1], places % basis.shape[1]], dim=2))
