@@ -52,7 +52,7 @@ def escape(text: str) -> str:
 
 def read_picture(path: Path) -> Any:
     """The image of a file, or an error that names it."""
-    from ..data.sources import read_image
+    from ..data.pictures import read_image
 
     try:
         return read_image(path)

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.sources import as_rgb
+from ..data.pictures import as_rgb
 from ..errors import SummandError
 from ..models import Model, pixels_of
 from ..scenes.pretrained import NAMES as SCENES_MODELS
