@@ -22,6 +22,7 @@ from .common import (
     emit,
     escape,
     load_model,
+    pool_for,
     stderr,
     wait,
 )
@@ -252,7 +253,7 @@ def _families(
             texts[name] = (
                 random_directions(3000, tower.embed).to(model.device)
                 if name == "random"
-                else model.encode_text(pool(name).texts, progress=sys.stderr.isatty())
+                else model.encode_text(pool_for(model, pool(name)).texts, progress=sys.stderr.isatty())
             )
     families: list[Any] = []
     if heads:

@@ -22,6 +22,7 @@ from .common import (
     emit,
     escape,
     load_model,
+    pool_for,
     stderr,
     wait,
 )
@@ -66,7 +67,7 @@ def atlas(
     chosen = pool(texts) if texts else None
     check_folder(out)
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
-    chosen = chosen or pool(default_pool(loaded))
+    chosen = pool_for(loaded, chosen or pool(default_pool(loaded)))
     made = build(
         loaded, source, out, pool=chosen, layers=layers, size=size, batch_size=batch_size, progress=sys.stderr.isatty()
     )

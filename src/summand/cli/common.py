@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stderr = Console(stderr=True, highlight=False)
+_NAMED = 5  # lines of a pool that are named when they cannot be read
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="scenes-vit, an open_clip name, hf-hub:org/name or local-dir:path.")
@@ -84,6 +85,21 @@ def load_model(
             f"[bold yellow]warning:[/] the weights of {model} are RANDOM: what follows says nothing about images"
         )
     return loaded
+
+
+def pool_for(model: Any, chosen: Any) -> Any:
+    """A description pool without the lines that the model cannot read, which are named on stderr."""
+    from ..text.pools import readable
+
+    kept, left = readable(chosen, model._tokenizer)
+    for item in left[:_NAMED]:
+        reason = item.reason if len(item.reason) <= 200 else f"{item.reason[:197]}..."
+        stderr.print(f"[yellow]skipped[/] {escape(chosen.name)}, line {item.line}: {escape(reason)}", soft_wrap=True)
+    if left:
+        stderr.print(
+            f"[yellow]{len(left)} of {len(chosen.texts):,} descriptions of {escape(chosen.name)} were skipped[/]"
+        )
+    return kept
 
 
 def wait(text: str, work: Callable[[], Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .common import DeviceOption, JsonOption, app, emit, escape, stderr, wait, wide_console
+from .common import DeviceOption, JsonOption, app, emit, escape, pool_for, stderr, wait, wide_console
 
 _SHOWN = 12  # units of each kind on screen
 
@@ -46,7 +46,7 @@ def label(
     opened = open_run(run)
     chosen = pool(texts) if texts else None
     model = wait(f"loading {opened.manifest.model}", lambda: opened.load_model(device))
-    chosen = chosen or pool(default_pool(model))
+    chosen = pool_for(model, chosen or pool(default_pool(model)))
     fits = max(1, len(chosen.texts) // 2)
     if size > fits:
         stderr.print(
