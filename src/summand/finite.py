@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import SummandError
 
@@ -33,3 +35,13 @@ def power_of_two(numbers: Tensor, dim: int | None = None) -> Tensor:
     largest = numbers.abs().amax() if dim is None else numbers.abs().amax(dim=dim, keepdim=True)
     exponent = (torch.frexp(largest).exponent - 1).clamp(min=-126 if numbers.dtype == torch.float32 else -1022)
     return torch.where(largest > 0, torch.ldexp(torch.ones_like(largest), exponent), 1)
+
+
+def broken_weights(module: nn.Module) -> Iterator[str]:
+    """Parameters and buffers that hold NaN or infinite numbers, by name. A mask of −∞ is as it should be."""
+    for name, value in module.named_parameters():
+        if value.is_floating_point() and not all_finite(value.detach()):
+            yield name
+    for name, value in module.named_buffers():
+        if value.is_floating_point() and bool((torch.isnan(value) | (value == torch.inf)).any()):
+            yield name

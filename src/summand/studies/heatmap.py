@@ -24,6 +24,7 @@ from ..text.pools import pool
 from .fitting import cut, resized_short, scale_of, stitched
 from .neuron_maps import neuron_map
 from .pair_maps import pair_map
+from .sound import check_sound
 from .token_maps import head_maps, token_maps
 
 _CONTRAST_TEXTS = 120
@@ -46,6 +47,10 @@ class Heatmap:
     picture: np.ndarray
     quantity: str = "contribution"
     signed: bool = True
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.grid).all():
+            raise SummandError("a map that holds NaN or infinite numbers cannot be drawn; check the model's weights")
 
     def upsampled(self) -> Float[np.ndarray, "text height width"]:
         """The maps at the size of the picture, bilinear."""
@@ -159,6 +164,7 @@ def heatmap(
             draw = partial(pair_map, model, directions=directions, neuron=unit, head=place)
             quantity = f"activation × similarity of pair {pair}"
     maps, picture = _read(model, image, draw, windows)
+    check_sound(model, maps, "the map")
     return Heatmap(titles, _array(maps), picture, quantity, neuron is None or bool((maps < 0).any()))
 
 
@@ -192,6 +198,7 @@ def _directions(
     else:
         others = default_contrast(model) if contrast is None else list(contrast)
         found, titles = directions - model.encode_text(others).mean(dim=0), tuple(texts)
+    check_sound(model, found, "the embedding of a text")
     same = [text for text, row in zip(texts, found, strict=True) if float(row.norm()) < _SAME]
     if same:
         what = "versus" if versus is not None else "contrast"
@@ -231,7 +238,10 @@ def overlay(values: Tensor | np.ndarray, limit: float) -> Image.Image:
     """A map [row, column] as a small picture to lay over an image: red speaks for, blue against, clear says nothing."""
     from matplotlib import colormaps
 
-    share = np.clip(np.asarray(values, dtype=np.float64) / (limit or 1.0), -1, 1)
+    numbers = np.asarray(values, dtype=np.float64)
+    if not (np.isfinite(numbers).all() and np.isfinite(limit)):
+        raise SummandError("a map that holds NaN or infinite numbers cannot be drawn; check the model's weights")
+    share = np.clip(numbers / (limit or 1.0), -1, 1)
     colour = colormaps["RdBu_r"]((share + 1) / 2)
     colour[..., 3] = 0.15 * (np.abs(share) > 0.05) + 0.65 * np.abs(share)
     return Image.fromarray((colour * 255).astype(np.uint8), mode=None)
