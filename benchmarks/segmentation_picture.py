@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 import summand
 from summand.data.masks import open_masks
+from summand.data.pictures import read_image
 from summand.models import pixels_of
 from summand.scenes.places import SIZE
 from summand.scenes.pretrained import NAMES
@@ -85,7 +86,7 @@ def main() -> None:
     parser.add_argument("--pretrained")
     args = parser.parse_args()
     model = summand.load(args.model, args.pretrained)
-    photo = Image.open(args.photo).convert("RGB") if args.photo else Image.fromarray(load_sample_image("china.jpg"))
+    photo = read_image(Path(args.photo)) if args.photo else Image.fromarray(load_sample_image("china.jpg"))
     methods, examples = made(model), []
     if args.model in NAMES:
         examples = of_scene(model, methods)

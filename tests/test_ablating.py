@@ -109,3 +109,33 @@ def test_load_applies_a_file(tmp_path, vit, pixels):
     torch.testing.assert_close(ablated.encode_image(x), expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(SummandError, match="there is no file"):
         summand.load("scenes-vit", ablation=tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_models_are_told_apart_whatever_the_size_of_what_they_write(scale):
+    """LayerScale begins at 1e-6: then all that a head or a neuron writes is small."""
+
+    def scaled(seed):
+        made = clip(seed, vision={"layers": 3, "ls_init_value": 1.0})
+        with torch.no_grad():
+            for block in made.visual.transformer.resblocks:
+                block.ls_1.gamma.mul_(scale)
+                block.ls_2.gamma.mul_(scale)
+        return summand.wrap(made)
+
+    one, again, other = scaled(0), scaled(0), scaled(1)
+    heads = Ablation.of(one, HEADS, torch.zeros(3, 2, 16))
+    neurons = NeuronAblation.of(one, 0, [1, 3], torch.zeros(128, 4))
+    for ablation in (heads, neurons):
+        assert ablation.apply(again) is not again
+        with pytest.raises(SummandError, match="was made with"):
+            ablation.apply(other)
+
+
+def test_a_model_in_bf16_is_the_same_model(vit):
+    """Its weights are rounded, to within two or three thousandths of their size."""
+    rounded = summand.load("scenes-vit", precision="bf16")
+    heads = Ablation.of(vit, HEADS, torch.zeros(6, 8, 16))
+    neurons = NeuronAblation.of(vit, 2, [5, 7], torch.zeros(512, 24))
+    for ablation in (heads, neurons):
+        assert ablation.apply(rounded) is not rounded

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from summand import Effects, Moments, SummandError
 from summand import directions as module
-from summand.directions import Factored
+from summand.directions import Directions, Factored, alike
 
 
 def factored(units=(3, 2), path=4, channel=3, embed=5, shared=1, seed=0) -> tuple[Factored, torch.Tensor]:
@@ -73,3 +73,33 @@ def test_factors_that_do_not_fit_are_refused(unchecked):
         Factored(torch.zeros(3, 4, 2), torch.zeros(5, 2, 6))
     with pytest.raises(SummandError, match="must agree"):
         Factored(torch.zeros(3, 4, 2), torch.zeros(4, 3, 6))
+
+
+@given(exponent=st.integers(-30, 30), whole=st.booleans(), seed=st.integers(0, 20))
+def test_units_are_told_apart_whatever_the_size_of_their_directions(exponent, whole, seed):
+    """LayerScale begins at 1e-6: everything a head writes is then small, and the head is a head of its own model."""
+    size = 2.0**exponent
+    first, _ = factored(seed=seed)
+    other, _ = factored(seed=seed + 1)
+    scaled = [Factored(basis.left.float(), basis.right.float() * size) for basis in (first, other)]
+    mine, theirs = [Directions.of(each.dense()) if whole else each for each in scaled]
+    rounded = Directions.of(mine.dense() * (1 + 1e-6 * torch.randn(mine.shape))) if whole else first
+    c = torch.randn(3, 3, 2, 4)
+    moments = Moments().update(Effects(c, mine, ("a", "b")))
+    with pytest.raises(SummandError, match="different units"):
+        moments.merge(Moments().update(Effects(c, theirs, ("a", "b"))))
+    with pytest.raises(SummandError, match="different units"):  # a factor of 2 is no rounding either
+        moments.merge(Moments().update(Effects(c, Directions.of(mine.dense() * 2), ("a", "b"))))
+    if whole:
+        assert moments.update(Effects(c, rounded, ("a", "b"))).count == 6
+
+
+def test_one_small_unit_beside_large_ones_is_told_apart():
+    """A layer whose LayerScale stayed at its start, in a model whose other layers have grown."""
+    first, second = torch.randn(4, 6, 8), torch.randn(4, 6, 8)
+    first[1:], first[0], second[1:] = second[1:], first[0] * 1e-6, second[1:]
+    second[0] *= 1e-6
+    assert not alike(first, second)
+    assert alike(first, first.clone())
+    assert alike(torch.zeros(2, 3, 4), torch.zeros(2, 3, 4))
+    assert not alike(torch.full((2, 3, 4), torch.nan), torch.zeros(2, 3, 4))

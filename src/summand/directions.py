@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,29 +10,65 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .errors import SummandError
+from .finite import all_finite
+from .precision import as_written, promoted
 
 _AT_ONCE = 1 << 24  # numbers of a factored tensor that are built at the same time
 
 
 class Directions:
-    """What `Effects` and `Moments` ask of directions B, [*unit, path, embed]: `Whole` or `Factored`."""
+    """What `Effects` and `Moments` ask of directions B, [*unit, path, embed]: `Whole` or `Factored`.
+
+    The same tensors may serve every later decomposition of a model, so what is handed out (`dense`, `gram`, `factors`,
+    and a `Factored` one's `left` and `right`) is a copy.
+    """
 
     shape: tuple[int, ...]
+    _kept_gram: tuple[Any, Tensor] | None = None
+    _kept_finite: tuple[Any, bool] | None = None
 
     @staticmethod
     def of(directions: Tensor | Directions) -> Directions:
         return directions if isinstance(directions, Directions) else Whole(directions)
 
-    @cached_property
+    @property
+    def device(self) -> torch.device:
+        return self._held()[0].device
+
+    @property
     def gram(self) -> Float[Tensor, "*unit path path2"]:
         """G = B Bᵀ of each unit: norms and angles without leaving path space."""
-        return self._gram()
+        return _copy(self._gram())
 
-    def _gram(self) -> Tensor:
+    @as_written
+    def _gram(self) -> Float[Tensor, "*unit path path2"]:
+        """The same, worked out once; to be read and never changed."""
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self._held()):
+            return self._squared()
+        if self._kept_gram is None or self._kept_gram[0] != self._state():
+            with torch.inference_mode(False), torch.no_grad():  # kept for a caller with gradients too
+                self._kept_gram = (self._state(), self._squared())
+        return self._kept_gram[1]
+
+    def _squared(self) -> Tensor:
         raise NotImplementedError
+
+    def finite(self) -> bool:
+        """Whether none of the numbers is NaN or infinite; looked at once."""
+        if self._kept_finite is None or self._kept_finite[0] != self._state():
+            self._kept_finite = (self._state(), all(all_finite(tensor) for tensor in self._held()))
+        return self._kept_finite[1]
+
+    def _state(self) -> tuple[Any, ...]:
+        """Changes where somebody writes to a tensor that he handed over."""
+        return tuple(None if tensor.is_inference() else tensor._version for tensor in self._held())
 
     def dense(self) -> Float[Tensor, "*unit path embed"]:
         """The whole tensor."""
+        return _copy(self._whole())
+
+    def _whole(self) -> Float[Tensor, "*unit path embed"]:
+        """The same, to be read and never changed."""
         raise NotImplementedError
 
     def combine(self, weights: Float[Tensor, "*batch path"]) -> Float[Tensor, "*batch embed"]:
@@ -65,21 +100,51 @@ class Directions:
 
     def factors(self) -> tuple[Tensor, ...]:
         """What is held and saved: (B,), to be expanded to `shape`, or (left, right)."""
+        return tuple(_copy(tensor) for tensor in self._held())
+
+    def _held(self) -> tuple[Tensor, ...]:
+        """The same, to be read and never changed."""
         raise NotImplementedError
 
     def same(self, other: Directions) -> bool:
-        """Whether these are the same numbers, up to rounding."""
+        """Whether these are the same numbers, up to rounding (`alike`)."""
         if self is other:
             return True
-        mine, theirs = self.factors(), other.factors()
+        mine, theirs = self._held(), other._held()
         return (
             self.shape == other.shape
             and len(mine) == len(theirs)
-            and all(
-                a.shape == b.shape and torch.allclose(a, b.to(a), rtol=1e-4, atol=1e-6)
-                for a, b in zip(mine, theirs, strict=True)
-            )
+            and all(a is b or alike(a, b.to(a.device)) for a, b in zip(mine, theirs, strict=True))
         )
+
+
+@torch.no_grad()
+def alike(one: Float[Tensor, "*unit path embed"], other: Float[Tensor, "*shape"], relative: float = 1e-4) -> bool:
+    """‖b − b'‖ ≤ relative · ‖b‖ for every row b, up to the rounding of the largest row of its matrix.
+
+    Sizes are relative: the directions of two models may both be tiny (LayerScale begins at 1e-6) and have nothing in
+    common. relative: 1e-4 for what was worked out twice from the same weights, more where one was rounded.
+    """
+    if one.shape != other.shape:
+        return False
+    one, other = promoted(one, other)
+    size = torch.maximum(one.norm(dim=-1), other.norm(dim=-1))
+    rounding = relative * 1e-2 * size.amax(dim=-1, keepdim=True)
+    return bool(((one - other).norm(dim=-1) <= relative * size + rounding).all())
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """A copy; where it is expanded along an axis it stays so."""
+    narrow = _narrow(tensor)
+    return narrow.clone().expand(tensor.shape)
+
+
+def _narrow(tensor: Tensor) -> Tensor:
+    """Without the repetitions along the axes of units."""
+    for axis in range(tensor.ndim - 2):
+        if tensor.stride(axis) == 0 and tensor.shape[axis] > 1:
+            tensor = tensor.narrow(axis, 0, 1)
+    return tensor
 
 
 class Whole(Directions):
@@ -90,29 +155,25 @@ class Whole(Directions):
         self._directions = directions
         self.shape = tuple(directions.shape)
 
-    def _narrow(self) -> Tensor:
-        """Without the repetitions."""
-        narrow = self._directions
-        for axis in range(narrow.ndim - 2):
-            if narrow.stride(axis) == 0 and narrow.shape[axis] > 1:
-                narrow = narrow.narrow(axis, 0, 1)
-        return narrow
-
-    def _gram(self) -> Tensor:
-        narrow = self._narrow()
+    def _squared(self) -> Tensor:
+        narrow = _narrow(self._directions)
         return (narrow @ narrow.transpose(-1, -2)).expand(*self.shape[:-1], self.shape[-2])
 
-    def dense(self) -> Float[Tensor, "*unit path embed"]:
+    def _whole(self) -> Float[Tensor, "*unit path embed"]:
         return self._directions
 
+    @as_written
     def combine(self, weights: Float[Tensor, "*batch path"]) -> Float[Tensor, "*batch embed"]:
         ahead = weights.shape[: weights.ndim + 1 - len(self.shape)]
-        found = torch.einsum("i...p,...pe->i...e", weights.reshape(-1, *self.shape[:-1]), self._directions)
+        weights, whole = promoted(weights.reshape(-1, *self.shape[:-1]), self._directions)
+        found = torch.einsum("i...p,...pe->i...e", weights, whole)
         return found.reshape(*ahead, *found.shape[1:])
 
+    @as_written
     def total(self, weights: Float[Tensor, "image *unit path"]) -> Float[Tensor, "image embed"]:
         return weights.flatten(1) @ self._directions.flatten(0, -2).to(weights)
 
+    @as_written
     def toward(self, targets: Float[Tensor, "target embed"]) -> Float[Tensor, "*unit path target"]:
         return self._directions @ targets.to(self._directions).T
 
@@ -125,13 +186,13 @@ class Whole(Directions):
     def double(self) -> Whole:
         if self._directions.dtype == torch.float64:
             return self
-        return Whole(self._narrow().double().expand(self.shape))
+        return Whole(_narrow(self._directions).double().expand(self.shape))
 
     def to(self, device: torch.device | str) -> Whole:
         return Whole(self._directions.to(device))
 
-    def factors(self) -> tuple[Tensor, ...]:
-        return (self._narrow(),)
+    def _held(self) -> tuple[Tensor, ...]:
+        return (_narrow(self._directions),)
 
 
 class Factored(Directions):
@@ -143,7 +204,7 @@ class Factored(Directions):
     """
 
     def __init__(self, left: Float[Tensor, "*unit path channel"], right: Float[Tensor, "*last channel embed"]) -> None:
-        self.left, self.right = left, right
+        self._left, self._right = left, right
         shared = right.ndim - 2
         fits = 1 <= shared <= left.ndim - 1 and left.shape[-1 - shared : -1] == right.shape[:shared]
         if not fits or left.shape[-1] != right.shape[-2]:
@@ -153,6 +214,14 @@ class Factored(Directions):
             )
         self.shape = (*left.shape[:-1], right.shape[-1])
         self._shared = shared
+
+    @property
+    def left(self) -> Float[Tensor, "*unit path channel"]:
+        return _copy(self._left)
+
+    @property
+    def right(self) -> Float[Tensor, "*last channel embed"]:
+        return _copy(self._right)
 
     def _through(self, left: Tensor, matrices: Float[Tensor, "*last channel out"]) -> Tensor:
         """left times a matrix for each of `last`, as one batched product in which `right` is never repeated."""
@@ -164,51 +233,60 @@ class Factored(Directions):
     def _blocks(self) -> Iterator[tuple[slice, Float[Tensor, "some *rest"]]]:
         """The dense tensor in slices along the first axis."""
         first = self.shape[0]
-        each = max(1, int(_AT_ONCE // max(1, self.left[0].numel() // self.left.shape[-1] * self.shape[-1])))
+        each = max(1, int(_AT_ONCE // max(1, self._left[0].numel() // self._left.shape[-1] * self.shape[-1])))
         for start in range(0, first, each):
             some = slice(start, start + each)
-            right = self.right[some] if self._shared == len(self.shape) - 1 else self.right
-            yield some, self._through(self.left[some], right)
+            right = self._right[some] if self._shared == len(self.shape) - 1 else self._right
+            yield some, self._through(self._left[some], right)
 
     def dense(self) -> Float[Tensor, "*unit path embed"]:
-        return self._through(self.left, self.right)
+        return self._whole()  # multiplied out anew
 
-    def _gram(self) -> Tensor:
+    @as_written
+    def _whole(self) -> Float[Tensor, "*unit path embed"]:
+        return self._through(self._left, self._right)
+
+    def _squared(self) -> Tensor:
         if self.shape[-2] == 1:  # one path: ‖B‖² in the channels' space, cheaper than any row of B
-            inner = self.right @ self.right.transpose(-1, -2)
-            return (self._through(self.left, inner) * self.left).sum(dim=-1)[..., None]
+            inner = self._right @ self._right.transpose(-1, -2)
+            return (self._through(self._left, inner) * self._left).sum(dim=-1)[..., None]
         return torch.cat([block @ block.transpose(-1, -2) for _, block in self._blocks()])
 
+    @as_written
     def combine(self, weights: Float[Tensor, "*batch path"]) -> Float[Tensor, "*batch embed"]:
         ahead = weights.shape[: weights.ndim + 1 - len(self.shape)]
         weights = weights.reshape(-1, *self.shape[:-1])
-        blocks = [torch.einsum("i...p,...pe->i...e", weights[:, some], block) for some, block in self._blocks()]
+        blocks = [
+            torch.einsum("i...p,...pe->i...e", *promoted(weights[:, some], block)) for some, block in self._blocks()
+        ]
         found = torch.cat(blocks, dim=1) if len(self.shape) > 2 else torch.stack(blocks).sum(dim=0)
         return found.reshape(*ahead, *found.shape[1:])
 
+    @as_written
     def total(self, weights: Float[Tensor, "image *unit path"]) -> Float[Tensor, "image embed"]:
-        last = self.right[..., 0, 0].numel()
-        left = self.left.reshape(-1, last, self.left.shape[-1]).to(weights)
+        last = self._right[..., 0, 0].numel()
+        left = self._left.reshape(-1, last, self._left.shape[-1]).to(weights)
         through = torch.einsum("inp,npc->ipc", weights.reshape(len(weights), -1, last), left)
-        return through.flatten(1) @ self.right.flatten(0, -2).to(weights)
+        return through.flatten(1) @ self._right.flatten(0, -2).to(weights)
 
+    @as_written
     def toward(self, targets: Float[Tensor, "target embed"]) -> Float[Tensor, "*unit path target"]:
-        return self._through(self.left, self.right @ targets.to(self.right).T)
+        return self._through(self._left, self._right @ targets.to(self._right).T)
 
     def select(self, index: Any) -> Factored:
-        return Factored(self.left[index], self.right[index] if self._shared == len(self.shape) - 1 else self.right)
+        return Factored(self._left[index], self._right[index] if self._shared == len(self.shape) - 1 else self._right)
 
     def fold(self) -> Factored:
-        right = self.right
+        right = self._right
         if self._shared == 1:
             right = right.expand(self.shape[-3], *right.shape)
-        return Factored(self.left.flatten(-3, -2), right.flatten(-4, -3))
+        return Factored(self._left.flatten(-3, -2), right.flatten(-4, -3))
 
     def double(self) -> Factored:
-        return self if self.left.dtype == torch.float64 else Factored(self.left.double(), self.right.double())
+        return self if self._left.dtype == torch.float64 else Factored(self._left.double(), self._right.double())
 
     def to(self, device: torch.device | str) -> Factored:
-        return Factored(self.left.to(device), self.right.to(device))
+        return Factored(self._left.to(device), self._right.to(device))
 
-    def factors(self) -> tuple[Tensor, ...]:
-        return self.left, self.right
+    def _held(self) -> tuple[Tensor, ...]:
+        return self._left, self._right

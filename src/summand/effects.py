@@ -8,6 +8,8 @@ from torch import Tensor
 
 from .directions import Directions
 from .errors import SummandError
+from .finite import all_finite
+from .precision import as_written, promoted
 
 
 class Effects:
@@ -50,13 +52,27 @@ class Effects:
 
     @property
     def directions(self) -> Float[Tensor, "*unit path embed"]:
-        """The directions as one tensor. Factored ones are multiplied out at every call: 453 MB for RN50x16's pairs."""
+        """The directions as one tensor, the caller's to change. Factored ones are multiplied out at every call: 453 MB
+        for RN50x16's pairs."""
         return self.basis.dense()
+
+    @property
+    def device(self) -> torch.device:
+        return self.coefficients.device
 
     @property
     def count(self) -> int:
         """Number of images."""
         return self.coefficients.shape[0]
+
+    def check_finite(self, known: Directions | None = None) -> None:
+        """Raises `SummandError` for NaN or infinite numbers. known: directions that have been looked at before."""
+        if not all_finite(self.coefficients):
+            raise SummandError("the effects hold NaN or infinite numbers; check the images and the model's precision")
+        if self.basis is not known and not self.basis.finite():
+            raise SummandError(
+                "the units' directions hold NaN or infinite numbers, so a weight of the model does; load sound weights"
+            )
 
     @property
     def gram(self) -> Float[Tensor, "*unit path path2"]:
@@ -69,11 +85,13 @@ class Effects:
 
     def norms(self) -> Float[Tensor, "image *unit"]:
         """‖effect‖ = √(cᵀ G c)."""
-        return path_norms(self.coefficients, self.gram)
+        return path_norms(self.coefficients, self.basis._gram())
 
+    @as_written
     def toward(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "image *unit direction"]:
-        """⟨effect, direction⟩ for each of the given directions, through the factors."""
-        return torch.einsum("i...p,...pd->i...d", self.coefficients, self.basis.toward(directions))
+        """⟨effect, direction⟩ for each of the given directions, through the factors. Differentiable in the coefficients
+        and in the given directions."""
+        return torch.einsum("i...p,...pd->i...d", *promoted(self.coefficients, self.basis.toward(directions)))
 
     def select(self, index: slice | int | list[int]) -> Effects:
         """The effects of some units, chosen along the first unit axis (which stays, also for an int)."""
@@ -103,9 +121,11 @@ class Effects:
         )
 
 
+@as_written
 def path_norms(
     coefficients: Float[Tensor, "image *unit path"], gram: Float[Tensor, "*unit path path"]
 ) -> Float[Tensor, "image *unit"]:
     """‖Σ_path c B‖ = √(cᵀ G c)."""
+    coefficients, gram = promoted(coefficients, gram)
     turned = torch.einsum("i...p,...pq->i...q", coefficients, gram)
     return (turned * coefficients).sum(dim=-1).clamp(min=0).sqrt()

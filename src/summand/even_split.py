@@ -70,7 +70,7 @@ def even_directions(tower: ResidualTower, layer: int, shares: Float[Tensor, "lay
     kept = _built.get(base)
     if kept is not None and torch.equal(kept[0], shares):
         return kept[1]
-    left, right, count = base.left, base.right, base.left.shape[0]
+    left, right, count = base._left, base._right, base._left.shape[0]
     maps, bias = tower.head_maps().directions, blocks[layer].neuron_bias()
     through = []
     for vector in (bias, torch.ones_like(bias)):
@@ -95,14 +95,14 @@ def even_pair_directions(
 ) -> Factored:
     r"""Row n of W_VO^h, and (b_V^h W_O^h + b_O / H) / N, the same for all N neurons: [neuron, head, 2, embed]."""
     base = tower.pair_directions()
-    count = base.left.shape[0]
-    even = torch.einsum("hc,hce->he", value_bias, base.right[:, 0]) + output_bias / tower.heads
+    count = base._left.shape[0]
+    even = torch.einsum("hc,hce->he", value_bias, base._right[:, 0]) + output_bias / tower.heads
     kept = _built.get(base)
     if kept is not None and torch.equal(kept[0], even):
         return kept[1]
-    right = torch.cat([base.right, torch.zeros_like(base.right)], dim=1)
+    right = torch.cat([base._right, torch.zeros_like(base._right)], dim=1)
     right[:, 1, 0] = even / count
-    left = torch.cat([base.left, torch.zeros_like(base.left)], dim=2)
+    left = torch.cat([base._left, torch.zeros_like(base._left)], dim=2)
     left[:, :, 1, 0] = 1
     found = Factored(left, right)
     _built[base] = (even, found)

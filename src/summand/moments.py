@@ -12,7 +12,7 @@ from . import saving
 from .directions import Directions
 from .effects import Effects
 from .errors import SummandError
-from .finite import all_finite
+from .finite import check_finite
 
 _EMPTY = "these moments have seen no images yet; call update(effects) first"
 
@@ -53,7 +53,8 @@ class Moments:
 
     @property
     def mean(self) -> Float[Tensor, "*unit path"]:
-        return self._filled(self._mean)
+        """A copy, as everything that these moments hand out."""
+        return self._filled(self._mean).clone()
 
     @property
     def covariance(self) -> Float[Tensor, "*unit path path2"]:
@@ -73,8 +74,7 @@ class Moments:
         batch.units, batch.paths, batch.path_index = effects.units, effects.paths, effects.path_index
         batch._basis = effects.basis
         coefficients = effects.coefficients.double().movedim(0, -2)  # [*unit, image, path]
-        if not all_finite(coefficients):
-            raise SummandError("the effects hold NaN or infinite numbers; check the images and the model's precision")
+        effects.check_finite(known=self._basis)
         batch.count = effects.count
         batch._mean = coefficients.mean(dim=-2)
         centred = coefficients - batch._mean[..., None, :]
@@ -95,7 +95,7 @@ class Moments:
                 other.paths,
                 other.path_index,
             )
-            self._basis, self._mean = other._basis, other.mean.clone()
+            self._basis, self._mean = other._basis, other.mean
             self._comoment = other._filled(other._comoment).clone()
             return self
         self._check_same_units(other)
@@ -120,10 +120,11 @@ class Moments:
 
     def variance(self) -> Float[Tensor, "*unit"]:
         """Total variance of each unit's effect in the embedding space, tr(Σ B Bᵀ)."""
-        return (self.covariance * self.basis.double().gram).sum(dim=(-2, -1))
+        return (self.covariance * self.basis.double()._gram()).sum(dim=(-2, -1))
 
     def variance_along(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "*unit direction"]:
         """Variance of ⟨effect, t⟩ for each t: (Bt)ᵀ Σ (Bt)."""
+        check_finite(directions, "direction", "encode the texts again")
         along = self.basis.double().toward(directions.double())
         return torch.einsum("...pd,...pq,...qd->...d", along, self.covariance, along)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from .directions import Directions
 from .effects import Effects
 from .errors import SummandError
+from .finite import all_finite
 from .moments import Moments
 from .top_images import TopImages
 
@@ -66,7 +67,7 @@ class RankOne:
 
     def reading(self) -> Float[Tensor, "*unit path component"]:
         """G weights: what each path's coefficient counts for in the projections."""
-        return torch.einsum("...pq,...kq->...pk", self.basis.double().gram, self.weights)
+        return torch.einsum("...pq,...kq->...pk", self.basis.double()._gram(), self.weights)
 
     def _check_same_units(self, basis: Directions) -> None:
         if not self.basis.same(basis):
@@ -89,16 +90,19 @@ def rank_one(source: TopImages | Moments, components: int = 1) -> RankOne:
     basis = source.basis
     if source.count < 2:
         raise SummandError(f"a principal direction needs at least 2 images, got {source.count}")
-    gram = basis.double().gram
-    paths = gram.shape[-1]
     images = source.coefficients.double() if isinstance(source, TopImages) else None
+    covariance = source.covariance if isinstance(source, Moments) else None
+    if not (basis.finite() and all(all_finite(x) for x in (source.mean, images, covariance) if x is not None)):
+        raise SummandError("the statistics hold NaN or infinite numbers; make them again from a sound model")
+    gram = basis.double()._gram()
+    paths = gram.shape[-1]
     if images is not None and images.shape[-2] < paths:
         half = images
     elif images is not None:
         half = _root(images.transpose(-1, -2) @ images)
     else:
-        assert isinstance(source, Moments)
-        half = _root(source.covariance)
+        assert covariance is not None
+        half = _root(covariance)
     size = half.shape[-2]
     if not 1 <= components <= size:
         raise SummandError(f"these units have {size} components, not {components}")

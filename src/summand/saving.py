@@ -31,7 +31,7 @@ class Saved(Protocol):
 def write(path: str | os.PathLike[str], kind: str, basis: Directions, named: Mapping[str, Any]) -> None:
     """A file that holds `named` (tensors, numbers, tuples of names) and the directions; replaced only when complete."""
     arrays: dict[str, Any] = {"kind": kind, "format": _FORMAT, "shape": basis.shape}
-    for i, factor in enumerate(basis.factors()):
+    for i, factor in enumerate(basis._held()):
         arrays[f"factor{i}"] = factor
     arrays |= {name: value for name, value in named.items() if value is not None}
     plain: dict[str, Any] = {

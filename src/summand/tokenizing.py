@@ -116,6 +116,29 @@ def check_length(tokenizer: Callable[..., Any], texts: Sequence[str], tokens: Te
             raise SummandError(f"a text needs {needed} tokens, the model reads {context}; shorten it: {shown!r}")
 
 
+def unreadable(tokenizer: Callable[..., Any], texts: Sequence[str], at_once: int = 256) -> dict[int, str]:
+    """Which texts the model cannot read, and why: too long for its context, or of words that it does not know."""
+    found: dict[int, str] = {}
+
+    def look(start: int, stop: int) -> None:
+        some = list(texts[start:stop])
+        try:
+            tokens = tokenizer(some)
+            if isinstance(tokens, Tensor) and tokens.ndim == 2:
+                check_length(tokenizer, some, tokens)
+        except Exception as error:  # a tokenizer of the caller's own says it in its own way
+            if stop - start == 1:
+                found[start] = first_line(error)
+                return
+            middle = (start + stop) // 2
+            look(start, middle)
+            look(middle, stop)
+
+    for start in range(0, len(texts), at_once):
+        look(start, min(start + at_once, len(texts)))
+    return found
+
+
 def count_tokens(tokenizer: Callable[..., Any], text: str) -> int | None:
     """Tokens that a text needs, start and end included; None where the tokenizer does not tell."""
     if isinstance(tokenizer, SceneTokenizer):  # raises by itself

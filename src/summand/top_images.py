@@ -11,10 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from . import saving
-from .directions import Directions
+from .directions import Directions, alike
 from .effects import Effects, path_norms
 from .errors import SummandError
-from .finite import all_finite
 from .sketch import NormSketch
 
 _Kept = tuple[Tensor, Tensor, Tensor]  # ids, norms, coefficients
@@ -37,7 +36,7 @@ class TopImages:
         if k < 1:
             raise SummandError(f"k must be at least 1, got {k}")
         self.k, self.count = k, 0
-        self.mean: Tensor = mean.double()
+        self._mean: Tensor = mean.double().clone()
         self.units: tuple[str, ...] = ()
         self.paths: tuple[str, ...] = ()
         self.path_index: tuple[tuple[int, ...], ...] | None = None
@@ -45,6 +44,11 @@ class TopImages:
         self._gram: tuple[Directions, Tensor] | None = None
         self._kept: tuple[Tensor, Tensor, Tensor] | None = None
         self._sketch: NormSketch | None = None
+
+    @property
+    def mean(self) -> Float[Tensor, "*unit path"]:
+        """φ̄ as coefficients; a copy, as everything that these top images hand out."""
+        return self._mean.clone()
 
     @property
     def basis(self) -> Directions:
@@ -59,16 +63,16 @@ class TopImages:
 
     @property
     def ids(self) -> Int[Tensor, "*unit rank"]:
-        return self._filled()[0]
+        return self._filled()[0].clone()
 
     @property
     def norms(self) -> Float[Tensor, "*unit rank"]:
-        return self._filled()[1]
+        return self._filled()[1].clone()
 
     @property
     def coefficients(self) -> Float[Tensor, "*unit rank path"]:
         """Centred: c − mean."""
-        return self._filled()[2]
+        return self._filled()[2].clone()
 
     def update(self, effects: Effects, ids: Sequence[int] | Int[Tensor, " image"]) -> TopImages:
         """Take in a batch of images; ids: one number for each, of the caller's choosing. Returns itself."""
@@ -83,20 +87,19 @@ class TopImages:
 
     def _centred(self, effects: Effects) -> tuple[Float[Tensor, "*unit image"], Float[Tensor, "image *unit path"]]:
         """‖φ − φ̄‖ and the coefficients of φ − φ̄."""
-        if tuple(self.mean.shape) != effects.basis.shape[:-1]:
+        if tuple(self._mean.shape) != effects.basis.shape[:-1]:
             raise SummandError(
-                f"the mean is of other units: [*unit, path] is {list(self.mean.shape)}, "
+                f"the mean is of other units: [*unit, path] is {list(self._mean.shape)}, "
                 f"these effects have {list(effects.basis.shape[:-1])}"
             )
-        if not all_finite(effects.coefficients):
-            raise SummandError("the effects hold NaN or infinite numbers; check the images and the model's precision")
+        effects.check_finite(known=self._basis)
         if self._basis is None:
             self.units, self.paths, self.path_index = effects.units, effects.paths, effects.path_index
-            self._basis, self.mean = effects.basis, self.mean.to(effects.coefficients.device)
+            self._basis, self._mean = effects.basis, self._mean.to(effects.coefficients.device)
         self._check_same_units(effects.basis)
         if self._gram is None or self._gram[0] is not self._basis:
-            self._gram = (self._basis, self._basis.double().gram)
-        centred = effects.coefficients.double() - self.mean
+            self._gram = (self._basis, self._basis.double()._gram())
+        centred = effects.coefficients.double() - self._mean
         return path_norms(centred, self._gram[1]).movedim(0, -1), centred
 
     def merge(self, other: TopImages) -> TopImages:
@@ -105,7 +108,7 @@ class TopImages:
             return self
         if other.k != self.k:
             raise SummandError(f"top images of different k cannot be merged: {self.k} and {other.k}")
-        if other.mean.shape != self.mean.shape or not torch.allclose(other.mean.to(self.mean), self.mean, rtol=1e-6):
+        if not alike(self._mean[None], other._mean.to(self._mean)[None], relative=1e-6):
             raise SummandError("top images by distance from different means cannot be merged; make both with one mean")
         if self._basis is None:
             self.units, self.paths, self.path_index, self._basis = (
@@ -154,7 +157,7 @@ class TopImages:
         held = self._filled()[1].shape[-1]
         from_above = self.count - max(1, _ceiling(q * self.count))
         if from_above < held:
-            return self.norms[..., from_above]
+            return self._filled()[1][..., from_above].clone()
         assert self._sketch is not None
         return self._sketch.from_above(from_above)
 
@@ -165,7 +168,7 @@ class TopImages:
         """
         if self._filled()[1].shape[-1] < self.k:
             raise SummandError(f"the {self.k}th largest norm needs at least {self.k} images, got {self.count}")
-        return self.norms[..., -1]
+        return self._filled()[1][..., -1].clone()
 
     def significant(self, effects: Effects) -> Bool[Tensor, "image *unit"]:
         """‖φ(x) − φ̄‖ ≥ the k-th largest norm (paper A: k = 100 of 5,124 images, 2 %), for new images or old ones."""
@@ -178,7 +181,7 @@ class TopImages:
         return TopImages.restore(
             self.k,
             self.count,
-            self.mean.to(device),
+            self._mean.to(device),
             (ids.to(device), norms.to(device), coefficients.to(device)),
             NormSketch(self.sketch.highest.to(device), self.sketch.counts.to(device)),
             self.basis.to(device),
@@ -212,7 +215,7 @@ class TopImages:
         """The norms of all images, counted."""
         if self._sketch is None:
             raise SummandError(_EMPTY)
-        return self._sketch
+        return NormSketch(self._sketch.highest.clone(), self._sketch.counts.clone())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """One .npz file, without pickle. Norms are left out: they follow from the coefficients."""
@@ -220,12 +223,12 @@ class TopImages:
 
     def arrays(self) -> dict[str, Any]:
         """What `save` writes, without the directions."""
-        assert self._sketch is not None
-        ids, counts = self.ids, self._sketch.counts
+        ids, sketch = self.ids, self.sketch
+        counts = sketch.counts
         return {
             **{"k": self.k, "count": self.count, "mean": self.mean, "coefficients": self.coefficients},
             "ids": ids.int() if bool((ids.abs() < 2**31).all()) else ids,
-            "highest": self._sketch.highest.int(),
+            "highest": sketch.highest.int(),
             "counts": counts.to(torch.uint16) if int(counts.max()) < 2**16 else counts,
             **{"units": self.units, "paths": self.paths, "path_index": self.path_index},
         }
@@ -243,7 +246,7 @@ class TopImages:
         top.units, top.paths = saving.names(found["units"]), saving.names(found["paths"])
         top.path_index = saving.index(found.get("path_index"))
         coefficients = torch.from_numpy(found["coefficients"])
-        norms = path_norms(coefficients.double().movedim(-2, 0), basis.double().gram).movedim(0, -1)
+        norms = path_norms(coefficients.double().movedim(-2, 0), basis.double()._gram()).movedim(0, -1)
         top._kept = (torch.from_numpy(found["ids"]).long(), norms, coefficients)
         top._sketch = NormSketch(
             torch.from_numpy(found["highest"]).long(), torch.from_numpy(found["counts"].astype("int32"))

@@ -111,6 +111,20 @@ def test_what_moved_is_said_and_the_rest_is_printed(folder, tmp_path):
     assert not (tmp_path / "strip.png").exists()
 
 
+def test_a_line_that_the_model_cannot_read_costs_that_line_only(folder, tmp_path):
+    copied, texts = tmp_path / "run", tmp_path / "mine.txt"
+    shutil.copytree(folder, copied)
+    texts.write_text("a red object\n\na star\n" + "red " * 90 + "\na ring\na dog\na blue object\n")
+    found = run("label", copied, "--pool", texts, "--size", "2", "--json")
+    assert found.exit_code == 0, found.output
+    assert {text for row in json.loads(found.stdout)["rows"] for text in row["texts"]} <= {
+        "a red object", "a star", "a ring", "a blue object",
+    }  # fmt: skip
+    assert "mine.txt, line 4: a text of 90 words is longer than the 30" in found.stderr
+    assert "mine.txt, line 6: the scenes vocabulary has no word 'dog'" in found.stderr
+    assert "2 of 6 descriptions of mine.txt were skipped" in found.stderr
+
+
 def test_bad_usage_is_refused_with_a_remedy(folder, tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     out = ("--out", tmp_path / "new")

@@ -10,7 +10,8 @@ from PIL import Image
 
 from summand import SummandError
 from summand.data import open_source
-from summand.data.sources import batches, read_image
+from summand.data.pictures import read_image
+from summand.data.sources import batches
 
 
 @pytest.fixture

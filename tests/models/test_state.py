@@ -395,5 +395,9 @@ def test_what_is_handed_out_is_the_callers_own():
         first = ask().clone()
         ask().zero_()
         assert torch.equal(ask(), first)
+    for effects in (parts.head_effects(), parts.token_effects(), model.second_order(X, 0), model.first_order(X, 1)):
+        before = effects.vectors()
+        effects.directions.zero_()
+        assert torch.equal(effects.vectors(), before)
     assert off(parts.total(), truth) < 1e-12
     assert off(model.decompose(X).total(), truth) < 1e-12

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 
@@ -105,6 +106,11 @@ def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked):
     assert (result["rows"][0]["index"], result["searched"]) == (2, 40)
     assert result["rows"][0]["score"] == pytest.approx(1, abs=1e-4)
     assert Image.open(tmp_path / "retrieve.png").size[0] > 200
+    default = json.loads(run("q.png", "--in", "scenes:count=40,seed=31", "--head", "5.0", "-k", "4", "--json")[1])
+    assert default["rows"] == result["rows"]  # the metric of README's numbers, in the shell as in Python
+    assert default["options"]["metric"] == "cosine"
+    assert inspect.signature(agreement).parameters["metric"].default == "cosine"
+    assert inspect.signature(Index.search).parameters["metric"].default == "cosine"
     assert run("q.png", "--in", "scenes:count=9", "--head", "5.0", "--property", "colour")[0] == 2
     assert run("q.png", "--in", "scenes:count=9", "--metric", "best")[0] == 2
     assert run("q.png", "--in", "scenes:count=9", "--out", "sheet.docx")[0] == 2

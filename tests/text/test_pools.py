@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from summand.errors import SummandError
 from summand.scenes.attributes import ATTRIBUTES
 from summand.scenes.meaning import attribute_of
 from summand.scenes.phrases import prompts
 from summand.text.phrases import CLASSES_WITHOUT_ARTICLE, descriptions, with_article
-from summand.text.pools import Pool, names, pool, random_directions
+from summand.text.pools import Pool, names, pool, random_directions, readable
 
 TEXT_POOLS = ("general", "words-10k", "words-30k", "classes", "scenes")
 
@@ -262,6 +264,8 @@ def test_a_name_comes_before_a_file_of_that_name(tmp_path: Path, monkeypatch: py
         (b"a dog\nA dog\na dog\n", "'a dog', 3 times"),
         ("a café".encode("latin-1"), "UTF-8"),
         (b"\xff\xfea\x00", "UTF-8"),
+        ("a dog\na cat".encode("utf-16-le"), "zero bytes, as UTF-16 does"),
+        ("\u200b\n\ufeff \u2060".encode(), "no descriptions"),
     ],
 )
 def test_unusable_file_is_named_with_the_remedy(tmp_path: Path, content: bytes, message: str):
@@ -325,3 +329,55 @@ def test_importing_pools_reads_no_list_and_loads_no_language_data():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_texts_that_a_tokenizer_cannot_tell_apart_are_one(tmp_path: Path):
+    file = tmp_path / "mine.txt"
+    file.write_text("a café\nA  CAFE\u0301\n\ufeffa dog\na\tdog \na cat\u2028\n", encoding="utf-8")
+    found = pool(file)
+    assert found.texts == ("a café", "a dog", "a cat")
+    assert (found.dropped, found.lines) == (2, (1, 3, 5))
+
+
+LINES = ["# mine", "a red star", "", "red " * 60, "a blue ring", "a dog", "a star", "A star", "a ring", "a red object"]
+
+
+def test_lines_that_the_model_cannot_read_are_left_out_and_named(tmp_path: Path, vit):
+    file = tmp_path / "mine.txt"
+    file.write_text("\n".join(LINES))
+    kept, left = readable(pool(file), vit._tokenizer)
+    assert kept.texts == ("a red star", "a blue ring", "a star", "a ring", "a red object")
+    assert kept.lines == (2, 5, 7, 9, 10)
+    assert [item.line for item in left] == [4, 6]
+    assert "longer than the 30" in left[0].reason
+    assert "no word 'dog'" in left[1].reason
+    assert readable(kept, vit._tokenizer) == (kept, ())
+
+
+@given(bad=st.sets(st.integers(0, 599), max_size=40))
+def test_exactly_the_lines_that_raise_are_left_out(bad: set[int]):
+    """Whatever the tokenizer raises, and wherever in a batch the lines stand."""
+
+    def tokenizer(texts):
+        if any(int(text.split()[1]) in bad for text in texts):
+            raise RuntimeError("too long for context length 77")
+        return torch.zeros(len(texts), 5, dtype=torch.long)
+
+    kept, left = readable(pool([f"text {i}" for i in range(600)]), tokenizer)
+    assert [item.line - 1 for item in left] == sorted(bad)
+    assert len(kept.texts) == 600 - len(bad)
+
+
+def test_a_list_of_which_little_can_be_read_is_refused(vit):
+    texts = pool(["a dog", "a cat", "a star"])
+    with pytest.raises(SummandError, match=r"cannot read 2 of 3 descriptions, the first in line 1: .*'dog'"):
+        readable(texts, vit._tokenizer)
+    assert readable(pool("general"), vit._tokenizer)[0] is pool("general")  # refused as a whole, when it is encoded
+
+
+def test_a_long_line_is_found_with_clips_own_tokenizer():
+    from open_clip.tokenizer import SimpleTokenizer
+
+    kept, left = readable(pool(["a dog", "a cat", "very " * 80 + "long"]), SimpleTokenizer())
+    assert kept.texts == ("a dog", "a cat")
+    assert "83 tokens, the model reads 77" in left[0].reason

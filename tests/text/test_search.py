@@ -1,4 +1,4 @@
-"""The screened search answers what the full product answers, and its bounds hold."""
+"""A search that begins in bf16 answers what the product in full answers, and its bounds hold."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from summand.text.pursuit import pursue, pursue_nonnegative
-from summand.text.screen import CHUNK, Screen, fast_integers
-from summand.text.search import Search
+from summand.text.search import Search, fast_halves
 from summand.text.sparse import _first_of_equal, prepare_atoms, sparse_code
-
-pytestmark = pytest.mark.skipif(
-    not fast_integers(), reason="this processor has no fast and exact products of 8-bit integers: nothing is screened"
-)
 
 
 def draw(seed, *shape):
@@ -43,29 +38,31 @@ CASES = {
     "zeros": (draw(1, 24, 64) * (torch.arange(24) % 3 > 0)[:, None], draw(2, 500, 64)),
     "tiny": (draw(1, 24, 64) * 1e-37, draw(2, 500, 64)),
     "huge": (draw(1, 24, 64) * 1e15, draw(2, 500, 64)),
+    "whole numbers, many equal": (draw(1, 24, 6).round(), draw(2, 900, 6).round()),
     "lengths of all kinds": (draw(1, 24, 64), draw(2, 2000, 64) * torch.logspace(-3, 2, 2000)[:, None]),
 }
 
 
 @pytest.mark.parametrize("nonnegative", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_the_screened_pursuit_picks_what_the_full_one_picks(case, nonnegative):
+def test_the_pursuit_that_begins_in_bf16_picks_what_the_full_one_picks(case, nonnegative):
     targets, atoms = CASES[case]
     dictionary = atoms if case == "lengths of all kinds" else prepare_atoms(atoms)
     first = _first_of_equal(dictionary)
     size = 6 if nonnegative else 12
-    full, screened = (Search(dictionary, first, len(targets), screened=way) for way in (False, True))
+    full, halved = (Search(dictionary, first, len(targets), halved=way) for way in (False, True))
     work = pursue_nonnegative if nonnegative else pursue
     expected, weights = work(targets, dictionary, full, size)
-    found, found_weights = work(targets, dictionary, screened, size)
+    found, found_weights = work(targets, dictionary, halved, size)
     assert torch.equal(found, expected)
     torch.testing.assert_close(found_weights, weights)
 
 
+@pytest.mark.parametrize("halved", [False, True])
 @pytest.mark.parametrize("signed", [False, True])
-def test_atoms_taken_before_do_not_count(signed):
+def test_atoms_taken_before_do_not_count(signed, halved):
     targets, dictionary = draw(3, 20, 32), F.normalize(draw(4, 900, 32), dim=1)
-    search = Search(dictionary, torch.arange(900), 20, screened=True)
+    search = Search(dictionary, torch.arange(900), 20, halved=halved)
     truth = targets.double() @ dictionary.double().T
     order = (truth.abs() if signed else truth).argsort(dim=1, descending=True)
     for step in range(4):
@@ -75,14 +72,23 @@ def test_atoms_taken_before_do_not_count(signed):
         torch.testing.assert_close(strength.double(), expected.abs() if signed else expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("halved", [False, True])
+def test_strong_atoms_that_speak_against_the_target_are_not_picked_again(halved):
+    """Correlations far below −1, as with atoms that are not of unit length: one that is taken stays below them."""
+    dictionary = 100 * torch.tensor([[1.0, 0.0], [-0.9, 0.1], [-0.5, -0.5]])
+    search = Search(dictionary, torch.arange(3), 1, halved=halved)
+    best, _ = search.strongest(torch.tensor([[1.0, 0.0]]), torch.tensor([[0]]), signed=True)
+    assert best.tolist() == [1]
+
+
 @given(
-    st.integers(1, 90),
+    st.integers(1, 300),
     st.integers(1, 40),
     st.sampled_from(["random", "outlying", "clustered", "duplicates"]),
     st.booleans(),
     st.integers(0, 10_000),
 )
-def test_the_bounds_never_exclude_the_largest(atoms, embed, kind, signed, seed):
+def test_the_bound_never_excludes_the_largest(atoms, embed, kind, signed, seed):
     residual = draw(seed, 5, embed) * torch.logspace(-4, 4, 5)[:, None]
     dictionary = {
         "random": lambda: draw(seed + 1, atoms, embed),
@@ -92,60 +98,39 @@ def test_the_bounds_never_exclude_the_largest(atoms, embed, kind, signed, seed):
     }[kind]()
     exact = residual.double() @ dictionary.double().T
     exact = exact.abs() if signed else exact
-    screen = Screen(dictionary)
-    found = screen.estimates(residual, signed)
-    places = screen.order.argsort()[:atoms]  # of each atom
-    chunks, members = places // CHUNK, places % CHUNK
-    integers = found.of_atoms[chunks, members].T
-    estimate = integers * found.units[0][chunks] * found.units[1][:, None]
-    assert ((estimate - exact).abs() <= found.slack()[chunks].T).all()
-    assert torch.equal(found.largest, found.of_atoms.amax(dim=1))
-    largest, best = exact.max(dim=1)
-    least = found.least(largest.float())[chunks].T
-    assert (integers >= least).gather(1, best[:, None]).all()
-    every = (found.of_atoms * found.units[0][:, None, None]).flatten(0, 1)  # with the zeros past the last atom
-    torch.testing.assert_close(every.gather(0, found.top()[None])[0], every.amax(dim=0))
+    search = Search(dictionary, torch.arange(atoms), 5, halved=True)
+    row, atom, many = search._candidates(search._half, residual, torch.empty(5, 0, dtype=torch.long), signed)
+    kept = set(zip(row.tolist(), atom.tolist(), strict=True))
+    for n, best in enumerate(exact.argmax(dim=1).tolist()):
+        # Where every correlation is negative the zeros past the last atom are ahead, and nothing is picked.
+        assert n in many.tolist() or (n, best) in kept or exact[n, best] < 1e-5 * residual[n].norm()
 
 
-def test_the_bounds_leave_few_atoms_to_look_at():
-    """What the screen is for, counted: also where one dimension is ten times the others."""
+def test_few_atoms_are_left_to_multiply_in_full():
+    """What beginning in bf16 is for, counted: also where one dimension is ten times the others."""
     for strength in (1, 10):
         targets, atoms = outlying(5, 32, 256, strength), outlying(6, 8000, 256, strength)
         dictionary = prepare_atoms(atoms)
-        search = Search(dictionary, torch.arange(8000), 32, screened=True)
-        found = search._screen.estimates(targets, True)
-        known = (targets @ dictionary.T).abs().amax(dim=1)
-        assert (found.of_atoms >= found.least(known)[:, None]).sum(dim=(0, 1)).float().median() < 20
+        search = Search(dictionary, torch.arange(8000), 32, halved=True)
+        row, _, _ = search._candidates(search._half, targets, torch.empty(32, 0, dtype=torch.long), True)
+        assert row.bincount(minlength=32).float().median() < 20
         pursue(targets, dictionary, search, 16)
         assert search.in_full < 0.1 * 16 * 32
 
 
-def test_sums_at_the_limit_of_the_codes_are_exact():
-    """Every entry at ±127 of its scale: nothing saturates, and the bound is nearly zero."""
-    signs = draw(7, 70, 16).sign()
-    screen = Screen(signs)
-    screen.rotation = torch.eye(16)
-    screen.codes[:70] = (127 * signs[screen.order[:70]]).to(torch.int8)
-    screen.units[:], screen.error[:] = 1 / 127, 0.0
-    found = screen.estimates(signs[:20], signed=False)
-    estimate = found.of_atoms.flatten(0, 1)[:70].T * found.units[0][0] * found.units[1][:, None]
-    torch.testing.assert_close(estimate, signs[:20] @ signs[screen.order[:70]].T)
-    assert (found.slack() < 1e-3).all()
-
-
-def test_small_searches_and_double_precision_are_not_screened():
+def test_small_searches_and_double_precision_are_made_in_full():
     small, large = draw(8, 100, 4), draw(8, 5000, 4)
-    assert Search(small, torch.arange(100), 1000)._screen is None
-    assert Search(large, torch.arange(5000), 2)._screen is None
-    assert Search(large.double(), torch.arange(5000), 1000)._screen is None
-    assert (Search(large, torch.arange(5000), 1000)._screen is not None) == fast_integers()
+    assert Search(small, torch.arange(100), 1000)._half is None
+    assert Search(large, torch.arange(5000), 2)._half is None
+    assert Search(large.double(), torch.arange(5000), 1000)._half is None
+    assert (Search(large, torch.arange(5000), 1000)._half is not None) == fast_halves()
 
 
-def test_sparse_codes_are_the_same_with_and_without_the_screen(monkeypatch):
+def test_sparse_codes_are_the_same_on_every_processor(monkeypatch):
     targets, atoms = draw(9, 40, 48), draw(10, 5000, 48)
     here = sparse_code(targets, atoms, 10)
     for answer in (True, False):
-        monkeypatch.setattr("summand.text.search.fast_integers", lambda answer=answer: answer)
+        monkeypatch.setattr("summand.text.search.fast_halves", lambda answer=answer: answer)
         found = sparse_code(targets, atoms, 10)
         assert torch.equal(found.indices, here.indices)
         torch.testing.assert_close(found.coefficients, here.coefficients)

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import saving
-from ..directions import Directions, Whole
+from ..directions import Directions, Whole, alike
 from ..errors import SummandError
 from ..models import Model
 from ..towers import Trace
-from .tower import AblatedTower
+from .tower import ROUNDED, AblatedTower
 
 HEADS = "ablation"
 
@@ -81,8 +81,7 @@ class Ablation:
         fits = (
             max(layers) < now.shape[0]
             and max(numbers) < now.shape[1]
-            and now.shape[2:] == self.directions.shape[1:]
-            and torch.allclose(now[layers, numbers].cpu(), self.directions.to(now.cpu()), rtol=1e-2, atol=1e-4)
+            and alike(now[layers, numbers].cpu(), self.directions.cpu(), relative=ROUNDED)
         )
         if not fits:
             raise SummandError(

@@ -13,12 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import saving
-from ..directions import Directions, Whole
+from ..directions import Directions, Whole, alike
 from ..errors import SummandError
 from ..models import Model
 from ..second_order import second_orders, with_neurons
 from ..towers import Trace
-from .tower import AblatedTower
+from .tower import ROUNDED, AblatedTower
 
 NEURONS = "neuron ablation"
 
@@ -52,7 +52,7 @@ class NeuronAblation:
     ) -> NeuronAblation:
         """means: mean coefficients of all neurons, as `Moments.mean` of `model.second_order(x, layer)` has them."""
         tower = with_neurons(model.tower, [layer])
-        reads = tower.neuron_directions(layer).select(list(neurons)).left.detach().cpu()
+        reads = tower.neuron_directions(layer).select(list(neurons))._left.detach().cpu()
         return cls(layer, tuple(neurons), means[list(neurons)].to(reads).cpu(), reads, model.name, tuple(why))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -93,12 +93,12 @@ class NeuronAblation:
 
     def _fits(self, tower: Any) -> bool:
         try:
-            now = with_neurons(tower, [self.layer]).neuron_directions(self.layer).left
+            now = with_neurons(tower, [self.layer]).neuron_directions(self.layer)._left
         except SummandError:
             return False
-        if max(self.neurons) >= len(now) or now.shape[1:] != self.reads.shape[1:]:
+        if max(self.neurons) >= len(now):
             return False
-        return torch.allclose(now[list(self.neurons)].cpu(), self.reads.to(now.cpu()), rtol=1e-2, atol=1e-4)
+        return alike(now[list(self.neurons)].cpu(), self.reads.cpu(), relative=ROUNDED)
 
     def _trace(self, tower: Any, pixels: Tensor) -> Trace:
         found, trace = second_orders(tower, pixels, [self.layer], neurons=list(self.neurons))

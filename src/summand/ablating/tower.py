@@ -13,6 +13,9 @@ from ..errors import SummandError
 from ..towers import Trace
 from ..towers.base import Visit
 
+ROUNDED = 2e-2
+"""How far directions may be from those of the file, relative to their size: as far as bf16 rounds the weights."""
+
 
 class AblatedTower:
     """`ablate(tower, pixels)` is the trace of one forward pass in which the units' part of the heads' coefficients is

@@ -127,10 +127,10 @@ def _pick_examples(
     found: Collected, labels: Sequence[HeadLabel], embeddings: Tensor, count: int
 ) -> dict[str, tuple[Tensor, list[int], list[int]]]:
     """For each head: the centred scores of all images along its first text, and the strongest and weakest rows."""
-    picked = {}
+    picked, directions = {}, found.kept.directions
     for label in labels:
         row = label.layer - found.layers[0]
-        along = found.kept.directions[row, label.head] @ embeddings[label.indices[0]].to(found.kept.directions)
+        along = directions[row, label.head] @ embeddings[label.indices[0]].to(directions)
         scores = found.kept.coefficients[:, row, label.head] @ along
         scores = scores - scores.mean()
         order = scores.argsort(descending=True).tolist()

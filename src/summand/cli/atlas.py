@@ -24,6 +24,7 @@ from .common import (
     emit,
     escape,
     open_model,
+    pool_for,
     stderr,
 )
 
@@ -69,7 +70,7 @@ def atlas(
     chosen = pool(texts) if texts else None
     check_folder(out)
     loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
-    chosen = chosen or pool(default_pool(loaded))
+    chosen = pool_for(loaded, chosen or pool(default_pool(loaded)))
     made = build(
         loaded, source, out, pool=chosen, layers=layers, size=size, batch_size=batch_size, progress=sys.stderr.isatty()
     )

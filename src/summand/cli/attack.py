@@ -23,6 +23,7 @@ from .common import (
     app,
     emit,
     escape,
+    pool_for,
     stderr,
     wait,
     wide_console,
@@ -113,7 +114,7 @@ def attack(
             f"--indirect {indirect}: a neuron of each of the {len(groups)} layers is tried at least; give "
             f"{len(groups)} or more, or 0 for no such baseline"
         )
-    chosen = pool(texts or ("scenes" if scenes else "words-30k"))
+    chosen = pool_for(loaded, pool(texts or ("scenes" if scenes else "words-30k")))
     towards = study.class_embedding(loaded, classified_as) - study.class_embedding(loaded, image_of)
     progress = sys.stderr.isatty()
     embeddings = loaded.encode_text(chosen.texts, progress=progress)

@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stderr = Console(stderr=True, highlight=False)
+_NAMED = 5  # lines of a pool that are named when they cannot be read
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="scenes-vit, an open_clip name, hf-hub:org/name or local-dir:path.")
@@ -64,7 +65,7 @@ def escape(text: str) -> str:
 
 def read_picture(path: Path) -> Any:
     """The image of a file, or an error that names it."""
-    from ..data.sources import read_image
+    from ..data.pictures import read_image
 
     try:
         return read_image(path)
@@ -122,6 +123,21 @@ def warnings_said() -> Iterator[None]:
             stderr.print(f"[bold yellow]warning:[/] {escape(str(one.message))}", soft_wrap=True)
         else:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def pool_for(model: Any, chosen: Any) -> Any:
+    """A description pool without the lines that the model cannot read, which are named on stderr."""
+    from ..text.pools import readable
+
+    kept, left = readable(chosen, model._tokenizer)
+    for item in left[:_NAMED]:
+        reason = item.reason if len(item.reason) <= 200 else f"{item.reason[:197]}..."
+        stderr.print(f"[yellow]skipped[/] {escape(chosen.name)}, line {item.line}: {escape(reason)}", soft_wrap=True)
+    if left:
+        stderr.print(
+            f"[yellow]{len(left)} of {len(chosen.texts):,} descriptions of {escape(chosen.name)} were skipped[/]"
+        )
+    return kept
 
 
 def wait(text: str, work: Callable[[], Any]) -> Any:

@@ -23,6 +23,7 @@ from .common import (
     app,
     emit,
     escape,
+    pool_for,
     read_picture,
     wait,
     wide_console,
@@ -79,7 +80,7 @@ def concepts(
     where = open_images(images or "scenes", count or (1000 if images is None else None))
     loaded = model_for(where, model, pretrained, random_init, device, checkpoint, activation)
     groups = neuron_groups(loaded, layers)
-    chosen = pool(texts or ("scenes" if default_pool(loaded) == "scenes" else "words-30k"))
+    chosen = pool_for(loaded, pool(texts or ("scenes" if default_pool(loaded) == "scenes" else "words-30k")))
     check_sizes(chosen, words, code_size)
     progress = sys.stderr.isatty()
     embeddings = loaded.encode_text(chosen.texts, progress=progress)

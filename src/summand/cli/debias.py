@@ -33,6 +33,7 @@ from .common import (
     emit,
     escape,
     open_model,
+    pool_for,
     stderr,
     wait,
 )
@@ -254,7 +255,7 @@ def _suspects(
         return suspects.named(named)
     if neurons is not None:
         return suspects.found_neurons(model, source, directions, weights, neurons, cover=cover, **reading)
-    texts = open_pool(pool or default_pool(model))
+    texts = pool_for(model, open_pool(pool or default_pool(model)))
     if wanted is not None:
         return suspects.labelled_heads(model, source, wanted, texts, layers=layers, **reading)
     return suspects.found_heads(model, source, directions, weights, texts, cover=cover, layers=layers, **reading)

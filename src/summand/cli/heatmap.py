@@ -21,6 +21,7 @@ from .common import (
     app,
     emit,
     open_model,
+    pool_for,
     read_picture,
     wait,
 )
@@ -91,9 +92,10 @@ def heatmap(
         raise SummandError(f"--array writes .npy, got {array}")
     if (images is not None or texts_pool is not None) and (head is None or given):
         raise SummandError("--images and --pool label a head: use them with --head and without TEXT")
-    against = None if contrast is None else pool(contrast).texts
+    others = None if contrast is None else pool(contrast)
     picture = read_picture(image)
     loaded = open_model(model, pretrained, random_init, device, image_size, checkpoint, activation)
+    against = None if others is None else pool_for(loaded, others).texts
     if head is not None and not given:
         given = wait("labelling the head", lambda: _head_texts(loaded, picture, head, images, texts_pool))
     maps = wait(
@@ -132,6 +134,6 @@ def _head_texts(model: Any, picture: Any, head: str, images: str | None, texts: 
         if not is_scenes_model(model.name):
             raise SummandError("without TEXT a head's own texts are drawn; give --images, a set to label the head on")
         images = "scenes:count=500,seed=4242"
-    chosen = pool(texts or default_pool(model)).texts
+    chosen = pool_for(model, pool(texts or default_pool(model))).texts
     place = parse_head(head)
     return most_and_least(model, picture, *place, head_texts(model, open_source(images), chosen, *place))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .common import DeviceOption, JsonOption, app, emit, escape, stderr, wait, warnings_said, wide_console
+from .common import DeviceOption, JsonOption, app, emit, escape, pool_for, stderr, wait, warnings_said, wide_console
 
 _SHOWN = 12  # units of each kind on screen
 
@@ -47,7 +47,7 @@ def label(
     chosen = pool(texts) if texts else None
     with warnings_said():
         model = wait(f"loading {opened.manifest.model}", lambda: opened.load_model(device))
-    chosen = chosen or pool(default_pool(model))
+    chosen = pool_for(model, chosen or pool(default_pool(model)))
     fits = max(1, len(chosen.texts) // 2)
     if size > fits:
         stderr.print(

@@ -22,6 +22,7 @@ from .common import (
     app,
     emit,
     escape,
+    pool_for,
     read_picture,
     stderr,
     wait,
@@ -48,7 +49,7 @@ def retrieve(
         str | None, typer.Option("--property", help="All heads labelled with it: colour, place, lighting, ….")
     ] = None,
     nearest: Annotated[int, typer.Option("--nearest", "-k", min=1, help="How many images.")] = 16,
-    metric: Annotated[str, typer.Option("--metric", help="inner or cosine.")] = "inner",
+    metric: Annotated[str, typer.Option("--metric", help="cosine, or inner (products of lengths too).")] = "cosine",
     centre: Annotated[bool, typer.Option(help="Take the mean over the searched images away.")] = True,
     layers: Annotated[int, typer.Option("--layers", min=1, help="With --property: of the last layers.")] = 4,
     texts: Annotated[str | None, typer.Option("--pool", help="Description pool of the labels.")] = None,
@@ -71,7 +72,7 @@ def retrieve(
     from ..studies.retrieval import Space, build_index
 
     if metric not in ("inner", "cosine"):
-        raise SummandError(f"--metric is inner or cosine, got {metric!r}")
+        raise SummandError(f"--metric is cosine or inner, got {metric!r}")
     units: list[Unit] = []
     for kind, given in (("heads", head), ("neurons", neuron), ("pairs", pair)):
         units += [Unit(*find_unit(kind, text)) for text in given or ()]
@@ -137,7 +138,7 @@ def _units_of_property(model: Any, where: Any, name: str, texts: str | None, lay
         )
         passed = wait("labelling heads", lambda: collect(model, some, layers, batch_size, progress=False))
         moments = passed.moments
-    return property_units(model, moments, pool(texts or default_pool(model)), name, layers)
+    return property_units(model, moments, pool_for(model, pool(texts or default_pool(model))), name, layers)
 
 
 def _plain(value: Any) -> Any:

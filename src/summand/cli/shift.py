@@ -22,6 +22,7 @@ from .common import (
     app,
     emit,
     escape,
+    pool_for,
     stderr,
     wide_console,
 )
@@ -118,7 +119,7 @@ def shift(
     assert given is not None
     default = saved.model if saved is not None and model is None and saved.model in NAMES else model
     loaded = model_for(given, default, pretrained, random_init, device, checkpoint, activation)
-    chosen = pool(texts or default_pool(loaded))
+    chosen = pool_for(loaded, pool(texts or default_pool(loaded)))
     progress = sys.stderr.isatty()
     if saved is None:
         assert before is not None

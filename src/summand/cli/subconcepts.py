@@ -22,6 +22,7 @@ from .common import (
     app,
     emit,
     escape,
+    pool_for,
     wide_console,
 )
 from .inputs import model_for, open_images
@@ -113,7 +114,7 @@ def _units(model: Any, found: Any, source: Any, texts: str | None) -> list[dict[
     from ..text.pools import pool, random_directions
     from ..text.sparse import prepare_atoms
 
-    chosen = pool(texts or default_pool(model))
+    chosen = pool_for(model, pool(texts or default_pool(model)))
     atoms = prepare_atoms(model.encode_text(chosen.texts, progress=sys.stderr.isatty())).double().cpu()
     # A direction that has nothing to do with the pool has a nearest text too, this near at most in 19 cases of 20.
     random = random_directions(_RANDOM, atoms.shape[1]).double()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import SummandError, listed
 from ..scenes import parse_source
 from ..scenes.source import is_scenes
+from .pictures import as_rgb as as_rgb
+from .pictures import read_image
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 SPLITS = {"train": 0, "val": 1, "test": 2}
@@ -149,45 +150,6 @@ class FileImages:
 
     def attributes(self) -> None:
         return None
-
-
-def read_image(path: Path) -> Image.Image:
-    """A picture as RGB, upright. Raises `OSError` with a short reason for anything that cannot be read.
-
-    Pictures up to Pillow's limit (179 million pixels) are read without a warning; larger ones are refused.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        with image as opened:
-            opened.seek(0)
-            return as_rgb(ImageOps.exif_transpose(opened))
-    except UnidentifiedImageError as error:
-        raise OSError("not an image that Pillow can read") from error
-    except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise OSError(str(error) or type(error).__name__) from error
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """A picture of any mode as RGB, as a viewer shows it: transparent parts on white, 16 bit over 65,535, floats over 1
-    (or over their largest value where that is more); a plain conversion would clip these.
-
-    Raises ValueError for floats that are not finite.
-    """
-    if image.mode == "RGB":
-        return image
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        white = Image.new("RGBA", layered.size, "white")
-        return Image.alpha_composite(white, layered).convert("RGB")
-    if image.mode[0] in "IF":
-        values = np.asarray(image, dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise ValueError("the picture holds NaN or infinite numbers")
-        full = max(65535.0 if image.mode[0] == "I" else 1.0, float(values.max(initial=0)))
-        return Image.fromarray((values.clip(min=0) / full * 255).round().astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
 
 
 class SceneImages:

@@ -71,7 +71,7 @@ def collect(
             f"{source.label}: only {len(indices)} image(s) could be read, at least 2 are needed ({reasons})"
         )
     layers = tuple(range(first_kept, model.tower.layers))
-    directions = effects.directions[first_kept:].cpu()
+    directions = effects.basis.select(slice(first_kept, None)).to("cpu")
     return Collected(
         moments=moments,
         kept=Effects(torch.cat(kept), directions, effects.units, effects.paths),

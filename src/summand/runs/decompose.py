@@ -195,7 +195,7 @@ class _Passes:
     def _scale(self, name: str) -> Float[Tensor, "*unit"]:
         """√Var x_n over the images that were not kept aside, through the covariance."""
         found, moments = self._rank_one(name), self.state.moments[name]
-        reading = torch.einsum("...pq,...q->...p", found.basis.double().gram, found.weights[..., 0, :])
+        reading = torch.einsum("...pq,...q->...p", found.basis.double()._gram(), found.weights[..., 0, :])
         variance = torch.einsum("...p,...pq,...q->...", reading, moments.covariance, reading)
         return variance.clamp(min=0).sqrt()
 

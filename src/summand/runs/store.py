@@ -50,7 +50,7 @@ def to_dataset(found: Statistics, held_out_images: np.ndarray) -> xr.Dataset:
         "scale": (units, _array(found.scale.float())),
         "held_out": (("held_out_image", *units), _array(found.held_out)),
     }
-    factors = moments.basis.factors()
+    factors = moments.basis._held()
     if len(factors) == 1:
         variables["directions"] = ((*units, "path", "embed"), _array(factors[0]))
     else:

@@ -37,7 +37,7 @@ def strongest(run: Run, group: Group, index: tuple[int, ...], count: int = 8) ->
     place = dict(zip(data.attrs["units"], index, strict=True))
     one = data[["top_image", "top_coefficient", "direction_weight", "scale"]].isel(place)
     basis = run.rank_one(group).basis.select([index[0]])
-    gram = basis.double().gram[(0, *index[1:])]
+    gram = basis.double()._gram()[(0, *index[1:])]
     weights = torch.from_numpy(one["direction_weight"].values).double()
     x = torch.from_numpy(one["top_coefficient"].values).double() @ (gram @ weights)
     x = x / (float(one["scale"]) or 1.0)

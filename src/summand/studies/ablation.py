@@ -39,7 +39,7 @@ class Batch:
     def layers(self) -> Float[Tensor, "image layer embed"]:
         """The heads' direct effects, summed over the heads of each layer."""
         effects = self.parts.head_effects()
-        return torch.einsum("ilhc,lhce->ile", effects.coefficients, effects.directions)
+        return torch.einsum("ilhc,lhce->ile", effects.coefficients, effects.basis._whole())
 
     @cached_property
     def total(self) -> Float[Tensor, "image embed"]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import SummandError, listed, nearest
 from ..models import Model
-from ..text.pools import pool, random_directions
+from ..text.pools import pool, random_directions, readable
 from ..towers.pool import PoolTower
 from ..towers.residual import ResidualTower
 from .ablation import Family
@@ -164,7 +164,7 @@ def read_pools(
     for name in (pools or f"{default_pool(model)},random").split(","):
         kind, colon, count = name.partition(":")
         if kind not in ("random", "gaussian"):
-            found[name] = model.encode_text(pool(name).texts, progress=progress)
+            found[name] = model.encode_text(readable(pool(name), model._tokenizer)[0].texts, progress=progress)
             continue
         if colon and not (count.isdigit() and int(count)):
             raise SummandError(f"{kind}:COUNT takes how many vectors, from 1 on; got {name!r}")

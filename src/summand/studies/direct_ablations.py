@@ -139,7 +139,7 @@ class HeadSets:
         centred = effects.coefficients - self._mean.value.to(effects.coefficients)
         for name, heads in self._sets.items():
             layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]
-            removed = torch.einsum("ikc,kce->ie", centred[:, layers, numbers], effects.directions[layers, numbers])
+            removed = torch.einsum("ikc,kce->ie", centred[:, layers, numbers], effects.basis._whole()[layers, numbers])
             yield Version(self._family, name), batch.total - removed
 
 
@@ -187,7 +187,7 @@ class Spans:
         effects = batch.parts.head_effects().select(slice(self._first, None))
         centred = effects.coefficients.double() - self._moments.mean
         fixed = batch.total - batch.layers.sum(dim=1) - batch.parts.mlps().sum(dim=1) + self._mean.value.sum(dim=0)
-        directions = effects.directions.double()
+        directions = effects.basis._whole().double()
         whole = fixed + torch.einsum("ilhc,lhce->ie", centred, directions)
         family, last = "TextSpan", f"heads of the last {effects.coefficients.shape[1]} layers alone"
         yield Version(family, last, last, None), whole

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ..data.sources import as_rgb
+from ..data.pictures import as_rgb
 from ..errors import SummandError
 from ..models import Model, pixels_of
 from ..scenes.pretrained import is_scenes_model
@@ -24,6 +24,7 @@ from .fitting import cut, resized_short, scale_of, stitched
 from .neuron_maps import neuron_map
 from .pair_maps import pair_map
 from .placing import placed, share_of
+from .sound import check_sound
 from .token_maps import head_maps, token_maps
 
 _CONTRAST_TEXTS = 120
@@ -48,6 +49,10 @@ class Heatmap:
     quantity: str = "contribution"
     signed: bool = True
     share: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.grid).all():
+            raise SummandError("a map that holds NaN or infinite numbers cannot be drawn; check the model's weights")
 
     def upsampled(self) -> Float[np.ndarray, "text height width"]:
         """The maps at the size of the picture, bilinear."""
@@ -160,6 +165,7 @@ def heatmap(
             draw = partial(pair_map, model, directions=directions, neuron=unit, head=place)
             quantity = f"activation × similarity of pair {pair}"
     maps, picture = _read(model, image, draw, windows)
+    check_sound(model, maps, "the map")
     share = share_of(model) if windows is None else (1.0, 1.0)
     return Heatmap(titles, _array(maps), picture, quantity, neuron is None or bool((maps < 0).any()), share)
 
@@ -194,6 +200,7 @@ def _directions(
     else:
         others = default_contrast(model) if contrast is None else list(contrast)
         found, titles = directions - model.encode_text(others).mean(dim=0), tuple(texts)
+    check_sound(model, found, "the embedding of a text")
     same = [text for text, row in zip(texts, found, strict=True) if float(row.norm()) < _SAME]
     if same:
         what = "versus" if versus is not None else "contrast"
@@ -233,7 +240,10 @@ def overlay(values: Tensor | np.ndarray, limit: float) -> Image.Image:
     """A map [row, column] as a small picture to lay over an image: red speaks for, blue against, clear says nothing."""
     from matplotlib import colormaps
 
-    share = np.clip(np.asarray(values, dtype=np.float64) / (limit or 1.0), -1, 1)
+    numbers = np.asarray(values, dtype=np.float64)
+    if not (np.isfinite(numbers).all() and np.isfinite(limit)):
+        raise SummandError("a map that holds NaN or infinite numbers cannot be drawn; check the model's weights")
+    share = np.clip(numbers / (limit or 1.0), -1, 1)
     colour = colormaps["RdBu_r"]((share + 1) / 2)
     colour[..., 3] = 0.15 * (np.abs(share) > 0.05) + 0.65 * np.abs(share)
     return Image.fromarray((colour * 255).astype(np.uint8), mode=None)

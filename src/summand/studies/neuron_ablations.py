@@ -72,7 +72,7 @@ class SecondOrder:
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         assert self._images is not None
         effects, centred = self.centred(batch)
-        strong = path_norms(centred, effects.gram) >= self._images.threshold().to(centred) * (1 - 1e-6)
+        strong = path_norms(centred, effects.basis._gram()) >= self._images.threshold().to(centred) * (1 - 1e-6)
         amount, directions = self.directions.project(effects), self.directions.directions
         everything = effects.basis.total(centred)
         significant = effects.basis.total(centred * strong[..., None])

@@ -70,7 +70,7 @@ class PairMaps:
     def chosen(self, directions: Float[Tensor, "text embed"]) -> Float[Tensor, "text neuron head"]:
         """1 for the k pairs of each text, else 0."""
         basis = pool_tower(self.model).pair_directions()
-        lengths = basis.gram[..., 0, 0].clamp(min=1e-20).sqrt()  # [neuron, head]
+        lengths = basis._gram()[..., 0, 0].clamp(min=1e-20).sqrt()  # [neuron, head]
         along = basis.toward(directions)[:, :, 0] / lengths[..., None]
         along = along if self.signs is None else along * self.signs[..., None].to(along)
         flat = along.flatten(0, 1).T

@@ -76,7 +76,7 @@ class Profile:
         rows = []
         for rank, effects in zip(self.ranks, self.effects(model, pixels), strict=True):
             centred = effects.coefficients.double() - rank.mean.to(effects.coefficients.device)
-            rows.append(path_norms(centred, effects.basis.double().gram).flatten(1))
+            rows.append(path_norms(centred, effects.basis.double()._gram()).flatten(1))
         return torch.cat(rows, dim=1)
 
     def projections(self, model: Model, pixels: Float[Tensor, "image 3 height width"]) -> Float[Tensor, "image unit"]:

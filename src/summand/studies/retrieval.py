@@ -20,6 +20,7 @@ from ..data import ImageSource, Skipped
 from ..data.sources import batches
 from ..effects import Effects
 from ..errors import SummandError
+from ..finite import check_finite
 from ..models import Model, pixels_of
 from ..moments import Moments
 from ..runs import Group
@@ -57,7 +58,7 @@ def _coordinates(effects: Effects, unit: Unit) -> Float[Tensor, "image feature"]
             f"there is no unit {unit.name} in {unit.group.name}; its {' × '.join(effects.units)} go up to "
             f"{', '.join(str(size - 1) for size in shape)}"
         )
-    basis = effects.basis.select([unit.index[0]]).dense()[0, *unit.index[1:]]  # [path, embed]
+    basis = effects.basis.select([unit.index[0]])._whole()[0, *unit.index[1:]]  # [path, embed]
     mixing = torch.linalg.qr(basis.T.double()).R
     return (effects.coefficients[:, *unit.index].double() @ mixing.T).float()
 
@@ -100,6 +101,9 @@ class Index:
             raise SummandError(
                 f"queries have {queries.shape[1]} features, this index {self.features.shape[1]}: another unit or model"
             )
+        check_finite(queries, "query", "check the picture and the model")
+        if not np.isfinite(self.mean).all():
+            raise SummandError("features of the searched images are NaN or infinite; check the model, and index again")
         shift = self.mean if centre else np.zeros_like(self.mean)
         asked = queries.double().cpu().numpy() - shift
         if metric == "cosine":

@@ -17,7 +17,7 @@ from ..scenes import ATTRIBUTES, counterfactuals
 
 def metric_coordinates(effects: Effects) -> Float[Tensor, "image *unit path"]:
     """Coefficients in an orthonormal basis of each unit's span, where distances are those of the embedding space."""
-    mixing = torch.linalg.qr(effects.directions.double().transpose(-1, -2)).R  # directionsᵀ = Q R
+    mixing = torch.linalg.qr(effects.basis._whole().double().transpose(-1, -2)).R  # directionsᵀ = Q R
     return torch.einsum("...dp,i...p->i...d", mixing, effects.coefficients.double())
 
 
@@ -53,7 +53,7 @@ def counterfactual_movement(model: Model, count: int, seed: int, layers: slice =
                 model.decompose(model.preprocess(scenes.images[rows]).to(model.device)).head_effects().select(layers)
                 for scenes in (before, after)
             )
-            change = Effects(second.coefficients - first.coefficients, first.directions, first.units, first.paths)
+            change = Effects(second.coefficients - first.coefficients, first.basis, first.units, first.paths)
             moved = moved + change.norms().double().square().sum(dim=0).flatten().cpu().numpy()
         table[attribute] = moved / count
     return pd.DataFrame(table)

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..errors import SummandError
+from ..finite import check_finite
 
 
 @torch.no_grad()
@@ -34,6 +35,8 @@ def words_of_directions(
         )
     if top is not None and top < 1:
         raise SummandError(f"at least 1 unit must take part, got top={top}")
+    check_finite(towards, "direction", "encode the texts again")
+    check_finite(units, "unit", "make the units' directions again from a sound model")
     along = towards.double() @ units.double().T
     if top is not None and top < along.shape[1]:
         chosen = along.abs().argsort(dim=1, descending=True, stable=True)[:, :top]
@@ -91,6 +94,8 @@ def _spread(weights: Tensor, indices: Tensor, coefficients: Tensor, words: int) 
         )
     if indices.numel() and int(indices.max()) >= words:
         raise SummandError(f"the codes name word {int(indices.max())} of a pool of {words}; give the pool they are of")
+    check_finite(weights, "row", "check the images and the model")
+    check_finite(coefficients, "code", "make the sparse codes again")
     used = torch.where(indices >= 0, indices, 0)  # −1 stands where a code needed fewer words
     parts = torch.where(indices >= 0, coefficients, 0).double()
     total = weights.new_zeros(len(weights), words)

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import SummandError
+from ..finite import all_finite, check_finite
+from ..precision import as_written
 
 Verdict = Literal["supported", "no evidence", "untested"]
 
@@ -80,6 +82,7 @@ def held_out(
 
 
 @torch.no_grad()
+@as_written
 def random_scores(
     signal: Float[Tensor, "image unit"],
     images: Float[Tensor, "image embed"],
@@ -120,6 +123,7 @@ def random_scores(
 
 
 @torch.no_grad()
+@as_written
 def evidence(
     signal: Float[Tensor, "image unit"],
     images: Float[Tensor, "image embed"],
@@ -156,8 +160,11 @@ def _check(signal: Tensor, predicted: Tensor, share: float) -> int:
     positives = max(1, round(share * images))
     if positives >= images:
         raise SummandError(f"a share of {share} of {images} images leaves none to tell apart; give a smaller one")
-    if not (torch.isfinite(signal).all() and torch.isfinite(predicted).all()):
-        raise SummandError("signal or prediction hold NaN or infinite numbers")
+    check_finite(signal, "held-out image", "leave these images out, and check the model")
+    if not all_finite(predicted):
+        raise SummandError(
+            "what the descriptions predict holds NaN or infinite numbers; make images, coefficients and atoms again"
+        )
     return positives
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..finite import check_finite
 from ..moments import Moments
 from ..scenes.meaning import attribute_of
 from .textspan import textspan
@@ -57,6 +58,7 @@ def named_attribute(texts: Sequence[str], explained: Sequence[float]) -> str | N
 
 def importance(moments: Moments, classes: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head"]:
     """Share of each head in Σ_heads Σ_texts Var⟨head, t − t̄⟩: how much it moves the image among the class texts."""
+    check_finite(classes, "class text", "encode the texts again")
     centred = classes - classes.mean(dim=0)
     along = moments.variance_along(centred).sum(dim=-1)
     return along / along.sum().clamp(min=torch.finfo(along.dtype).tiny)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError, nearest
+from ..tokenizing import unreadable
 from .phrases import CLASSES_WITHOUT_ARTICLE, descriptions, fill
 
 _CLASS_TEMPLATES = ("a photo of {a}", "a close-up of {a}", "a drawing of {a}", "a blurry photo of {a}")
@@ -22,13 +26,24 @@ _CLASS_TEMPLATES = ("a photo of {a}", "a close-up of {a}", "a drawing of {a}", "
 class Pool:
     """Texts to choose labels from, no two alike but for upper and lower case (CLIP's tokenizers lower the case).
 
-    dropped: how many repetitions were left out of what the user gave.
+    dropped: how many repetitions were left out of what the user gave. lines: where each text stands in the user's file
+    or list, from 1; empty for the pools that come with the package.
     """
 
     name: str
     texts: tuple[str, ...]
     about: str
     dropped: int = 0
+    lines: tuple[int, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A text of a user's pool that the model cannot read: where it stands, and why."""
+
+    line: int
+    text: str
+    reason: str
 
 
 def pool(source: str | Path | Sequence[str]) -> Pool:
@@ -52,6 +67,28 @@ def pool(source: str | Path | Sequence[str]) -> Pool:
             f"path of a text file with one description a line)"
         )
     return _from_list(source)
+
+
+def readable(chosen: Pool, tokenizer: Callable[..., Any] | None) -> tuple[Pool, tuple[Unread, ...]]:
+    """The pool without the lines of a user's list that the model cannot read, and those lines.
+
+    A pool that comes with the package is read as a whole or not at all. Raises `SummandError` where more than half of
+    the lines cannot be read, for then it is the wrong list, or the wrong model.
+    """
+    if tokenizer is None or not chosen.lines:
+        return chosen, ()
+    wrong = unreadable(tokenizer, chosen.texts)
+    if not wrong:
+        return chosen, ()
+    left = tuple(Unread(chosen.lines[i], chosen.texts[i], reason) for i, reason in wrong.items())
+    if 2 * len(wrong) > len(chosen.texts):
+        raise SummandError(
+            f"{chosen.name}: the model cannot read {len(wrong)} of {len(chosen.texts)} descriptions, the first in line "
+            f"{left[0].line}: {left[0].reason}"
+        )
+    kept = [i for i in range(len(chosen.texts)) if i not in wrong]
+    texts, lines = tuple(chosen.texts[i] for i in kept), tuple(chosen.lines[i] for i in kept)
+    return replace(chosen, texts=texts, lines=lines), left
 
 
 def names() -> dict[str, str]:
@@ -116,14 +153,16 @@ _POOLS: dict[str, tuple[str, Callable[[], Iterable[str]]]] = {
 @lru_cache(maxsize=len(_POOLS))
 def _named(name: str) -> Pool:
     about, read = _POOLS[name]
-    return Pool(name, _distinct(read()), about)
+    texts = list(read())
+    return Pool(name, tuple(texts[i] for i in _distinct(texts)), about)
 
 
-def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
-    first: dict[str, str] = {}
-    for text in texts:
-        first.setdefault(text.casefold(), text)
-    return tuple(first.values())
+def _distinct(texts: Sequence[str]) -> list[int]:
+    """The first of those that a tokenizer cannot tell apart: by case, by white space, by how an accent is written."""
+    first: dict[str, int] = {}
+    for i, text in enumerate(texts):
+        first.setdefault(" ".join(unicodedata.normalize("NFC", text).casefold().split()), i)
+    return list(first.values())
 
 
 def _looks_like_path(source: str) -> bool:
@@ -133,7 +172,7 @@ def _looks_like_path(source: str) -> bool:
 def _from_file(path: Path) -> Pool:
     try:
         # utf-8-sig: editors on Windows begin a file with a byte-order mark.
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        whole = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise SummandError(
             f"{path}: there is no such file; give a text file with one description a line, or the name of a pool "
@@ -148,22 +187,35 @@ def _from_file(path: Path) -> Pool:
         raise SummandError(
             f"{path}: cannot be read ({error.strerror}); give a text file with one description a line"
         ) from None
-    texts = [line.strip() for line in lines]
-    return _given(path.name, str(path), [text for text in texts if text and not text.startswith("#")])
+    if "\0" in whole:
+        raise SummandError(
+            f"{path}: not a text file in UTF-8 (it holds zero bytes, as UTF-16 does); save it again as UTF-8 plain text"
+        )
+    lines = [_shown(line) for line in re.split(r"\r\n|\r|\n", whole)]
+    return _given(path.name, str(path), ["" if line.startswith("#") else line for line in lines])
 
 
 def _from_list(source: Sequence[str]) -> Pool:
     wrong = next((item for item in source if not isinstance(item, str)), None)
     if wrong is not None:
         raise SummandError(f"a description pool is a list of strings, got {type(wrong).__name__} {wrong!r} in it")
-    return _given("list", "the list", [text.strip() for text in source if text.strip()])
+    return _given("list", "the list", [_shown(text) for text in source])
 
 
-def _given(name: str, where: str, texts: Sequence[str]) -> Pool:
+def _shown(line: str) -> str:
+    """Without white space and marks that nobody sees around it: a byte-order mark where files were joined, say."""
+    seen = [i for i, sign in enumerate(line) if unicodedata.category(sign)[0] not in "ZC"]
+    return line[seen[0] : seen[-1] + 1] if seen else ""
+
+
+def _given(name: str, where: str, lines: Sequence[str]) -> Pool:
+    """lines: empty where they hold no description."""
+    places, texts = [i + 1 for i, line in enumerate(lines) if line], [line for line in lines if line]
     if not texts:
         raise SummandError(f"{where}: no descriptions in it; give at least one, one a line in a file")
     kept = _distinct(texts)
     dropped = len(texts) - len(kept)
     if dropped and len(kept) == 1:
-        raise SummandError(f"{where}: nothing but {kept[0]!r}, {len(texts)} times; give descriptions that differ")
-    return Pool(name, kept, f"{len(kept):,} descriptions from {where}", dropped)
+        raise SummandError(f"{where}: nothing but {texts[0]!r}, {len(texts)} times; give descriptions that differ")
+    about = f"{len(kept):,} descriptions from {where}"
+    return Pool(name, tuple(texts[i] for i in kept), about, dropped, tuple(places[i] for i in kept))

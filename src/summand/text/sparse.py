@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..errors import SummandError
+from ..finite import check_finite, power_of_two
+from ..precision import as_written
 from .pursuit import pursue, pursue_nonnegative
 from .search import Search
 
@@ -44,6 +46,7 @@ def prepare_atoms(
     each *embedding dimension* (not each atom) scaled to norm 100 over the pool.
     """
     rounding = 8 * torch.finfo(atoms.dtype).eps
+    atoms = atoms / power_of_two(atoms)
     if parity == "paper":
         scaled = 100 * F.normalize(atoms, dim=1)
         scaled = scaled - scaled.mean(dim=0)
@@ -55,6 +58,7 @@ def prepare_atoms(
 
 
 @torch.no_grad()
+@as_written
 def sparse_code(
     targets: Float[Tensor, "target embed"],
     atoms: Float[Tensor, "atom embed"],
@@ -84,6 +88,8 @@ def sparse_code(
     dictionary = prepare_atoms(atoms.to(targets), centre, parity)
     if not dictionary.any():
         raise SummandError("the atoms are all the same: nothing is left of them once their mean is taken away")
+    scale = power_of_two(targets, dim=1)
+    targets = targets / scale
     search = Search(dictionary, _first_of_equal(dictionary), len(targets))
     block = max(1, _BLOCK_BYTES // (dictionary.element_size() * (len(dictionary) + 2 * size * dictionary.shape[1])))
     block -= block % 64 if block > 64 else 0  # a width that products of matrices like: 256 cost less than 263
@@ -102,7 +108,8 @@ def sparse_code(
     bar.close()
     indices, weights = (torch.cat(part) for part in zip(*parts, strict=True))
     reconstruction = F.embedding_bag(indices.clamp(min=0), dictionary, mode="sum", per_sample_weights=weights)
-    return SparseCode(indices, weights, reconstruction, F.cosine_similarity(targets, reconstruction, dim=1))
+    cosine = F.cosine_similarity(targets, reconstruction, dim=1)
+    return SparseCode(indices, weights * scale, reconstruction * scale, cosine)
 
 
 def _check(targets: Tensor, atoms: Tensor, size: int, centre: bool, parity: str | None) -> None:
@@ -120,8 +127,8 @@ def _check(targets: Tensor, atoms: Tensor, size: int, centre: bool, parity: str 
         raise SummandError(f"size must lie between 1 and the number of atoms ({len(atoms)}), got {size}")
     if parity not in (None, "paper"):
         raise SummandError(f"parity must be None or 'paper', got {parity!r}")
-    if not (torch.isfinite(targets).all() and torch.isfinite(atoms).all()):
-        raise SummandError("targets or atoms hold NaN or infinite numbers")
+    check_finite(targets, "target", "leave these units out, or make their directions again from a sound model")
+    check_finite(atoms, "atom", "encode the texts again, or leave these out")
 
 
 def _first_of_equal(dictionary: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import SummandError
+from ..finite import all_finite, check_finite, power_of_two
 from ..moments import Moments
 
 Criterion = Literal["variance", "explained"]
@@ -67,7 +68,8 @@ def textspan(
     At most as many texts are chosen as the span has dimensions. Ties go to the first text of the pool. Worked out in
     fp64, in blocks of units.
 
-    Raises `SummandError` for an empty pool, shapes that do not fit, fewer than two images, or non-finite numbers.
+    Raises `SummandError` for an empty pool, shapes that do not fit, fewer than two images, texts that are all zero, and
+    NaN or infinite numbers, in the texts (naming the first) as in what is spanned.
     Source: paper C (Gandelsman et al., ICLR 2024), Algorithm 1.
     """
     if criterion not in ("variance", "explained"):
@@ -80,7 +82,11 @@ def textspan(
         raise SummandError(f"size must be at least 1, got {size}")
     if parity == "paper" and rank is None:
         rank = _PAPER_RANK
+    check_finite(texts, "text", "encode the texts again, or leave these out")
+    if not texts.any():
+        raise SummandError("every text is a vector of zeros, so nothing can be spanned; encode the texts again")
     texts = texts.detach().double()
+    texts = texts / power_of_two(texts)
     span, covariance = _from_moments(source) if isinstance(source, Moments) else _from_outputs(source)
     if span.shape[-1] != texts.shape[1]:
         raise SummandError(f"texts have {texts.shape[1]} dimensions but the unit's effects have {span.shape[-1]}")
@@ -113,8 +119,12 @@ def _from_moments(moments: Moments) -> tuple[Tensor, Tensor]:
     The span is that of the unit's directions, ordered by the second moment E[ccᵀ] as an SVD of the outputs would.
     """
     if moments.count < 2:
-        raise SummandError(f"TextSpan needs the moments of at least 2 images, got {moments.count}")
-    basis = moments.directions.double()
+        raise SummandError(
+            f"TextSpan needs the moments of at least 2 images, got {moments.count}; update them with more images"
+        )
+    if not (moments.basis.finite() and all_finite(moments.mean) and all_finite(moments.covariance)):
+        raise SummandError("the moments hold NaN or infinite numbers; make them again from a sound model")
+    basis = moments.basis.double()._whole()
     orthonormal, mixing = torch.linalg.qr(basis.transpose(-1, -2))  # basisᵀ = orthonormal @ mixing
     span = orthonormal.transpose(-1, -2)
     covariance = mixing @ moments.covariance @ mixing.transpose(-1, -2)
@@ -129,8 +139,7 @@ def _from_outputs(outputs: Tensor) -> tuple[Tensor, Tensor]:
     if outputs.ndim < 2 or outputs.shape[0] < 2:
         raise SummandError(f"outputs must be [image, *unit, embed] with at least 2 images, got {list(outputs.shape)}")
     rows = outputs.detach().double().movedim(0, -2)  # [*unit, image, embed]
-    if not torch.isfinite(rows).all():
-        raise SummandError("the outputs hold NaN or infinite numbers")
+    check_finite(outputs.flatten(1), "image", "check the model, or leave these images out")
     _, sizes, right = torch.linalg.svd(rows, full_matrices=False)
     alive = _alive(sizes, _SMALLEST)
     dimensions = max(1, int(alive.sum(dim=-1).max()))

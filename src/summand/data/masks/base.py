@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ...errors import SummandError
-from ..sources import read_image
+from ..pictures import read_image
 
 UNLABELLED = -1
 

@@ -24,6 +24,7 @@ from ..baselines.capture import Capture
 from ..fitting import cut, fitted, fitted_mask, scale_of, stitched
 from ..perturbation import AREAS, PerturbationOptions, perturbation_curves
 from ..placing import placed, share_of
+from ..sound import check_sound
 from .batches import batches_of
 from .methods import Batches, MapMethod, prepare
 from .metrics import ClassScores, FigureScores, rescaled
@@ -239,6 +240,7 @@ class _Job:
         picture: Image.Image,
         areas: dict[str, float] | None = None,
     ) -> None:
+        check_sound(self.model, maps, f"the map of {method.name}")
         truth = torch.from_numpy(np.array(mask))
         row = {"image": item.name, "method": method.name, "asked": self.source.classes[self.things[which]]}
         if self.figures:

@@ -180,7 +180,7 @@ def concept_units(
         raise SummandError(f"{len(texts)} texts for {len(directions)} directions")
     if isinstance(model.tower, PoolTower):
         basis = model.tower.pair_directions()
-        length = basis.gram[..., 0, 0].sqrt().clamp(min=1e-12)
+        length = basis._gram()[..., 0, 0].sqrt().clamp(min=1e-12)
         along = basis.toward(directions.to(length))[..., 0, :] / length[..., None]
         along = along if signs is None else along * signs[..., None].to(along)
         places = _largest(along.flatten(0, -2))
