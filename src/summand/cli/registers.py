@@ -9,7 +9,9 @@ import typer
 from rich.table import Table
 
 from .common import (
+    ActivationOption,
     BatchOption,
+    CheckpointOption,
     DeviceOption,
     JsonOption,
     OwnModelOption,
@@ -40,6 +42,8 @@ def registers(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random control.")] = 0,
     model: OwnModelOption = None,
     pretrained: PretrainedOption = None,
+    checkpoint: CheckpointOption = None,
+    activation: ActivationOption = None,
     batch_size: BatchOption = 64,
     random_init: RandomOption = False,
     device: DeviceOption = "cpu",
@@ -54,7 +58,7 @@ def registers(
     from ..studies.registers import find_registers
 
     opened = open_images(images, count)
-    loaded = model_for(opened, model, pretrained, random_init, device)
+    loaded = model_for(opened, model, pretrained, random_init, device, checkpoint, activation)
     found = find_registers(
         loaded, opened.source, neurons, ratio=ratio, patch=patch, seed=seed, batch_size=batch_size,
         progress=sys.stderr.isatty(),
@@ -72,6 +76,7 @@ def registers(
     if as_json:
         options = {"neurons": neurons, "ratio": ratio, "patch": patch, "count": count, "seed": seed}
         options |= {"pretrained": pretrained, "random_init": random_init}
+        options |= {"checkpoint": checkpoint, "activation": activation}
         changes = {name: {"strength": strength, "cosine": cosine} for name, (strength, cosine) in ways.items()}
         more = {"sink": found.there, "measure": found.measure, "share": found.share, "at": found.patch}
         emit("registers", loaded.name, images, options, rows, **more, changes=changes)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import SummandError
+from ..errors import SummandError, listed
+from ..finite import broken_weights
 from ..indirect import kept_going
 from ..pairs import pairs
 from ..towers.base import AttentionView, unmixed, working
@@ -74,6 +75,8 @@ class Guard:
     def _said(self, found: Measured) -> str:
         how = f"off by {found.error:.2g}" if isfinite(found.error) else "NaN or infinite numbers"
         causes = findings(self._clip)
+        if spoilt := list(broken_weights(self._clip)):
+            causes = [f"weights that hold NaN or infinite numbers: {listed(spoilt, 4)}; load sound ones", *causes]
         if found.normalised:
             causes = ["its encode_image gives unit-norm embeddings; a sum needs them as they were before", *causes]
         why = "; ".join(causes) or "nothing that usually does this; please report the class of the model"
