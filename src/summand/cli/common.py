@@ -14,9 +14,11 @@ import typer
 from rich.console import Console
 
 from ..errors import SummandError, SummandWarning
+from .faults import Commands
 
 app = typer.Typer(
     name="summand",
+    cls=Commands,
     help="Take a CLIP image encoder apart exactly, and say in words and pictures what each part does.",
     no_args_is_help=True,
     add_completion=False,
