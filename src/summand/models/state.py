@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from ..towers.listening import PassHook
+from .samples import address, copied, near, samples
 
 T = TypeVar("T")
 
@@ -38,6 +39,10 @@ class State:
     whole column or more is noticed by whatever means it was made, and every edit that torch counts. What is not
     noticed is a single element that is written past torch's count (through `.data`, or a numpy view).
 
+    A parameter that is registered anew over the same numbers is the same (peft does so whenever modules are listed).
+    Weights that a pass itself rewrites, up to rounding (peft merges adapters of `nn.MultiheadAttention` into them and
+    takes them out again), are compared up to rounding.
+
     roots: gives the modules to look at, anew at every look, each with all that is below it; a module that stands in
     `aside` is left out, and so is what is below it.
     """
@@ -45,40 +50,57 @@ class State:
     def __init__(self, roots: Callable[[], Iterable[nn.Module]], aside: Callable[[], Iterable[nn.Module]] = tuple):
         self._roots, self._aside = roots, aside
         self._restless: set[tuple[int, str]] = set()
+        self._rewritten: set[tuple[int, str]] = set()
         self._see()
 
+    def _look(self) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
+        return _look(self._roots(), self._aside(), self._restless, self._rewritten)
+
     def _see(self) -> None:
-        self._marks, self._tensors, self._kept = _look(self._roots(), self._aside(), self._restless)
-        self._samples = [_samples(tensor) for tensor in self._tensors]
+        for root in self._roots():
+            list(root.modules())  # peft's wrappers register merged weights when they are listed
+        self._settings, self._tensors, self._kept, rewritten = self._look()
+        self._marks = [_mark(tensor) for tensor in self._tensors]
+        self._samples = [samples(tensor) for tensor in self._tensors]
         self._bits = self._sampled()
+        self._roughly = copied(rewritten)
 
     def still(self) -> bool:
         """Whether all is as it was."""
-        marks, tensors, _ = _look(self._roots(), self._aside(), self._restless)
-        if len(tensors) != len(self._tensors) or any(a is not b for a, b in zip(tensors, self._tensors, strict=True)):
+        settings, tensors, _, rewritten = self._look()
+        if settings != self._settings or len(tensors) != len(self._tensors):
             return False
-        if marks != self._marks:
+        marks = [_mark(tensor) for tensor in tensors]
+        for old, new, was, now in zip(self._tensors, tensors, self._marks, marks, strict=True):
+            if was != now if new is old else not was[0] or (was[0], *was[2:]) != (now[0], *now[2:]):
+                return False
+        if not all(torch.equal(a, b) for a, b in zip(self._sampled(), self._bits, strict=True)):
             return False
-        return all(torch.equal(a, b) for a, b in zip(self._sampled(), self._bits, strict=True))
+        self._tensors, self._marks = tensors, marks
+        return not rewritten or near(self._roughly, copied(rewritten))
 
-    def attributes(self) -> dict[tuple[int, str], tuple[Any, ...]]:
-        """Every attribute of every module by itself."""
+    def attributes(self) -> dict[tuple[int, str], tuple[tuple[Any, ...], list[Tensor]]]:
+        """Every attribute of every module by itself: its marks, and a sample of its tensors."""
         found = {}
         for module in _modules(self._roots(), self._aside()):
             for name, value in tuple(vars(module).items()):
                 if name not in _UNSEEN:
                     marks: list[Any] = []
                     tensors: list[Tensor] = []
-                    _note(value, marks, tensors, [], [])
-                    found[id(module), name] = (*marks, *((id(tensor), _mark(tensor)) for tensor in tensors))
+                    _note(_ordered(name, value), marks, tensors, [], [])
+                    marks.extend((id(tensor), _mark(tensor)) for tensor in tensors)
+                    found[id(module), name] = tuple(marks), copied(tensors)
         return found
 
-    def settle(self, before: dict[tuple[int, str], tuple[Any, ...]]) -> None:
+    def settle(self, before: dict[tuple[int, str], tuple[tuple[Any, ...], list[Tensor]]]) -> None:
         """Leave out from now on what has changed since `before`, when the model did no more than make a pass: counters
-        and caches of modules that keep a record."""
-        restless = {key for key, value in self.attributes().items() if before.get(key) != value}
-        if restless:
-            self._restless |= restless
+        and caches of modules that keep a record. Weights that are the same up to rounding are compared up to it."""
+        now = self.attributes()
+        changed = {key for key, (marks, _) in now.items() if key not in before or before[key][0] != marks}
+        rewritten = {key for key in changed if key in before and near(before[key][1], now[key][1])}
+        if changed:
+            self._restless |= changed - rewritten
+            self._rewritten = (self._rewritten | rewritten) - self._restless
             self._see()
 
     def _sampled(self) -> list[Tensor]:
@@ -110,13 +132,23 @@ def _modules(roots: Iterable[nn.Module], aside: Iterable[nn.Module]) -> Iterator
             waiting.extend(reversed(below))
 
 
+def _ordered(name: str, value: Any) -> Any:
+    """Parameters in the order of their names: one that is registered anew goes to the end."""
+    return dict(sorted(value.items())) if name in ("_parameters", "_buffers") else value
+
+
 def _look(
-    roots: Iterable[nn.Module], aside: Iterable[nn.Module], restless: set[tuple[int, str]]
-) -> tuple[list[Any], list[Tensor], list[Any]]:
-    """Settings and identities in their order, the tensors, and what must be kept so that no identity is used again."""
+    roots: Iterable[nn.Module],
+    aside: Iterable[nn.Module],
+    restless: set[tuple[int, str]],
+    rewritten: set[tuple[int, str]],
+) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
+    """Settings and identities in their order, the tensors, what must be kept so that no identity is used again, and
+    the tensors of attributes that passes rewrite."""
     marks: list[Any] = []
     tensors: list[Tensor] = []
     kept: list[Any] = []
+    rough: list[Tensor] = []
     seen = {id(module) for module in aside}
     waiting = list(roots)[::-1]
     while waiting:
@@ -132,10 +164,10 @@ def _look(
         below: list[nn.Module] = []
         for name, value in tuple(vars(module).items()):
             if name not in _UNSEEN and not (restless and (id(module), name) in restless):
-                _note(value, marks, tensors, kept, below)
+                loose = bool(rewritten) and (id(module), name) in rewritten
+                _note(_ordered(name, value), marks, rough if loose else tensors, kept, below)
         waiting.extend(reversed(below))
-    marks.extend(_mark(tensor) for tensor in tensors)
-    return marks, tensors, kept
+    return marks, tensors, kept, rough
 
 
 def _note(value: Any, marks: list[Any], tensors: list[Tensor], kept: list[Any], below: list[nn.Module]) -> None:
@@ -170,47 +202,10 @@ def _items(value: Any) -> Iterator[Any]:
 
 
 def _mark(tensor: Tensor) -> tuple[Any, ...]:
+    """Address, version and form."""
     version = 0 if tensor.is_inference() else tensor._version
-    return address(tensor), version, tensor.dtype, tensor.device, tensor.shape
-
-
-def address(tensor: Tensor) -> int:
-    """Where a tensor's numbers lie; 0 where it has no address of its own (wrapped, fake or meta tensors)."""
-    try:
-        return tensor.data_ptr()
-    except (RuntimeError, NotImplementedError):
-        return 0
-
-
-def _samples(tensor: Tensor) -> list[Tensor]:
-    """Views of the elements that are compared."""
-    plain = type(tensor) in (Tensor, nn.Parameter, nn.Buffer) if hasattr(nn, "Buffer") else True
-    if not plain or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized or not tensor.numel():
-        return []
-    with torch.inference_mode(False), torch.no_grad():
-        flat = tensor.detach()
-        while flat.ndim > 1 and 1 in flat.shape:
-            flat = flat.squeeze()
-        if flat.ndim <= 1:
-            return [flat]
-        if flat.ndim > 2:
-            flat = flat.flatten(1) if flat.is_contiguous() else flat
-        if flat.ndim > 2 or 0 in flat.stride():
-            return [flat]
-        return _diagonals(flat)
-
-
-def _diagonals(matrix: Tensor) -> list[Tensor]:
-    """Element (k mod R, k mod C) for every k < max(R, C), as views: whole diagonals, and what is left of the last."""
-    if matrix.shape[0] < matrix.shape[1]:
-        matrix = matrix.T
-    (rows, columns), (down, right) = matrix.shape, matrix.stride()
-    whole, rest = divmod(rows, columns)
-    start = matrix.storage_offset()
-    views = [matrix.as_strided((whole, columns), (columns * down, down + right), start)]
-    if rest:
-        views.append(matrix.as_strided((rest,), (down + right,), start + whole * columns * down))
-    return views
+    strides = tensor.stride() if tensor.layout == torch.strided else ()
+    return address(tensor), version, tensor.dtype, tensor.device, tensor.shape, strides
 
 
 _IMAGE_SIDE = ("visual", "vision_model", "visual_projection")
