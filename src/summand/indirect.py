@@ -116,7 +116,7 @@ class _Seen:
 
 
 def _checked(tower: ResidualTower, layer: int, neurons: Sequence[int], batch_size: int) -> list[int]:
-    count = tower.blocks[layer].neuron_map().in_features
+    count = tower.blocks[layer].neuron_output().shape[1]
     chosen = list(neurons)
     wrong = [n for n in chosen if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n < count]
     if not chosen:

@@ -103,8 +103,8 @@ def _refuse(model: nn.Module) -> None:
     scripted = next((key for key, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)), None)
     if scripted is not None:
         raise SummandError(
-            f"{name} is {f'in part ({scripted}) ' if scripted else ''}TorchScript, whose parts cannot be watched; wrap "
-            "the model that it was scripted or traced from (clip.load and open_clip.load take jit=False)"
+            f"{name} is {f'in part ({scripted}) ' if scripted else ''}compiled by TorchScript, whose parts cannot be "
+            "watched; wrap the model that it was scripted or traced from, or load it with jit=False"
         )
     if isinstance(model, torch.fx.GraphModule):
         raise SummandError(f"{name} is a traced graph without its modules; wrap the model that it was traced from")

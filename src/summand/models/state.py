@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from ..towers.listening import PassHook
+from .samples import address, copied, near, samples
 
 T = TypeVar("T")
 
@@ -36,6 +37,10 @@ class State:
     whole column or more is noticed by whatever means it was made, and every edit that torch counts. What is not
     noticed is a single element that is written past torch's count (through `.data`, or a numpy view).
 
+    A parameter that is registered anew over the same numbers is the same (peft does so whenever modules are listed).
+    Weights that a pass itself rewrites, up to rounding (peft merges adapters of `nn.MultiheadAttention` into them and
+    takes them out again), are compared up to rounding.
+
     roots: gives the modules to look at, anew at every look, each with all that is below it; a module that stands in
     `aside` is left out, and so is what is below it.
     """
@@ -43,37 +48,52 @@ class State:
     def __init__(self, roots: Callable[[], Iterable[nn.Module]], aside: Callable[[], Iterable[nn.Module]] = tuple):
         self._roots, self._aside = roots, aside
         self._restless: set[tuple[int, str]] = set()
+        self._rewritten: set[tuple[int, str]] = set()
         self._see()
 
-    def _see(self) -> None:
-        self._marks, self._tensors, self._kept = _look(self._roots(), self._aside(), self._restless)
-        self._sample()
+    def _look(self) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
+        return _look(self._roots(), self._aside(), self._restless, self._rewritten)
 
-    def _sample(self) -> None:
-        self._samples = [_samples(tensor) for tensor in self._tensors]
+    def _see(self) -> None:
+        for root in self._roots():
+            list(root.modules())  # peft's wrappers register merged weights when they are listed
+        self._settings, self._tensors, self._kept, rewritten = self._look()
+        self._marks = [_mark(tensor) for tensor in self._tensors]
+        self._samples = [samples(tensor) for tensor in self._tensors]
         self._bits = self._sampled()
+        self._roughly = copied(rewritten)
 
     def still(self) -> bool:
         """Whether all is as it was."""
-        marks, tensors, _ = _look(self._roots(), self._aside(), self._restless)
-        if len(tensors) != len(self._tensors) or any(a is not b for a, b in zip(tensors, self._tensors, strict=True)):
+        settings, tensors, _, rewritten = self._look()
+        if settings != self._settings or len(tensors) != len(self._tensors):
             return False
-        if marks != self._marks:
+        marks = [_mark(tensor) for tensor in tensors]
+        if marks != self._marks or any(a is not b for a, b in zip(tensors, self._tensors, strict=True)):
+            for old, new, was, now in zip(self._tensors, tensors, self._marks, marks, strict=True):
+                if was != now if new is old else not was[0] or (was[0], *was[2:]) != (now[0], *now[2:]):
+                    return False
+        if not all(torch.equal(a, b) for a, b in zip(self._sampled(), self._bits, strict=True)):
             return False
-        return all(torch.equal(a, b) for a, b in zip(self._sampled(), self._bits, strict=True))
+        self._tensors, self._marks = tensors, marks
+        return not rewritten or near(self._roughly, copied(rewritten))
 
     def settle(self, make_a_pass: Callable[[], object]) -> None:
-        """Leave out from now on what changes although the model does no more than make a pass: counters and records."""
+        """Leave out from now on what changes although the model does no more than make a pass: counters and records.
+        Weights that are the same up to rounding are compared up to it."""
         before = self._attributes()
         make_a_pass()
-        restless = {key for key, value in self._attributes().items() if before.get(key) != value}
-        if restless:
-            self._restless |= restless
+        now = self._attributes()
+        changed = {key for key, (marks, _) in now.items() if key not in before or before[key][0] != marks}
+        weights = {key for key in changed if key[1] == "_parameters" and key in before}
+        rewritten = {key for key in weights if near(before[key][1], now[key][1])}
+        if changed:
+            self._restless |= changed - rewritten
+            self._rewritten = (self._rewritten | rewritten) - self._restless
             self._see()
-            self._sample()
 
-    def _attributes(self) -> dict[tuple[int, str], tuple[Any, ...]]:
-        """Every attribute of every module by itself."""
+    def _attributes(self) -> dict[tuple[int, str], tuple[tuple[Any, ...], list[Tensor]]]:
+        """Every attribute of every module by itself: its marks, and a sample of its tensors."""
         found = {}
         for module in self._kept:
             if isinstance(module, nn.Module):
@@ -81,8 +101,9 @@ class State:
                     if name not in _UNSEEN:
                         marks: list[Any] = []
                         tensors: list[Tensor] = []
-                        _note([value], marks, tensors, [], [])
-                        found[id(module), name] = (*marks, *((id(tensor), _mark(tensor)) for tensor in tensors))
+                        _note([_ordered(name, value)], marks, tensors, [], [])
+                        marks.extend((id(tensor), _mark(tensor)) for tensor in tensors)
+                        found[id(module), name] = tuple(marks), copied(tensors)
         return found
 
     def _sampled(self) -> list[Tensor]:
@@ -99,14 +120,23 @@ class State:
 _FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 
 
+def _ordered(name: str, value: Any) -> Any:
+    """Parameters in the order of their names: one that is registered anew goes to the end."""
+    return dict(sorted(value.items())) if name in ("_parameters", "_buffers") and len(value) > 1 else value
+
+
 def _look(
-    roots: Iterable[nn.Module], aside: Iterable[nn.Module], restless: set[tuple[int, str]]
-) -> tuple[list[Any], list[Tensor], list[Any]]:
-    """Settings and identities in their order, the tensors, and what must be kept so that no identity is used again:
-    the modules among it."""
+    roots: Iterable[nn.Module],
+    aside: Iterable[nn.Module],
+    restless: set[tuple[int, str]],
+    rewritten: set[tuple[int, str]],
+) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
+    """Settings and identities in their order, the tensors, what must be kept so that no identity is used again (the
+    modules among it), and the tensors of attributes that passes rewrite."""
     marks: list[Any] = []
     tensors: list[Tensor] = []
     kept: list[Any] = []
+    rough: list[Tensor] = []
     seen = {id(module) for module in aside}
     waiting = list(roots)[::-1]
     while waiting:
@@ -123,12 +153,13 @@ def _look(
             if name not in _UNSEEN and not (restless and (id(module), name) in restless):
                 if type(value) in _PLAIN:
                     marks.append(value)
+                elif rewritten and (id(module), name) in rewritten:
+                    _note([_ordered(name, value)], marks, rough, kept, below)
                 else:
-                    others.append(value)
+                    others.append(_ordered(name, value))
         _note(others, marks, tensors, kept, below)
         waiting.extend(reversed(below))
-    marks.extend([_mark(tensor) for tensor in tensors])
-    return marks, tensors, kept
+    return marks, tensors, kept, rough
 
 
 def _note(waiting: list[Any], marks: list[Any], tensors: list[Tensor], kept: list[Any], below: list[nn.Module]) -> None:
@@ -164,47 +195,10 @@ def _unfold(items: tuple[Any, ...], value: Any, waiting: list[Any], marks: list[
 
 
 def _mark(tensor: Tensor) -> tuple[Any, ...]:
+    """Address, version and form."""
     version = 0 if tensor.is_inference() else tensor._version
-    return address(tensor), version, tensor.dtype, tensor.device, tensor.shape
-
-
-def address(tensor: Tensor) -> int:
-    """Where a tensor's numbers lie; 0 where it has no address of its own (wrapped, fake or meta tensors)."""
-    try:
-        return tensor.data_ptr()
-    except (RuntimeError, NotImplementedError):
-        return 0
-
-
-def _samples(tensor: Tensor) -> list[Tensor]:
-    """Views of the elements that are compared."""
-    plain = type(tensor) in (Tensor, nn.Parameter, nn.Buffer) if hasattr(nn, "Buffer") else True
-    if not plain or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized or not tensor.numel():
-        return []
-    with torch.inference_mode(False), torch.no_grad():
-        flat = tensor.detach()
-        while flat.ndim > 1 and 1 in flat.shape:
-            flat = flat.squeeze()
-        if flat.ndim <= 1:
-            return [flat]
-        if flat.ndim > 2:
-            flat = flat.flatten(1) if flat.is_contiguous() else flat
-        if flat.ndim > 2 or 0 in flat.stride():
-            return [flat]
-        return _diagonals(flat)
-
-
-def _diagonals(matrix: Tensor) -> list[Tensor]:
-    """Element (k mod R, k mod C) for every k < max(R, C), as views: whole diagonals, and what is left of the last."""
-    if matrix.shape[0] < matrix.shape[1]:
-        matrix = matrix.T
-    (rows, columns), (down, right) = matrix.shape, matrix.stride()
-    whole, rest = divmod(rows, columns)
-    start = matrix.storage_offset()
-    views = [matrix.as_strided((whole, columns), (columns * down, down + right), start)]
-    if rest:
-        views.append(matrix.as_strided((rest,), (down + right,), start + whole * columns * down))
-    return views
+    strides = tensor.stride() if tensor.layout == torch.strided else ()
+    return address(tensor), version, tensor.dtype, tensor.device, tensor.shape, strides
 
 
 _IMAGE_SIDE = ("visual", "vision_model", "visual_projection")

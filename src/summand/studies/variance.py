@@ -97,7 +97,7 @@ def _count(model: Model, kind: Kind, layer: int | None) -> int:
         return with_neurons(model.tower, [layer]).neuron_directions(layer).shape[0]
     tower = readable(model.tower, "indirect effects are")
     check_layer(tower, layer)
-    return tower.blocks[layer].neuron_map().in_features
+    return tower.blocks[layer].neuron_output().shape[1]
 
 
 def _chosen(neurons: int | Sequence[int] | None, count: int) -> list[int]:

@@ -117,8 +117,8 @@ def through_block(
     block, module = layer.block, layer.module
     hidden, normed = hidden_activations(layer)
     middle, mlp = of_sum(layer.middle, layer.leaving - layer.middle, relevance, rule)
-    mlp = of_linear(hidden, block.neuron_map().weight.to(hidden), mlp, rule)
-    middle = middle + of_linear(normed, block.neuron_reads().weight.to(hidden), mlp, rule)
+    mlp = of_linear(hidden, block.neuron_output().weight.to(hidden), mlp, rule)
+    middle = middle + of_linear(normed, block.neuron_input().weight.to(hidden), mlp, rule)
     entering, written = of_sum(layer.entering, layer.written, middle, rule)
     heads = of_linear(layer.mixed, module.out.weight.to(hidden), written, rule)
     heads = heads.unflatten(-1, (module.heads, -1)).transpose(2, 3)  # [text, image, head, query, channel]
@@ -143,7 +143,7 @@ def hidden_activations(layer: Layer) -> tuple[Float[Tensor, "image token neuron"
         (block.neuron_reads(), "before", lambda x, _: reads.append(x)),
     ]
     with listening(iter(listeners)):
-        block.mlp(layer.middle.to(block.neuron_map().weight.dtype))
+        block.mlp(layer.middle.to(block.neuron_output().dtype))
     return hidden[0].to(layer.middle), reads[0].to(layer.middle)
 
 

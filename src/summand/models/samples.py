@@ -1,0 +1,66 @@
+"""A few numbers of a tensor that tell whether it was written to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_ROUNDINGS = 64  # how many ε of its largest number a weight may be off to count as the same
+
+
+def copied(tensors: list[Tensor]) -> list[Tensor]:
+    """The elements that are compared, as they are now."""
+    return [view.clone() for tensor in tensors for view in samples(tensor)]
+
+
+def near(then: list[Tensor], now: list[Tensor]) -> bool:
+    """Whether these are the same floating-point numbers up to rounding; not for none at all."""
+    return bool(then) and len(then) == len(now) and all(map(_rounded, then, now))
+
+
+def _rounded(then: Tensor, now: Tensor) -> bool:
+    if then.shape != now.shape or then.dtype != now.dtype or then.device != now.device:
+        return False
+    if not then.dtype.is_floating_point:
+        return torch.equal(then, now)
+    allowed = _ROUNDINGS * torch.finfo(then.dtype).eps * then.abs().amax()
+    return bool(((now - then).abs() <= allowed).all())
+
+
+def address(tensor: Tensor) -> int:
+    """Where a tensor's numbers lie; 0 where it has no address of its own (wrapped, fake or meta tensors)."""
+    try:
+        return tensor.data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0
+
+
+def samples(tensor: Tensor) -> list[Tensor]:
+    """Views of the elements that are compared."""
+    plain = type(tensor) in (Tensor, nn.Parameter, nn.Buffer) if hasattr(nn, "Buffer") else True
+    if not plain or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized or not tensor.numel():
+        return []
+    with torch.inference_mode(False), torch.no_grad():
+        flat = tensor.detach()
+        while flat.ndim > 1 and 1 in flat.shape:
+            flat = flat.squeeze()
+        if flat.ndim <= 1:
+            return [flat]
+        if flat.ndim > 2:
+            flat = flat.flatten(1) if flat.is_contiguous() else flat
+        if flat.ndim > 2 or 0 in flat.stride():
+            return [flat]
+        return _diagonals(flat)
+
+
+def _diagonals(matrix: Tensor) -> list[Tensor]:
+    """Element (k mod R, k mod C) for every k < max(R, C), as views: whole diagonals, and what is left of the last."""
+    if matrix.shape[0] < matrix.shape[1]:
+        matrix = matrix.T
+    (rows, columns), (down, right) = matrix.shape, matrix.stride()
+    whole, rest = divmod(rows, columns)
+    start = matrix.storage_offset()
+    views = [matrix.as_strided((whole, columns), (columns * down, down + right), start)]
+    if rest:
+        views.append(matrix.as_strided((rest,), (down + right,), start + whole * columns * down))
+    return views
