@@ -25,6 +25,7 @@ from .common import (
     pool_for,
     stderr,
     wait,
+    warn_of_strange,
 )
 
 _KINDS = ("mlps", "attention", "class-token", "second-order", "indirect", "sparse", "textspan", "pairs")
@@ -103,6 +104,7 @@ def ablate(
     labelled = open_data(data, classes, count=count)
     reference = None if means is None else open_source(means, count)
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    warn_of_strange(loaded, labelled.source, reference)
     families = _families(loaded, kinds, images=len(reference or labelled), pools=pools, **numbers)
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()
@@ -159,11 +161,11 @@ def open_data(data: str, classes: str | None, **more: Any) -> Any:
 
 
 def text_classifier(model: Any, data: str, labelled: Any, classes: str | None, templates: str | None) -> Any:
-    from ..scenes.pretrained import NAMES
+    from ..scenes.pretrained import is_scenes_model
     from ..scenes.source import is_scenes
     from ..studies.zeroshot import classifier, named_classes, read_templates, scenes_classes
 
-    own = model.name.split("/")[0] in NAMES
+    own = is_scenes_model(model)
     if own and is_scenes(data) and templates is None and classes is not None:
         return classifier(model, scenes_classes(classes))
     return classifier(model, named_classes(labelled.classes, read_templates(templates, model)))

@@ -25,6 +25,7 @@ from .common import (
     pool_for,
     stderr,
     wait,
+    warn_of_strange,
 )
 
 
@@ -67,6 +68,7 @@ def atlas(
     chosen = pool(texts) if texts else None
     check_folder(out)
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    warn_of_strange(loaded, source)
     chosen = pool_for(loaded, chosen or pool(default_pool(loaded)))
     made = build(
         loaded, source, out, pool=chosen, layers=layers, size=size, batch_size=batch_size, progress=sys.stderr.isatty()

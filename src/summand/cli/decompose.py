@@ -24,6 +24,7 @@ from .common import (
     load_model,
     stderr,
     wait,
+    warn_of_strange,
 )
 
 
@@ -79,6 +80,7 @@ def decompose(
     check_folder(out, asked, restart)
     before = None if restart else _before(out)
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device))
+    warn_of_strange(loaded, source)
     groups = groups_of(loaded, wanted or default_units(loaded))
     if before is not None:
         stderr.print(

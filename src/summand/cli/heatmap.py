@@ -22,6 +22,7 @@ from .common import (
     pool_for,
     read_picture,
     wait,
+    warn_of_strange,
 )
 
 
@@ -91,6 +92,7 @@ def heatmap(
     others = None if contrast is None else pool(contrast)
     picture = read_picture(image)
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device, image_size))
+    warn_of_strange(loaded, picture)
     against = None if others is None else pool_for(loaded, others).texts
     if head is not None and not given:
         given = wait("labelling the head", lambda: _head_texts(loaded, picture, head, images, texts_pool))
@@ -121,13 +123,13 @@ def _head_texts(model: Any, picture: Any, head: str, images: str | None, texts: 
     """Of the texts that span what a head writes over a set of images, the two that point most and least along what it
     writes here (paper C, Fig. 7)."""
     from ..data import open_source
-    from ..scenes.pretrained import NAMES
+    from ..scenes.pretrained import is_scenes_model
     from ..studies.heatmap import default_pool, parse_head
     from ..studies.joint import head_texts, most_and_least
     from ..text.pools import pool
 
     if images is None:
-        if model.name not in NAMES:
+        if not is_scenes_model(model):
             raise SummandError("without TEXT a head's own texts are drawn; give --images, a set to label the head on")
         images = "scenes:count=500,seed=4242"
     chosen = pool_for(model, pool(texts or default_pool(model))).texts

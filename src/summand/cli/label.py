@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .common import DeviceOption, JsonOption, app, emit, escape, pool_for, stderr, wait, wide_console
+from .common import (
+    DeviceOption,
+    JsonOption,
+    app,
+    emit,
+    escape,
+    pool_for,
+    stderr,
+    wait,
+    warn_of_strange_run,
+    wide_console,
+)
 
 _SHOWN = 12  # units of each kind on screen
 
@@ -44,6 +55,7 @@ def label(
     from ..text.pools import pool
 
     opened = open_run(run)
+    warn_of_strange_run(opened)
     chosen = pool(texts) if texts else None
     model = wait(f"loading {opened.manifest.model}", lambda: opened.load_model(device))
     chosen = pool_for(model, chosen or pool(default_pool(model)))

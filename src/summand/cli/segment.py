@@ -25,6 +25,7 @@ from .common import (
     load_model,
     stderr,
     wait,
+    warn_of_strange,
     wide_console,
 )
 
@@ -111,6 +112,7 @@ def segment(
     if out is not None:
         _check_out(out)
     loaded = wait(f"loading {model}", lambda: load_model(model, pretrained, random_init, device, image_size))
+    warn_of_strange(loaded, source)
     wanted = [name.strip() for name in (methods or "").split(",") if name.strip()]
     wanted = study.default_methods(loaded, chosen.paper) if methods is None else wanted
     names, refused = study.choose(loaded, wanted)
@@ -211,10 +213,10 @@ def _protocol(kind: Any, name: str | None, asked: str | None, fit: str | None, t
 def _reference(study: Any, model: Any, source: Any, images: str | None) -> Any:
     """Pixels that neuron directions are learnt from; for the scenes models 500 scenes of another seed."""
     from ..data import open_source
-    from ..scenes.pretrained import NAMES
+    from ..scenes.pretrained import is_scenes_model
     from ..studies.fitting import fitted
 
-    if images is None and model.name in NAMES:
+    if images is None and is_scenes_model(model):
         images = "scenes:count=500,seed=4242"
     size = model.tower.image_size
     if images is None:
@@ -224,7 +226,7 @@ def _reference(study: Any, model: Any, source: Any, images: str | None) -> Any:
     else:
         opened = open_source(images)
         pictures = [opened.image(i) for i in range(len(opened))]
-    if model.name not in NAMES:
+    if not is_scenes_model(model):
         pictures = [fitted(picture, size, "crop") for picture in pictures]
     return study.reference_batches(model, pictures)
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from ..data.pictures import as_rgb
 from ..errors import SummandError
 from ..models import Model, pixels_of
-from ..scenes.pretrained import NAMES as SCENES_MODELS
+from ..scenes.pretrained import is_scenes_model
 from ..text.pools import pool
 from .fitting import cut, resized_short, scale_of, stitched
 from .neuron_maps import neuron_map
@@ -231,7 +231,7 @@ def default_contrast(model: Model) -> list[str]:
 
 def default_pool(model: Model) -> str:
     """The description pool that fits a model: its own world for the scenes models, `general` for all others."""
-    return "scenes" if model.name in SCENES_MODELS else "general"
+    return "scenes" if is_scenes_model(model) else "general"
 
 
 def overlay(values: Tensor | np.ndarray, limit: float) -> Image.Image:

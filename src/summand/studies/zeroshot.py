@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ..errors import SummandError, listed
 from ..models import Model
 from ..scenes import ATTRIBUTES, prompts
-from ..scenes.pretrained import NAMES as SCENES_MODELS
+from ..scenes.pretrained import is_scenes_model
 from ..text.phrases import fill
 
 SCENES_TEMPLATES = ("{}", "{a}", "a photo of {a}")
@@ -71,7 +71,7 @@ def read_templates(spec: str | None, model: Model) -> list[str | Callable[[str],
     import open_clip
 
     if spec is None:
-        own = model.name in SCENES_MODELS
+        own = is_scenes_model(model)
         return list(SCENES_TEMPLATES if own else open_clip.OPENAI_IMAGENET_TEMPLATES)
     if spec in ("openai", "simple"):
         return list(open_clip.OPENAI_IMAGENET_TEMPLATES if spec == "openai" else open_clip.SIMPLE_IMAGENET_TEMPLATES)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ...errors import SummandError
 from ...models import Model
 from ...scenes import ATTRIBUTES, prompts
-from ...scenes.pretrained import NAMES as SCENES_MODELS
+from ...scenes.pretrained import is_scenes_model
 from ...text.contributions import words_of_directions
 from ...text.pools import Pool
 from ...text.sparse import prepare_atoms, sparse_code
@@ -37,7 +37,7 @@ class Words:
 def class_embedding(model: Model, name: str) -> Float[Tensor, " embed"]:
     """A class as the classifier sees it: its bare name (as the papers' code), for a shape of the scenes the mean of the
     shape's prompts."""
-    if model.name in SCENES_MODELS:
+    if is_scenes_model(model):
         shapes = [str(value) for value in ATTRIBUTES["shape"]]
         if name not in shapes:
             raise SummandError(f"classes of the scenes models are shapes ({', '.join(shapes)}), got {name!r}")

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ...data.masks import MaskSource
 from ...models import Model
-from ...scenes.pretrained import NAMES as SCENES_MODELS
+from ...scenes.pretrained import is_scenes_model
 
 PLAIN = ("a photo of a {}", "a picture of a {}", "{}")
 TEMPLATES = ("a photo of a {}", "a close-up photo of a {}", "a picture of the {}", "{}")
@@ -26,7 +26,7 @@ def class_texts(model: Model, source: MaskSource, paper: bool = False) -> Float[
     if source.prompts is not None:
         prompts = [source.prompts[thing] for thing in source.things]
     else:
-        plain = model.name in SCENES_MODELS  # their vocabulary is small
+        plain = is_scenes_model(model)  # their vocabulary is small
         prompts = [filled(source.classes[thing], paper, plain) for thing in source.things]
     flat = model.encode_text([text for row in prompts for text in row])
     rows = torch.split(flat, [len(row) for row in prompts])
