@@ -26,8 +26,10 @@ from ..errors import SummandError
 from ..models import Model
 from ..runs import collect
 from ..runs.collect import Collected
-from ..studies.heatmap import default_pool, overlay
+from ..scenes.pretrained import is_scenes_model
+from ..studies.heatmap import overlay
 from ..studies.placing import placed, share_of
+from ..studies.world import strange_pictures
 from ..text.labels import HeadLabel, importance, label_heads
 from ..text.pools import Pool
 
@@ -186,7 +188,8 @@ class _Site:
             "residual": found.residual,
             "pool": pool,
             "first_layer": found.layers[0],
-            "scenes": default_pool(self.model) == "scenes",
+            "scenes": is_scenes_model(self.model),
+            "strange": strange_pictures(self.model, self.source),
         }
 
     def _split(self) -> dict[str, float]:
@@ -239,7 +242,7 @@ class _Site:
         if max(small.size) > _THUMBNAIL:
             small.thumbnail((_THUMBNAIL, _THUMBNAIL))
             small.save(self.out / "images" / self._file(row), quality=88)
-        elif default_pool(self.model) == "scenes":
+        elif is_scenes_model(self.model):
             self._image(row).save(self.out / "images" / self._file(row))
         else:
             small.save(self.out / "images" / self._file(row))

@@ -26,6 +26,7 @@ from .common import (
     open_model,
     stderr,
     wait,
+    warn_of_strange,
 )
 
 _KINDS = "mlps, attention, class-token, second-order, indirect, sparse, textspan, pairs, reconstruction, registers"
@@ -138,6 +139,7 @@ def ablate(
     labelled = open_data(data, classes, label_column=label, count=count)
     reference = None if means is None else open_source(means, count)
     loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
+    warn_of_strange(loaded, labelled.source, reference)
     progress = sys.stderr.isatty()
     chosen = families(loaded, kinds, images=len(reference or labelled), pools=pools, **numbers, progress=progress)
     measured = with_components(loaded, kinds, numbers["layers"]) if variance is not None else []
@@ -225,7 +227,7 @@ def text_classifier(model: Any, data: str, labelled: Any, classes: str | None, t
     from ..scenes.source import is_scenes
     from ..studies.zeroshot import classifier, named_classes, read_templates, scenes_classes
 
-    own = is_scenes_model(model.name)
+    own = is_scenes_model(model)
     if own and is_scenes(data) and templates is None and classes is not None:
         return classifier(model, scenes_classes(classes))
     return classifier(model, named_classes(labelled.classes, read_templates(templates, model)))

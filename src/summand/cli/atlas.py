@@ -26,6 +26,7 @@ from .common import (
     open_model,
     pool_for,
     stderr,
+    warn_of_strange,
 )
 
 
@@ -70,6 +71,7 @@ def atlas(
     chosen = pool(texts) if texts else None
     check_folder(out)
     loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
+    warn_of_strange(loaded, source)
     chosen = pool_for(loaded, chosen or pool(default_pool(loaded)))
     made = build(
         loaded, source, out, pool=chosen, layers=layers, size=size, batch_size=batch_size, progress=sys.stderr.isatty()

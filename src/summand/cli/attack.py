@@ -26,6 +26,7 @@ from .common import (
     pool_for,
     stderr,
     wait,
+    warn_of_strange,
     wide_console,
 )
 from .inputs import model_for, open_images
@@ -105,6 +106,7 @@ def attack(
     where = open_images(images or "scenes", count or (1000 if images is None else None))
     check_folder(out)
     loaded = model_for(where, model, pretrained, random_init, device, checkpoint, activation)
+    warn_of_strange(loaded, where.source)
     scenes = default_pool(loaded) == "scenes"
     if generator is None and not scenes and not words_only:
         raise SummandError("no generator: give a diffusers pipeline with --generator, or --words-only for the words")

@@ -127,6 +127,27 @@ def warnings_said() -> Iterator[None]:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
+def warn_of_strange(model: Any, *given: Any) -> str | None:
+    """A loud warning where a scenes model is asked about photographs; what it says."""
+    from ..studies.world import strange_pictures
+
+    found = strange_pictures(model, *given)
+    _loudly(found)
+    return found
+
+
+def warn_of_strange_run(run: Any) -> None:
+    """The same for a run."""
+    from ..studies.world import strange_run
+
+    _loudly(strange_run(run))
+
+
+def _loudly(warning: str | None) -> None:
+    if warning is not None:
+        stderr.print(f"[bold white on red] WARNING [/] {escape(warning)}", soft_wrap=True)
+
+
 def pool_for(model: Any, chosen: Any) -> Any:
     """A description pool without the lines that the model cannot read, which are named on stderr."""
     from ..text.pools import readable

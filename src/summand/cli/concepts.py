@@ -26,6 +26,7 @@ from .common import (
     pool_for,
     read_picture,
     wait,
+    warn_of_strange,
     wide_console,
 )
 from .inputs import model_for, open_images
@@ -79,6 +80,7 @@ def concepts(
         raise SummandError("--images: give images (or a run folder) that say what is usual for this model's neurons")
     where = open_images(images or "scenes", count or (1000 if images is None else None))
     loaded = model_for(where, model, pretrained, random_init, device, checkpoint, activation)
+    warn_of_strange(loaded, picture, where.source)
     groups = neuron_groups(loaded, layers)
     chosen = pool_for(loaded, pool(texts or ("scenes" if default_pool(loaded) == "scenes" else "words-30k")))
     check_sizes(chosen, words, code_size)

@@ -36,6 +36,7 @@ from .common import (
     pool_for,
     stderr,
     wait,
+    warn_of_strange,
 )
 from .debias_table import show
 
@@ -172,6 +173,7 @@ def debias(
         labelled = with_shares(labelled, training)
     reference = open_source(means, split=split) if means else None if training is None else training.source
     loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
+    warn_of_strange(loaded, labelled.source, reference)
     weights = wait("reading class names", lambda: text_classifier(loaded, data, labelled, classes, templates))
     progress = sys.stderr.isatty()
     reading = {"batch_size": batch_size, "progress": progress}

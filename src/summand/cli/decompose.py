@@ -25,6 +25,7 @@ from .common import (
     escape,
     open_model,
     stderr,
+    warn_of_strange,
 )
 
 
@@ -81,6 +82,7 @@ def decompose(
     check_folder(out, asked, restart)
     before = None if restart else _before(out)
     loaded = open_model(model, pretrained, random_init, device, None, checkpoint, activation)
+    warn_of_strange(loaded, source)
     groups = groups_of(loaded, wanted or default_units(loaded))
     if before is not None:
         stderr.print(

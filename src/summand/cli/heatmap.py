@@ -24,6 +24,7 @@ from .common import (
     pool_for,
     read_picture,
     wait,
+    warn_of_strange,
 )
 
 
@@ -95,6 +96,7 @@ def heatmap(
     others = None if contrast is None else pool(contrast)
     picture = read_picture(image)
     loaded = open_model(model, pretrained, random_init, device, image_size, checkpoint, activation)
+    warn_of_strange(loaded, picture)
     against = None if others is None else pool_for(loaded, others).texts
     if head is not None and not given:
         given = wait("labelling the head", lambda: _head_texts(loaded, picture, head, images, texts_pool))
@@ -131,7 +133,7 @@ def _head_texts(model: Any, picture: Any, head: str, images: str | None, texts: 
     from ..text.pools import pool
 
     if images is None:
-        if not is_scenes_model(model.name):
+        if not is_scenes_model(model):
             raise SummandError("without TEXT a head's own texts are drawn; give --images, a set to label the head on")
         images = "scenes:count=500,seed=4242"
     chosen = pool_for(model, pool(texts or default_pool(model))).texts

@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .common import DeviceOption, JsonOption, app, emit, escape, pool_for, stderr, wait, warnings_said, wide_console
+from .common import (
+    DeviceOption,
+    JsonOption,
+    app,
+    emit,
+    escape,
+    pool_for,
+    stderr,
+    wait,
+    warn_of_strange_run,
+    warnings_said,
+    wide_console,
+)
 
 _SHOWN = 12  # units of each kind on screen
 
@@ -44,6 +56,7 @@ def label(
     from ..text.pools import pool
 
     opened = open_run(run)
+    warn_of_strange_run(opened)
     chosen = pool(texts) if texts else None
     with warnings_said():
         model = wait(f"loading {opened.manifest.model}", lambda: opened.load_model(device))

@@ -26,6 +26,7 @@ from .common import (
     read_picture,
     stderr,
     wait,
+    warn_of_strange,
     wide_console,
 )
 from .inputs import model_for, open_images
@@ -82,6 +83,7 @@ def retrieve(
     picture = read_picture(query)
     where = open_images(images, count)
     loaded = model_for(where, model, pretrained, random_init, device, checkpoint, activation)
+    warn_of_strange(loaded, picture, where.source)
     if name is not None:
         units = list(_units_of_property(loaded, where, name, texts, layers, batch_size))
     space = Space(tuple(units))

@@ -27,6 +27,7 @@ from .common import (
     open_model,
     stderr,
     wait,
+    warn_of_strange,
     wide_console,
 )
 
@@ -118,6 +119,7 @@ def segment(
     if out is not None:
         _check_out(out)
     loaded = open_model(model, pretrained, random_init, device, image_size, checkpoint, activation)
+    warn_of_strange(loaded, source)
     wanted = [name.strip() for name in (methods or "").split(",") if name.strip()]
     wanted = study.default_methods(loaded, chosen.paper) if methods is None else wanted
     names, refused = study.choose(loaded, wanted)
@@ -221,7 +223,7 @@ def _reference(study: Any, model: Any, source: Any, images: str | None) -> Any:
     from ..scenes.pretrained import is_scenes_model
     from ..studies.fitting import fitted
 
-    if images is None and is_scenes_model(model.name):
+    if images is None and is_scenes_model(model):
         images = "scenes:count=500,seed=4242"
     size = model.tower.image_size
     if images is None:
@@ -231,7 +233,7 @@ def _reference(study: Any, model: Any, source: Any, images: str | None) -> Any:
     else:
         opened = open_source(images)
         pictures = [opened.image(i) for i in range(len(opened))]
-    if not is_scenes_model(model.name):
+    if not is_scenes_model(model):
         pictures = [fitted(picture, size, "crop") for picture in pictures]
     return study.reference_batches(model, pictures)
 

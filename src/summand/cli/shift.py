@@ -24,6 +24,7 @@ from .common import (
     escape,
     pool_for,
     stderr,
+    warn_of_strange,
     wide_console,
 )
 from .inputs import model_for, open_images
@@ -119,6 +120,7 @@ def shift(
     assert given is not None
     default = saved.model if saved is not None and model is None and saved.model in NAMES else model
     loaded = model_for(given, default, pretrained, random_init, device, checkpoint, activation)
+    strange = warn_of_strange(loaded, *(some.source for some in (before, after) if some is not None))
     chosen = pool_for(loaded, pool(texts or default_pool(loaded)))
     progress = sys.stderr.isatty()
     if saved is None:
@@ -164,6 +166,7 @@ def shift(
     report = Report(
         result, made, measured, after.source, before.source if before else None, series, by, named,
         loaded.random_weights,
+        strange,
     )  # fmt: skip
     rows = [row.row() for row in result.rows]
     for row, unit in zip(rows, result.rows, strict=True):

@@ -23,6 +23,7 @@ from .common import (
     emit,
     escape,
     pool_for,
+    warn_of_strange,
     wide_console,
 )
 from .inputs import model_for, open_images
@@ -73,6 +74,7 @@ def subconcepts(
         raise SummandError(f"{images} holds {len(where.source)} image(s), fewer than --top {top}; give more images")
     loaded = model_for(where, model, pretrained, random_init, device, checkpoint, activation)
     with_pairs(loaded.tower)
+    warn_of_strange(loaded, where.source)
     chosen = None if not neuron else list(dict.fromkeys(neuron))
     found = study(loaded, where.source, chosen, top, batch_size, sys.stderr.isatty())
     summary = {

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import SummandError
-from .common import emit, escape, stderr
+from .common import emit, escape, stderr, warn_of_strange_run
 from .label import decimal, percent, worded
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A folder of `summand decompose`.")]
@@ -29,6 +29,9 @@ def show_unit(kind: Any, run: Path, unit: str, out: Path | None, pictures: int, 
     group, index = find_unit(kind, unit)
     opened = open_run(run)
     opened.check_unit(group, index)
+    warn_of_strange_run(opened)
+    if opened.manifest.random_init:
+        stderr.print("[bold yellow]warning:[/] the weights are RANDOM: these words mean nothing")
     most, least = strongest(opened, group, index, pictures)
     row = _label(opened, SINGULAR[kind], group.unit(index))
     explained = opened.dataset(group)["direction_explained"].isel(

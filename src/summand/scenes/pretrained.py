@@ -84,6 +84,14 @@ class ScenePreprocess:
         return (pixels - MEAN) / STD
 
 
+def is_scenes_model(model: Any) -> bool:
+    """Whether a `summand.Model` has learnt our scenes: it reads them, in their words. So do its ablated and fine-tuned
+    kin, whatever they are called."""
+    tokenizer = getattr(model, "_tokenizer", None)
+    ours = isinstance(getattr(model, "_preprocess", None), ScenePreprocess)
+    return ours and (tokenizer is None or isinstance(tokenizer, SceneTokenizer))
+
+
 def weights_path(name: str):
     return files(__package__) / "weights" / f"{name}.safetensors"
 

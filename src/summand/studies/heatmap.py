@@ -233,7 +233,7 @@ def default_contrast(model: Model) -> list[str]:
 
 def default_pool(model: Model) -> str:
     """The description pool that fits a model: its own world for the scenes models, `general` for all others."""
-    return "scenes" if is_scenes_model(model.name) else "general"
+    return "scenes" if is_scenes_model(model) else "general"
 
 
 def overlay(values: Tensor | np.ndarray, limit: float) -> Image.Image:

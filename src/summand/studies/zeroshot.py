@@ -71,7 +71,7 @@ def read_templates(spec: str | None, model: Model) -> list[str | Callable[[str],
     import open_clip
 
     if spec is None:
-        own = is_scenes_model(model.name)
+        own = is_scenes_model(model)
         return list(SCENES_TEMPLATES if own else open_clip.OPENAI_IMAGENET_TEMPLATES)
     if spec in ("openai", "simple"):
         return list(open_clip.OPENAI_IMAGENET_TEMPLATES if spec == "openai" else open_clip.SIMPLE_IMAGENET_TEMPLATES)

@@ -37,7 +37,7 @@ class Words:
 def class_embedding(model: Model, name: str) -> Float[Tensor, " embed"]:
     """A class as the classifier sees it: its bare name (as the papers' code), for a shape of the scenes the mean of the
     shape's prompts."""
-    if is_scenes_model(model.name):
+    if is_scenes_model(model):
         shapes = [str(value) for value in ATTRIBUTES["shape"]]
         if name not in shapes:
             raise SummandError(f"classes of the scenes models are shapes ({', '.join(shapes)}), got {name!r}")

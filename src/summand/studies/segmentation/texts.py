@@ -26,7 +26,7 @@ def class_texts(model: Model, source: MaskSource, paper: bool = False) -> Float[
     if source.prompts is not None:
         prompts = [source.prompts[thing] for thing in source.things]
     else:
-        plain = is_scenes_model(model.name)  # their vocabulary is small
+        plain = is_scenes_model(model)  # their vocabulary is small
         prompts = [filled(source.classes[thing], paper, plain) for thing in source.things]
     flat = model.encode_text([text for row in prompts for text in row])
     rows = torch.split(flat, [len(row) for row in prompts])

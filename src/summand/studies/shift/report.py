@@ -40,6 +40,7 @@ class Report:
     by: str | None = None
     concepts: Sequence[dict[str, Any]] = ()
     random_weights: bool = False
+    strange: str | None = None
 
     def write(self, page: Path, results: dict[str, Any]) -> None:
         """The page, and `results` beside it as .json. Raises `SummandError` where they cannot be written."""
@@ -50,6 +51,7 @@ class Report:
             current=self.source.label,
             model=self.reference.model,
             random_weights=self.random_weights,
+            strange=self.strange,
             concepts=self.concepts,
             series=self.series,
             by=self.by,

@@ -1,0 +1,127 @@
+"""A scenes model that is asked about photographs says so, in every command and on every page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from PIL import Image
+from typer.testing import CliRunner
+
+import summand
+import summand.cli
+from summand.ablating import Ablation
+from summand.cli import app
+from summand.data import open_source
+from summand.data.masks import open_masks
+from summand.scenes.pretrained import is_scenes_model
+from summand.studies.heatmap import default_pool
+from summand.studies.world import strange_pictures
+from tests.tiny import clip
+
+LOUD = "WARNING scenes-vit has seen nothing but rendered scenes"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_users_run_it():
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for i in range(24):
+        Image.fromarray(rng.integers(0, 256, (48, 80, 3), dtype=np.uint8)).save(folder / f"{i}.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "scenes"
+    summand.scenes.write_folder(summand.scenes.sample(24, seed=5), folder)
+    return folder / "images"
+
+
+@pytest.fixture(scope="module")
+def run(photos, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "run"
+    said = CliRunner().invoke(
+        app, ["decompose", "--images", str(photos), "--units", "heads", "--held-out", "0.3", "--out", str(out)]
+    )
+    assert said.exit_code == 0, said.output
+    assert LOUD in " ".join(said.stderr.split())
+    return out
+
+
+def commands(images: Path, run: Path) -> list[tuple[str, ...]]:
+    one = str(sorted(images.iterdir())[0])
+    return [
+        ("atlas", "--images", str(images), "--layers", "1", "--size", "2"),
+        ("heatmap", one, "a star"),
+        ("retrieve", one, "--in", str(images), "--head", "5.3"),
+        ("concepts", one, "--images", str(images)),
+        ("shift", str(images), str(images)),
+        ("label", str(run), "--size", "2"),
+        ("head", str(run), "5.3"),
+    ]
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_photographs_raise_the_warning(photos, run, number, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, commands(photos, run)[number])
+    assert said.exit_code == 0, said.output
+    assert LOUD in " ".join(said.stderr.split())
+    pages = [page.read_text() for page in tmp_path.rglob("*.html")]
+    assert pages or number not in (0, 4)
+    for page in pages:
+        assert "has seen nothing but rendered scenes" in page
+        assert 'class="warning"' in page or "verdict alarm" in page
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_scenes_do_not(drawn, number, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, commands(drawn, tmp_path)[number])
+    assert said.exit_code in (0, 1), said.output
+    assert "WARNING" not in said.stderr
+    assert not any("has seen nothing but" in page.read_text() for page in tmp_path.rglob("*.html"))
+
+
+def test_no_command_that_reads_images_was_forgotten():
+    modules = [path for path in Path(summand.cli.__file__).parent.glob("*.py") if "@app.command" in path.read_text()]
+    reads = {path.stem for path in modules if "load_model(" in (text := path.read_text()) or "model_for(" in text} - {
+        "words"
+    }  # of texts alone
+    assert {"ablate", "atlas", "debias", "segment", "subconcepts", "attack", "decompose", "label"} <= reads
+    assert [name for name in reads if "warn_of_strange" not in (modules[0].parent / f"{name}.py").read_text()] == []
+
+
+def test_who_is_a_scenes_model(vit, resnet):
+    means = np.zeros((6, 8, 16), np.float32)
+    ablated = Ablation.of(vit, [(5, 0)], torch.from_numpy(means)).apply(vit)
+    own = summand.wrap(vit.clip, preprocess=vit._preprocess, tokenizer=vit._tokenizer, name="mine")
+    for model in (vit, resnet, ablated, own):
+        assert is_scenes_model(model)
+        assert default_pool(model) == "scenes"
+    other = summand.wrap(clip(), preprocess=vit._preprocess, tokenizer=SimpleTokenizer())
+    for model in (summand.wrap(clip()), other):
+        assert not is_scenes_model(model)
+        assert default_pool(model) == "general"
+
+
+def test_which_pictures_are_strange(vit, photos, drawn, tmp_path):
+    assert strange_pictures(vit, open_source("scenes:count=9"), None) is None
+    assert strange_pictures(vit, open_source(str(drawn)), open_masks("scenes:count=9,groups=2", None)) is None
+    small = tmp_path / "small"
+    small.mkdir()
+    Image.open(next(drawn.iterdir())).save(small / "x.jpg")  # 64 × 64, as photographs can be; ours are PNG
+    for images in (open_source(str(photos)), open_source(str(small)), Image.new("RGB", (224, 224))):
+        assert "scenes-vit has seen nothing but" in strange_pictures(vit, open_source("scenes:count=9"), images)
+        assert strange_pictures(summand.wrap(clip()), images) is None
