@@ -94,7 +94,7 @@ def _inside(item: Any) -> list[Any]:
         return [item.__self__, item.__func__]
     if hasattr(item, "func"):  # a partial
         return [item.func, *getattr(item, "args", ()), *getattr(item, "keywords", {}).values()]
-    own = list(getattr(item, "__dict__", {}).values())
+    own = [*getattr(item, "__dict__", {}).values(), getattr(item, "tokenizer", None)]
     call = vars(type(item)).get("__call__")
     return [*own, *([call] if isinstance(call, FunctionType) else [])]
 

@@ -266,6 +266,21 @@ def test_a_module_that_keeps_a_record_of_its_passes_is_the_same_model():
     assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-12
 
 
+def test_a_block_that_takes_the_model_as_it_is_looks_once(monkeypatch):
+    made, looks = clip(), []
+    model = summand.wrap(made)
+    model.decompose(X).heads()
+    still = State.still
+    monkeypatch.setattr(State, "still", lambda self: looks.append(1) or still(self))
+    with model.as_it_is():
+        for _ in range(3):
+            model.second_order(X, 0)
+    assert len(looks) == 1 + 2  # and the guard after each of its checks, here of neurons and norms
+    with torch.no_grad():
+        made.visual.proj.mul_(2)
+    assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-12
+
+
 def test_what_nothing_sees_is_seen_after_refresh():
     made = clip()
     model = summand.wrap(made)

@@ -29,7 +29,7 @@ class Weighing(summand.Model):
 @pytest.fixture(scope="module")
 def weighing():
     made = summand.wrap(tiny.clip())
-    found = Weighing(made.clip, made.tower, None, None, "weighing", False)
+    found = Weighing(made.clip, None, None, "weighing")
     found.weights = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)) / 20
     return found
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SummandError, listed
+from ..towers import tower_of
 from ..towers.eager import can_run_eagerly, is_compiled
 from ..towers.hf import KINDS
 from .findings import findings
@@ -42,7 +43,12 @@ def unwrapped(model: Any) -> nn.Module:
         if inner is None:
             break
         model = inner
-    _check_tensors(model)
+    try:
+        _check_tensors(model)
+    except SummandError:
+        if is_clip(model):
+            tower_of(model)  # a kind that cannot be taken apart is the first thing to say
+        raise
     _check_activations(model)
     if is_clip(model):
         if not can_run_eagerly() and any(is_compiled(module) for module in model.modules()):
@@ -52,7 +58,7 @@ def unwrapped(model: Any) -> nn.Module:
             )
         return model
     held = list(_held(model))
-    if held:
+    if held and not type(model).__module__.startswith("transformers."):  # of those, the tower says what they are
         pass_on = " or ".join(f"summand.wrap(module.{name})" for name in held[:3])
         raise SummandError(
             f"{type(model).__name__} is no CLIP but holds one as {listed((f'`.{name}`' for name in held), 3)}; what it "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -113,6 +114,11 @@ class Model:
         """
         self._image.forget()
         self._texts.forget()
+
+    def as_it_is(self) -> AbstractContextManager[None]:
+        """For code that asks much of one batch: the image side is looked at once, on entering, and taken to stay as it
+        is, in this thread, until the block is left."""
+        return self._image.as_it_is()
 
     def ablated(self, ablation: Ablating, what: str) -> Model:
         """The same model with some units always at their mean; what: these units, for its name."""

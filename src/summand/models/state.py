@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -231,12 +232,13 @@ class Made(Generic[T]):
     def __init__(self, see: Callable[[], State], make: Callable[[State], T]) -> None:
         self._see, self._make = see, make
         self._lock = threading.RLock()
+        self._taken = threading.local()
         self._found: tuple[State, T] | None = None
 
     def current(self) -> T:
         """The thing, of the state as it is now."""
         found = self._found
-        if found is not None and found[0].still():
+        if found is not None and (getattr(self._taken, "depth", 0) or found[0].still()):
             return found[1]
         with self._lock:
             if self._found is None or self._found is found or not self._found[0].still():
@@ -254,6 +256,16 @@ class Made(Generic[T]):
                 raise SummandError(said)
 
         return check
+
+    @contextmanager
+    def as_it_is(self) -> Iterator[None]:
+        """The state is looked at now and, in this thread, not again in here."""
+        self.current()
+        self._taken.depth = getattr(self._taken, "depth", 0) + 1
+        try:
+            yield
+        finally:
+            self._taken.depth -= 1
 
     def forget(self) -> None:
         """Make it anew at the next use, whatever the state is."""

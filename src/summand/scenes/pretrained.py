@@ -48,11 +48,6 @@ def configuration(name: str) -> dict[str, Any]:
     return {"embed_dim": EMBED, "vision_cfg": vision[name], "text_cfg": text}
 
 
-def is_scenes_model(name: str) -> bool:
-    """Whether a model of this name, with a checkpoint of the caller's (`scenes-vit/mine`) or not, reads scenes."""
-    return name.split("/")[0] in NAMES
-
-
 def build(name: str) -> torch.nn.Module:
     """A scenes model with fresh random weights: open_clip's own `CLIP` class."""
     import open_clip

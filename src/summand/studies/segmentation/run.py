@@ -162,8 +162,11 @@ class _Job:
 
     def take(self, batch: list[tuple[int, Masked]]) -> None:
         found = [item for _, item in batch if self._counts(item)]
-        if not found:
-            return
+        if found:
+            with self.model.as_it_is():
+                self._take(found)
+
+    def _take(self, found: list[Masked]) -> None:
         self.images += len(found)
         fit = self.protocol.fit
         pictures = [fitted(item.image, scale_of(self.model, self.size), fit) for item in found]
