@@ -188,7 +188,7 @@ def test_other_models_are_refused(tmp_path):
 
 def test_without_transformers_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(summand.SummandError, match=r"pip install 'summand\[hf\]'"):
+    with pytest.raises(summand.SummandError, match=r"pip install 'summand-clip\[hf\]'"):
         summand.load(f"hf:{tmp_path}")
 
 

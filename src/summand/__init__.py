@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .top_images import TopImages
 
 try:
-    __version__ = version("summand")
+    __version__ = version("summand-clip")
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 

@@ -45,7 +45,7 @@ def load_hugging_face(
     try:
         import transformers
     except ImportError as error:
-        raise SummandError("hf: models need transformers; install it with: pip install 'summand[hf]'") from error
+        raise SummandError("hf: models need transformers; install it with: pip install 'summand-clip[hf]'") from error
     where = _place(source)
     try:
         config = transformers.AutoConfig.from_pretrained(where)

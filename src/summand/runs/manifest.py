@@ -24,7 +24,7 @@ from ..towers.settings import settings_hash
 
 FORMAT = 1
 FILE = "manifest.json"
-_PACKAGES = ("summand", "torch", "open_clip_torch", "xarray", "zarr", "numpy")
+_PACKAGES = ("summand-clip", "torch", "open_clip_torch", "xarray", "zarr", "numpy")
 
 
 @dataclass(frozen=True)

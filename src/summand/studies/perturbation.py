@@ -138,7 +138,7 @@ def _scale(model: Model) -> float:
 
 
 def _check(model: Model, pixels: Tensor, maps: Tensor, classes: Tensor, targets: Tensor) -> None:
-    model.decompose(pixels)  # checks the pixels, computes nothing
+    model.check_pixels(pixels)
     images, height, width = len(pixels), *pixels.shape[-2:]
     if not isinstance(maps, Tensor) or maps.ndim != 3 or len(maps) != images:
         got = list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__

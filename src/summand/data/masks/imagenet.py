@@ -25,7 +25,7 @@ def imagenet_segmentation(path: Path, count: int | None) -> MaskSource:
     try:
         import h5py
     except ImportError as error:
-        raise SummandError("reading a .mat of MATLAB v7.3 needs h5py: pip install 'summand[data]'") from error
+        raise SummandError("reading a .mat of MATLAB v7.3 needs h5py: pip install 'summand-clip[data]'") from error
     try:
         opened: Any = h5py.File(path, "r")
     except OSError as error:

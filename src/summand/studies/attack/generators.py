@@ -40,7 +40,7 @@ class DiffusersGenerator:
         try:
             pipeline_class = import_module("diffusers").DiffusionPipeline
         except ImportError:
-            raise SummandError("pictures need diffusers: pip install 'summand[generate]'") from None
+            raise SummandError("pictures need diffusers: pip install 'summand-clip[generate]'") from None
         try:
             pipeline = pipeline_class.from_pretrained(name, use_safetensors=True).to(device)
         except Exception as error:  # whatever the hub, the files or the pipeline raise

@@ -143,7 +143,7 @@ class TransformersWriter:
         try:
             from transformers import pipeline
         except ImportError:
-            raise SummandError("a language model needs transformers: pip install 'summand[generate]'") from None
+            raise SummandError("a language model needs transformers: pip install 'summand-clip[generate]'") from None
         try:
             return TransformersWriter(pipeline("text-generation", model=name, device=device))
         except Exception as error:  # whatever the hub, the files or the model raise

@@ -55,7 +55,7 @@ def random(
     model: Model, pixels: Tensor, directions: Tensor, *, seed: int = 0, shared: Capture | None = None
 ) -> Float[Tensor, "image text row column"]:
     """Independent uniform numbers: the level of chance. An image has the same ones in whatever batch it comes."""
-    model.decompose(pixels)  # checks the pixels, computes nothing
+    model.check_pixels(pixels)
     maps = []
     for image in pixels:
         content = zlib.crc32(image.detach().double().cpu().numpy().tobytes(), seed % (1 << 32))
