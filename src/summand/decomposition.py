@@ -13,6 +13,7 @@ from torch import Tensor
 from .effects import Effects
 from .errors import SummandError
 from .even_split import Parity, check_parity
+from .finite import all_finite
 from .tokenizing import CLASS, Piece
 from .towers import AttentionView, Tower, Trace
 from .towers.base import HeadMaps, unmixed, wants_gradient
@@ -38,6 +39,18 @@ def question(method: Question) -> Question:
             self._answering = False
 
     return cast(Question, asked)
+
+
+def check_directions(directions: Any, embed: int) -> None:
+    """Raises `SummandError` unless these are finite numbers [direction, embed]."""
+    if not isinstance(directions, Tensor) or directions.ndim != 2 or directions.shape[1] != embed:
+        got = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
+        raise SummandError(f"directions must be a tensor [direction, {embed}] for this model, got {got}")
+    if directions.layout != torch.strided or directions.is_meta or not directions.is_floating_point():
+        where = "on meta" if directions.is_meta else f"{directions.layout} of {directions.dtype}"
+        raise SummandError(f"directions must be an ordinary tensor of floating-point numbers, got one {where}")
+    if not all_finite(directions.detach()):
+        raise SummandError("directions must be finite, got NaN or infinite numbers")
 
 
 class Parts:
@@ -115,11 +128,7 @@ class Parts:
         layers: which, counted from 0 (all of them if None); the first unit axis is theirs, in the order given. Summed
         over tokens they are `head_effects()`. Raises `SummandError` for a layer that does not exist.
         """
-        chosen = list(range(self._tower.layers)) if layers is None else list(layers)
-        wrong = [layer for layer in chosen if isinstance(layer, bool) or layer not in range(self._tower.layers)]
-        if wrong or not chosen:
-            got = repr(wrong[0]) if wrong else "none"
-            raise SummandError(f"this model has layers 0 to {self._tower.layers - 1}, got {got}")
+        chosen = self._chosen(layers)
         found: dict[int, Tensor] = {}
 
         def visit(layer: int, view: AttentionView) -> None:
@@ -192,6 +201,7 @@ class Parts:
         """⟨contribution of a token through a head, direction⟩, contracted before anything larger is built.
 
         Differentiable with respect to directions that require a gradient."""
+        check_directions(directions, self._tower.embed)
         gradient = wants_gradient(directions)
         along = self._along(directions)
         each: list[Tensor] = []
@@ -230,7 +240,8 @@ class Parts:
 
         layers: which are summed, counted from 0; all of them if None. Differentiable with respect to directions that
         require a gradient."""
-        chosen = sorted(set(range(self._tower.layers) if layers is None else layers))
+        check_directions(directions, self._tower.embed)
+        chosen = sorted(set(self._chosen(layers)))
         with torch.set_grad_enabled(wants_gradient(directions)):
             total = self._written(self._along(directions), chosen)
             if self.trace.shares is not None:
@@ -238,6 +249,15 @@ class Parts:
                     even = self.trace.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
                 total.add_(even[:, None] * (self._tower.heads / total.shape[1]))
         return total
+
+    def _chosen(self, layers: Collection[int] | None) -> list[int]:
+        """Which layers are asked for. Raises `SummandError` for none, and for one that does not exist."""
+        chosen = list(range(self._tower.layers)) if layers is None else list(layers)
+        wrong = [layer for layer in chosen if isinstance(layer, bool) or layer not in range(self._tower.layers)]
+        if wrong or not chosen:
+            got = repr(wrong[0]) if wrong else "none"
+            raise SummandError(f"this model has layers 0 to {self._tower.layers - 1}, got {got}")
+        return chosen
 
     def _written(self, along: Tensor, layers: Collection[int] | None = None) -> Float[Tensor, "image token direction"]:
         """Σ_l Σ_h a_i v_i along^{l,h} / σ of every token, in a pass of its own."""
@@ -257,10 +277,6 @@ class Parts:
 
     def _along(self, directions: Tensor) -> Float[Tensor, "layer head channel direction"]:
         """What each value channel adds along each direction, at unit σ."""
-        if directions.ndim != 2 or directions.shape[1] != self._tower.embed:
-            raise SummandError(
-                f"directions must be [direction, {self._tower.embed}] for this model, got {list(directions.shape)}"
-            )
         with unmixed(self._pixels.device):
             return self._maps.toward(directions)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -49,6 +50,8 @@ def indirect(
         tower.verify(identity, pixels)
     seen = _Seen(tower, pixels, layer)
     tokens, every = seen.hidden.shape[1:]
+    if not isinstance(means, Tensor):
+        raise SummandError(f"means must be a tensor [token, neuron], got {type(means).__name__}")
     if tuple(means.shape) != (tokens, every):
         raise SummandError(f"means must be [token, neuron] = [{tokens}, {every}], got {list(means.shape)}")
     if not torch.isfinite(means).all():
@@ -117,7 +120,9 @@ class _Seen:
 
 def _checked(tower: ResidualTower, layer: int, neurons: Sequence[int], batch_size: int) -> list[int]:
     count = tower.blocks[layer].neuron_output().shape[1]
-    chosen = list(neurons)
+    if not isinstance(neurons, Iterable):
+        raise SummandError(f"expected a list of neurons, got {neurons!r}")
+    chosen = [int(n) if isinstance(n, Integral) and not isinstance(n, bool) else n for n in neurons]
     wrong = [n for n in chosen if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n < count]
     if not chosen:
         raise SummandError(f"expected at least one of the neurons 0 to {count - 1}, got none")

@@ -163,3 +163,39 @@ def test_the_doctor_measures_every_identity_and_says_what_is_wrong():
     ill = examine(summand.wrap(made, tokenizer=letters), X)
     assert [check.holds for check in ill.checks] == [True, True, False, True, True]
     assert any("hook" in finding for finding in ill.findings)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "bad",
+    [None, [[0.0] * 16], torch.zeros(2, 15).double(), torch.zeros(16).double(), torch.zeros(2, 16).double().to("meta"),
+     torch.zeros(2, 16).double().to_sparse(), torch.zeros(2, 16, dtype=torch.long), torch.full((2, 16), torch.nan)],
+)  # fmt: skip
+def test_directions_that_are_none(bad):
+    parts = summand.wrap(clip()).decompose(X)
+    for ask in (parts.toward, parts.tokens_toward):
+        with pytest.raises(summand.SummandError, match="directions must be"):
+            ask(bad)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("bad", [[99], [], [-1], [True], ["1"]])
+def test_layers_that_are_none(bad):
+    parts = summand.wrap(clip()).decompose(X)
+    with pytest.raises(summand.SummandError, match="this model has layers 0 to 2"):
+        parts.tokens_toward(torch.zeros(1, 16).double(), bad)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_input_of_every_verb_is_said():
+    model = summand.wrap(clip(), tokenizer=letters)
+    for pixels_ in (X.to_sparse(), torch.nested.nested_tensor([X[0], X[1]])):
+        with pytest.raises(summand.SummandError, match="ordinary tensor"):
+            model.decompose(pixels_)
+    means = torch.zeros(5, 128).double()
+    for neurons, given in ((None, means), (3, means), ([0], means.numpy())):
+        with pytest.raises(summand.SummandError):
+            model.indirect(X, 0, neurons, given)
+    for texts in (None, 5):
+        with pytest.raises(summand.SummandError, match="list of texts"):
+            model.encode_text(texts)

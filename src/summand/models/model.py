@@ -319,6 +319,8 @@ class Model:
         """The tower, as the model is now, for pixels that it can read."""
         tower = self.tower
         height, width = tower.image_size
+        if isinstance(x, Tensor) and (x.is_nested or x.layout != torch.strided):
+            raise SummandError(f"{self.name} expects an ordinary tensor of pixels, got a nested or sparse one")
         if not isinstance(x, Tensor) or x.ndim != 4 or tuple(x.shape[1:]) != (3, height, width):
             got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
             if isinstance(x, Tensor) and x.ndim in (2, 3) and self.tower.kind.endswith("SigLIP 2"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ class TextSide:
         """The texts as a list. Raises `SummandError` for none, an empty one, no tokenizer, a model in training mode."""
         if self.tokenizer is None:
             raise SummandError(f"{self.name} was wrapped without a tokenizer; pass tokenizer= to summand.wrap")
+        if not isinstance(texts, (str, Iterable)):
+            raise SummandError(f"expected a text or a list of texts, got {type(texts).__name__}")
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise SummandError("expected at least one text, got an empty list")
@@ -82,8 +84,8 @@ class TextSide:
         self, texts: list[str], batch_size: int = TEXT_BATCH, progress: bool = False, cache: bool = True
     ) -> Float[Tensor, "text embed"]:
         """The same for each different text once, looked up and kept on disk."""
-        if batch_size < 1:
-            raise SummandError(f"batch_size must be at least 1, got {batch_size}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise SummandError(f"batch_size must be at least 1, got {batch_size!r}")
         wanted = list(dict.fromkeys(texts))
         key = self.fingerprint() if cache else None
         store = TextCache(self.name, key) if key is not None else None
