@@ -77,7 +77,10 @@ class Search:
         """Pairs (row, atom) among which is the answer of every row, but for the rows, third, that have too many."""
         rounded = residual.bfloat16()
         estimate = _without(self._product(rounded, half), taken, signed).unflatten(1, (-1, _CHUNK))
-        largest = estimate.amax(dim=2).float()
+        if signed:  # without signs bf16 numbers are in the order of their bits, and integers compare much faster
+            largest = estimate.view(torch.int16).amax(dim=2).view(torch.bfloat16).float()
+        else:
+            largest = estimate.amax(dim=2).float()
         top = largest.amax(dim=1)
         # What fp32 adds: the rounding of the sums, and that of the correlations in full.
         sums = 4 * (residual.shape[1] + 4) * torch.finfo(torch.float32).eps * residual.norm(dim=1)
