@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SummandError, listed
+from ..towers import tower_of
 from ..towers.eager import can_run_eagerly, is_compiled
 from ..towers.hf import KINDS
 from .findings import findings
@@ -51,7 +52,8 @@ def unwrapped(model: Any) -> nn.Module:
                 "use torch 2.6 or later, or wrap the model from before torch.compile"
             )
         return model
-    held = list(_held(model))
+    # transformers' models for other tasks are refused by their names
+    held = [] if type(model).__module__.startswith("transformers.") else list(_held(model))
     if held:
         pass_on = " or ".join(f"summand.wrap(module.{name})" for name in held[:3])
         raise SummandError(
@@ -126,6 +128,7 @@ def _check_tensors(model: nn.Module) -> None:
                 f"{name} is offloaded by accelerate ({absent} is not in memory but fetched for each layer); load the "
                 "model without device_map=, or with enough memory for all of it on one device"
             )
+        tower_of(model)  # what is no supported model says that instead
         raise SummandError(f"{name} has no weights yet ({absent} is on the meta device); load them, then wrap it")
     placed = getattr(model, "hf_device_map", None) or {}
     devices = list(dict.fromkeys(str(device) for device in placed.values()))
