@@ -19,6 +19,7 @@ from .common import (
     RandomOption,
     app,
     emit,
+    warn_of_strange,
     wide_console,
 )
 from .inputs import model_for, open_images
@@ -59,6 +60,7 @@ def registers(
 
     opened = open_images(images, count)
     loaded = model_for(opened, model, pretrained, random_init, device, checkpoint, activation)
+    warn_of_strange(loaded, opened.source)
     found = find_registers(
         loaded, opened.source, neurons, ratio=ratio, patch=patch, seed=seed, batch_size=batch_size,
         progress=sys.stderr.isatty(),

@@ -43,12 +43,7 @@ def unwrapped(model: Any) -> nn.Module:
         if inner is None:
             break
         model = inner
-    try:
-        _check_tensors(model)
-    except SummandError:
-        if is_clip(model):
-            tower_of(model)  # a kind that cannot be taken apart is the first thing to say
-        raise
+    _check_tensors(model)
     _check_activations(model)
     if is_clip(model):
         if not can_run_eagerly() and any(is_compiled(module) for module in model.modules()):
@@ -57,8 +52,9 @@ def unwrapped(model: Any) -> nn.Module:
                 "use torch 2.6 or later, or wrap the model from before torch.compile"
             )
         return model
-    held = list(_held(model))
-    if held and not type(model).__module__.startswith("transformers."):  # of those, the tower says what they are
+    # transformers' models for other tasks are refused by their names
+    held = [] if type(model).__module__.startswith("transformers.") else list(_held(model))
+    if held:
         pass_on = " or ".join(f"summand.wrap(module.{name})" for name in held[:3])
         raise SummandError(
             f"{type(model).__name__} is no CLIP but holds one as {listed((f'`.{name}`' for name in held), 3)}; what it "
@@ -132,6 +128,7 @@ def _check_tensors(model: nn.Module) -> None:
                 f"{name} is offloaded by accelerate ({absent} is not in memory but fetched for each layer); load the "
                 "model without device_map=, or with enough memory for all of it on one device"
             )
+        tower_of(model)  # what is no supported model says that instead
         raise SummandError(f"{name} has no weights yet ({absent} is on the meta device); load them, then wrap it")
     placed = getattr(model, "hf_device_map", None) or {}
     devices = list(dict.fromkeys(str(device) for device in placed.values()))

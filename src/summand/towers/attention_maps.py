@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import SummandError, first_line
 from .base import working
 from .effective import LinearMap, reader
-from .probe import of_weights, remedy, stripped
+from .probe import made_once, remedy, stripped
 
 _BY_PARAMETERS = ("MultiheadAttention", "AttentionPool2d")
 """Classes that read the parameters of their linear layers and never call them."""
@@ -88,7 +88,7 @@ class _Merged:
     """`nn.MultiheadAttention` under peft's LoRA with the weights that peft gives it for the duration of its forward:
     what `merge` of the active adapters leaves in a copy of it."""
 
-    @of_weights()
+    @made_once()
     def __init__(self, wrapper: Any) -> None:
         base = wrapper.get_base_layer()
         if wrapper.disable_adapters != bool(wrapper.merged):  # its forward uses what is there

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 
 from ..errors import SummandError
-from .probe import named, of_weights, probed, remedy
+from .probe import made_once, named, probed, remedy
 
 T = TypeVar("T")
 
@@ -152,7 +152,7 @@ def once(make: Callable[[], T]) -> Callable[[], T]:
 
     def get() -> T:
         if not kept:
-            with of_weights():
+            with made_once():
                 kept.append(make())
         return kept[0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import SummandError
+from .base import of_weights, unmixed
 
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _SMALL = 0.4 / 127  # less than half a step of eight bits beside a one
@@ -34,7 +35,7 @@ def probed(module: nn.Module, where: str) -> tuple[Float[Tensor, "out in"], Floa
     reason = "it takes no vectors"
     for function, dtype, device in _ways(module):
         for width in _widths(module):
-            with suppress(Exception), of_weights():
+            with suppress(Exception), made_once():
                 weight, bias = _read(function, width, dtype, device)
                 error = _departure(function, weight, bias)
                 if error <= _TOLERANCE[dtype]:
@@ -73,14 +74,9 @@ def is_quantised(module: Any) -> bool:
 
 
 @contextmanager
-def of_weights() -> Iterator[None]:
-    """Where something is made of weights to be kept: in full precision, without gradients, and as ordinary tensors."""
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.no_grad())
-        for kind in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
+def made_once() -> Iterator[None]:
+    """`of_weights`, wherever the weights are."""
+    with of_weights(torch.device("cpu")), unmixed(torch.device("cuda")):
         yield
 
 
@@ -158,7 +154,7 @@ def stripped(module: nn.Module) -> nn.Module:
         state[name] = {key: _cast(value) for key, value in given[name].items()}
     state["_modules"] = {key: None if child is None else stripped(child) for key, child in given["_modules"].items()}
     for name in ("_forward_hooks", "_forward_pre_hooks"):
-        kept = given[name].items()
+        kept = list(given[name].items())  # another thread may attach a hook
         state[name] = type(given[name])((key, hook) for key, hook in kept if _makes_weights(hook))
     copied.__dict__.update(state)
     return copied
