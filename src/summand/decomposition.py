@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, wraps
+from threading import get_ident
 from typing import Any, TypeVar, cast
 
 import torch
@@ -29,14 +30,15 @@ def question(method: Question) -> Question:
 
     @wraps(method)
     def asked(self: Parts, *args: Any, **kwargs: Any) -> Any:
-        if self._unchanged is None or self._answering:
+        me = get_ident()
+        if self._unchanged is None or me in self._answering:
             return method(self, *args, **kwargs)
-        self._answering = True
+        self._answering.add(me)
         try:
             self._unchanged()
             return method(self, *args, **kwargs)
         finally:
-            self._answering = False
+            self._answering.discard(me)
 
     return cast(Question, asked)
 
@@ -87,7 +89,8 @@ class Parts:
         self._tower, self._pixels, self._encode = tower, pixels, encode
         self._trace: Trace | None = None
         self._token_stream: Tensor | None = None
-        self._unchanged, self._answering = unchanged, False
+        self._unchanged = unchanged
+        self._answering: set[int] = set()  # threads
 
     @property
     @question

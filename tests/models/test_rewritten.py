@@ -26,9 +26,7 @@ class Rewriting(nn.Module):
 
 def settled(module: nn.Module) -> State:
     state = State(lambda: [module])
-    before = state.attributes()
-    module()
-    state.settle(before)
+    state.settle(module)
     return state
 
 

@@ -416,3 +416,49 @@ def test_what_is_handed_out_is_the_callers_own():
         assert torch.equal(effects.vectors(), before)
     assert off(parts.total(), truth) < 1e-12
     assert off(model.decompose(X).total(), truth) < 1e-12
+
+
+def test_a_module_that_both_sides_share_is_seen_by_both():
+    made = clip(seed=2)
+    made.visual.ln_post = torch.nn.LayerNorm(32).double()
+    made.shared = torch.nn.ModuleList([made.visual.ln_post])
+    made.transformer.shared = made.visual.ln_post
+    model = summand.wrap(made, tokenizer=letters)
+    model.decompose(X).total()
+    with torch.no_grad():
+        made.visual.ln_post.weight.data.mul_(torch.linspace(0.5, 2, 32).double())
+    assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-9
+
+
+class Subclassed(torch.nn.Parameter):
+    pass
+
+
+def test_a_subclass_of_parameter_is_sampled():
+    made = clip()
+    made.visual.proj = Subclassed(made.visual.proj.data)
+    model = summand.wrap(made)
+    model.decompose(X).total()
+    made.visual.proj.data.mul_(torch.linspace(0.5, 2, 16).double())
+    assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-9
+
+
+def test_an_attribute_that_holds_itself():
+    made = clip()
+    made.visual.info = {}
+    made.visual.info["me"] = made.visual.info
+    assert off(summand.wrap(made).decompose(X).total(), made.encode_image(X)) < 1e-9
+
+
+class Remembering(torch.nn.LayerNorm):
+    def forward(self, x):
+        self.last_shape = x.shape
+        return super().forward(x)
+
+
+def test_a_module_that_remembers_its_last_batch_is_the_same_model():
+    made = clip()
+    made.visual.ln_post.__class__ = Remembering
+    parts = summand.wrap(made).decompose(pixels(3))
+    parts.heads()
+    assert off(parts.total(), made.encode_image(pixels(3))) < 1e-9

@@ -50,7 +50,12 @@ class Guard:
     def __call__(self, tower: Any, what: Any, inputs: Tensor) -> bool:
         """Whether there was something to check."""
         mixed = torch.is_autocast_enabled(inputs.device.type)
-        key = what, torch.get_autocast_dtype(inputs.device.type) if mixed else None, inputs.dtype
+        key = (
+            what,
+            torch.get_float32_matmul_precision(),
+            torch.get_autocast_dtype(inputs.device.type) if mixed else None,
+            inputs.dtype,
+        )
         if key in self._verified:
             return False
         with self._lock:
@@ -60,8 +65,9 @@ class Guard:
             try:
                 with apart(), torch.no_grad():
                     self._check(tower, what, inputs[:1])
-                    if not self._state.still():
-                        self._state.settle(lambda: tower.encode(inputs[:1]))
+                    if not self._state.still():  # two batches, for what remembers how large they were
+                        one = inputs[:1]
+                        self._state.settle(lambda: (tower.encode(one), tower.encode(torch.cat([one, one]))))
                 self._verified.add(key)
             finally:
                 self._checking = False

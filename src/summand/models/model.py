@@ -32,6 +32,7 @@ from .adapters import device_of, image_dtype, unwrapped
 from .guard import Guard
 from .state import Made, State, image_state
 from .texts import TEXT_BATCH, TextSide
+from .training_mode import in_training
 
 CHANGED = "was changed after it was decomposed and before this question; decompose again"
 
@@ -365,20 +366,6 @@ def wrap(
     size = tower_of(inner, prefix).image_size
     preprocess, tokenizer = as_preprocess(preprocess, size), as_tokenizer(tokenizer, inner)
     return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix)
-
-
-_THE_SAME = (
-    *(nn.LayerNorm, nn.Linear, nn.Conv2d, nn.Embedding, nn.Identity, nn.GELU, nn.SiLU, nn.ReLU),
-    *(nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList),
-)
-
-
-def in_training(tower: nn.Module) -> str | None:
-    """The name of a module that may give other numbers in training mode and is in it; "" for the tower itself."""
-    for name, module in tower.named_modules():
-        if module.training and (not name or type(module) not in _THE_SAME):
-            return name
-    return None
 
 
 def pixels_of(model: Model, images: list | np.ndarray) -> Float[Tensor, "image 3 height width"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 _ROUNDINGS = 64  # how many ε of its largest number a weight may be off to count as the same
 
@@ -37,11 +37,16 @@ def address(tensor: Tensor) -> int:
 
 def samples(tensor: Tensor) -> list[Tensor]:
     """Views of the elements that are compared."""
-    plain = type(tensor) in (Tensor, nn.Parameter, nn.Buffer) if hasattr(nn, "Buffer") else True
-    if not plain or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized or not tensor.numel():
+    if (
+        type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__
+        or tensor.layout != torch.strided
+        or tensor.is_meta
+        or tensor.is_quantized
+        or not tensor.numel()
+    ):
         return []
     with torch.inference_mode(False), torch.no_grad():
-        flat = tensor.detach()
+        flat = tensor.detach().as_subclass(Tensor)
         while flat.ndim > 1 and 1 in flat.shape:
             flat = flat.squeeze()
         if flat.ndim <= 1:

@@ -86,7 +86,7 @@ class State:
         make_a_pass()
         now = self._attributes()
         changed = {key for key, (marks, _) in now.items() if key not in before or before[key][0] != marks}
-        weights = {key for key in changed if key[1] == "_parameters" and key in before}
+        weights = {key for key in changed if key[1] != "_buffers" and key in before}
         rewritten = {key for key in weights if near(before[key][1], now[key][1])}
         if changed:
             self._restless |= changed - rewritten
@@ -165,18 +165,23 @@ def _look(
 
 def _note(waiting: list[Any], marks: list[Any], tensors: list[Tensor], kept: list[Any], below: list[nn.Module]) -> None:
     """Takes values apart, those in lists and dicts behind the others. One loop, for there are thousands."""
+    holders: set[int] = set()
     for value in waiting:  # grows meanwhile
         kind = type(value)
         if kind in _PLAIN:
             marks.append(value)
+        elif id(value) in holders:  # holds itself
+            continue
         elif isinstance(value, Tensor):
             tensors.append(value)
         elif isinstance(value, nn.Module):
             below.append(value)
         elif isinstance(value, dict):
+            holders.add(id(value))
             marks += (kind, *value) if all(type(key) is str for key in value) else (kind,)
             _unfold(tuple(value.values()), value, waiting, marks, kept)
         elif isinstance(value, (list, tuple, set, frozenset)):
+            holders.add(id(value))
             marks.append(kind)
             _unfold(tuple(value), value, waiting, marks, kept)
         elif isinstance(value, np.ndarray):
@@ -220,7 +225,9 @@ def _children(clip: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
     found = dict(clip.named_children())
     if not any(name in found for name in _IMAGE_SIDE):
         return []  # a tower by itself
-    return [found[name] for name in names if name in found]
+    others = {id(module) for name, child in found.items() if name not in names for module in child.modules()}
+    aside = [found[name] for name in names if name in found]
+    return [child for child in aside if not any(id(module) in others for module in child.modules())]  # both sides' stay
 
 
 class Made(Generic[T]):

@@ -21,6 +21,7 @@ from ..towers.text import TextTower, text_features, text_tower_of
 from .guard import Guard
 from .state import Made, text_state
 from .text_cache import TextCache, digests, fingerprint
+from .training_mode import in_training
 
 TEXT_BATCH = 256
 """Texts that are encoded at a time, and from how many on they are kept on disk."""
@@ -58,10 +59,16 @@ class TextSide:
         for text in texts:
             if not isinstance(text, str) or not text.strip():
                 raise SummandError(f"a text must be a non-empty string, got {text!r}")
-        if any(
-            module.training for name, module in self.clip.named_children() if name not in ("visual", "vision_model")
-        ):
-            raise SummandError(f"{self.name} is in training mode, where dropout changes every pass; call .eval() on it")
+        for name, child in self.clip.named_children():
+            if name in ("visual", "vision_model", "visual_projection") or type(child) in (nn.Linear, nn.LayerNorm):
+                continue
+            found = in_training(child)
+            if found is not None:
+                where = ".".join(part for part in (name, found) if part)
+                raise SummandError(
+                    f"{self.name} is in training mode (at {where}), where dropout changes every pass; "
+                    f"call .eval() on it"
+                )
         return texts
 
     @torch.no_grad()

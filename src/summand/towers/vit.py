@@ -21,7 +21,7 @@ def vision_transformer_tower(visual: nn.Module, encode: Callable[[Tensor], Tenso
     v: Any = visual
     if v.proj is None:
         raise SummandError("it has no output projection, so it is not a CLIP tower")
-    size, patch = image_size_of(v), pair(v.conv1.stride)
+    size, patch = image_size_of(v), pair(getattr(v.conv1, "base_layer", v.conv1).stride)
     shape = {"image_size": size, "grid": grid_of(size, patch), "prefix": 1}
     projection, pool_type = Projection(lambda: [(v.proj, None)]), getattr(v, "pool_type", "tok")
     if getattr(v, "attn_pool_contrastive", None) is not None:

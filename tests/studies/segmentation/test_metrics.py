@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, jaccard_score
@@ -82,6 +82,8 @@ def test_scores_as_published_count_pictures_without_a_figure(maps, masks, thresh
         scores.update(rescaled(torch.from_numpy(drawn)), torch.from_numpy(mask))
         for drawn, mask in zip(maps, masks, strict=True)
     ]
+    for scaled in rescaled(torch.from_numpy(maps)).numpy():  # means of two libraries may round to either side of a tie
+        assume(not scaled.any() or np.abs(scaled - scaled.mean()).min() > 1e-5)
     accuracy, iou, precision = published_scores(maps, masks, threshold)
     assert scores.compute()["pixel_accuracy"] == pytest.approx(accuracy)
     assert scores.compute()["mIoU"] == pytest.approx(iou, abs=1e-6)
