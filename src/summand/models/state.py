@@ -85,7 +85,7 @@ class State:
         before = self._attributes()
         make_a_pass()
         now = self._attributes()
-        changed = {key for key, (marks, _) in now.items() if key not in before or before[key][0] != marks}
+        changed = {key for key, (marks, *_) in now.items() if key not in before or before[key][0] != marks}
         weights = {key for key in changed if key[1] != "_buffers" and key in before}
         rewritten = {key for key in weights if near(before[key][1], now[key][1])}
         if changed:
@@ -93,8 +93,9 @@ class State:
             self._rewritten = (self._rewritten | rewritten) - self._restless
             self._see()
 
-    def _attributes(self) -> dict[tuple[int, str], tuple[tuple[Any, ...], list[Tensor]]]:
-        """Every attribute of every module by itself: its marks, and a sample of its tensors."""
+    def _attributes(self) -> dict[tuple[int, str], tuple[tuple[Any, ...], list[Tensor], list[Tensor]]]:
+        """Every attribute of every module by itself: its marks, a sample of its tensors, and these tensors, so that no
+        address comes again while it is compared."""
         found = {}
         for module in self._kept:
             if isinstance(module, nn.Module):
@@ -104,7 +105,7 @@ class State:
                         tensors: list[Tensor] = []
                         _note([_ordered(name, value)], marks, tensors, [], [])
                         marks.extend((id(tensor), _mark(tensor)) for tensor in tensors)
-                        found[id(module), name] = tuple(marks), copied(tensors)
+                        found[id(module), name] = tuple(marks), copied(tensors), tensors
         return found
 
     def _sampled(self) -> list[Tensor]:
@@ -178,7 +179,8 @@ def _note(waiting: list[Any], marks: list[Any], tensors: list[Tensor], kept: lis
             below.append(value)
         elif isinstance(value, dict):
             holders.add(id(value))
-            marks += (kind, *value) if all(type(key) is str for key in value) else (kind,)
+            keys = tuple(value)  # at once: another thread may attach a hook meanwhile
+            marks += (kind, *keys) if all(type(key) is str for key in keys) else (kind,)
             _unfold(tuple(value.values()), value, waiting, marks, kept)
         elif isinstance(value, (list, tuple, set, frozenset)):
             holders.add(id(value))

@@ -68,11 +68,18 @@ def _nothing() -> PassHook:
 Listener = tuple[nn.Module, str, Callable[..., Any]]
 
 
+def pairs(given: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """What a dict holds now, while another thread may add to it or take from it."""
+    while True:
+        with suppress(RuntimeError):  # changed while it was listed
+            return list(given.items())
+
+
 def hooks_of(module: nn.Module) -> list[Any]:
     """The forward hooks and pre-hooks of a module that are not ours."""
     given = vars(module)
-    found = [*list(given["_forward_hooks"].values()), *list(given["_forward_pre_hooks"].values())]
-    return [hook for hook in found if not isinstance(hook, PassHook)]
+    found = [*pairs(given.get("_forward_hooks", {})), *pairs(given.get("_forward_pre_hooks", {}))]
+    return [hook for _, hook in found if not isinstance(hook, PassHook)]
 
 
 def untouched(block: nn.Module) -> bool:
