@@ -22,9 +22,9 @@ PicturesOption = Annotated[int, typer.Option("--pictures", "-n", min=1, help="Pi
 
 def show_unit(kind: Any, run: Path, unit: str, out: Path | None, pictures: int, as_json: bool) -> None:
     """Print a unit's description and its evidence; write its top images as a picture strip."""
-    from ..runs import open_run
-    from ..runs.strip import strongest
-    from ..runs.units import SINGULAR, find_unit
+    from ..survey import open_run
+    from ..survey.strip import strongest
+    from ..survey.units import SINGULAR, find_unit
 
     group, index = find_unit(kind, unit)
     opened = open_run(run)
@@ -113,7 +113,7 @@ def _describe(console: Console, row: dict[str, Any], kind: str) -> None:
 
 def _draw(run: Any, rows: list[list[Any]], title: str, texts: str, path: Path) -> bool:
     """Write the strip; True (with a word on stderr) where the pictures are not to be had."""
-    from ..runs.strip import picture_strip, save_strip
+    from ..survey.strip import picture_strip, save_strip
 
     if not any(rows):
         stderr.print("no picture strip: the run keeps no top images (--top 0)")

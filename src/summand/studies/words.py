@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from ..errors import SummandError
 from ..models import Model
-from ..tokenizing import PAD, whole_words
+from ..models.tokens import whole_words
+from ..towers.pieces import PAD
 
 
 @dataclass(frozen=True)
