@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .statistics.top_images import TopImages
     from .text.sparse import SparseCode, sparse_code
     from .text.textspan import TextSpan, textspan
+    from .unit import Unit
 
 try:
     __version__ = version("summand-clip")
@@ -50,6 +51,7 @@ __all__ = [
     "TextParts",
     "TextSpan",
     "TopImages",
+    "Unit",
     "__version__",
     "heatmap",
     "load",
@@ -72,6 +74,7 @@ _HOMES = {
     "TextParts": ".effects.direct",
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
+    "Unit": ".unit",
     "heatmap": ".maps.heatmap",
     "load": ".models.load",
     "rank_one": ".statistics.principal_direction",
