@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
+    from .studies.words.run import words
     from .text.sparse import SparseCode, sparse_code
     from .text.textspan import TextSpan, textspan
     from .unit import Unit
@@ -59,6 +60,7 @@ __all__ = [
     "scenes",
     "sparse_code",
     "textspan",
+    "words",
     "wrap",
 ]
 
@@ -80,6 +82,7 @@ _HOMES = {
     "rank_one": ".statistics.principal_direction",
     "sparse_code": ".text.sparse",
     "textspan": ".text.textspan",
+    "words": ".studies.words.run",
     "wrap": ".models",
 }
 
