@@ -66,8 +66,9 @@ def made(called: str | None = None) -> App:
 
 
 def _prose(function: Any) -> str:
-    """A docstring without its section of parameters."""
-    return inspect.cleandoc(function.__doc__).partition("\nParameters\n---")[0].strip()
+    """A docstring without its section of parameters. (Examples in bold, or they would be taken for a section too.)"""
+    prose = inspect.cleandoc(function.__doc__).partition("\nParameters\n---")[0].strip()
+    return prose.replace("\nExamples:\n", "\n**Examples:**\n")
 
 
 def run(arguments: Sequence[str]) -> int:
