@@ -12,7 +12,7 @@ import torch
 from open_clip.transformer import ResidualAttentionBlock
 
 import summand
-from summand.ablating import Ablation, NeuronAblation
+from summand.models.ablations import Ablation, NeuronAblation
 from tests.models.tiny_clip import clip, letters, off, pixels
 
 X = pixels()

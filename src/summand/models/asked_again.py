@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..errors import SummandError
-from ..precision import unmixed
 from ..towers import Trace
 from ..towers.base import HeadMaps
+from ..towers.precision import unmixed
 from .guard import off, tolerance
 from .state import Made
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..effects.indirect import kept_going
+from ..effects.pairs import pairs
 from ..errors import SummandError, listed
-from ..finite import broken_weights
-from ..indirect import kept_going
-from ..pairs import pairs
 from ..towers.base import AttentionView, unmixed, working
+from ..towers.finite import broken_weights
 from ..towers.linear import normed
 from ..towers.listening import Listener, apart, listening, own_forward
 from ..towers.pool import PoolTower

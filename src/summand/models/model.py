@@ -13,26 +13,26 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..data.sources import as_rgb
-from ..decomposition import Parts, TextParts
-from ..effects import Effects
+from ..effects.activations import activations, mean_activations
+from ..effects.direct import Parts, TextParts
+from ..effects.effects import Effects
+from ..effects.first_order import first_order
+from ..effects.indirect import indirect
+from ..effects.pairs import pairs
+from ..effects.published import Parity
+from ..effects.second_order import second_order
 from ..errors import SummandError
-from ..even_split import Parity
-from ..finite import all_finite, check_plain
-from ..first_order import first_order
-from ..indirect import indirect
-from ..neurons import activations, mean_activations
-from ..pairs import pairs
-from ..preprocessing import as_preprocess
 from ..scenes import pretrained as scenes_models
-from ..second_order import second_order
-from ..tokenizing import as_tokenizer
 from ..towers import Tower, tower_of
+from ..towers.finite import all_finite, check_plain
 from ..towers.text import TextTower
 from .adapters import device_of, image_dtype, unwrapped
 from .asked_again import AskedAgain
 from .guard import Guard
+from .preprocessing import as_preprocess
 from .state import Made, State, image_state
 from .texts import TEXT_BATCH, TextSide
+from .tokens import as_tokenizer
 from .training_mode import in_training
 
 CHANGED = "was changed after it was decomposed and before this question; decompose again"
