@@ -110,6 +110,8 @@ def _chosen(neurons: int | Sequence[int] | None, count: int) -> list[int]:
             raise SummandError(f"expected at least one neuron, got {number}")
         few = min(number, count)
         return [round(i * (count - 1) / max(1, few - 1)) for i in range(few)]
+    if isinstance(neurons, int):
+        raise SummandError(f"expected a number of neurons or which ones, got {neurons}")
     wrong = [n for n in neurons if whole_number(n) not in range(count)]
     if wrong or not len(neurons):
         raise SummandError(f"neurons are 0 to {count - 1}, got {wrong or 'none'}")
