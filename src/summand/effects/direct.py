@@ -87,7 +87,8 @@ class Parts(Bound):
     ) -> None:
         check_parity(parity)
         self._parity = parity
-        self._tower, self._pixels, self._encode = self._split(tower), pixels, encode
+        self._tower: Tower = self._split(tower)
+        self._pixels, self._encode = pixels, encode
         self._trace: Trace | None = None
         self._token_stream: Tensor | None = None
         self._unchanged = unchanged

@@ -62,7 +62,7 @@ class State:
         self._see()
 
     def _look(self) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
-        if torch.jit.is_tracing():
+        if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
             raise SummandError(_HIDDEN)
         left_out = self._unseen, self._unread(), self._restless
         return _look(list(self._roots()), self._aside(), left_out, self._rewritten)
