@@ -91,6 +91,15 @@ def find_unit(kind: Kind, text: str) -> tuple[Group, tuple[int, ...]]:
     return (Group(kind, first), (second,)) if kind == "neurons" else (Group(kind), (first, second))
 
 
+def named_unit(text: str, groups: Sequence[Group]) -> tuple[Group, tuple[int, ...]]:
+    """The group and the index of a unit by its name alone: 10.3, 9:2914, 624x21; of groups that hold pairs and no
+    heads, 624.21 as well."""
+    kinds = {group.kind for group in groups}
+    if ":" in text:
+        return find_unit("neurons", text)
+    return find_unit("pairs" if "x" in text or kinds == {"pairs"} else "heads", text.replace("x", "."))
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A kind of units that was asked for; layers: of neurons, or None for the model's own choice."""
