@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
+    from .studies.words.run import words
     from .survey.make import survey
     from .survey.survey import Survey
     from .survey.survey import open_survey as open
     from .text.sparse import SparseCode, sparse_code
     from .text.textspan import TextSpan, textspan
+    from .unit import Unit
 
 try:
     __version__ = version("summand-clip")
@@ -54,6 +56,7 @@ __all__ = [
     "TextParts",
     "TextSpan",
     "TopImages",
+    "Unit",
     "__version__",
     "heatmap",
     "load",
@@ -63,6 +66,7 @@ __all__ = [
     "sparse_code",
     "survey",
     "textspan",
+    "words",
     "wrap",
 ]
 
@@ -79,12 +83,14 @@ _HOMES = {
     "TextParts": ".effects.direct",
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
+    "Unit": ".unit",
     "heatmap": ".maps.heatmap",
     "load": ".models.load",
     "open": ".survey.survey",
     "rank_one": ".statistics.principal_direction",
     "sparse_code": ".text.sparse",
     "textspan": ".text.textspan",
+    "words": ".studies.words.run",
     "wrap": ".models",
 }
 _OTHER_NAMES = {"open": "open_survey"}

@@ -122,7 +122,7 @@ def test_a_unit_that_never_varies_is_untested():
 
 
 def test_random_texts_are_fitted_to_the_unit_and_have_a_seed(monkeypatch):
-    signal, contents, directions, code, atoms = world(units=5)
+    signal, contents, directions, _, atoms = world(units=5)
     seen = []
     monkeypatch.setattr(module, "held_out", lambda s, p, share: seen.append(p) or held_out(s, p, share))
     first = random_scores(signal, contents, directions, 6, atoms, draws=3, seed=4)

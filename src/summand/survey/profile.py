@@ -17,21 +17,9 @@ from ..statistics.principal_direction import RankOne
 from ..towers.pool import PoolTower
 from .cache import survey_of
 from .survey import Survey
-from .units import Group, Wanted, effects_of, groups_of, parse_units
+from .units import Group, Unit, Wanted, effects_of, groups_of, parse_units
 
 _FEWEST = 20
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One unit of a group by its index on the group's unit axes; `name` is what people call it."""
-
-    group: Group
-    index: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        return self.group.unit(self.index)
 
 
 @dataclass(frozen=True)

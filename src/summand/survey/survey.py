@@ -26,7 +26,7 @@ from ..towers.directions import Directions
 from . import store
 from .manifest import FILE, Manifest, names_hash, same_weights, weights_hash
 from .shelf import EMBEDDINGS, IMAGES, KEPT, LABELS, Folder, InMemory, Shelf
-from .units import Group, named_unit
+from .units import Group, Unit
 
 
 class Survey:
@@ -171,13 +171,14 @@ class Survey:
 
         return find(self, what, top)
 
-    def __getitem__(self, unit: str) -> Any:
+    def __getitem__(self, unit: str | Unit) -> Any:
         """One unit by its name: words, weights, evidence, r_n, top images; `.show()` draws it."""
         from .view import UnitView
 
-        group, index = named_unit(str(unit), self.groups)
-        self.check_unit(group, index)
-        return UnitView(self, group, index)
+        only_pairs = {group.kind for group in self.groups} == {"pairs"}  # then 624.21 can be nothing else
+        found = Unit.parse(unit, "pairs" if only_pairs else None)
+        self.check_unit(found.group, found.index)
+        return UnitView(self, found)
 
     def group(self, group: Group | str) -> Group:
         """The group of a name. Raises `SummandError` that lists the groups of this survey."""

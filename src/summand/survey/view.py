@@ -16,7 +16,7 @@ from ..errors import SummandError
 from ..statistics.principal_direction import significance
 from .strip import Shown, picture_strip, strongest
 from .survey import Survey
-from .units import SINGULAR, Group
+from .units import Unit
 
 _PICTURES = 8
 
@@ -24,17 +24,17 @@ _PICTURES = 8
 class UnitView:
     """One unit. Made by `survey["9:2914"]`; in a notebook it shows itself."""
 
-    def __init__(self, survey: Survey, group: Group, index: tuple[int, ...]) -> None:
-        self.survey, self.group, self.index = survey, group, index
+    def __init__(self, survey: Survey, unit: Unit) -> None:
+        self.survey, self.unit, self.group, self.index = survey, unit, unit.group, unit.index
 
     @property
     def name(self) -> str:
-        return self.group.unit(self.index)
+        return self.unit.name
 
     @property
     def kind(self) -> str:
         """head, neuron or pair."""
-        return SINGULAR[self.group.kind]
+        return self.unit.kind
 
     @cached_property
     def label(self) -> pd.Series | None:
