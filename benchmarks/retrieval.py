@@ -17,7 +17,6 @@ import summand
 from summand.data import open_source
 from summand.scenes import ATTRIBUTES
 from summand.studies.retrieval import Index, Space, agreement, property_units
-from summand.survey import collect
 from summand.text.pools import pool
 
 
@@ -34,7 +33,9 @@ def main() -> None:
         args.count, args.queries = 600, 100
 
     model = summand.load(args.model)
-    labelled = collect(model, open_source(f"scenes:count={args.count // 2},seed=61"), progress=False).moments
+    labelled = summand.survey(
+        model, f"scenes:count={args.count // 2},seed=61", units="heads", held_out=0, top=0
+    ).moments("heads")
     source = open_source(f"scenes:count={args.count},seed=62")
     spaces = {"everything": Space()}
     for attribute in ATTRIBUTES:

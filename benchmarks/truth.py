@@ -17,7 +17,6 @@ import summand
 from summand.data import open_source
 from summand.scenes import ATTRIBUTES, attribute_of
 from summand.studies.truth import agreement, anova_shares, counterfactual_movement
-from summand.survey import collect
 from summand.text.labels import importance, label_heads, named_attribute
 from summand.text.pools import pool
 
@@ -32,14 +31,16 @@ def main() -> None:
     args = parser.parse_args()
 
     model = summand.load(args.model)
+    heads = {"units": "heads", "held_out": 0, "top": 0, "keep": args.layers}
     texts = pool("scenes").texts
     embeddings = model.encode_text(texts)
-    seen = collect(model, open_source(f"scenes:count={args.label_count},seed=101"), keep_layers=args.layers)
-    labels = label_heads(seen.moments, seen.layers, texts, embeddings, importance(seen.moments, embeddings))
+    seen = summand.survey(model, f"scenes:count={args.label_count},seed=101", **heads)
+    moments = seen.moments("heads")
+    labels = label_heads(moments, seen.manifest.kept, texts, embeddings, importance(moments, embeddings))
     judge = open_source(f"scenes:count={args.count},seed=202")
-    fresh = collect(model, judge, keep_layers=args.layers)
+    fresh = summand.survey(model, judge, **heads)
     shares = anova_shares(fresh.kept, judge.attributes())
-    moved = counterfactual_movement(model, 500, seed=303, layers=slice(seen.layers[0], None))
+    moved = counterfactual_movement(model, 500, seed=303, layers=slice(seen.manifest.kept[0], None))
 
     named = [label.attribute for label in labels]
     first = [attribute_of(label.texts[0]) for label in labels]

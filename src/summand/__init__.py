@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
     from .studies.words.run import words
+    from .survey.make import survey
+    from .survey.survey import Survey
+    from .survey.survey import open_survey as open
     from .text.sparse import SparseCode, sparse_code
     from .text.textspan import TextSpan, textspan
     from .unit import Unit
@@ -49,6 +52,7 @@ __all__ = [
     "SparseCode",
     "SummandError",
     "SummandWarning",
+    "Survey",
     "TextParts",
     "TextSpan",
     "TopImages",
@@ -56,9 +60,11 @@ __all__ = [
     "__version__",
     "heatmap",
     "load",
+    "open",
     "rank_one",
     "scenes",
     "sparse_code",
+    "survey",
     "textspan",
     "words",
     "wrap",
@@ -73,26 +79,29 @@ _HOMES = {
     "Parts": ".effects.direct",
     "RankOne": ".statistics.principal_direction",
     "SparseCode": ".text.sparse",
+    "Survey": ".survey.survey",
     "TextParts": ".effects.direct",
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
     "heatmap": ".maps.heatmap",
     "load": ".models.load",
+    "open": ".survey.survey",
     "rank_one": ".statistics.principal_direction",
     "sparse_code": ".text.sparse",
     "textspan": ".text.textspan",
     "words": ".studies.words.run",
     "wrap": ".models",
 }
+_OTHER_NAMES = {"open": "open_survey"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "scenes":
-        return import_module(".scenes", __name__)
+    if name in ("scenes", "survey"):  # the package `survey` is its own function
+        return import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module 'summand' has no attribute {name!r}")
-    found = getattr(import_module(_HOMES[name], __name__), name)
+    found = getattr(import_module(_HOMES[name], __name__), _OTHER_NAMES.get(name, name))
     globals()[name] = found
     return found
 

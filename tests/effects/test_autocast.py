@@ -86,7 +86,7 @@ def test_words_are_those_found_without_autocast():
 
     def words():
         code = sparse_code(targets, atoms, 4)
-        scored = evidence(signal, images, code.coefficients, code.reconstruction, prepare_atoms(atoms), draws=3)
+        scored = evidence(signal, images, targets, code.indices, code.coefficients, prepare_atoms(atoms), draws=3)
         return code.indices, code.coefficients, scored.score.correlation, scored.random.correlation
 
     expected = words()

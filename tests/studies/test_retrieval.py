@@ -13,7 +13,7 @@ import summand
 from summand.data import open_source
 from summand.studies import retrieval
 from summand.studies.retrieval import Index, Space, agreement, build_index, property_units
-from summand.survey import Group, collect
+from summand.survey import Group
 from summand.survey.units import effects_of
 from summand.text.pools import pool
 from summand.unit import Unit
@@ -61,8 +61,8 @@ def test_blocks_find_what_a_full_sort_finds(monkeypatch, rng, metric):
 
 
 def test_heads_labelled_colour_find_the_colour(vit, source, tmp_path):
-    passed = collect(vit, source, progress=False)
-    units = property_units(vit, passed.moments, pool("scenes"), "colours")
+    moments = summand.survey(vit, source, units="heads", held_out=0, top=0).moments("heads")
+    units = property_units(vit, moments, pool("scenes"), "colours")
     assert len(units) >= 2
     truth = source.attributes()["colour"].to_numpy()
     by_heads = build_index(vit, source, Space(units), folder=tmp_path)
@@ -72,7 +72,7 @@ def test_heads_labelled_colour_find_the_colour(vit, source, tmp_path):
     heads, whole = agreement(by_heads, queries, truth, k=5), agreement(everything, queries, truth, k=5)
     assert heads > whole + 0.15
     with pytest.raises(summand.SummandError, match="did you mean 'colour'"):
-        property_units(vit, passed.moments, pool("scenes"), "colur")
+        property_units(vit, moments, pool("scenes"), "colur")
 
 
 def test_bad_input(vit, unchecked):

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 import summand
 from summand.survey.describe import describe
 from summand.survey.labels import label_run, write_labels
-from summand.survey.score import score
 from summand.survey.strip import picture_strip, strongest
+from summand.text.evidence import evidence
 from summand.text.pools import pool
 from summand.text.sparse import prepare_atoms
 
@@ -68,9 +68,11 @@ def test_descriptions_by_random_texts_are_without_evidence(run, embeddings):
     random = replace(found, indices=indices, weights=weights[..., 0])
     outputs = run.embeddings.double()
     held = torch.tensor(run.images["held_out"].to_numpy())
-    scored = score(random, run.held_out("neurons.4"), outputs[held] - outputs[~held].mean(dim=0), embeddings, draws=40)
-    assert scored.evidence.mean() < 0.12  # 5 % by chance
-    assert abs(float((scored.correlation - scored.random_correlation).nanmean())) < 0.05
+    said = (random.targets, random.indices, random.weights)
+    centred = outputs[held] - outputs[~held].mean(dim=0)
+    scored = evidence(run.held_out("neurons.4"), centred, *said, atoms, draws=40)
+    assert scored.supported.double().mean() < 0.12  # 5 % by chance
+    assert abs(float((scored.score.correlation - scored.random.correlation).nanmean())) < 0.05
 
 
 def test_labels_are_written_and_read(run, table):

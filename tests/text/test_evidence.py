@@ -97,43 +97,73 @@ def world(units: int = 60, images: int = 300, seed: int = 0):
     code = sparse_code(directions, atoms, 6, centre=False)
     signal = contents @ directions.T
     signal[:, units // 2 :] = draw(images, units - units // 2)
-    return signal, contents, code, atoms
+    return signal, contents, directions, code, atoms
+
+
+def judged(signal, contents, directions, code, atoms, **options):
+    return evidence(signal, contents, directions, code.indices, code.coefficients, atoms, **options)
 
 
 def test_units_that_follow_their_description_are_supported_and_noise_rarely():
-    signal, contents, code, atoms = world(units=400)
-    found = evidence(signal, contents, code.coefficients, code.reconstruction, atoms)
+    found = judged(*world(units=400), draws=20)
     assert found.supported[:200].all()
     assert (found.score.correlation[:200] > 0.4).all()
     assert set(found.verdicts[:200]) == {"supported"}
-    assert 0.01 < found.supported[200:].double().mean() < 0.1  # 1 in 21 expected
+    assert 0.01 < found.supported[200:].double().mean() < 0.1  # 1 in 20 expected
     assert found.verdicts.count("no evidence") == int((~found.supported).sum())
 
 
 def test_a_unit_that_never_varies_is_untested():
-    signal, contents, code, atoms = world(units=4)
+    signal, *rest = world(units=4)
     signal[:, 0] = 0
-    found = evidence(signal, contents, code.coefficients, code.reconstruction, atoms, draws=3)
+    found = judged(signal, *rest, draws=3)
     assert found.verdicts[0] == "untested"
     assert not found.supported[0]
 
 
-def test_random_texts_have_the_units_own_weights_and_a_seed(monkeypatch):
-    signal, contents, code, atoms = world(units=5)
+def test_random_texts_are_fitted_to_the_unit_and_have_a_seed(monkeypatch):
+    signal, contents, directions, _, atoms = world(units=5)
     seen = []
     monkeypatch.setattr(module, "held_out", lambda s, p, share: seen.append(p) or held_out(s, p, share))
-    first = random_scores(signal, contents, code.coefficients, atoms, draws=3, seed=4)
+    first = random_scores(signal, contents, directions, 6, atoms, draws=3, seed=4)
     assert first.correlation.shape == first.auc.shape == (3, 5)
-    again = random_scores(signal, contents, code.coefficients, atoms, draws=3, seed=4)
-    other = random_scores(signal, contents, code.coefficients, atoms, draws=3, seed=5)
+    again = random_scores(signal, contents, directions, 6, atoms, draws=3, seed=4)
+    other = random_scores(signal, contents, directions, 6, atoms, draws=3, seed=5)
     assert torch.equal(first.correlation, again.correlation)
     assert not torch.equal(first.correlation, other.correlation)
     identity = torch.eye(12, dtype=torch.float64)
-    random_scores(signal[:12], identity, code.coefficients, identity, draws=2)
+    random_scores(signal[:12], identity, directions[:, :12], 6, identity, draws=2)
+    texts = []
     for predicted in seen[-2:]:  # with atoms and images of the identity the prediction is the description itself
-        for unit in range(5):
-            weights = predicted[:, unit][predicted[:, unit] != 0]
-            assert sorted(weights.tolist()) == sorted(code.coefficients[unit].tolist())
+        taken = (predicted.abs() > 1e-12).T
+        assert (taken.sum(dim=1) == 6).all()
+        assert (taken == taken[0]).all()  # the same texts for every unit, with the weights that fit it best
+        torch.testing.assert_close(predicted.T[taken], directions[:, :12][taken])
+        texts.append(taken[0].tolist())
+    assert texts[0] != texts[1]
+
+
+def test_a_random_description_is_the_best_fit_of_its_texts(monkeypatch):
+    """By least squares, where the texts are not orthogonal."""
+    signal, contents, directions, _, atoms = world(units=3)
+    seen = []
+    monkeypatch.setattr(module, "held_out", lambda s, p, share: seen.append(p) or held_out(s, p, share))
+    random_scores(signal, contents, directions, 6, atoms, draws=1, seed=2)
+    chosen = atoms[np.random.default_rng([2, 7]).choice(len(atoms), 6, replace=False)]
+    weights = np.linalg.lstsq(chosen.T.numpy(), directions.T.numpy(), rcond=None)[0]
+    np.testing.assert_allclose(seen[0], contents @ chosen.T @ torch.from_numpy(weights), atol=1e-9)
+
+
+def test_what_words_can_reach_is_the_score_of_the_direction_itself():
+    signal, contents, directions, code, atoms = world(units=6)
+    found = judged(signal, contents, directions, code, atoms, draws=4)
+    own = held_out(signal, contents @ directions.T)
+    torch.testing.assert_close(found.own.correlation, own.correlation)
+    said = held_out(signal, contents @ code.reconstruction.T)
+    torch.testing.assert_close(found.score.correlation, said.correlation)
+    random = random_scores(signal, contents, directions, 6, atoms, draws=4)
+    torch.testing.assert_close(found.threshold, random.correlation.quantile(0.95, dim=0))
+    torch.testing.assert_close(found.random.auc, random.auc.mean(dim=0))
 
 
 def test_mistakes_are_named(unchecked):
@@ -148,8 +178,8 @@ def test_mistakes_are_named(unchecked):
         held_out(signal, predicted, 0.99)
     with pytest.raises(SummandError, match="NaN"):
         held_out(signal * torch.nan, predicted)
-    weights = torch.ones(2, 5, dtype=torch.float64)
+    directions = torch.ones(2, 2, dtype=torch.float64)
     with pytest.raises(SummandError, match="larger pool"):
-        random_scores(signal, predicted, weights, torch.ones(4, 2, dtype=torch.float64))
+        random_scores(signal, predicted, directions, 5, torch.ones(4, 2, dtype=torch.float64))
     with pytest.raises(SummandError, match="at least 1 draw"):
-        random_scores(signal, predicted, weights, torch.ones(9, 2, dtype=torch.float64), draws=0)
+        random_scores(signal, predicted, directions, 5, torch.ones(9, 2, dtype=torch.float64), draws=0)

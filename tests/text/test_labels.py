@@ -4,27 +4,25 @@ import pytest
 import torch
 
 import summand
-from summand.data import open_source
-from summand.survey import collect
 from summand.text.labels import importance, label_heads, named_attribute
 from summand.text.pools import pool
 
 
 def test_importance_is_the_share_of_variance_along_the_texts(vit):
-    found = collect(vit, open_source("scenes:count=40,seed=2"), keep_layers=6, progress=False)
+    found = summand.survey(vit, "scenes:count=40,seed=2", units="heads", held_out=0, top=0, keep=6, progress=False)
     texts = vit.encode_text(pool("scenes").texts[:20])
     centred = (texts - texts.mean(dim=0)).double()
     along = found.kept.vectors().double() @ centred.T
     by_hand = along.var(dim=0, correction=0).sum(dim=-1)
-    torch.testing.assert_close(importance(found.moments, texts), by_hand / by_hand.sum(), atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(importance(found.moments("heads"), texts), by_hand / by_hand.sum(), atol=1e-5, rtol=1e-3)
 
 
 def test_labels_follow_textspan_of_each_head(vit):
-    found = collect(vit, open_source("scenes:count=40,seed=2"), keep_layers=2, progress=False)
+    found = summand.survey(vit, "scenes:count=40,seed=2", units="heads", held_out=0, top=0, keep=2, progress=False)
     chosen = pool("scenes")
     embeddings = vit.encode_text(chosen.texts)
-    shares = importance(found.moments, embeddings)
-    labels = label_heads(found.moments, found.layers, chosen.texts, embeddings, shares, size=5)
+    shares = importance(found.moments("heads"), embeddings)
+    labels = label_heads(found.moments("heads"), found.manifest.kept, chosen.texts, embeddings, shares, size=5)
     assert [label.name for label in labels[:9]] == [*(f"4.{h}" for h in range(8)), "5.0"]
     alone = summand.textspan(found.kept.vectors()[:, 1, 3], embeddings, 5)
     assert labels[11].indices == tuple(alone.indices.tolist())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,7 +97,7 @@ def decompose(
         groups,
         batch_size=batch_size,
         restart=restart,
-        progress=sys.stderr.isatty(),
+        progress=None,
     )
     rows = [_summary(run, group) for group in run.groups]
     made = run.manifest

@@ -126,7 +126,7 @@ def _units_of_property(model: Any, where: Any, name: str, texts: str | None, lay
     """From a run's own statistics, else from a first pass over some of the images."""
     from ..maps.heatmap import default_pool
     from ..studies.retrieval import property_units
-    from ..survey import collect
+    from ..survey import Group, survey_of
     from ..text.pools import pool
 
     if where.run is not None and "heads" in where.run.manifest.groups:
@@ -137,8 +137,11 @@ def _units_of_property(model: Any, where: Any, name: str, texts: str | None, lay
             if where.run is None
             else where.source
         )
-        passed = wait("labelling heads", lambda: collect(model, some, layers, batch_size, progress=False))
-        moments = passed.moments
+        passed = wait(
+            "labelling heads",
+            lambda: survey_of(model, some, [Group("heads")], top=0, batch_size=batch_size, progress=False),
+        )
+        moments = passed.moments("heads")
     return property_units(model, moments, pool_for(model, pool(texts or default_pool(model))), name, layers)
 
 

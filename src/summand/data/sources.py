@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -192,7 +192,7 @@ class Batch:
     """Indices into the source and their images, in order; unreadable ones are left out."""
 
     indices: list[int]
-    images: list[Image.Image] | np.ndarray
+    images: list[Image.Image] | np.ndarray | Any
 
 
 def batches(source: ImageSource, size: int, skipped: list[Skipped]) -> Iterator[Batch]:
@@ -207,6 +207,9 @@ def read_batch(source: ImageSource, indices: Sequence[int], skipped: list[Skippe
     """These images of a source; those that cannot be read are left out and added to `skipped`."""
     if isinstance(source, SceneImages):
         return Batch(list(indices), source.pick(np.asarray(indices, dtype=np.int64)))
+    whole = getattr(source, "batch", None)  # images in memory may be one tensor already
+    if whole is not None and len(indices) and (found := whole(indices)) is not None:
+        return Batch(list(indices), found)
     read, images = [], []
     for index in indices:
         try:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from ..errors import SummandError
+from ..progress import Progress
 from ..towers import Tower
 from ..towers.base import working
 from ..towers.listening import Listener, listening
@@ -59,8 +58,7 @@ def indirect(
     writes = tower.blocks[layer].neuron_writes()
     streams = [(image, place) for image in range(len(pixels)) for place in range(len(chosen))]
     found = []
-    bar = tqdm(total=len(streams), desc="ablated", unit="pass", file=sys.stderr, disable=not progress, leave=False)
-    with bar:
+    with Progress("ablated", len(streams), "passes", progress) as bar:
         for start in range(0, len(streams), batch_size):
             image, place = torch.tensor(streams[start : start + batch_size], device=pixels.device).unbind(dim=1)
             neuron = torch.tensor(chosen, device=pixels.device)[place]

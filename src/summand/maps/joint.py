@@ -9,7 +9,7 @@ from PIL import Image
 from ..data import ImageSource
 from ..errors import SummandError
 from ..models import Model
-from ..survey import collect
+from ..survey import Group, survey_of
 from ..text.textspan import textspan
 from .token_maps import check_head
 
@@ -19,8 +19,8 @@ def head_texts(
 ) -> list[str]:
     """The texts that span what a head writes over a set of images, in TextSpan's order."""
     check_head(model, layer, head)
-    found = collect(model, source, keep_layers=1, progress=False)
-    spans = textspan(found.moments.select([int(layer)]), model.encode_text(list(texts)), size)
+    found = survey_of(model, source, [Group("heads")], top=0)
+    spans = textspan(found.moments("heads").select([int(layer)]), model.encode_text(list(texts)), size)
     return [texts[int(i)] for i in spans.indices[0, head]]
 
 

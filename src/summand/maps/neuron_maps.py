@@ -9,15 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..effects.effects import Effects
-from ..effects.second_order import second_orders
 from ..errors import SummandError
 from ..models import Model
-from ..statistics.moments import Mean
-from ..statistics.principal_direction import RankOne, rank_one
-from ..statistics.top_images import TopImages
+from ..statistics.principal_direction import RankOne
+from ..survey.make import survey
+from ..survey.units import Group
 from ..towers.base import working
-from ..towers.finite import all_finite
 from ..towers.linear import inverse_deviation
 from ..towers.listening import _Enough, listening
 from ..towers.residual import ResidualTower
@@ -109,38 +106,31 @@ def neuron_directions(
     model: Model,
     batches: Callable[[], Iterable[Float[Tensor, "image 3 height width"]]],
     layers: Collection[int] | None = None,
-    top: int = 100,
+    top: int | None = None,
 ) -> dict[int, RankOne]:
-    """r_n of the neurons of some layers from reference images: centred by their mean over all of them, the principal
-    direction of the `top` largest effects, at most a quarter of all (paper A: 100 of 5,124). `batches` is called twice,
-    once for each pass; the layers share it.
+    """r_n of the neurons of some layers, of a survey of reference images that are preprocessed. top: made from so many
+    of the largest effects [default: `top_count`], at most a quarter of all.
 
     layers: by default the three before the last (paper A: 8–10 of 12).
     """
     layers = default_layers(model) if layers is None else sorted(set(layers))
+    groups = [Group("neurons", layer) for layer in layers]
+    pixels = pixels_at_hand(model, batches)
+    top = None if top is None else min(top, max(1, len(pixels) // 4))
+    found = survey(model, pixels, units=groups, held_out=0, top=top, progress=False)
+    return {layer: found.rank_one(group) for layer, group in zip(layers, groups, strict=True)}
 
-    def passes() -> Iterator[tuple[int, dict[int, Effects]]]:
-        for pixels in batches():
-            model.check_pixels(pixels)
-            yield len(pixels), second_orders(model.tower, pixels, layers)[0]
 
-    means = {layer: Mean() for layer in layers}
-    for _, effects in passes():
-        for layer in layers:
-            means[layer].update(effects[layer].coefficients)
-    count = means[layers[0]].count
-    if count == 0:
-        raise SummandError("directions of neurons are learnt from images, and there are none")
-    if not all(all_finite(mean.value) for mean in means.values()):
-        raise SummandError("the effects hold NaN or infinite numbers; check the images and the model's precision")
-    top = min(top, max(1, count // 4))  # with all images the side that most are on is left to chance
-    best = {layer: TopImages(top, means[layer].value) for layer in layers}
-    seen = 0
-    for images, effects in passes():
-        for layer in layers:
-            best[layer].update(effects[layer], range(seen, seen + images))
-        seen += images
-    return {layer: rank_one(best[layer]) for layer in layers}
+def pixels_at_hand(
+    model: Model, batches: Callable[[], Iterable[Float[Tensor, "image 3 height width"]]]
+) -> Float[Tensor, "image 3 height width"]:
+    """All batches together. Raises `SummandError` where there are none, or they are not for this model."""
+    found = list(batches())
+    if not found:
+        raise SummandError("directions of units are learnt from images, and there are none")
+    for pixels in found:
+        model.check_pixels(pixels)
+    return torch.cat(found)
 
 
 @torch.no_grad()

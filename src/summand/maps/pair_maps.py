@@ -12,9 +12,7 @@ from torch import Tensor
 
 from ..errors import SummandError
 from ..models import Model
-from ..statistics.moments import Mean
-from ..statistics.principal_direction import rank_one
-from ..statistics.top_images import TopImages
+from ..survey.make import survey
 from ..towers import AttentionView
 from ..towers.pool import PoolTower
 
@@ -185,17 +183,13 @@ def pair_signs(
     """The side on which a pair's largest centred effects mostly are, +1 or −1 (paper B: 50 of 1,000 images).
 
     The published r^{n,h} is a principal component, turned so; a pair's own direction is row n of W_VO^h. Of scenes-rn's
-    8,192 pairs 4 % are turned around. `batches` is called twice.
+    8,192 pairs 4 % are turned around.
     """
+    from .neuron_maps import pixels_at_hand
+
     pool_tower(model)
-    mean, seen = Mean(), 0
-    for pixels in batches():
-        mean.update(model.pairs(pixels).coefficients)
-    largest = TopImages(top, mean.value)
-    for pixels in batches():
-        largest.update(model.pairs(pixels), range(seen, seen + len(pixels)))
-        seen += len(pixels)
-    sides = rank_one(largest).weights[..., 0, 0].sign()
+    found = survey(model, pixels_at_hand(model, batches), units="pairs", held_out=0, top=top, progress=False)
+    sides = found.rank_one("pairs").weights[..., 0, 0].sign()
     return torch.where(sides == 0, 1, sides).float()
 
 

@@ -19,6 +19,7 @@ from .fine_tuned import Activation
 from .hub import cache_only, quiet, reachable
 from .hugging_face import load_hugging_face
 from .open_clip import Precision, is_tag, load_open_clip, seeded
+from .origin import Origin
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _HUGGING_FACE = "hf:"
@@ -88,7 +89,14 @@ def load(
         raise SummandError(f"{name} cannot be put on {device}: {first_line(error)}") from error
     model = wrap(clip, preprocess=preprocess, tokenizer=tokenizer, name=label)
     model.random_weights = random_init
-    return model if ablation is None else load_ablation(ablation).apply(model)
+    model = model if ablation is None else load_ablation(ablation).apply(model)
+    model.origin = Origin.of(
+        name,
+        pretrained,
+        **{"checkpoint": checkpoint, "ablation": ablation, "random_init": random_init, "seed": seed},
+        **{"precision": precision, "image_size": size, "activation": activation},
+    )
+    return model
 
 
 def _short(checkpoint: str | Path) -> str:

@@ -29,6 +29,7 @@ from ..towers.text import TextTower
 from .adapters import device_of, image_dtype, unwrapped
 from .asked_again import AskedAgain
 from .guard import Guard
+from .origin import Origin
 from .preprocessing import as_preprocess
 from .state import Made, State, image_state
 from .texts import TEXT_BATCH, TextSide
@@ -54,7 +55,7 @@ class Model:
     """A CLIP that can be taken apart. Made by `load` or `wrap`.
 
     clip: the wrapped model itself, never changed. name: what it was loaded as. random_weights: True where the weights
-    are random and every explanation is of noise.
+    are random and every explanation is of noise. origin: what `load` was asked for, None of a wrapped model.
 
     The model may be trained further, edited, moved, or have modules replaced: every question first looks whether it is
     as it was (`State`), and what was made of its weights is made anew where it is not. The first question of a state
@@ -72,8 +73,9 @@ class Model:
         *,
         prefix: int | None = None,
         ablations: tuple[Ablating, ...] = (),
+        origin: Origin | None = None,
     ) -> None:
-        self.clip, self.name, self.random_weights = clip, name, random_weights
+        self.clip, self.name, self.random_weights, self.origin = clip, name, random_weights, origin
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self._prefix, self._ablations = prefix, ablations
         self._texts = TextSide(clip, tokenizer, name)
@@ -91,6 +93,7 @@ class Model:
         return {
             **{"clip": self.clip, "preprocess": self._preprocess, "tokenizer": self._tokenizer, "name": self.name},
             **{"random_weights": self.random_weights, "prefix": self._prefix, "ablations": self._ablations},
+            "origin": self.origin,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -372,9 +375,11 @@ def wrap(
     return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix)
 
 
-def pixels_of(model: Model, images: list | np.ndarray) -> Float[Tensor, "image 3 height width"]:
-    """Images as a source gives them, preprocessed, on the model's device."""
-    if isinstance(images, np.ndarray):
+def pixels_of(model: Model, images: list | np.ndarray | Tensor) -> Float[Tensor, "image 3 height width"]:
+    """Images as a source gives them, preprocessed, on the model's device; a tensor is taken to be preprocessed."""
+    if isinstance(images, Tensor):
+        pixels = images
+    elif isinstance(images, np.ndarray):
         pixels = model.preprocess(images)
     else:
         pixels = torch.stack([model.preprocess(image) for image in images])

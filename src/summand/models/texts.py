@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,10 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ..effects.direct import TextParts
 from ..errors import SummandError
+from ..progress import Progress
 from ..towers.text import TextTower, text_features, text_tower_of
 from .asked_again import AskedAgain
 from .callers_tokenizers import check_ids, token_ids, vocabulary_size
@@ -78,9 +77,7 @@ class TextSide:
     ) -> Float[Tensor, "text embed"]:
         """Unit-norm embeddings, fp32 or better."""
         rows = []
-        with tqdm(
-            total=len(texts), desc="texts", unit="text", file=sys.stderr, disable=not progress, leave=False
-        ) as bar:
+        with Progress("texts", len(texts), "texts", progress) as bar:
             for start in range(0, len(texts), batch_size):
                 tokens = self.tokens(texts[start : start + batch_size])
                 found = text_features(self.clip, tokens)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
 from ..errors import SummandError
+from ..progress import Progress
 from .attributes import GROUP_ATTRIBUTES
 from .render import Scenes
 
@@ -152,8 +151,10 @@ def _names(count: int) -> list[str]:
 
 
 def _progress(names: list[str]) -> Iterable[str]:
-    hidden = len(names) <= _QUIET or not sys.stderr.isatty()
-    return tqdm(names, desc="writing scenes", unit="scene", file=sys.stderr, disable=hidden)
+    with Progress("writing scenes", len(names), "scenes", len(names) > _QUIET) as bar:
+        for name in names:
+            yield name
+            bar.update()
 
 
 def _indexed(codes: np.ndarray) -> Image.Image:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -173,19 +176,27 @@ class Moments:
             if not self.basis.same(top.basis):
                 raise SummandError("top images and moments of different units cannot stand in one file")
             more = {f"top_{name}": value for name, value in top.arrays().items()}
+        saving.write(path, "moments", self.basis, self.arrays() | more)
+
+    def arrays(self) -> dict[str, Any]:
+        """What `save` writes, without the directions."""
         comoment, size = self._filled(self._comoment), self.basis.shape[-2]
         rows, columns = torch.triu_indices(size, size)
-        named = {
+        return {
             **{"count": self.count, "mean": self.mean, "comoment": comoment[..., rows, columns]},
             **{"units": self.units, "paths": self.paths, "path_index": self.path_index},
         }
-        saving.write(path, "moments", self.basis, named | more)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Moments:
         """What `save` wrote, to read from, to merge and to update further. Raises `SummandError` for any other file."""
+        return cls.of_arrays(*saving.read(path, "moments"))
+
+    @classmethod
+    def of_arrays(cls, basis: Directions, found: Mapping[str, np.ndarray]) -> Moments:
+        """Moments from their directions and `arrays`."""
         moments = cls()
-        moments._basis, found = saving.read(path, "moments")
+        moments._basis = basis
         moments.count, moments.units = int(found["count"]), saving.names(found["units"])
         moments.paths, moments.path_index = saving.names(found["paths"]), saving.index(found.get("path_index"))
         moments._mean = torch.from_numpy(found["mean"])

@@ -15,6 +15,29 @@ from ..towers.finite import all_finite
 from .moments import Moments
 from .top_images import TopImages
 
+SIGNIFICANT = 0.98
+"""An effect is significant above this quantile of its unit's centred norms (paper A: 100 of 5,124 images)."""
+
+_MOST_TOP = {"pairs": 50}  # papers A and B: 100 of 5,124 and 50 of 1,000 images
+_TOP_SHARE, _LEAST_TOP = 0.02, 20  # of fewer images the same share of them, else r_n is made from weak effects
+
+
+def top_count(images: int, kind: str = "neurons") -> int:
+    """How many top images make r_n: 2 % of the images, at least 20 and at most 100 (of pairs, 50), never more than a
+    quarter of them: with all images, the side that most are on is left to chance.
+
+    >>> [top_count(images) for images in (24, 400, 2000, 5124)]
+    [6, 20, 40, 100]
+    """
+    most = min(_MOST_TOP.get(kind, 100), max(1, images // 4))
+    return min(most, max(_LEAST_TOP, round(_TOP_SHARE * images)))
+
+
+def significance(top: TopImages) -> Float[Tensor, "*unit"]:
+    """The norm ‖φ_n(x) − b_n‖ above which an effect is significant: the 98th percentile over the data set, exact where
+    2 % of the images are kept, else within 5 %."""
+    return top.quantile(SIGNIFICANT)
+
 
 @dataclass(frozen=True)
 class RankOne:
@@ -41,6 +64,11 @@ class RankOne:
     def offsets(self) -> Float[Tensor, "*unit embed"]:
         """b_n."""
         return self.basis.double().combine(self.mean)
+
+    def to(self, device: torch.device | str) -> RankOne:
+        """The same directions on another device."""
+        moved = (tensor.to(device) for tensor in (self.weights, self.mean, self.explained))
+        return RankOne(self.basis.to(device), *moved)
 
     def project(self, effects: Effects | TopImages) -> Float[Tensor, "..."]:
         """x_n, signed: ⟨φ_n − b_n, r_n⟩ = (c − mean)ᵀ G weights, [image, *unit]; of top images, [*unit, rank]."""
@@ -122,6 +150,13 @@ def rank_one(source: TopImages | Moments, components: int = 1) -> RankOne:
     weights = torch.where(flip[..., None], -weights, weights)
     explained = squares.cumsum(dim=-1) / torch.where(total > 0, total, 1)
     return RankOne(basis, weights, source.mean.double(), explained)
+
+
+def deviation(rank: RankOne, moments: Moments) -> Float[Tensor, "*unit"]:
+    """√Var x_n over the images of the moments, through their covariance."""
+    reading = rank.reading()[..., 0].to(moments.covariance.device)
+    variance = torch.einsum("...p,...pq,...q->...", reading, moments.covariance, reading)
+    return variance.clamp(min=0).sqrt()
 
 
 def _root(scatter: Float[Tensor, "*unit path path2"]) -> Float[Tensor, "*unit path path2"]:

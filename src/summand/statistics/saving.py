@@ -30,17 +30,28 @@ class Saved(Protocol):
 
 def write(path: str | os.PathLike[str], kind: str, basis: Directions, named: Mapping[str, Any]) -> None:
     """A file that holds `named` (tensors, numbers, tuples of names) and the directions; replaced only when complete."""
-    arrays: dict[str, Any] = {"kind": kind, "format": _FORMAT, "shape": basis.shape}
-    for i, factor in enumerate(basis._held()):
-        arrays[f"factor{i}"] = factor
-    arrays |= {name: value for name, value in named.items() if value is not None}
-    plain: dict[str, Any] = {
-        k: v.detach().cpu().numpy() if isinstance(v, Tensor) else np.asarray(v) for k, v in arrays.items()
-    }
-    if any(array.dtype == object for array in plain.values()):
-        raise TypeError("only plain arrays are saved")
+    plain: dict[str, Any] = {"kind": np.asarray(kind), "format": np.asarray(_FORMAT), **flat(basis, named)}
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **plain)
+
+
+def flat(basis: Directions, named: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Statistics and their directions as plain arrays by name; what is None is left out."""
+    arrays: dict[str, Any] = {"shape": basis.shape}
+    arrays |= {f"factor{i}": factor for i, factor in enumerate(basis._held())}
+    arrays |= {name: value for name, value in named.items() if value is not None}
+    plain = {k: v.detach().cpu().numpy() if isinstance(v, Tensor) else np.asarray(v) for k, v in arrays.items()}
+    if any(array.dtype == object for array in plain.values()):
+        raise TypeError("only plain arrays are saved")
+    return plain
+
+
+def parts(found: Mapping[str, np.ndarray]) -> tuple[Directions, dict[str, np.ndarray]]:
+    """What `flat` was given: the directions, and everything else."""
+    rest = dict(found)
+    factors = [torch.from_numpy(rest.pop(name)) for name in ("factor0", "factor1") if name in rest]
+    shape = [int(size) for size in rest.pop("shape", np.array(factors[0].shape))]
+    return (Factored(*factors) if len(factors) == 2 else Directions.of(factors[0].expand(shape))), rest
 
 
 def read(path: str | os.PathLike[str], kind: str, *others: str) -> tuple[Directions, dict[str, np.ndarray]]:
@@ -56,9 +67,7 @@ def read(path: str | os.PathLike[str], kind: str, *others: str) -> tuple[Directi
         raise SummandError(f"{path} holds {found.get('kind', 'something else')}, not {kind}")
     if int(found["format"]) != _FORMAT:
         raise SummandError(f"{path} has format {int(found['format'])}; this version reads format {_FORMAT}")
-    factors = [torch.from_numpy(found.pop(name)) for name in ("factor0", "factor1") if name in found]
-    shape = [int(size) for size in found.pop("shape", factors[0].shape)]
-    return (Factored(*factors) if len(factors) == 2 else Directions.of(factors[0].expand(shape))), found
+    return parts(found)
 
 
 def names(array: np.ndarray) -> tuple[str, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -241,6 +242,11 @@ class TopImages:
             found = {name[4:]: value for name, value in found.items() if name.startswith("top_")}
             if not found:
                 raise SummandError(f"{path} holds moments, not top images; they were saved without top=")
+        return cls.of_arrays(basis, found)
+
+    @classmethod
+    def of_arrays(cls, basis: Directions, found: Mapping[str, np.ndarray]) -> TopImages:
+        """Top images from their directions and `arrays`."""
         top = cls(int(found["k"]), torch.from_numpy(found["mean"]))
         top.count, top._basis = int(found["count"]), basis
         top.units, top.paths = saving.names(found["units"]), saving.names(found["paths"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +13,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ..data import ImageSource, Skipped
-from ..data.sources import batches
 from ..effects.effects import Effects
 from ..errors import SummandError
-from ..models import Model, pixels_of
+from ..models import Model
 from ..statistics.moments import Moments
 from ..survey import Group
+from ..survey.engine import read
 from ..survey.units import effects_of
 from ..text.labels import importance, label_heads
 from ..text.pools import Pool
@@ -138,24 +136,18 @@ def build_index(
     features: np.ndarray | None = None
     images: list[int] = []
     try:
-        with tqdm(
-            total=len(source), desc="images", unit="img", file=sys.stderr, disable=not progress, leave=False
-        ) as bar:
-            for batch in batches(source, batch_size, skipped):
-                found = space.features(model, pixels_of(model, batch.images)).cpu().numpy().astype(np.float32)
-                if features is None:
-                    shape = (len(source), found.shape[1])
-                    features = _room(folder, shape)
-                features[len(images) : len(images) + len(found)] = found
-                images += batch.indices
-                bar.update(batch.indices[-1] + 1 - bar.n)
+        for batch in read(model, source, batch_size, progress=progress, skipped=skipped):
+            found = space.features(model, batch.pixels).cpu().numpy().astype(np.float32)
+            if features is None:
+                shape = (len(source), found.shape[1])
+                features = _room(folder, shape)
+            features[len(images) : len(images) + len(found)] = found
+            images += batch.indices
     except OSError as error:
         raise SummandError(
             f"cannot write the index to {folder or tempfile.gettempdir()}: {error.strerror or error}"
         ) from error
-    if features is None:
-        why = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
-        raise SummandError(f"{source.label}: no image could be read ({why})")
+    assert features is not None  # else nothing could be read, and `read` has said so
     return Index(features[: len(images)], np.array(images), tuple(skipped))
 
 

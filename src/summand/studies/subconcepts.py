@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,15 +9,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ..data import ImageSource
-from ..data.sources import Batch, batches
+from ..effects.pairs import with_pairs
 from ..errors import SummandError
-from ..models import Model, pixels_of
-from ..statistics.moments import Moments
+from ..models import Model
 from ..statistics.principal_direction import rank_one
 from ..statistics.top_images import TopImages
+from ..survey.consumers import Embeddings, MomentsOf, TopImagesOf
+from ..survey.engine import Stage, passes
+from ..survey.units import Wanted, groups_of
 
 TOP = 10
 _DRAWS = 200
@@ -80,46 +79,34 @@ def subconcepts(
     """
     if len(source) < top:
         raise SummandError(f"{source.label} holds {len(source)} image(s), fewer than the {top} top images asked for")
-    chosen = neurons
-    pairs, summed, images, embeddings = Moments(), Moments(), [], []
-    for batch in _passed(source, batch_size, progress, "means"):
-        effects = model.pairs(pixels_of(model, batch.images))
-        if chosen is None:
-            chosen = list(range(effects.coefficients.shape[1]))
-        _check(chosen, effects.coefficients.shape[1])
-        some = effects.select(chosen)
-        pairs.update(some)
-        summed.update(some.sum_over_last_unit())
-        images += batch.indices
-        embeddings.append(F.normalize(model.encode_image(pixels_of(model, batch.images)).float(), dim=1).cpu())
-    if len(images) < top or chosen is None:
-        raise SummandError(f"{source.label}: only {len(images)} image(s) could be read, {top} are needed")
-    best = TopImages(top, pairs.mean), TopImages(top, summed.mean)
-    for batch in _passed(source, batch_size, progress, "largest effects"):
-        some = model.pairs(pixels_of(model, batch.images)).select(chosen)
-        best[0].update(some, batch.indices)
-        best[1].update(some.sum_over_last_unit(), batch.indices)
-    place = torch.full((int(np.max(images)) + 1,), -1)
-    place[images] = torch.arange(len(images))
-    known = torch.cat(embeddings)
+    group = groups_of(model, [Wanted("pairs")])[0]
+    every = with_pairs(model.tower).pair_directions().shape[0]
+    chosen = list(range(every)) if neurons is None else neurons
+    _check(chosen, every)
+    pairs, rows = MomentsOf(group, of=lambda batch: batch.effects(group).select(chosen)), Embeddings()
+    summed = MomentsOf(group, of=lambda batch: batch.effects(group).select(chosen).sum_over_last_unit())
+    best = TopImagesOf(summed, top), TopImagesOf(pairs, top)
+    consumers = {"pairs": pairs, "neurons": summed, "images": rows, "best neurons": best[0], "best pairs": best[1]}
+    plan = np.arange(len(source))
+    stages = [Stage("means", plan), Stage("largest effects", plan, again=True)]
+    options = {"batch_size": batch_size, "what": "subconcepts", "progress": progress, "least": top}
+    passes(model, source, consumers, stages, **options)
+    state = rows.ordered()
+    known, images = torch.from_numpy(state["embedding"]).float(), state["images"]
+    place = torch.full((int(images.max()) + 1,), -1)
+    place[torch.from_numpy(images)] = torch.arange(len(images))
     draws = np.random.default_rng(0)
     random = torch.stack([known[draws.choice(len(known), top, replace=False)] for _ in range(_DRAWS)])
+    of_neurons, of_pairs = (each.value for each in best)
     return SubConcepts(
         tuple(chosen),
-        best[1].ids.cpu(),
-        best[0].ids.cpu(),
-        inertia(known[place[best[1].ids.cpu()]]),
-        inertia(known[place[best[0].ids.cpu()]]),
+        of_neurons.ids.cpu(),
+        of_pairs.ids.cpu(),
+        inertia(known[place[of_neurons.ids.cpu()]]),
+        inertia(known[place[of_pairs.ids.cpu()]]),
         float(inertia(random).mean()),
-        (best[1], best[0]),
+        (of_neurons, of_pairs),
     )
-
-
-def _passed(source: ImageSource, batch_size: int, progress: bool, what: str) -> Iterator[Batch]:
-    with tqdm(total=len(source), desc=what, unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
-        for batch in batches(source, batch_size, []):
-            yield batch
-            bar.update(batch.indices[-1] + 1 - bar.n)
 
 
 def _check(neurons: list[int], count: int) -> None:

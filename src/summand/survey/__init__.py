@@ -1,9 +1,34 @@
-"""Passes over a data set, and what they leave on disk."""
+"""Passes over a data set, and what they leave. The package is also the function: `summand.survey(model, images)`.
 
-from .collect import Collected, collect
+>>> import summand, summand.survey.engine
+>>> summand.survey(summand.load("scenes-vit"), "scenes:count=30,seed=1", units="heads", held_out=0).groups
+(Group(kind='heads', layer=None),)
+"""
+
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from .cache import survey_of
 from .decompose import decompose
+from .make import survey as make_survey
 from .manifest import Manifest
-from .run import Run, open_run
+from .survey import Survey, open_survey
 from .units import Group
 
-__all__ = ["Collected", "Group", "Manifest", "Run", "collect", "decompose", "open_run"]
+Run, open_run = Survey, open_survey
+"""Their names until they were surveys."""
+
+__all__ = ["Group", "Manifest", "Run", "Survey", "decompose", "open_run", "open_survey", "survey_of"]
+
+
+class _Callable(types.ModuleType):
+    """The package under the name of its one function."""
+
+    def __call__(self, *args: Any, **options: Any) -> Survey:
+        return make_survey(*args, **options)
+
+
+_Callable.__call__.__doc__ = make_survey.__doc__
+if not TYPE_CHECKING:
+    sys.modules[__name__].__class__ = _Callable

@@ -1,115 +1,71 @@
-"""The state of an unfinished run, on disk: whatever happens, the last complete state is there to go on from."""
+"""The state of an unfinished survey, on disk: whatever happens, the last complete state is there to go on from."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
 
 from ..atomic import replacing
 from ..data import Skipped
 from ..errors import SummandError
-from ..statistics.moments import Moments
-from ..statistics.top_images import TopImages
+from . import store
+from .engine import Consumer, Position
 
 FOLDER = "checkpoint"
 _STATE = "state.json"
-STAGES = ("moments", "top images", "held-out")
 
 
-@dataclass
-class State:
-    """What a run has so far.
+class Checkpoint:
+    """The states of a pass's consumers in a folder, in the format of everything else there. saved: called after each.
 
-    stage and position: how many images of that stage went through. unsaved: stages with news since the last save.
-    moments, tops, signals: by group; signals are x_n of held-out images. indices, embeddings (unit norm, fp16), norms:
-    of all images that went through once.
+    Every state is written under a new name; then state.json is replaced, which says what belongs together; only then
+    the old files go.
     """
 
-    stage: int = 0
-    position: int = 0
-    moments: dict[str, Moments] = field(default_factory=dict)
-    tops: dict[str, TopImages] = field(default_factory=dict)
-    signals: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    indices: list[int] = field(default_factory=list)
-    embeddings: list[np.ndarray] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    residual: float | None = None
-    seconds: float = 0.0
-    passed: int = 0
-    generation: int = 0
-    files: dict[str, str] = field(default_factory=dict)
-    unsaved: set[int] = field(default_factory=set)
+    saved = "saved; the same command goes on from here"
 
+    def __init__(self, out: Path, note: Callable[[Position], None]) -> None:
+        self.folder, self._note = out / FOLDER, note
+        self._files: dict[str, str] = {}
+        self._generation = 0
 
-def save(folder: Path, state: State) -> None:
-    """Write what has changed under new names, then replace state.json, then drop the old files."""
-    folder.mkdir(exist_ok=True)
-    state.generation += 1
-    changed: dict[str, str] = {}
+    def save(self, position: Position, consumers: Mapping[str, Consumer], changed: Sequence[str]) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self._generation += 1
+        for name in changed:
+            if state := consumers[name].state():
+                self._files[name] = f"{name.replace('/', '.')}.{self._generation}.zarr"
+                store.write(store.of_arrays(state), self.folder / self._files[name])
+        written = {**asdict(position), "generation": self._generation, "files": self._files}
+        with replacing(self.folder / _STATE) as temporary:
+            temporary.write_text(json.dumps(written), encoding="utf-8")
+        for path in self.folder.iterdir():
+            if path.name != _STATE and path.name not in self._files.values():
+                shutil.rmtree(path, ignore_errors=True)
+        self._note(position)
 
-    def path(key: str) -> Path:
-        changed[key] = f"{key.replace('/', '.')}.{state.generation}.npz"
-        return folder / changed[key]
+    def load(self, consumers: Mapping[str, Consumer]) -> Position:
+        """The last complete state; the beginning where there is none. Raises `SummandError` for one that is broken."""
+        if not (self.folder / _STATE).is_file():
+            return Position()
+        try:
+            found = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
+            self._generation, self._files = found.pop("generation"), found.pop("files")
+            position = Position(**{**found, "skipped": [Skipped(**item) for item in found["skipped"]]})
+            for name, file in self._files.items():
+                consumers[name].restore(store.arrays_of(store.read(self.folder / file)))
+        except (OSError, ValueError, KeyError, TypeError, SummandError) as error:
+            raise SummandError(
+                f"the checkpoint in {self.folder} is broken ({error}); start anew with --restart"
+            ) from error
+        return position
 
-    if 0 in state.unsaved:
-        for name, moments in state.moments.items():
-            moments.save(path(f"moments/{name}"))
-    if 1 in state.unsaved:
-        for name, top in state.tops.items():
-            top.save(path(f"top/{name}"))
-    if 2 in state.unsaved:
-        for name, batches in state.signals.items():
-            state.signals[name] = [np.concatenate(batches)]
-            np.savez(path(f"signal/{name}"), signal=state.signals[name][0])
-    if state.unsaved & {0, 2} and state.indices:
-        state.embeddings = [np.concatenate(state.embeddings)]
-        np.savez(
-            path("images"), indices=np.array(state.indices), embeddings=state.embeddings[0], norms=np.array(state.norms)
-        )
-    state.files = {**state.files, **changed}
-    written = {
-        **{"stage": state.stage, "position": state.position, "residual": state.residual, "seconds": state.seconds},
-        **{"passed": state.passed, "generation": state.generation, "files": state.files},
-        "skipped": [[item.name, item.reason] for item in state.skipped],
-    }
-    with replacing(folder / _STATE) as temporary:
-        temporary.write_text(json.dumps(written), encoding="utf-8")
-    state.unsaved.clear()
-    for file in folder.iterdir():
-        if file.name != _STATE and file.name not in state.files.values():
-            file.unlink(missing_ok=True)
+    @property
+    def begun(self) -> bool:
+        return (self.folder / _STATE).is_file()
 
-
-def load(folder: Path, device: str) -> State | None:
-    """The last complete state; None where there is none yet. Raises `SummandError` for one that is broken."""
-    if not (folder / _STATE).is_file():
-        return None
-    try:
-        found = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        state = State(**{**found, "skipped": [Skipped(name, reason) for name, reason in found["skipped"]]})
-        for key, name in state.files.items():
-            kind, _, group = key.partition("/")
-            if kind == "moments":
-                state.moments[group] = Moments.load(folder / name).to(device)
-            elif kind == "top":
-                state.tops[group] = TopImages.load(folder / name).to(device)
-            else:
-                with np.load(folder / name, allow_pickle=False) as arrays:
-                    if kind == "signal":
-                        state.signals[group] = [arrays["signal"]]
-                    else:
-                        state.indices, state.norms = arrays["indices"].tolist(), arrays["norms"].tolist()
-                        state.embeddings = [arrays["embeddings"]]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, SummandError) as error:
-        raise SummandError(f"the checkpoint in {folder} is broken ({error}); start anew with --restart") from error
-    return state
-
-
-def clear(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The units of a run in words: texts, weights, and how much of the unit they catch."""
+"""The units of a survey in words: texts, weights, and how much of the unit they catch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from ..text.labels import importance
 from ..text.sparse import prepare_atoms, sparse_code
 from ..text.textspan import textspan
-from .run import Run
+from .survey import Survey
 from .units import Group
 
 
@@ -34,7 +34,7 @@ class Descriptions:
 
 
 def describe(
-    run: Run,
+    run: Survey,
     group: Group,
     texts: Float[Tensor, "text embed"],
     size: int,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import SummandError
-from . import checkpoint
 from .manifest import FILE, Manifest
-from .run import EMBEDDINGS, IMAGES, LABELS
 
 
 def check_folder(out: Path, asked: Manifest, restart: bool = False) -> None:
@@ -35,13 +32,3 @@ def check_folder(out: Path, asked: Manifest, restart: bool = False) -> None:
         raise SummandError(
             f"{out} holds another run: {'; '.join(said)}. Give another folder with --out, or --restart to replace it"
         )
-
-
-def forget(out: Path) -> None:
-    """Remove what a run wrote, and nothing else."""
-    for name in (FILE, IMAGES, LABELS, "labels.csv"):
-        (out / name).unlink(missing_ok=True)
-    for path in (EMBEDDINGS, "heads.zarr", "pairs.zarr", checkpoint.FOLDER):
-        shutil.rmtree(out / path, ignore_errors=True)
-    for path in out.glob("neurons.*.zarr"):
-        shutil.rmtree(path, ignore_errors=True)

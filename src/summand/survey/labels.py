@@ -1,10 +1,11 @@
-"""The table of labels: every unit of a run in words, and what the words are worth."""
+"""The table of labels: every unit of a survey in words, and what the words are worth."""
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,46 +13,87 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..atomic import replacing
-from ..errors import SummandError
+from ..errors import SummandError, SummandWarning
+from ..models.readable import readable
+from ..scenes.pretrained import is_scenes_model
+from ..text.evidence import DRAWS, Evidence, evidence
 from ..text.labels import named_attribute
+from ..text.pools import Pool
+from ..text.pools import pool as pool_of
+from ..text.sparse import prepare_atoms
 from .describe import Descriptions, describe
-from .run import LABELS, Run
-from .score import DRAWS, Scores, score
+from .shelf import LABELS
+from .survey import Survey
 from .units import SINGULAR, Group
 
 LEAST_HELD_OUT = 20
 """Held-out images under which no score is given."""
 
 
+def label(
+    survey: Survey,
+    pool: str | Path | Pool | Sequence[str] | None = None,
+    *,
+    size: int = 10,
+    most: int | None = None,
+    draws: int | None = None,
+    progress: bool | None = None,
+) -> pd.DataFrame:
+    """Every unit in words (see `Survey.label`); the table is kept in the survey."""
+    model = survey.model
+    chosen = described(model, pool)
+    size = min(size, max(1, len(chosen.texts) // 2))  # more leave no random ones to compare with
+    embeddings = model.encode_text(chosen.texts, progress=bool(progress))
+    table = label_run(survey, chosen.texts, embeddings, size, most=most, draws=draws or DRAWS, progress=progress)
+    survey.shelf.put_table(LABELS, table)
+    return table
+
+
+def described(model: Any, pool: str | Path | Pool | Sequence[str] | None) -> Pool:
+    """A description pool, without the lines that the model cannot read, which a warning counts."""
+    if pool is None:
+        pool = "scenes" if is_scenes_model(model) else "general"
+    if not isinstance(pool, Pool):
+        pool = pool_of(pool)
+    kept, left = readable(pool, model._tokenizer)
+    if left:
+        warnings.warn(
+            f"{len(left)} of {len(pool.texts):,} descriptions of {pool.name} were skipped, the first for this: "
+            f"{left[0].reason[:200]}",
+            SummandWarning,
+            stacklevel=3,
+        )
+    return kept
+
+
 def label_run(
-    run: Run,
+    run: Survey,
     texts: Sequence[str],
     embeddings: Float[Tensor, "text embed"],
     size: int,
     *,
     most: int | None = None,
     draws: int = DRAWS,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> pd.DataFrame:
-    """One row a unit, in the order of the run's groups; `write_labels` keeps it. docs/runs.md lists the columns."""
+    """One row a unit, in the order of the survey's groups. docs/runs.md lists the columns."""
     if embeddings.shape[1] != run.embeddings.shape[1]:
         raise SummandError(
             f"the texts have {embeddings.shape[1]} dimensions, this run {run.embeddings.shape[1]}; embed them with the "
             f"model of the run, {run.manifest.model}"
         )
-    images = run.images
-    held = torch.tensor(images["held_out"].to_numpy(), dtype=torch.bool)
-    outputs = run.embeddings.double()
-    centred = outputs[held] - outputs[~held].mean(dim=0)
+    held = torch.tensor(run.images["held_out"].to_numpy(), dtype=torch.bool)
+    centred = run.embeddings.double()[held] - run.centre
+    atoms = prepare_atoms(embeddings.cpu().double())
     tables = []
     for group in run.groups:
-        found = describe(run, group, embeddings.cpu(), size, most, progress)
+        found = describe(run, group, embeddings.cpu(), size, most, bool(progress))
         rank, scores = run.rank_one(group), None
         columns = torch.from_numpy(np.ravel_multi_index(np.array(found.units).T, rank.basis.shape[:-2]))
         if int(held.sum()) >= LEAST_HELD_OUT:
             signal = run.held_out(group).flatten(1)[:, columns]
-            scores = score(found, signal, centred, embeddings.cpu(), draws, progress=progress)
+            said = (found.targets, found.indices, found.weights)
+            scores = evidence(signal, centred, *said, atoms, draws=draws, progress=progress)
         carried = rank.explained[..., 0].flatten()[columns]
         tables.append(pd.DataFrame(_rows(group, found, scores, texts, carried)))
     table = pd.concat(tables, ignore_index=True)
@@ -59,7 +101,7 @@ def label_run(
 
 
 def _rows(
-    group: Group, found: Descriptions, scores: Scores | None, texts: Sequence[str], carried: Tensor
+    group: Group, found: Descriptions, scores: Evidence | None, texts: Sequence[str], carried: Tensor
 ) -> Iterator[dict]:
     for row, index in enumerate(found.units):
         used = [(int(i), float(w)) for i, w in zip(found.indices[row], found.weights[row], strict=True) if i >= 0]
@@ -80,12 +122,12 @@ def _rows(
             "explained": explained,
             "cosine": float(found.cosine[row]),
             "attribute": named_attribute(chosen, shares),
-            "correlation": _number(scores and scores.correlation[row]),
-            "auc": _number(scores and scores.auc[row]),
-            "own_correlation": _number(scores and scores.own[row]),
-            "random_correlation": _number(scores and scores.random_correlation[row]),
-            "random_auc": _number(scores and scores.random_auc[row]),
-            "random_limit": _number(scores and scores.limit[row]),
+            "correlation": _number(scores and scores.score.correlation[row]),
+            "auc": _number(scores and scores.score.auc[row]),
+            "own_correlation": _number(scores and scores.own.correlation[row]),
+            "random_correlation": _number(scores and scores.random.correlation[row]),
+            "random_auc": _number(scores and scores.random.auc[row]),
+            "random_limit": _number(scores and scores.threshold[row]),
             "evidence": _verdict(scores, row),
         }
 
@@ -93,23 +135,19 @@ def _rows(
 _AXES = {"heads": ("layer", "head"), "pairs": ("neuron", "head")}
 
 
-def _verdict(scores: Scores | None, row: int) -> bool | None:
+def _verdict(scores: Evidence | None, row: int) -> bool | None:
     """None where nothing was scored, or the unit does not vary on the held-out images."""
-    tested = scores is not None and not scores.correlation[row].isnan()
-    return bool(scores.evidence[row]) if scores is not None and tested else None
+    tested = scores is not None and not scores.score.correlation[row].isnan()
+    return bool(scores.supported[row]) if scores is not None and tested else None
 
 
 def _number(value: Tensor | None) -> float | None:
     return None if value is None or not torch.isfinite(value) else float(value)
 
 
-def write_labels(run: Run, table: pd.DataFrame) -> tuple[Path, Path]:
-    """labels.parquet, and labels.csv with lists as JSON; both replaced in one step."""
-    parquet, csv = run.path / LABELS, run.path / "labels.csv"
-    flat = table.copy()
-    for column in ("texts", "weights", "explained"):
-        flat[column] = [None if value is None else json.dumps(list(value)) for value in flat[column]]
-    for path, write in ((parquet, table.to_parquet), (csv, flat.to_csv)):
-        with replacing(path) as temporary:
-            write(temporary, index=False)
-    return parquet, csv
+def write_labels(run: Survey, table: pd.DataFrame) -> tuple[Path, Path]:
+    """labels.parquet, and labels.csv with lists as JSON, in the survey's folder; both replaced in one step."""
+    if run.path is None:
+        raise SummandError("this survey is in memory; survey.save(folder) writes it with its labels")
+    run.shelf.put_table(LABELS, table)
+    return run.path / f"{LABELS}.parquet", run.path / f"{LABELS}.csv"

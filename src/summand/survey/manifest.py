@@ -18,8 +18,8 @@ from ..atomic import replacing
 from ..data import ImageSource, Skipped
 from ..errors import SummandError
 from ..models import Model
-from ..models.checkpoint_files import is_checkpoint
-from ..models.open_clip import is_tag
+from ..models.origin import Origin, location
+from ..models.origin import model_location as model_location
 from ..towers.settings import settings_hash
 
 FORMAT = 1
@@ -31,19 +31,21 @@ _PACKAGES = ("summand-clip", "torch", "open_clip_torch", "xarray", "zarr", "nump
 class Manifest:
     """Everything a run folder says about itself.
 
-    model, pretrained, random_init, checkpoint, activation: what `summand.load` was asked for, paths made absolute.
-    weights: `weights_hash` of the model. source: the data source as it was given; location: the same, absolute where it
-    is a path; count: as asked for. images: in the source; files: SHA-256 over their names. groups: names of the groups
-    of units. top: images kept for a unit, None for the papers' number. held_out: share of the images kept aside.
-    skipped: images that could not be read, and why. residual: |Σ − encode_image| of the first batch, relative.
-    complete: False while the run is being made; passed and planned: images that went through, of how many.
+    model, pretrained, random_init, seed, checkpoint, activation, precision, image_size, ablation: what `summand.load`
+    was asked for, paths made absolute; wrapped: it was not loaded by name, and must be handed over again. weights:
+    `weights_hash` of the model. source: the data source as it was given; location: the same, absolute where it is a
+    path, None of images in memory; count: as asked for. images: in the source; files: SHA-256 over their names. groups:
+    names of the groups of units. top: images kept for a unit, None for `top_count`. held_out: share of the images kept
+    aside. kept: layers whose heads' coefficients are kept for every image. skipped: images that could not be read, and
+    why. residual: |Σ − encode_image| of the first batch, relative. complete: False while the run is being made; passed
+    and planned: images that went through, of how many.
     """
 
     model: str
     pretrained: str | None
     random_init: bool
     source: str
-    location: str
+    location: str | None
     count: int | None
     images: int
     files: str
@@ -52,6 +54,12 @@ class Manifest:
     held_out: float
     checkpoint: str | None = None
     activation: str | None = None
+    precision: str = "fp32"
+    image_size: int | tuple[int, int] | None = None
+    ablation: str | None = None
+    seed: int = 0
+    wrapped: bool = False
+    kept: tuple[int, ...] = ()
     weights: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     skipped: tuple[dict[str, str], ...] = ()
@@ -67,37 +75,58 @@ class Manifest:
         model: str,
         pretrained: str | None,
         source: ImageSource,
-        images: str,
+        images: str | None,
         count: int | None = None,
         *,
-        random_init: bool = False,
         top: int | None = None,
         held_out: float = 0.2,
-        checkpoint: str | Path | None = None,
-        activation: str | None = None,
+        **more: Any,
     ) -> Manifest:
-        """What a run is to be, before the model is loaded. source: opened from the string `images` and `count`."""
+        """What a survey is to be, before the model is loaded. source: opened from the string `images` and `count`;
+        more: the further arguments of `load`."""
+        if len(source) < 4:
+            raise SummandError(f"{images} holds {len(source)} image(s); statistics need at least 4")
+        return Manifest.of(Origin.of(model, pretrained, **more), source, images, count, top=top, held_out=held_out)
+
+    @staticmethod
+    def of(
+        origin: Origin | str,
+        source: ImageSource,
+        images: str | None = None,
+        count: int | None = None,
+        *,
+        top: int | None = None,
+        held_out: float = 0.2,
+        kept: Sequence[int] = (),
+    ) -> Manifest:
+        """What a survey is to be. origin: where the model came from, or the name of a wrapped one. images: None where
+        they are in memory."""
         if not 0 <= held_out < 1:
             raise SummandError(f"--held-out is a share from 0 to below 1, got {held_out}")
         if top is not None and top < 0:
             raise SummandError(f"--top is a number of images a unit, or 0 for none, got {top}")
-        if len(source) < 4:
-            raise SummandError(f"{images} holds {len(source)} image(s); statistics need at least 4")
+        given = source.label if images is None else images
+        known = {"model": origin} if isinstance(origin, str) else {**asdict(origin), "model": origin.name}
+        known.pop("name", None)
         return Manifest(
-            model=model_location(model),
-            pretrained=pretrained if pretrained is None or is_tag(model, pretrained) else location(pretrained),
-            random_init=random_init,
-            checkpoint=None if checkpoint is None else location(str(checkpoint)),
-            activation=activation,
-            source=images,
-            location=location(images),
+            **{"pretrained": None, "random_init": False, "wrapped": isinstance(origin, str), **known},
+            source=given,
+            location=None if images is None else location(images),
             count=count,
             images=len(source),
             files=names_hash(source),
             groups=(),
             top=top,
             held_out=held_out,
+            kept=tuple(kept),
         )
+
+    @property
+    def origin(self) -> Origin | None:
+        """What `load` is to be asked for; None of a wrapped model."""
+        if self.wrapped:
+            return None
+        return Origin(self.model, **{i.name: getattr(self, i.name) for i in fields(Origin) if i.name != "name"})
 
     def command(self, out: Path) -> str:
         """The command line that makes, or goes on with, this run."""
@@ -105,8 +134,11 @@ class Manifest:
         words += ["--pretrained", self.pretrained] if self.pretrained else []
         words += ["--checkpoint", self.checkpoint] if self.checkpoint else []
         words += ["--activation", self.activation] if self.activation else []
+        words += ["--precision", self.precision] if self.precision != "fp32" else []
+        words += ["--image-size", str(self.image_size)] if self.image_size else []
+        words += ["--ablation", self.ablation] if self.ablation else []
         words += ["--random-init"] if self.random_init else []
-        words += ["--images", self.location] + (["--count", str(self.count)] if self.count else [])
+        words += ["--images", self.location or self.source] + (["--count", str(self.count)] if self.count else [])
         words += ["--units", ",".join(name.replace(".", ":") for name in self.groups)]
         words += ["--held-out", str(self.held_out)] + (["--top", str(self.top)] if self.top is not None else [])
         words += ["--out", str(out)]
@@ -136,6 +168,9 @@ class Manifest:
         names = {item.name for item in fields(Manifest)}
         try:
             lists = {"groups": tuple(found["groups"]), "skipped": tuple(found["skipped"])}
+            lists["kept"] = tuple(found.get("kept", ()))
+            if isinstance(found.get("image_size"), list):
+                lists["image_size"] = tuple(found["image_size"])
             return Manifest(**{**{key: value for key, value in found.items() if key in names}, **lists})
         except (TypeError, KeyError) as error:
             raise SummandError(f"{folder / FILE} is not complete ({error}); the run must be made again") from error
@@ -145,7 +180,14 @@ class Manifest:
         named = {
             **{"model": "model", "pretrained": "pretrained", "random_init": "random weights", "location": "images"},
             **{"checkpoint": "--checkpoint", "activation": "--activation"},
-            **{"count": "--count", "groups": "--units", "top": "--top", "held_out": "--held-out"},
+            **{"precision": "--precision", "image_size": "--image-size", "ablation": "--ablation", "seed": "seed"},
+            **{
+                "count": "--count",
+                "groups": "--units",
+                "top": "--top",
+                "held_out": "--held-out",
+                "kept": "kept layers",
+            },
         }
         said = []
         for name, words in named.items():
@@ -191,23 +233,12 @@ def same_weights(one: str, other: str) -> bool:
 
 
 def names_hash(source: ImageSource) -> str:
-    """SHA-256 over the names of a source's images, in order."""
+    """SHA-256 over the names of a source's images, in order; of images in memory over what they hold."""
     seen = hashlib.sha256()
     for index in range(len(source)):
         seen.update(source.name(index).encode() + b"\0")
+    seen.update(str(getattr(source, "content", "")).encode())
     return seen.hexdigest()
-
-
-def location(source: str) -> str:
-    """A source string, or a checkpoint (`run.ckpt#ema`), that means the same from any working folder."""
-    path = Path(source).expanduser()
-    return str(path.absolute()) if path.exists() or is_checkpoint(path) else source
-
-
-def model_location(name: str) -> str:
-    """A model's name; a folder in it (`local-dir:models/mine`) is made absolute."""
-    scheme, colon, place = name.partition(":")
-    return f"{scheme}:{location(place)}" if colon and scheme in ("local-dir", "hf") else name
 
 
 def skipped_rows(skipped: Sequence[Skipped]) -> tuple[dict[str, str], ...]:

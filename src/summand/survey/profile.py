@@ -1,39 +1,33 @@
-"""What each unit does over a data set: its direction r_n, its mean effect, and when an effect counts as significant."""
+"""What each unit does over a data set, as a study reads it: r_n, the mean effect, and when an effect is significant."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
-from tqdm import tqdm
 
-from ..data import ImageSource, Skipped
-from ..data.sources import batches
+from ..data import ImageSource
 from ..effects.effects import Effects, path_norms
 from ..errors import SummandError
-from ..models import Model, pixels_of
-from ..statistics.moments import Moments
-from ..statistics.principal_direction import RankOne, rank_one
-from ..statistics.top_images import TopImages
+from ..models import Model
+from ..statistics.principal_direction import RankOne
 from ..towers.pool import PoolTower
-from . import Group, Run
-from .units import Unit, Wanted, effects_of, groups_of, parse_units
+from .cache import survey_of
+from .survey import Survey
+from .units import Group, Unit, Wanted, effects_of, groups_of, parse_units
 
-SIGNIFICANT = 0.98
-_FEWEST, _TOP = 20, 20
+_FEWEST = 20
 
 
 @dataclass(frozen=True)
 class Profile:
-    r"""r_n, b_n and the norm above which ‖φ_n(x) − b_n‖ is significant, for every unit of some groups (paper A, §4).
+    r"""r_n, b_n and the norm above which ‖φ_n(x) − b_n‖ is significant, for every unit of some groups (paper A, §4):
+    what a `Survey` says of them, side by side.
 
-    r_n: the first principal direction of the images of largest effect; the threshold: the 98th percentile of the
-    centred norms over the data set. images: how many it was made from; centre: the mean of M(x)/‖M(x)‖ over them.
+    images: how many it was made from; centre: the mean of M(x)/‖M(x)‖ over them.
     """
 
     groups: tuple[Group, ...]
@@ -63,14 +57,14 @@ class Profile:
         """‖φ_n(x) − b_n‖ of all units."""
         rows = []
         for rank, effects in zip(self.ranks, self.effects(model, pixels), strict=True):
-            centred = effects.coefficients.double() - rank.mean.to(effects.coefficients.device)
+            centred = effects.coefficients.double() - rank.mean.to(effects.device)
             rows.append(path_norms(centred, effects.basis.double()._gram()).flatten(1))
         return torch.cat(rows, dim=1)
 
     def projections(self, model: Model, pixels: Float[Tensor, "image 3 height width"]) -> Float[Tensor, "image unit"]:
         """x_n = ⟨φ_n(x) − b_n, r_n⟩ of all units, signed."""
         made = zip(self.ranks, self.effects(model, pixels), strict=True)
-        return torch.cat([rank.project(effects).flatten(1) for rank, effects in made], dim=1)
+        return torch.cat([rank.to(effects.device).project(effects).flatten(1) for rank, effects in made], dim=1)
 
     @property
     def limits(self) -> Float[Tensor, " unit"]:
@@ -88,38 +82,22 @@ class Profile:
 
 
 def profile(
-    model: Model, source: ImageSource, groups: Sequence[Group], batch_size: int = 64, progress: bool = False
+    model: Model, source: ImageSource, groups: Sequence[Group], batch_size: int = 64, progress: bool | None = False
 ) -> Profile:
-    """Two passes over a source: means, then the largest centred effects (paper A takes 100 of 5,124 images, 2 %).
+    """Of a survey of all images of a source, made now or known from before (`survey_of`).
 
     Raises `SummandError` where fewer than 20 images could be read.
     """
-    _check_count(source, len(source))
-    moments = [Moments() for _ in groups]
-    total = torch.zeros(())
-    for _, made, outputs in _passes(model, source, groups, batch_size, progress, "means"):
-        total = total + F.normalize(outputs.double(), dim=1).sum(dim=0).cpu()
-        for each, effects in zip(moments, made, strict=True):
-            each.update(effects)
-    count = moments[0].count
-    _check_count(source, count)
-    keep = max(_TOP, int((1 - SIGNIFICANT) * count) + 1)
-    tops = [TopImages(keep, each.mean) for each in moments]
-    for indices, made, _ in _passes(model, source, groups, batch_size, progress, "largest effects"):
-        for top, effects in zip(tops, made, strict=True):
-            top.update(effects, indices)
-    return Profile(
-        tuple(groups),
-        tuple(rank_one(top) for top in tops),
-        tuple(top.quantile(SIGNIFICANT) for top in tops),
-        count,
-        total / count,
-    )
+    _check_count(source.label, len(source))
+    survey = survey_of(model, source, groups, batch_size=batch_size, progress=progress)
+    found = profile_of(survey, groups)
+    _check_count(source.label, found.images)
+    return found
 
 
-def _check_count(source: ImageSource, count: int) -> None:
+def _check_count(label: str, count: int) -> None:
     if count < _FEWEST:
-        raise SummandError(f"{source.label}: {count} image(s) could be read; what is usual needs at least {_FEWEST}")
+        raise SummandError(f"{label}: {count} image(s) could be read; what is usual needs at least {_FEWEST}")
 
 
 def neuron_groups(model: Model, layers: str | None = None) -> tuple[Group, ...]:
@@ -133,28 +111,15 @@ def neuron_groups(model: Model, layers: str | None = None) -> tuple[Group, ...]:
     return groups_of(model, [Wanted("neurons", tuple(range(max(0, last - 3), last)) or None)])
 
 
-def profile_of_run(run: Run, groups: Sequence[Group]) -> Profile:
-    """The same from what `summand decompose` left, without a pass. Raises `SummandError` for groups not in it."""
-    tops = [run.top_images(group) for group in groups]
+def profile_of(survey: Survey, groups: Sequence[Group]) -> Profile:
+    """The groups of a survey, without a pass. Raises `SummandError` for groups not in it."""
     return Profile(
         tuple(groups),
-        tuple(run.rank_one(group) for group in groups),
-        tuple(_threshold(top) for top in tops),
-        tops[0].count,
-        run.embeddings.double().mean(dim=0),
+        tuple(survey.rank_one(group) for group in groups),
+        tuple(survey.thresholds(group) for group in groups),
+        survey.moments(groups[0]).count,
+        survey.centre,
     )
 
 
-def _threshold(top: TopImages) -> Float[Tensor, "*unit"]:
-    return top.quantile(SIGNIFICANT) if (1 - SIGNIFICANT) * top.count < top.norms.shape[-1] else top.threshold()
-
-
-def _passes(
-    model: Model, source: ImageSource, groups: Sequence[Group], batch_size: int, progress: bool, what: str
-) -> Iterator[tuple[list[int], list[Effects], Tensor]]:
-    skipped: list[Skipped] = []
-    with tqdm(total=len(source), desc=what, unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
-        for batch in batches(source, batch_size, skipped):
-            found, parts = effects_of(groups, model, pixels_of(model, batch.images))
-            yield batch.indices, [found[group] for group in groups], parts.total()
-            bar.update(batch.indices[-1] + 1 - bar.n)
+profile_of_run = profile_of

@@ -7,11 +7,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
 
 @contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a batch is finished and saved first; a second signal stops at
-    once. In threads, which receive no signals, nothing changes."""
+    """An event that SIGINT, SIGTERM and SIGHUP set, so that a batch is finished and saved first; a second signal stops
+    at once. A signal that the process ignores (SIGHUP under nohup) stays ignored. In threads, which receive no signals,
+    nothing changes."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -22,9 +25,12 @@ def asked_to_stop() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    heard = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    for number in heard:
+        signal.signal(number, note)
     try:
         yield event
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in heard:
+            signal.signal(number, before[number])

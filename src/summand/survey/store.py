@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,16 +79,30 @@ def to_dataset(found: Statistics, held_out_images: np.ndarray) -> xr.Dataset:
     )
 
 
+def of_arrays(state: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """Plain arrays by name, as a consumer of a pass says its state; names (arrays of text) become attributes."""
+    named = {name: array.tolist() for name, array in state.items() if array.dtype.kind == "U"}
+    numbers = {name: array for name, array in state.items() if array.dtype.kind != "U"}
+    axes = {name: [f"{name}_{axis}" for axis in range(array.ndim)] for name, array in numbers.items()}
+    return xr.Dataset({name: (axes[name], array) for name, array in numbers.items()}, attrs=named)
+
+
+def arrays_of(data: xr.Dataset) -> dict[str, np.ndarray]:
+    """What `of_arrays` was given."""
+    names = {name: np.array(value, dtype=np.str_) for name, value in data.attrs.items()}
+    return {**{str(name): data[name].values for name in data.data_vars}, **names}
+
+
 def basis_of(data: xr.Dataset) -> Directions:
     """The fixed directions of a group."""
     if "directions" in data:
-        return Directions.of(_tensor(data["directions"]))
-    return Factored(_tensor(data["left"]), _tensor(data["right"]))
+        return Directions.of(tensor(data["directions"]))
+    return Factored(tensor(data["left"]), tensor(data["right"]))
 
 
 def moments_of(data: xr.Dataset, basis: Directions) -> Moments:
     return Moments.restore(
-        int(data.attrs["count"]), _tensor(data["mean"]), _tensor(data["covariance"]), basis, *_axes(data)
+        int(data.attrs["count"]), tensor(data["mean"]), tensor(data["covariance"]), basis, *_axes(data)
     )
 
 
@@ -95,9 +110,9 @@ def top_images_of(data: xr.Dataset, basis: Directions) -> TopImages:
     return TopImages.restore(
         int(data.attrs["top_k"]),
         int(data.attrs["top_count"]),
-        _tensor(data["mean"]),
-        (_tensor(data["top_image"]).long(), _tensor(data["top_norm"]).double(), _tensor(data["top_coefficient"])),
-        NormSketch(_tensor(data["norm_highest"]), _tensor(data["norm_counts"])),
+        tensor(data["mean"]),
+        (tensor(data["top_image"]).long(), tensor(data["top_norm"]).double(), tensor(data["top_coefficient"])),
+        NormSketch(tensor(data["norm_highest"]), tensor(data["norm_counts"])),
         basis,
         *_axes(data),
     )
@@ -106,9 +121,9 @@ def top_images_of(data: xr.Dataset, basis: Directions) -> TopImages:
 def rank_one_of(data: xr.Dataset, basis: Directions) -> RankOne:
     return RankOne(
         basis,
-        _tensor(data["direction_weight"]).double().unsqueeze(-2),
-        _tensor(data["mean"]),
-        _tensor(data["direction_explained"]),
+        tensor(data["direction_weight"]).double().unsqueeze(-2),
+        tensor(data["mean"]),
+        tensor(data["direction_explained"]),
     )
 
 
@@ -151,5 +166,6 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def _tensor(values: xr.DataArray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values.values))
+def tensor(values: xr.DataArray) -> Tensor:
+    """A copy, the caller's own."""
+    return torch.from_numpy(np.array(values.values))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..data import ImageSource
 from ..errors import SummandError
-from .run import Run
+from .survey import Survey
 from .units import Group
 
 _TILE = 192
@@ -26,7 +26,7 @@ class Shown:
     x: float
 
 
-def strongest(run: Run, group: Group, index: tuple[int, ...], count: int = 8) -> tuple[list[Shown], list[Shown]]:
+def strongest(run: Survey, group: Group, index: tuple[int, ...], count: int = 8) -> tuple[list[Shown], list[Shown]]:
     """Of the unit's top images those of largest x_n, and those of most negative x_n, largest |x_n| first.
 
     r_n points to the side of most top images, so the second list is the shorter one, and often empty.

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..errors import SummandError
+from ..progress import Progress
 from ..towers.finite import all_finite, check_finite
 from ..towers.precision import as_written
 
 Verdict = Literal["supported", "no evidence", "untested"]
 
-_FEWEST_IMAGES = 3
+DRAWS = 40
+"""Random descriptions that each description is compared with."""
+SHARE = 0.02
+"""Of the held-out images, those of largest signal are to be found."""
+
+_FEWEST_IMAGES, _UNITS_AT_ONCE = 3, 4096
 _BLOCK = 2**22
 
 
@@ -38,13 +45,19 @@ class HeldOut:
 class Evidence:
     """The score of each unit's description next to that of random descriptions (`random_scores`).
 
-    threshold: the 95th percentile of the random correlations. supported: the description's own lies above it.
+    score: of the description. own: of r_n itself in its place, the most that words can reach. random: means over the
+    random descriptions. threshold: the 95th percentile of their correlations. supported: the description's own lies
+    above it, and in the right direction.
     """
 
     score: HeldOut
+    own: HeldOut
     random: HeldOut
     threshold: Float[Tensor, " unit"]
-    supported: Bool[Tensor, " unit"]
+
+    @property
+    def supported(self) -> Bool[Tensor, " unit"]:
+        return (self.score.correlation > self.threshold) & (self.score.correlation > 0)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -58,7 +71,7 @@ class Evidence:
 
 @torch.no_grad()
 def held_out(
-    signal: Float[Tensor, "image unit"], predicted: Float[Tensor, "image unit"], share: float = 0.02
+    signal: Float[Tensor, "image unit"], predicted: Float[Tensor, "image unit"], share: float = SHARE
 ) -> HeldOut:
     r"""corr(s, p) = ⟨s − s̄, p − p̄⟩ / (‖s − s̄‖ ‖p − p̄‖);  auc = P(p⁺ > p⁻) + P(p⁺ = p⁻) / 2.
 
@@ -86,35 +99,32 @@ def held_out(
 def random_scores(
     signal: Float[Tensor, "image unit"],
     images: Float[Tensor, "image embed"],
-    coefficients: Float[Tensor, "unit size"],
+    targets: Float[Tensor, "unit embed"],
+    size: int,
     atoms: Float[Tensor, "atom embed"],
     *,
-    draws: int = 20,
-    share: float = 0.02,
+    draws: int = DRAWS,
+    share: float = SHARE,
     seed: int = 0,
 ) -> HeldOut:
-    """`held_out` of descriptions Σ_k γ_k a_{π(k)}: the unit's own weights on as many texts drawn at random.
+    """`held_out` of descriptions by `size` random texts, each fitted to its unit as well as these texts can be.
 
-    images: M(I). coefficients: of the units' sparse codes; a weight of 0 is a text that is not there. atoms: prepared
-    as for the codes. Each draw permutes the atoms once and gives every unit a window of the permutation, from an offset
-    of its own, so that the texts of a description differ and none is likelier than another. Correlation and AUC come as
-    [draw, unit].
+    A draw takes texts without replacement, the same for all units, with the least-squares weights of r_n on them: it is
+    fitted just as a label is, but its texts are not chosen. images: M(I), centred. targets: r_n. atoms: prepared as for
+    the codes. Correlation and AUC come as [draw, unit].
 
     Raises `SummandError` for less than one draw, more texts than atoms, and whatever `held_out` refuses.
     """
-    units, size = coefficients.shape
     if draws < 1:
         raise SummandError(f"random scores need at least 1 draw, got {draws}")
     if size > len(atoms):
         raise SummandError(f"descriptions of {size} texts cannot be drawn from {len(atoms)}; give a larger pool")
-    generator = torch.Generator().manual_seed(seed)
+    images, targets = images.double(), targets.double()
     found = []
-    for _ in range(draws):
-        order = torch.randperm(len(atoms), generator=generator)
-        offsets = torch.randint(len(atoms), (units, 1), generator=generator)
-        texts = order[(offsets + torch.arange(size)) % len(atoms)].to(atoms.device)
-        directions = F.embedding_bag(texts, atoms, mode="sum", per_sample_weights=coefficients.to(atoms))
-        found.append(held_out(signal, images.to(atoms) @ directions.T, share))
+    for draw in range(draws):
+        chosen = np.random.default_rng([seed + draw, 7]).choice(len(atoms), size=size, replace=False)
+        basis = _span(atoms[chosen].double())
+        found.append(held_out(signal, (images @ basis) @ (basis.T @ targets.T), share))
     return HeldOut(
         torch.stack([score.correlation for score in found]),
         torch.stack([score.auc for score in found]),
@@ -127,24 +137,48 @@ def random_scores(
 def evidence(
     signal: Float[Tensor, "image unit"],
     images: Float[Tensor, "image embed"],
+    targets: Float[Tensor, "unit embed"],
+    indices: Int[Tensor, "unit size"],
     coefficients: Float[Tensor, "unit size"],
-    reconstruction: Float[Tensor, "unit embed"],
     atoms: Float[Tensor, "atom embed"],
     *,
-    draws: int = 20,
-    share: float = 0.02,
+    draws: int = DRAWS,
+    share: float = SHARE,
     seed: int = 0,
+    progress: bool | None = False,
 ) -> Evidence:
-    """Is corr(s, ⟨M(I), r̂⟩) above the 95th percentile of the same with random texts?
+    """Is corr(x_n, ⟨M(I), Σ_k γ_k a_k⟩) above the 95th percentile of the same with random texts, fitted as well?
 
-    coefficients and reconstruction as from `sparse_code`, atoms as from `prepare_atoms`; the rest as for `held_out` and
-    `random_scores`. The percentile is the next larger draw, never one in between: with 20 draws the largest, so that
-    a description of random texts passes with probability 1/21. Of many units that mean nothing 1 in 20 passes.
+    signal: x_n on held-out images; images: M(I)/‖M(I)‖ of the same, centred. targets: r_n. indices, coefficients: of
+    the description, −1 where it needs fewer texts; atoms as from `prepare_atoms`. Of many units that mean nothing 1 in
+    20 passes.
     """
-    score = held_out(signal, images @ reconstruction.to(images).T, share)
-    random = random_scores(signal, images, coefficients, atoms, draws=draws, share=share, seed=seed)
-    threshold = random.correlation.quantile(0.95, dim=0, interpolation="higher")
-    return Evidence(score, random, threshold, score.correlation > threshold)
+    images, atoms = images.double(), atoms.double()
+    parts: list[tuple[HeldOut, HeldOut, HeldOut, Tensor]] = []
+    with Progress("evidence", len(targets), "units", progress) as bar:
+        for start in range(0, len(targets), _UNITS_AT_ONCE):
+            some = slice(start, start + _UNITS_AT_ONCE)
+            truth, aims = signal[:, some].double(), targets[some].double()
+            weights = torch.where(indices[some] >= 0, coefficients[some].double(), 0)
+            said = torch.einsum("ut,ute->ue", weights, atoms[indices[some].clamp(min=0)])
+            random = random_scores(truth, images, aims, indices.shape[1], atoms, draws=draws, share=share, seed=seed)
+            means = HeldOut(random.correlation.mean(dim=0), random.auc.mean(dim=0), random.positives)
+            score, own = (held_out(truth, images @ direction.T, share) for direction in (said, aims))
+            parts.append((score, own, means, random.correlation.quantile(0.95, dim=0)))
+            bar.update(len(aims))
+    score, own, random, threshold = zip(*parts, strict=True)
+    return Evidence(_joined(score), _joined(own), _joined(random), torch.cat(threshold))
+
+
+def _joined(parts: Sequence[HeldOut]) -> HeldOut:
+    columns = zip(*((part.correlation, part.auc, part.positives) for part in parts), strict=True)
+    return HeldOut(*(torch.cat(column, dim=-1) for column in columns))
+
+
+def _span(atoms: Float[Tensor, "text embed"]) -> Float[Tensor, "embed dimension"]:
+    """An orthonormal basis of what some texts span: projection on it is the least-squares fit."""
+    _, sizes, rows = torch.linalg.svd(atoms, full_matrices=False)
+    return rows[sizes > 1e-9 * sizes[0]].T
 
 
 def _check(signal: Tensor, predicted: Tensor, share: float) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ..errors import SummandError
+from ..progress import Progress
 from ..towers.finite import check_finite, power_of_two
 from ..towers.precision import as_written
 from .pursuit import pursue, pursue_nonnegative
@@ -93,19 +92,11 @@ def sparse_code(
     search = Search(dictionary, _first_of_equal(dictionary), len(targets))
     block = max(1, _BLOCK_BYTES // (dictionary.element_size() * (len(dictionary) + 2 * size * dictionary.shape[1])))
     block -= block % 64 if block > 64 else 0  # a width that products of matrices like: 256 cost less than 263
-    bar = tqdm(
-        total=len(targets),
-        desc="sparse codes",
-        unit="dir",
-        file=sys.stderr,
-        disable=None if progress else True,
-        leave=False,
-    )
     parts = []
-    for some in targets.split(block):
-        parts.append((pursue_nonnegative if nonnegative else pursue)(some, dictionary, search, size))
-        bar.update(len(some))
-    bar.close()
+    with Progress("sparse codes", len(targets), "directions", progress) as bar:
+        for some in targets.split(block):
+            parts.append((pursue_nonnegative if nonnegative else pursue)(some, dictionary, search, size))
+            bar.update(len(some))
     indices, weights = (torch.cat(part) for part in zip(*parts, strict=True))
     reconstruction = F.embedding_bag(indices.clamp(min=0), dictionary, mode="sum", per_sample_weights=weights)
     cosine = F.cosine_similarity(targets, reconstruction, dim=1)

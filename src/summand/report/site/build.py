@@ -6,7 +6,6 @@ import base64
 import io
 import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,17 +18,16 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from ...data import ImageSource, Skipped
 from ...errors import SummandError
 from ...maps.heatmap import overlay
 from ...maps.placing import placed, share_of
 from ...models import Model
+from ...progress import Progress
 from ...scenes.pretrained import is_scenes_model
 from ...studies.world import strange_pictures
-from ...survey import collect
-from ...survey.collect import Collected
+from ...survey import Group, Survey, survey_of
 from ...text.labels import HeadLabel, importance, label_heads
 from ...text.pools import Pool
 
@@ -80,20 +78,26 @@ def build(
     started = time.time()
     _claim_folder(out)
     embeddings = model.encode_text(pool.texts, progress=progress)
-    found = collect(model, source, keep_layers=layers, batch_size=batch_size, progress=progress)
-    shares = importance(found.moments, embeddings)
-    labels = label_heads(found.moments, found.layers, pool.texts, embeddings, shares, size)
+    last = range(max(0, model.tower.layers - layers), model.tower.layers)
+    found = survey_of(model, source, [Group("heads")], top=0, keep=last, batch_size=batch_size, progress=progress)
+    moments = found.moments("heads")
+    shares = importance(moments, embeddings)
+    labels = label_heads(moments, found.manifest.kept, pool.texts, embeddings, shares, size)
     picked = _pick_examples(found, labels, embeddings, examples)
     site = _Site(model, source, out, found, embeddings)
     site.write(labels, picked, shares, pool, progress, started)
     return Atlas(
         page=out / "index.html",
         labels=labels,
-        images=len(found.indices),
-        skipped=found.skipped,
-        residual=found.residual,
+        images=len(found.images),
+        skipped=_skipped(found),
+        residual=found.manifest.residual or 0.0,
         seconds=time.time() - started,
     )
+
+
+def _skipped(found: Survey) -> tuple[Skipped, ...]:
+    return tuple(Skipped(item["name"], item["reason"]) for item in found.manifest.skipped)
 
 
 def check_folder(out: Path) -> None:
@@ -126,14 +130,15 @@ def _claim_folder(out: Path) -> None:
 
 
 def _pick_examples(
-    found: Collected, labels: Sequence[HeadLabel], embeddings: Tensor, count: int
+    found: Survey, labels: Sequence[HeadLabel], embeddings: Tensor, count: int
 ) -> dict[str, tuple[Tensor, list[int], list[int]]]:
     """For each head: the centred scores of all images along its first text, and the strongest and weakest rows."""
-    picked, directions = {}, found.kept.directions
+    kept = found.kept
+    picked, directions = {}, kept.directions
     for label in labels:
-        row = label.layer - found.layers[0]
+        row = label.layer - found.manifest.kept[0]
         along = directions[row, label.head] @ embeddings[label.indices[0]].to(directions)
-        scores = found.kept.coefficients[:, row, label.head] @ along
+        scores = kept.coefficients[:, row, label.head] @ along
         scores = scores - scores.mean()
         order = scores.argsort(descending=True).tolist()
         some = min(count, len(order) // 2)
@@ -142,12 +147,13 @@ def _pick_examples(
 
 
 class _Site:
-    def __init__(self, model: Model, source: ImageSource, out: Path, found: Collected, embeddings: Tensor) -> None:
+    def __init__(self, model: Model, source: ImageSource, out: Path, found: Survey, embeddings: Tensor) -> None:
         self.model, self.source, self.out, self.found, self.embeddings = model, source, out, found, embeddings
         self.pages = Environment(
             loader=PackageLoader("summand.report.site"), autoescape=True, undefined=StrictUndefined
         )
         self.written: set[int] = set()
+        self.indices = found.images.index.to_numpy()
 
     def write(
         self, labels: list[HeadLabel], picked: dict, shares: Tensor, pool: Pool, progress: bool, started: float
@@ -185,11 +191,11 @@ class _Site:
         return {
             "model": self.model,
             "source": self.source.label,
-            "images": len(found.indices),
-            "skipped": found.skipped,
-            "residual": found.residual,
+            "images": len(self.indices),
+            "skipped": _skipped(found),
+            "residual": found.manifest.residual,
             "pool": pool,
-            "first_layer": found.layers[0],
+            "first_layer": found.manifest.kept[0],
             "scenes": is_scenes_model(self.model),
             "strange": strange_pictures(self.model, self.source),
         }
@@ -219,25 +225,24 @@ class _Site:
         column = {text: i for i, text in enumerate(texts)}
         maps: dict[tuple[str, int], Tensor] = {}
         rows = sorted(wanted)
-        bar = tqdm(total=len(rows), desc="maps", unit="img", file=sys.stderr, disable=not progress, leave=False)
-        for start in range(0, len(rows), _MAP_BATCH):
-            some = rows[start : start + _MAP_BATCH]
-            pixels = torch.stack([self.model.preprocess(self._image(row)) for row in some])
-            pixels = pixels.to(self.model.device, self.model.dtype)
-            toward = self.model.decompose(pixels).toward(self.embeddings[texts])
-            for i, row in enumerate(some):
-                for label in wanted[row]:
-                    tokens = toward[i, label.layer, label.head, :, column[label.indices[0]]]
-                    contribution = tokens[self.model.tower.prefix :]
-                    maps[label.name, row] = contribution.unflatten(0, self.model.tower.grid).float().cpu()
-            for row, picture in zip(some, self.model.picture(pixels), strict=True):
-                self._thumbnail(row, picture)
-            bar.update(len(some))
-        bar.close()
+        with Progress("maps", len(rows), "images", progress) as bar:
+            for start in range(0, len(rows), _MAP_BATCH):
+                some = rows[start : start + _MAP_BATCH]
+                pixels = torch.stack([self.model.preprocess(self._image(row)) for row in some])
+                pixels = pixels.to(self.model.device, self.model.dtype)
+                toward = self.model.decompose(pixels).toward(self.embeddings[texts])
+                for i, row in enumerate(some):
+                    for label in wanted[row]:
+                        tokens = toward[i, label.layer, label.head, :, column[label.indices[0]]]
+                        contribution = tokens[self.model.tower.prefix :]
+                        maps[label.name, row] = contribution.unflatten(0, self.model.tower.grid).float().cpu()
+                for row, picture in zip(some, self.model.picture(pixels), strict=True):
+                    self._thumbnail(row, picture)
+                bar.update(len(some))
         return maps
 
     def _image(self, row: int) -> Image.Image:
-        return self.source.image(int(self.found.indices[row]))
+        return self.source.image(int(self.indices[row]))
 
     def _thumbnail(self, row: int, picture: np.ndarray) -> None:
         small = Image.fromarray(picture)
@@ -251,7 +256,7 @@ class _Site:
 
     def _file(self, row: int) -> str:
         kind = "png" if max(self.model.tower.image_size) <= _THUMBNAIL else "jpg"
-        return f"{int(self.found.indices[row]):06d}.{kind}"
+        return f"{int(self.indices[row]):06d}.{kind}"
 
     def _over(self, cells: Tensor) -> Tensor:
         """The map as it is laid over the whole picture: as it is where it covers it, else at the picture's size."""
@@ -263,7 +268,7 @@ class _Site:
         overlay(self._over(maps[label.name, row]), limit).save(buffer, format="PNG")
         return Example(
             picture=f"../images/{self._file(row)}",
-            name=self.source.name(int(self.found.indices[row])),
+            name=self.source.name(int(self.indices[row])),
             score=float(scores[row]),
             overlay="data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(),
         )

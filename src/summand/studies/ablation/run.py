@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,28 +11,22 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
 from ...data import ImageSource, Skipped
 from ...data.labelled import Labelled
-from ...data.sources import batches
-from ...effects.direct import Parts
 from ...effects.effects import Effects
 from ...errors import SummandError
-from ...models import Model, pixels_of
+from ...models import Model
+from ...survey import engine
 from ..zeroshot import predict
 
 
-class Batch:
+class Batch(engine.Batch):
     """A batch of images; every term that some ablation asks for is computed once."""
 
     def __init__(self, model: Model, pixels: Tensor, indices: Sequence[int]) -> None:
-        self.model, self.pixels, self.indices = model, pixels, list(indices)
+        super().__init__(model, indices, pixels)
         self._second_order: dict[int, Effects] = {}
-
-    @cached_property
-    def parts(self) -> Parts:
-        return self.model.decompose(self.pixels)
 
     @cached_property
     def layers(self) -> Float[Tensor, "image layer embed"]:
@@ -214,13 +207,5 @@ def read(
     skipped: list[Skipped] | None = None,
 ) -> Iterator[Batch]:
     """A source as batches on the model's device. Raises `SummandError` where not one image can be read."""
-    skipped = [] if skipped is None else skipped
-    seen = 0
-    with tqdm(total=len(source), desc=what, unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
-        for batch in batches(source, batch_size, skipped):
-            yield Batch(model, pixels_of(model, batch.images), batch.indices)
-            seen += len(batch.indices)
-            bar.update(batch.indices[-1] + 1 - bar.n)
-    if not seen:
-        reasons = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
-        raise SummandError(f"{source.label}: not one image could be read ({reasons})")
+    for batch in engine.read(model, source, batch_size, what=what, progress=progress, skipped=skipped):
+        yield Batch(model, batch.pixels, batch.indices)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from ...data import ImageSource
 from ...data.sources import batches
@@ -16,6 +14,7 @@ from ...effects.activations import activations, mean_activations
 from ...effects.indirect import indirect
 from ...errors import SummandError
 from ...models import Model, pixels_of
+from ...progress import Progress
 from ...survey import Group
 
 _FEWEST = 8
@@ -48,7 +47,7 @@ def indirect_directions(
         )
     pixels = _first(model, source, images)
     directions, names = [], []
-    with tqdm(total=len(layers), desc="indirect effects", unit="layer", file=sys.stderr, disable=not progress) as bar:
+    with Progress("indirect effects", len(layers), "layers", progress) as bar:
         for group, layer in zip(groups, layers, strict=True):
             seen = activations(model.tower, pixels, layer)
             writes = model.tower.blocks[layer].neuron_writes()  # type: ignore[attr-defined]

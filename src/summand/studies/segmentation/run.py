@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ...data import Skipped
 from ...data.masks import UNLABELLED, Masked, MaskSource
@@ -25,6 +23,7 @@ from ...maps.placing import placed, share_of
 from ...maps.sound import check_sound
 from ...maps.windows import cut, fitted, fitted_mask, scale_of, stitched
 from ...models import Model, pixels_of
+from ...progress import Progress
 from ..perturbation import AREAS, PerturbationOptions, perturbation_curves
 from .batches import batches_of
 from .metrics import ClassScores, FigureScores, rescaled
@@ -94,12 +93,10 @@ def segment(
     texts = class_texts(model, source, protocol.paper)
     job = _Job(model, source, made, protocol, texts, examples, figures, perturbation)
     skipped: list[Skipped] = []
-    with tqdm(
-        total=len(source), desc="pictures", unit="img", file=sys.stderr, disable=not progress, leave=False
-    ) as bar:
+    with Progress("segment", len(source), "pictures", progress) as bar:
         for batch in batches_of(source, batch_size, skipped):
             job.take(batch)
-            bar.update(batch[-1][0] + 1 - bar.n)
+            bar.update(batch[-1][0] + 1 - bar.done)
     if job.images == 0:
         reasons = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
         raise SummandError(f"{source.label}: no picture could be segmented ({reasons or 'no mask has a figure'})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ...data import ImageSource, Skipped
-from ...data.sources import batches
 from ...errors import SummandError
-from ...models import Model, pixels_of
+from ...models import Model
 from ...statistics.moments import Moments
 from ...survey import Group
+from ...survey.engine import read
 from ...survey.profile import Profile
-from ...survey.units import effects_of
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
 from ...text.properties import property_of_head
@@ -112,19 +109,11 @@ def measure(
     """One pass: the readings and the embedding of every image. Raises `SummandError` for fewer than 8 images."""
     skipped: list[Skipped] = []
     found, embeddings, indices = [], [], []
-    with tqdm(total=len(source), desc="images", unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
-        for batch in batches(source, batch_size, skipped):
-            effects, parts = effects_of([readings.group], model, pixels_of(model, batch.images))
-            found.append(readings.read(effects[readings.group].coefficients).cpu())
-            embeddings.append(F.normalize(parts.total().float(), dim=1).cpu())
-            indices += batch.indices
-            bar.update(batch.indices[-1] + 1 - bar.n)
-    if len(indices) < FEWEST:
-        why = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
-        raise SummandError(
-            f"{source.label}: {len(indices)} image(s) could be read; a test of shift needs at least {FEWEST}"
-            + (f" ({why})" if why else "")
-        )
+    options = {"progress": progress, "skipped": skipped, "least": FEWEST}
+    for batch in read(model, source, batch_size, [readings.group], **options):
+        found.append(readings.read(batch.effects(readings.group).coefficients).cpu())
+        embeddings.append(F.normalize(batch.outputs.float(), dim=1).cpu())
+        indices += batch.indices
     return Measured(
         torch.cat(found).numpy(), torch.cat(embeddings).numpy(), np.array(indices, dtype=np.int64), tuple(skipped)
     )

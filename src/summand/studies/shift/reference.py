@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ...data import ImageSource
+from ...data import ImageSource, Skipped
 from ...effects.published import Parity, check_parity
 from ...errors import SummandError
 from ...models import Model
 from ...statistics import saving
-from ...survey import Collected, Group, collect
+from ...survey import Group, Survey, survey_of
 from ...survey.manifest import same_weights, weights_hash
 from ...survey.profile import profile
 from ...survey.units import Wanted, groups_of
@@ -145,8 +145,9 @@ def make_reference(
     groups = groups_of(model, [Wanted(watch, of_layer)])
     known, usual = concepts(model, pool), None
     if watch == "heads":
-        passed = collect(model, source, layers, batch_size, progress)
-        readings = head_readings(model, passed.moments, pool, known, layers)
+        last = range(max(0, model.tower.layers - layers), model.tower.layers)
+        passed = survey_of(model, source, groups, top=0, keep=last, batch_size=batch_size, progress=progress)
+        readings = head_readings(model, passed.moments("heads"), pool, known, layers)
         measured = _measured(passed, readings)
     else:
         usual = profile(model, source, groups, batch_size, progress)
@@ -156,9 +157,11 @@ def make_reference(
     return Reference(model.name, weights_hash(model), source.label, known, readings, measured, asked)
 
 
-def _measured(passed: Collected, readings: Readings) -> Measured:
+def _measured(passed: Survey, readings: Readings) -> Measured:
     """Readings of heads from a pass that kept the last layers' coefficients."""
-    first = passed.layers[0]
+    first = passed.manifest.kept[0]
     local = replace(readings, units=tuple((layer - first, head) for layer, head in readings.units))
     embeddings = F.normalize(passed.outputs.float(), dim=1).numpy()
-    return Measured(local.read(passed.kept.coefficients).numpy(), embeddings, passed.indices, passed.skipped)
+    skipped = tuple(Skipped(item["name"], item["reason"]) for item in passed.manifest.skipped)
+    read = local.read(passed.kept.coefficients).numpy()
+    return Measured(read, embeddings, passed.images.index.to_numpy(dtype=np.int64), skipped)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ...data import ImageSource
 from ...data.sources import batches
@@ -21,6 +19,7 @@ from ...errors import SummandError
 from ...maps.pair_maps import pair_signs
 from ...models import Model, pixels_of
 from ...survey import Group
+from ...survey.engine import read
 from ...survey.profile import Profile, profile
 from ...survey.units import effects_of
 from ...text.pools import Pool
@@ -77,16 +76,8 @@ class ConceptUnits:
         self, model: Model, source: ImageSource, batch_size: int = 64, progress: bool = False
     ) -> Float[Tensor, "image concept"]:
         """The scores of every image of a source that can be read."""
-        found = []
-        with tqdm(
-            total=len(source), desc="concepts", unit="img", file=sys.stderr, disable=not progress, leave=False
-        ) as bar:
-            for batch in batches(source, batch_size, []):
-                found.append(self.scores(model, pixels_of(model, batch.images)).cpu())
-                bar.update(batch.indices[-1] + 1 - bar.n)
-        if not found:
-            raise SummandError(f"{source.label}: no image could be read")
-        return torch.cat(found)
+        passed = read(model, source, batch_size, what="concepts", progress=progress)
+        return torch.cat([self.scores(model, batch.pixels).cpu() for batch in passed])
 
 
 @dataclass(frozen=True)

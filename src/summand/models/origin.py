@@ -1,0 +1,63 @@
+"""Where a model came from: enough to load it again, from any folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .checkpoint_files import is_checkpoint
+from .open_clip import is_tag
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What `load` was asked for, with absolute paths; its fields are the arguments of `load`."""
+
+    name: str
+    pretrained: str | None = None
+    random_init: bool = False
+    seed: int = 0
+    precision: str = "fp32"
+    image_size: int | tuple[int, int] | None = None
+    checkpoint: str | None = None
+    activation: str | None = None
+    ablation: str | None = None
+
+    @staticmethod
+    def of(
+        name: str,
+        pretrained: str | Path | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+        ablation: str | Path | None = None,
+        random_init: bool = False,
+        seed: int = 0,
+        precision: str | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        activation: str | None = None,
+    ) -> Origin:
+        """From the arguments as they were given."""
+        tag = str(pretrained) if pretrained else None
+        return Origin(
+            name=model_location(name),
+            pretrained=tag if tag is None or is_tag(name, tag) else location(tag),
+            random_init=random_init,
+            seed=seed,
+            precision=precision or "fp32",
+            image_size=image_size,
+            checkpoint=None if checkpoint is None else location(str(checkpoint)),
+            activation=activation,
+            ablation=None if ablation is None else location(str(ablation)),
+        )
+
+
+def location(source: str) -> str:
+    """A source string, or a checkpoint (`run.ckpt#ema`), that means the same from any working folder."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() or is_checkpoint(path) else source
+
+
+def model_location(name: str) -> str:
+    """A model's name; a folder in it (`local-dir:models/mine`) is made absolute."""
+    scheme, colon, place = name.partition(":")
+    return f"{scheme}:{location(place)}" if colon and scheme in ("local-dir", "hf") else name

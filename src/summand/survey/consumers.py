@@ -1,0 +1,236 @@
+"""What a pass can keep: small classes that take batches, merge, and say all that they know as plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..effects.effects import Effects
+from ..statistics import saving
+from ..statistics.moments import Moments
+from ..statistics.principal_direction import RankOne, deviation, rank_one
+from ..statistics.top_images import TopImages
+from .engine import Arrays, Batch
+from .units import Group
+
+USED, AGAIN, ASIDE = 0, 1, 2
+"""The stages of a survey: images that statistics are made of, the same a second time, images kept aside."""
+
+
+class MomentsOf:
+    """Count, mean and covariance of a group's coefficients. of: where they are of something made of the effects,
+    such as their sum over heads."""
+
+    stages = (USED,)
+
+    def __init__(self, group: Group, device: str = "cpu", of: Callable[[Batch], Effects] | None = None) -> None:
+        self.group, self.groups, self.device, self._of = group, (group,), device, of
+        self.value = Moments()
+
+    def effects(self, batch: Batch) -> Effects:
+        return batch.effects(self.group) if self._of is None else self._of(batch)
+
+    def update(self, batch: Batch) -> None:
+        self.value.update(self.effects(batch))
+
+    def merge(self, other: MomentsOf) -> None:
+        self.value.merge(other.value)
+
+    def state(self) -> Arrays:
+        return saving.flat(self.value.basis, self.value.arrays()) if self.value.count else {}
+
+    def restore(self, state: Arrays) -> None:
+        self.value = Moments.of_arrays(*saving.parts(state)).to(self.device) if state else Moments()
+
+
+class TopImagesOf:
+    """The images of a group's largest centred effects; they need the mean, and so a second time through the images."""
+
+    stages = (AGAIN,)
+
+    def __init__(self, moments: MomentsOf, k: int) -> None:
+        self.group, self.groups, self.k = moments.group, moments.groups, k
+        self._moments, self._value = moments, None
+
+    @property
+    def value(self) -> TopImages:
+        if self._value is None:
+            self._value = TopImages(self.k, self._moments.value.mean)
+        return self._value
+
+    def update(self, batch: Batch) -> None:
+        self.value.update(self._moments.effects(batch), batch.indices)
+
+    def merge(self, other: TopImagesOf) -> None:
+        self.value.merge(other.value)
+
+    def state(self) -> Arrays:
+        known = self._value is not None and self._value.count
+        return saving.flat(self.value.basis, self.value.arrays()) if known else {}
+
+    def restore(self, state: Arrays) -> None:
+        self._value = TopImages.of_arrays(*saving.parts(state)).to(self._moments.device) if state else None
+
+
+class Projections:
+    """x_n of images kept aside, in units of its standard deviation over the others, so that fp16 holds three digits
+    whatever the model's scale."""
+
+    stages = (ASIDE,)
+
+    def __init__(self, moments: MomentsOf, top: TopImagesOf | None) -> None:
+        self.group, self.groups = moments.group, moments.groups
+        self._moments, self._top = moments, top
+        self._found: list[np.ndarray] = []
+        self._indices: list[int] = []
+
+    @cached_property
+    def rank(self) -> RankOne:
+        """r_n: from the top images, or from the moments where none are kept."""
+        return rank_one(self._moments.value if self._top is None else self._top.value)
+
+    @cached_property
+    def scale(self) -> Float[Tensor, "*unit"]:
+        return deviation(self.rank, self._moments.value)
+
+    @property
+    def values(self) -> np.ndarray:
+        """[image, *unit], fp16, in the order of the images' numbers."""
+        if not self._found:
+            return np.zeros((0, *self._moments.value.basis.shape[:-2]), dtype=np.float16)
+        return np.concatenate(self._found)[np.argsort(self._indices)]
+
+    def update(self, batch: Batch) -> None:
+        x = self.rank.project(self._moments.effects(batch)) / torch.where(self.scale > 0, self.scale, 1)
+        self._found.append(x.half().cpu().numpy())
+        self._indices += batch.indices
+
+    def merge(self, other: Projections) -> None:
+        self._found += other._found
+        self._indices += other._indices
+
+    def state(self) -> Arrays:
+        if not self._found:
+            return {}
+        self._found = [np.concatenate(self._found)]
+        return {"values": self._found[0], "images": np.array(self._indices)}
+
+    def restore(self, state: Arrays) -> None:
+        self._found, self._indices = ([state["values"]], state["images"].tolist()) if state else ([], [])
+
+
+class PerImage:
+    """Rows of numbers, one an image; a subclass says which."""
+
+    groups: tuple[Group, ...] = ()
+    stages: tuple[int, ...] = (USED, ASIDE)
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[np.ndarray]] = {}
+        self._indices: list[int] = []
+
+    def rows(self, batch: Batch) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def update(self, batch: Batch) -> None:
+        for name, value in self.rows(batch).items():
+            self._rows.setdefault(name, []).append(value.detach().cpu().numpy())
+        self._indices += batch.indices
+
+    def merge(self, other: PerImage) -> None:
+        for name, values in other._rows.items():
+            self._rows.setdefault(name, []).extend(values)
+        self._indices += other._indices
+
+    def state(self) -> Arrays:
+        if not self._indices:
+            return {}
+        self._rows = {name: [np.concatenate(values)] for name, values in self._rows.items()}
+        return {"images": np.array(self._indices), **{name: values[0] for name, values in self._rows.items()}}
+
+    def restore(self, state: Arrays) -> None:
+        self._indices = state["images"].tolist() if state else []
+        self._rows = {name: [values] for name, values in state.items() if name != "images"}
+
+    def ordered(self) -> Arrays:
+        """`state`, in the order of the images' numbers."""
+        state = self.state()
+        order = np.argsort(state["images"]) if state else np.zeros(0, dtype=int)
+        return {name: values[order] for name, values in state.items()}
+
+
+class Embeddings(PerImage):
+    """M(x)/‖M(x)‖ in fp16, and ‖M(x)‖."""
+
+    def rows(self, batch: Batch) -> dict[str, Tensor]:
+        return {"embedding": batch.embeddings.half(), "norm": batch.norms}
+
+
+class Kept(PerImage):
+    """Whole coefficients, for later questions about single images: the heads' of some layers, the direct effect of all
+    MLPs together, and M(x). Memory and disk grow with the images by these numbers."""
+
+    def __init__(self, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = tuple(layers)
+
+    def rows(self, batch: Batch) -> dict[str, Tensor]:
+        coefficients = batch.parts.head_effects().coefficients[:, list(self.layers)]
+        return {"coefficient": coefficients, "mlps": batch.parts.mlps().sum(dim=1), "output": batch.outputs}
+
+
+class MeanTerms:
+    """The mean of every term of the sum that is no head: what mean-ablation puts in its place."""
+
+    groups: tuple[Group, ...] = ()
+    stages = (USED,)
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sums: Arrays = {}
+
+    @property
+    def value(self) -> Arrays:
+        """mlps [layer, embed], embedding [embed], bias [embed], in fp64."""
+        return {name: total / self.count for name, total in self._sums.items()}
+
+    def update(self, batch: Batch) -> None:
+        parts = batch.parts
+        self._add(
+            {
+                name: term.double().sum(dim=0).cpu().numpy()
+                for name, term in (("mlps", parts.mlps()), ("embedding", parts.embedding()), ("bias", parts.bias()))
+            },
+            len(batch),
+        )
+
+    def merge(self, other: MeanTerms) -> None:
+        self._add(other._sums, other.count)
+
+    def _add(self, sums: Arrays, count: int) -> None:
+        self._sums = {name: self._sums.get(name, 0) + total for name, total in sums.items()} or self._sums
+        self.count += count
+
+    def state(self) -> Arrays:
+        return {"count": np.array(self.count), **self._sums} if self.count else {}
+
+    def restore(self, state: Arrays) -> None:
+        self.count = int(state.get("count", 0))
+        self._sums = {name: total for name, total in state.items() if name != "count"}
+
+
+class Logits(PerImage):
+    """⟨M(x), t_c⟩ of every class text t_c."""
+
+    def __init__(self, weights: Float[Tensor, "class embed"]) -> None:
+        super().__init__()
+        self.weights = weights
+
+    def rows(self, batch: Batch) -> dict[str, Tensor]:
+        outputs = batch.outputs
+        return {"logit": outputs @ self.weights.to(outputs).T}

@@ -1,0 +1,113 @@
+"""Where a survey's tables and data sets stand: in memory, or in a folder; what is asked of them is the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import pandas as pd
+import xarray as xr
+
+from ..atomic import replacing
+from ..errors import SummandError
+from . import checkpoint, store
+from .manifest import FILE
+
+IMAGES, LABELS, EMBEDDINGS, KEPT = "images", "labels", "images", "kept"
+_LISTS = ("texts", "weights", "explained")
+
+
+@runtime_checkable
+class Shelf(Protocol):
+    """path: the folder, or None. Data sets are xarray's, tables are pandas'; each has a name."""
+
+    path: Path | None
+
+    @property
+    def label(self) -> str: ...
+
+    def has(self, name: str, table: bool = False) -> bool: ...
+
+    def dataset(self, name: str) -> xr.Dataset: ...
+
+    def table(self, name: str) -> pd.DataFrame: ...
+
+    def put(self, name: str, data: xr.Dataset) -> None: ...
+
+    def put_table(self, name: str, table: pd.DataFrame) -> None: ...
+
+
+class InMemory:
+    path: Path | None = None
+    label = "this survey"
+
+    def __init__(self) -> None:
+        self._data: dict[str, xr.Dataset] = {}
+        self._tables: dict[str, pd.DataFrame] = {}
+
+    def has(self, name: str, table: bool = False) -> bool:
+        return name in (self._tables if table else self._data)
+
+    def dataset(self, name: str) -> xr.Dataset:
+        return self._data[name]
+
+    def table(self, name: str) -> pd.DataFrame:
+        return self._tables[name].copy()
+
+    def put(self, name: str, data: xr.Dataset) -> None:
+        self._data[name] = data
+
+    def put_table(self, name: str, table: pd.DataFrame) -> None:
+        self._tables[name] = table.copy()
+
+
+class Folder:
+    """Data sets in zarr, tables in parquet (labels in csv as well, with lists as JSON)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Path | None = path
+        self._path = path
+
+    @property
+    def label(self) -> str:
+        return str(self._path)
+
+    def has(self, name: str, table: bool = False) -> bool:
+        return (self._path / f"{name}.{'parquet' if table else 'zarr'}").exists()
+
+    def dataset(self, name: str) -> xr.Dataset:
+        return store.read(self._path / f"{name}.zarr")
+
+    def table(self, name: str) -> pd.DataFrame:
+        path = self._path / f"{name}.parquet"
+        try:
+            return pd.read_parquet(path)
+        except FileNotFoundError:
+            raise SummandError(f"{path} is missing from its run folder; make the run again") from None
+        except (OSError, ValueError) as error:
+            raise SummandError(f"{path} is broken: {error}") from error
+
+    def put(self, name: str, data: xr.Dataset) -> None:
+        store.write(data, self._path / f"{name}.zarr")
+
+    def put_table(self, name: str, table: pd.DataFrame) -> None:
+        with replacing(self._path / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary)
+        if name == LABELS:
+            flat = table.copy()
+            for column in _LISTS:
+                flat[column] = [None if value is None else json.dumps(list(value)) for value in flat[column]]
+            with replacing(self._path / f"{name}.csv") as temporary:
+                flat.to_csv(temporary, index=False)
+
+
+def forget(out: Path) -> None:
+    """Remove what a survey wrote into a folder, and nothing else."""
+    for name in (FILE, f"{IMAGES}.parquet", f"{LABELS}.parquet", f"{LABELS}.csv"):
+        (out / name).unlink(missing_ok=True)
+    for path in (f"{EMBEDDINGS}.zarr", f"{KEPT}.zarr", "heads.zarr", "pairs.zarr", checkpoint.FOLDER):
+        shutil.rmtree(out / path, ignore_errors=True)
+    for path in out.glob("neurons.*.zarr"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,288 @@
+"""What a pass over a data set leaves: statistics of all units, embeddings, labels; in memory or in a folder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from ..data import ImageSource, open_source
+from ..effects.effects import Effects
+from ..errors import SummandError
+from ..models import Model
+from ..models.load import load
+from ..statistics.moments import Moments
+from ..statistics.principal_direction import RankOne, significance
+from ..statistics.top_images import TopImages
+from ..towers.directions import Directions
+from . import store
+from .manifest import FILE, Manifest, names_hash, same_weights, weights_hash
+from .shelf import EMBEDDINGS, IMAGES, KEPT, LABELS, Folder, InMemory, Shelf
+from .units import Group, Unit
+
+
+class Survey:
+    """What `summand.survey` found. Of a folder (`summand.open`) nothing is read before it is asked for.
+
+    manifest: what it is a survey of. path: its folder, or None. groups: its groups of units; wherever a group is asked
+    for, its name does as well ("heads", "neurons.9", "pairs"). survey["9:2914"] is one unit.
+
+    Images are numbered by their place in the data source, and these numbers are what `images.index`, the ids of top
+    images and the coordinates of the data sets hold.
+    """
+
+    def __init__(
+        self, shelf: Shelf, manifest: Manifest, model: Model | None = None, source: ImageSource | None = None
+    ) -> None:
+        self.shelf, self.manifest = shelf, manifest
+        self.groups = tuple(Group.named(name) for name in manifest.groups)
+        self._model, self._source = model, source
+        self._basis = lru_cache(maxsize=None)(self._read_basis)
+
+    def __repr__(self) -> str:
+        where = "in memory" if self.path is None else str(self.path)
+        made = self.manifest
+        return f"<Survey {where}: {made.model} on {made.source}, {', '.join(made.groups)}>"
+
+    @property
+    def path(self) -> Path | None:
+        return self.shelf.path
+
+    @property
+    def units(self) -> list[str]:
+        """The names of all units, group after group."""
+        return [group.unit(index) for group in self.groups for index in np.ndindex(*self.shape(group))]
+
+    def shape(self, group: Group | str) -> tuple[int, ...]:
+        """How many units a group has along each of its axes."""
+        data = self.dataset(group)
+        return tuple(data.sizes[axis] for axis in data.attrs["units"])
+
+    def dataset(self, group: Group | str) -> xr.Dataset:
+        """All statistics of a group with named dimensions, read lazily; docs/runs.md lists the variables."""
+        return self.shelf.dataset(self.group(group).name)
+
+    def moments(self, group: Group | str) -> Moments:
+        """Count, mean and covariance over the images that were not kept aside."""
+        return store.moments_of(self.dataset(group), self._basis(self.group(group)))
+
+    def top_images(self, group: Group | str) -> TopImages:
+        """The images of largest centred effect for every unit, none of them held out."""
+        data = self.dataset(group)
+        if "top_image" not in data:
+            raise SummandError(
+                f"{self.shelf.label} was made with --top 0 and keeps no top images; make it again without"
+            )
+        return store.top_images_of(data, self._basis(self.group(group)))
+
+    def rank_one(self, group: Group | str) -> RankOne:
+        """r_n of every unit: from its top images, or from its moments where none are kept. Of pairs, exact."""
+        return store.rank_one_of(self.dataset(group), self._basis(self.group(group)))
+
+    def thresholds(self, group: Group | str) -> Float[Tensor, "*unit"]:
+        """The norm ‖φ_n(x) − b_n‖ above which an effect is significant."""
+        return significance(self.top_images(group))
+
+    def held_out(self, group: Group | str) -> Float[Tensor, "held_out_image *unit"]:
+        """x_n = ⟨φ_n − b_n, r_n⟩ of the held-out images, signed, in the order of `held_out_images`."""
+        data = self.dataset(group)
+        return store.tensor(data["held_out"]).float() * store.tensor(data["scale"])
+
+    @property
+    def held_out_images(self) -> np.ndarray:
+        """Numbers of the images that were kept aside, whose effects are in no statistic."""
+        images = self.images
+        return images.index[images["held_out"]].to_numpy()
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """One row an image that could be read: its name, whether it was held out, ‖M(x)‖; indexed by number."""
+        return self.shelf.table(IMAGES)
+
+    @property
+    def embeddings(self) -> Float[Tensor, "image embed"]:
+        """M(x) / ‖M(x)‖, in the order of `images`; kept in fp16."""
+        return store.tensor(self.shelf.dataset(EMBEDDINGS)["embedding"]).float()
+
+    @property
+    def centre(self) -> Float[Tensor, " embed"]:
+        """The mean of M(x) / ‖M(x)‖ over the images that were not kept aside."""
+        return self.embeddings.double()[torch.from_numpy(~self.images["held_out"].to_numpy())].mean(dim=0)
+
+    @property
+    def kept(self) -> Effects:
+        """The heads' effects on every image, of the layers in `manifest.kept`, in the order of `images`."""
+        data = self._kept()
+        basis = self._basis(self.group("heads")).select(list(self.manifest.kept))
+        return Effects(store.tensor(data["coefficient"]), basis, ("layer", "head"), ("channel",))
+
+    @property
+    def mlps(self) -> Float[Tensor, "image embed"]:
+        """The direct effect of all MLPs together on every image; kept where coefficients are."""
+        return store.tensor(self._kept()["mlps"])
+
+    @property
+    def outputs(self) -> Float[Tensor, "image embed"]:
+        """M(x) of every image; kept where coefficients are."""
+        return store.tensor(self._kept()["output"])
+
+    def _kept(self) -> xr.Dataset:
+        if not self.manifest.kept:
+            raise SummandError(f"{self.shelf.label} keeps no coefficients of single images; make it again with keep=4")
+        return self.shelf.dataset(KEPT)
+
+    @property
+    def labelled(self) -> bool:
+        return self.shelf.has(LABELS, table=True)
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """One row a unit, as `label` made them."""
+        if not self.labelled:
+            how = "survey.label()" if self.path is None else f"`summand label {self.path}`"
+            raise SummandError(f"{self.shelf.label} has no labels yet; {how} makes them")
+        return self.shelf.table(LABELS)
+
+    def label(self, pool: Any = None, *, size: int = 10, most: int | None = None, draws: int | None = None,
+              progress: bool | None = None) -> pd.DataFrame:  # fmt: skip
+        """Every unit in words, and what the words are worth on the held-out images; kept in the survey.
+
+        pool: a name, a file of texts, or a list of texts [default: fits the model]. size: texts a unit. most: of
+        neurons and pairs only so many, the most important. docs/runs.md lists the columns.
+        """
+        from .labels import label
+
+        return label(self, pool, size=size, most=most, draws=draws, progress=progress)
+
+    def find(self, what: Any, *, top: int = 10) -> pd.DataFrame:
+        """Units by a text, an image or a direction [embed]: those whose r_n is nearest, with their words and evidence.
+
+        cosine: of r_n with the centred embedding of `what`, signed.
+        """
+        from .search import find
+
+        return find(self, what, top)
+
+    def __getitem__(self, unit: str | Unit) -> Any:
+        """One unit by its name: words, weights, evidence, r_n, top images; `.show()` draws it."""
+        from .view import UnitView
+
+        only_pairs = {group.kind for group in self.groups} == {"pairs"}  # then 624.21 can be nothing else
+        found = Unit.parse(unit, "pairs" if only_pairs else None)
+        self.check_unit(found.group, found.index)
+        return UnitView(self, found)
+
+    def group(self, group: Group | str) -> Group:
+        """The group of a name. Raises `SummandError` that lists the groups of this survey."""
+        group = Group.named(group) if isinstance(group, str) else group
+        if group not in self.groups:
+            raise SummandError(
+                f"{self.shelf.label} holds {', '.join(self.manifest.groups)}, not {group.name}; "
+                f"`summand decompose --units {group.name.replace('.', ':')}` into another folder adds it"
+            )
+        return group
+
+    def check_unit(self, group: Group | str, index: tuple[int, ...]) -> None:
+        """Raise `SummandError` for a unit that the group does not have."""
+        data, group = self.dataset(group), self.group(group)
+        sizes = [data.sizes[axis] for axis in data.attrs["units"]]
+        for axis, number, size in zip(data.attrs["units"], index, sizes, strict=True):
+            if not 0 <= number < size:
+                raise SummandError(f"{group.name} has no {axis} {number}; {axis}s are counted from 0 to {size - 1}")
+
+    def source(self) -> ImageSource:
+        """The images, read again from where they came. Raises `SummandError` where they moved or changed."""
+        asked = self.manifest
+        if asked.location is None:
+            if self._source is not None:
+                return self._source
+            raise SummandError(f"the images of this run were in memory ({asked.source}) and cannot be read again")
+        try:
+            source = open_source(asked.location, asked.count)
+        except SummandError as error:
+            raise SummandError(f"the images of this run cannot be read again: {error}") from error
+        if len(source) != asked.images or names_hash(source) != asked.files:
+            raise SummandError(f"the images in {asked.location} are no longer those of this run")
+        return source
+
+    @property
+    def model(self) -> Model:
+        """The model that this is a survey of, loaded again where it is not at hand."""
+        if self._model is None:
+            self._model = self.load_model()
+        return self._model
+
+    def load_model(self, device: str = "cpu") -> Model:
+        """The model, loaded again. Raises `SummandError` where its weights are no longer the same."""
+        origin = self.manifest.origin
+        if origin is None:
+            raise SummandError(
+                f"{self.shelf.label} is of a model that was wrapped, {self.manifest.model}, and not loaded by name; "
+                f"hand it over with summand.open({str(self.path)!r}, model=model)"
+            )
+        model = load(**asdict(origin), device=device)
+        self.check_model(model)
+        return model
+
+    def check_model(self, model: Model) -> None:
+        """Raise `SummandError` for a model with other weights or settings than that of the survey."""
+        if not same_weights(weights_hash(model), self.manifest.weights):
+            raise SummandError(
+                f"the weights of {model.name}, or what it computes with them (activations, eps), are no longer those "
+                f"that {self.shelf.label} was made with; make the run again"
+            )
+
+    def save(self, folder: str | Path) -> Survey:
+        """The same survey in a new folder. Raises `SummandError` for one that is not empty."""
+        path = Path(folder).expanduser()
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise SummandError(f"{path} is not empty; give a new folder")
+        path.mkdir(parents=True, exist_ok=True)
+        shelf = Folder(path)
+        for name in (*self.manifest.groups, EMBEDDINGS, KEPT):
+            if self.shelf.has(name):
+                shelf.put(name, self.shelf.dataset(name).load())
+        for name in (IMAGES, LABELS):
+            if self.shelf.has(name, table=True):
+                shelf.put_table(name, self.shelf.table(name))
+        replace(self.manifest, complete=True).write(path)
+        return Survey(shelf, self.manifest, self._model, self._source)
+
+    def _read_basis(self, group: Group) -> Directions:
+        return store.basis_of(self.dataset(group))
+
+
+def open_survey(path: str | Path, model: Model | None = None) -> Survey:
+    """The survey in a folder. model: a wrapped one, which cannot be loaded again by name.
+
+    Raises `SummandError` for a folder that is no survey, and for one that was not finished, with the command that goes
+    on with it.
+    """
+    path = Path(path).expanduser()
+    manifest = Manifest.read(path)
+    if not manifest.complete:
+        done = f"{manifest.passed:,} of {manifest.planned:,}" if manifest.planned else "none"
+        raise SummandError(
+            f"{path} is not finished ({done} image passes are done); this goes on with it: {manifest.command(path)}"
+        )
+    found = Survey(Folder(path), manifest, model)
+    if model is not None:
+        found.check_model(model)
+    return found
+
+
+def is_survey(given: Any) -> bool:
+    """Whether this is a survey, or the folder of one."""
+    return isinstance(given, Survey) or (isinstance(given, (str, Path)) and (Path(given).expanduser() / FILE).is_file())
+
+
+def empty(out: Path | None) -> Shelf:
+    return InMemory() if out is None else Folder(out)

@@ -1,0 +1,131 @@
+"""One unit of a survey: what it is called, what it writes, and where it does most."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import SummandError
+from ..statistics.principal_direction import significance
+from .strip import Shown, picture_strip, strongest
+from .survey import Survey
+from .units import Unit
+
+_PICTURES = 8
+
+
+class UnitView:
+    """One unit. Made by `survey["9:2914"]`; in a notebook it shows itself."""
+
+    def __init__(self, survey: Survey, unit: Unit) -> None:
+        self.survey, self.unit, self.group, self.index = survey, unit, unit.group, unit.index
+
+    @property
+    def name(self) -> str:
+        return self.unit.name
+
+    @property
+    def kind(self) -> str:
+        """head, neuron or pair."""
+        return self.unit.kind
+
+    @cached_property
+    def label(self) -> pd.Series | None:
+        """Its row of the survey's labels; None where it has none."""
+        if not self.survey.labelled:
+            return None
+        table = self.survey.labels
+        found = table[(table["kind"] == self.kind) & (table["unit"] == self.name)]
+        return found.iloc[0] if len(found) else None
+
+    @property
+    def words(self) -> list[str]:
+        """Its texts, empty where it was not labelled."""
+        return [] if self.label is None else list(self.label["texts"])
+
+    @property
+    def weights(self) -> list[float]:
+        return [] if self.label is None else [float(weight) for weight in self.label["weights"]]
+
+    @property
+    def evidence(self) -> bool | None:
+        """Whether its words predict it on held-out images better than random texts; None where that was not tested."""
+        found = None if self.label is None else self.label["evidence"]
+        return None if found is None or pd.isna(found) else bool(found)
+
+    @property
+    def direction(self) -> Float[Tensor, " embed"]:
+        """r_n."""
+        return self._rank().directions[(0, *self.index[1:])]
+
+    @property
+    def offset(self) -> Float[Tensor, " embed"]:
+        """b_n, its mean effect."""
+        return self._rank().offsets[(0, *self.index[1:])]
+
+    @property
+    def variance(self) -> float:
+        """The share of its strongest effects that r_n carries."""
+        return float(self.survey.rank_one(self.group).explained[self.index][0])
+
+    @property
+    def threshold(self) -> float:
+        """The norm ‖φ_n(x) − b_n‖ above which its effect is significant."""
+        return float(significance(self.survey.top_images(self.group))[self.index])
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """Its top images, largest |x_n| first: number, name, and x_n in standard deviations."""
+        rows = [item for side in strongest(self.survey, self.group, self.index, count=1 << 30) for item in side]
+        rows.sort(key=lambda item: -abs(item.x))
+        columns = {"name": [item.name for item in rows], "x": [item.x for item in rows]}
+        return pd.DataFrame(columns, index=pd.Index([item.image for item in rows], name="image", dtype="int64"))
+
+    def show(self, count: int = _PICTURES) -> Any:
+        """A matplotlib figure: its words, and the pictures of its top images."""
+        return picture_strip(self.survey.source(), self._sides(count), self._title(), self._said())
+
+    def _rank(self) -> Any:
+        rank = self.survey.rank_one(self.group)
+        some = [self.index[0]]
+        return type(rank)(rank.basis.select(some), rank.weights[some], rank.mean[some], rank.explained[some])
+
+    def _sides(self, count: int) -> list[list[Shown]]:
+        """Both sides where the unit has two; the few stray images of one side are no side."""
+        most, least = strongest(self.survey, self.group, self.index, count)
+        return [most, least] if 2 * len(least) >= len(most) else [most]
+
+    def _title(self) -> str:
+        return f"{self.kind} {self.name} of {self.survey.manifest.model}"
+
+    def _said(self) -> str:
+        signed = zip(self.words, self.weights, strict=True)
+        return " · ".join([text if weight >= 0 else f"−{text}" for text, weight in signed][:3])
+
+    def __repr__(self) -> str:
+        verdict = {None: "not scored", True: "supported", False: "no evidence"}[self.evidence]
+        words = f": {self._said()} ({verdict})" if self.words else ", no words yet"
+        return f"<{self._title()}{words}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td style='text-align:right'>{weight:+.2f}</td><td>{html.escape(text)}</td></tr>"
+            for text, weight in zip(self.words, self.weights, strict=True)
+        )
+        verdict = {None: "not scored", True: "evidence on held-out images", False: "no evidence"}[self.evidence]
+        said = f"<table>{rows}</table><p>{verdict}</p>" if rows else "<p>no words yet: survey.label()</p>"
+        try:
+            buffer = io.BytesIO()
+            self.show().savefig(buffer, dpi=110, format="png")
+            data = base64.b64encode(buffer.getvalue()).decode()
+            picture = f"<img alt='top images' src='data:image/png;base64,{data}'>"
+        except SummandError as error:
+            picture = f"<p>{html.escape(str(error))}</p>"
+        return f"<h4>{html.escape(self._title())}</h4>{picture}{said}"
