@@ -15,9 +15,10 @@ from .effects import Effects
 from .errors import SummandError
 from .even_split import Parity, check_parity
 from .finite import all_finite
+from .precision import unmixed
 from .tokenizing import CLASS, Piece
 from .towers import AttentionView, Tower, Trace
-from .towers.base import HeadMaps, unmixed, wants_gradient
+from .towers.base import HeadMaps, wants_gradient
 from .towers.residual import ResidualTower
 from .towers.text import TextTower
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from .effects import Effects
 from .neurons import check_layer, readable
+from .precision import unmixed
 from .towers import Tower
-from .towers.base import Trace, unmixed, working
+from .towers.base import Trace, working
 from .towers.listening import listening
 from .towers.residual import ResidualTower
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from .effects import Effects
 from .errors import SummandError
 from .even_split import Parity, check_parity, even_pair_directions
+from .precision import unmixed
 from .towers import AttentionView, Tower, Trace
-from .towers.base import unmixed
 from .towers.pool import PoolTower
 
 

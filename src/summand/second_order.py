@@ -12,8 +12,9 @@ from torch import Tensor
 from .effects import Effects
 from .even_split import Parity, check_parity, even_coefficients, even_directions, path_terms
 from .neurons import check_layer, readable
+from .precision import unmixed
 from .towers import AttentionView, Tower, Trace
-from .towers.base import unmixed, working
+from .towers.base import working
 from .towers.linear import inverse_deviation
 from .towers.listening import listening
 from .towers.residual import ResidualTower

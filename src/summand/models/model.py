@@ -12,32 +12,24 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from ..data.sources import as_rgb
 from ..decomposition import Parts, TextParts
 from ..effects import Effects
-from ..errors import SummandError
 from ..even_split import Parity
-from ..finite import all_finite
 from ..first_order import first_order
 from ..indirect import indirect
 from ..neurons import activations, mean_activations
 from ..pairs import pairs
-from ..preprocessing import as_preprocess
-from ..scenes import pretrained as scenes_models
 from ..second_order import second_order
-from ..tokenizing import as_tokenizer
 from ..towers import Tower, tower_of
 from ..towers.text import TextTower
-from .adapters import device_of, image_dtype, unwrapped
-from .guard import Guard
-from .state import Made, State, image_state
+from .adapters import device_of, image_dtype
+from .guard import Guard, verified
+from .made import Made
+from .pixels import check_pixels, picture, preprocessed
+from .state import State, image_state
 from .texts import TEXT_BATCH, TextSide
-from .training_mode import in_training
 
 CHANGED = "was changed after it was decomposed and before this question; decompose again"
-
-_OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @runtime_checkable
@@ -149,36 +141,11 @@ class Model:
 
     def preprocess(self, images: Image.Image | np.ndarray) -> Float[Tensor, "*image 3 height width"]:
         """A PIL image → [3, height, width]; a uint8 array [image, height, width, 3] → [image, 3, height, width]."""
-        if self._preprocess is None:
-            raise SummandError(
-                f"{self.name} was wrapped without preprocessing; pass preprocess= to summand.wrap, or give pixels"
-            )
-        if isinstance(images, np.ndarray):
-            if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-                raise SummandError(
-                    "expected a PIL image or a uint8 array [image, height, width, 3], "
-                    f"got {images.dtype} {list(images.shape)}"
-                )
-            if isinstance(self._preprocess, scenes_models.ScenePreprocess):
-                return self._preprocess(images)
-            return torch.stack([self._preprocess(Image.fromarray(image)) for image in images])
-        if not isinstance(images, Image.Image):
-            raise SummandError(f"expected a PIL image or a uint8 array, got {type(images).__name__}")
-        try:
-            return self._preprocess(as_rgb(images))
-        except ValueError as error:
-            raise SummandError(f"the picture cannot be read: {error}") from error
+        return preprocessed(self._preprocess, images, self.name)
 
     def picture(self, pixels: Float[Tensor, "image 3 height width"]) -> np.ndarray:
         """Preprocessed pixels back as the model sees them, uint8 [image, height, width, 3]."""
-        if isinstance(self._preprocess, scenes_models.ScenePreprocess):
-            mean, std = [scenes_models.MEAN] * 3, [scenes_models.STD] * 3
-        else:
-            mean = getattr(self._image_module, "image_mean", None) or getattr(self._preprocess, "mean", _OPENAI_MEAN)
-            std = getattr(self._image_module, "image_std", None) or getattr(self._preprocess, "std", _OPENAI_STD)
-        shape = (1, 3, 1, 1)
-        light = pixels.detach().float().cpu() * torch.tensor(std).reshape(shape) + torch.tensor(mean).reshape(shape)
-        return (light.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        return picture(pixels, self._preprocess, self._image_module)
 
     @torch.no_grad()
     def encode_image(self, x: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image embed"]:
@@ -236,11 +203,7 @@ class Model:
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode; where the terms do
         not sum to the model's own embedding; and, later, where the model was changed before a question is asked.
         """
-        tower = self._checked(x)
-        for _ in range(3):  # a first pass may fill caches, which are part of the state
-            if not tower.verify("sum", x):
-                break
-            tower = self._checked(x)
+        tower = verified(lambda: self._checked(x), x)
         return Parts(tower, x.clone(), tower.encode, parity, unchanged=self._image.unchanged(f"{self.name} {CHANGED}"))
 
     def pairs(
@@ -319,59 +282,5 @@ class Model:
     def _checked(self, x: Tensor) -> Any:
         """The tower, as the model is now, for pixels that it can read."""
         tower = self.tower
-        height, width = tower.image_size
-        if isinstance(x, Tensor) and (x.is_nested or x.layout != torch.strided):
-            raise SummandError(f"{self.name} expects an ordinary tensor of pixels, got a nested or sparse one")
-        if not isinstance(x, Tensor) or x.ndim != 4 or tuple(x.shape[1:]) != (3, height, width):
-            got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            if isinstance(x, Tensor) and x.ndim in (2, 3) and self.tower.kind.endswith("SigLIP 2"):
-                got = f"{got}, flat patches as its own processor cuts them (give that processor as preprocess=)"
-            raise SummandError(
-                f"{self.name} expects pixels [image, 3, {height}, {width}], got {got}; model.preprocess makes them"
-            )
-        if x.shape[0] == 0:
-            raise SummandError("expected at least one image, got an empty batch")
-        if x.dtype != self.dtype:
-            raise SummandError(f"{self.name} computes in {self.dtype}, got pixels in {x.dtype}; call x.to(model.dtype)")
-        if x.device != self.device:
-            raise SummandError(
-                f"{self.name} is on {self.device}, the pixels are on {x.device}; call x.to(model.device)"
-            )
-        if not all_finite(x):
-            raise SummandError("the pixels hold NaN or infinite numbers; check the images and the preprocessing")
-        training = in_training(tower.visual)
-        if training is not None:
-            where = f"{training} of {self.name}" if training else self.name
-            raise SummandError(f"{where} is in training mode, where dropout changes every pass; call .eval() on it")
+        check_pixels(x, tower, self.name, self.dtype, self.device)
         return tower
-
-
-def wrap(
-    clip: nn.Module,
-    *,
-    preprocess: Callable[..., Any] | None = None,
-    tokenizer: Callable[..., Any] | None = None,
-    name: str | None = None,
-    prefix: int | None = None,
-) -> Model:
-    """A model that the caller already holds, fine-tuned or not. It is neither copied nor changed.
-
-    preprocess and tokenizer are asked for only by what uses them; processors and tokenizers of transformers are taken
-    as they are. prefix: how many tokens stand before the patches,
-    where a tower of the caller's own has more than its class says (registers). Wrappers that add nothing
-    (DataParallel, torch.compile, peft) are looked through. Raises `SummandError` for an image tower that cannot be
-    taken apart.
-    """
-    inner = unwrapped(clip)
-    size = tower_of(inner, prefix).image_size
-    preprocess, tokenizer = as_preprocess(preprocess, size), as_tokenizer(tokenizer, inner)
-    return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix)
-
-
-def pixels_of(model: Model, images: list | np.ndarray) -> Float[Tensor, "image 3 height width"]:
-    """Images as a source gives them, preprocessed, on the model's device."""
-    if isinstance(images, np.ndarray):
-        pixels = model.preprocess(images)
-    else:
-        pixels = torch.stack([model.preprocess(image) for image in images])
-    return pixels.to(model.device, model.dtype)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import SummandError
 from ..towers.listening import PassHook
 from .samples import address, copied, near, samples
-
-T = TypeVar("T")
+from .sides import IMAGE_SIDE, TEXT_SIDE, only_of
 
 _PLAIN = frozenset((int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, torch.Size))
 _UNSEEN = frozenset(
@@ -209,74 +205,11 @@ def _mark(tensor: Tensor) -> tuple[Any, ...]:
     return address(tensor), version, tensor.dtype, tensor.device, tensor.shape, strides
 
 
-_IMAGE_SIDE = ("visual", "vision_model", "visual_projection")
-_TEXT_SIDE = ("text", "text_model", "transformer", "token_embedding", "ln_final", "text_decoder", "text_projection")
-
-
 def image_state(clip: nn.Module) -> State:
     """All that image embeddings depend on: the model without what belongs to its text side alone."""
-    return State(lambda: [clip], lambda: _children(clip, _TEXT_SIDE))
+    return State(lambda: [clip], lambda: only_of(clip, TEXT_SIDE))
 
 
 def text_state(clip: nn.Module) -> State:
     """All that text embeddings depend on: the model without what belongs to its image side alone."""
-    return State(lambda: [clip], lambda: _children(clip, _IMAGE_SIDE))
-
-
-def _children(clip: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
-    found = dict(clip.named_children())
-    if not any(name in found for name in _IMAGE_SIDE):
-        return []  # a tower by itself
-    others = {id(module) for name, child in found.items() if name not in names for module in child.modules()}
-    aside = [found[name] for name in names if name in found]
-    return [child for child in aside if not any(id(module) in others for module in child.modules())]  # both sides' stay
-
-
-class Made(Generic[T]):
-    """Something that is made of a model's state, and made anew where the state has changed. Threads may share it.
-
-    see: the model's state as it is now; make: what is made of it, given the state.
-    """
-
-    def __init__(self, see: Callable[[], State], make: Callable[[State], T]) -> None:
-        self._see, self._make = see, make
-        self._lock = threading.RLock()
-        self._taken = threading.local()
-        self._found: tuple[State, T] | None = None
-
-    def current(self) -> T:
-        """The thing, of the state as it is now."""
-        found = self._found
-        if found is not None and (getattr(self._taken, "depth", 0) or found[0].still()):
-            return found[1]
-        with self._lock:
-            if self._found is None or self._found is found or not self._found[0].still():
-                self._found = None
-                state = self._see()
-                self._found = (state, self._make(state))
-            return self._found[1]
-
-    def unchanged(self, said: str) -> Callable[[], None]:
-        """Raises `SummandError` with these words where the state is no longer the one that was seen last."""
-        found = self._found
-
-        def check() -> None:
-            if found is None or not found[0].still():
-                raise SummandError(said)
-
-        return check
-
-    @contextmanager
-    def as_it_is(self) -> Iterator[None]:
-        """The state is looked at now and, in this thread, not again in here."""
-        self.current()
-        self._taken.depth = getattr(self._taken, "depth", 0) + 1
-        try:
-            yield
-        finally:
-            self._taken.depth -= 1
-
-    def forget(self) -> None:
-        """Make it anew at the next use, whatever the state is."""
-        with self._lock:
-            self._found = None
+    return State(lambda: [clip], lambda: only_of(clip, IMAGE_SIDE))

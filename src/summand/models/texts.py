@@ -18,8 +18,10 @@ from ..decomposition import TextParts
 from ..errors import SummandError
 from ..tokenizing import check_length, pieces, tokenized
 from ..towers.text import TextTower, text_features, text_tower_of
-from .guard import Guard
-from .state import Made, text_state
+from .guard import Guard, verified
+from .made import Made
+from .sides import IMAGE_SIDE
+from .state import text_state
 from .text_cache import TextCache, digests, fingerprint
 from .training_mode import in_training
 
@@ -60,7 +62,7 @@ class TextSide:
             if not isinstance(text, str) or not text.strip():
                 raise SummandError(f"a text must be a non-empty string, got {text!r}")
         for name, child in self.clip.named_children():
-            if name in ("visual", "vision_model", "visual_projection") or type(child) in (nn.Linear, nn.LayerNorm):
+            if name in IMAGE_SIDE or type(child) in (nn.Linear, nn.LayerNorm):
                 continue
             found = in_training(child)
             if found is not None:
@@ -121,11 +123,7 @@ class TextSide:
     def parts(self, texts: list[str]) -> TextParts:
         """The texts' embeddings as sums over heads and words."""
         tokens = self.tokens(texts)
-        tower = self.tower
-        for _ in range(3):  # a first pass may fill caches, which are part of the state
-            if not tower.verify("sum", tokens):
-                break
-            tower = self.tower
+        tower = verified(lambda: self.tower, tokens)
         words = [pieces(self.tokenizer, row) for row in tokens.tolist()]
         return TextParts(
             tower,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ..precision import unmixed
 
 _MOST_KEPT = 2**26  # numbers: 256 MB
 
@@ -226,11 +228,6 @@ class Tower(Protocol):
 def working(tensor: Tensor) -> Tensor:
     """σ, attention rows and sums are computed in fp32, or in fp64 for a model in fp64."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-
-
-def unmixed(device: torch.device) -> AbstractContextManager[Any]:
-    """Autocast off: the model's own pass may run under it, what is made of that pass is computed in `working`."""
-    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
 
 
 def wants_gradient(directions: Tensor) -> bool:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ..directions import Factored
 from ..errors import SummandError
+from ..precision import unmixed
 from .attention import Attention
-from .base import AttentionView, Guarded, HeadMaps, Rest, Trace, Visit, of_weights, unmixed, working
+from .base import AttentionView, Guarded, HeadMaps, Rest, Trace, Visit, of_weights, working
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
 from .listening import _Enough, listening, one_pass
 

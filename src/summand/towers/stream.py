@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
-from .base import AttentionView, Rest, Shares, Trace, Visit, unmixed, working
+from ..precision import unmixed
+from .base import AttentionView, Rest, Shares, Trace, Visit, working
 from .linear import inverse_deviation
 from .listening import Listener, _Enough, listening
 

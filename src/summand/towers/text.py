@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import Guarded, HeadMaps, Rest, Trace, Visit, unmixed, working
+from ..precision import unmixed
+from .base import Guarded, HeadMaps, Rest, Trace, Visit, working
 from .dispatch import called, check_call
 from .hf import embedding_of, run_own
 from .listening import Listener, _Enough, listening, one_pass
