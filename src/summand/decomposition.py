@@ -26,18 +26,25 @@ Question = TypeVar("Question", bound=Callable[..., Any])
 
 
 def question(method: Question) -> Question:
-    """A question to `Parts`, which is answered only while the model is what it was; asked by another one it is not
-    looked at twice."""
+    """A question to `Parts`, which is answered only while the model is what it was, before the answer and behind it;
+    asked by another question it is not looked at again."""
 
     @wraps(method)
     def asked(self: Parts, *args: Any, **kwargs: Any) -> Any:
         me = get_ident()
-        if self._unchanged is None or me in self._answering:
+        if me in self._answering:
             return method(self, *args, **kwargs)
         self._answering.add(me)
         try:
-            self._unchanged()
-            return method(self, *args, **kwargs)
+            if self._unchanged is not None:
+                self._unchanged(False)
+            kept = self._trace
+            answer = method(self, *args, **kwargs)
+            if kept is not None and kept is self._trace:  # an answer of an earlier pass
+                self._tower.confirm(kept, self._pixels)
+            if self._unchanged is not None:
+                self._unchanged(True)
+            return answer
         finally:
             self._answering.discard(me)
 
@@ -68,7 +75,7 @@ class Parts:
     zero. The sum is the same. (That code also divides by ‖M(x)‖ afterwards; here the sum stays `encode_image`.)
 
     tower: a snapshot of the model; pixels: a copy that nobody else writes to. unchanged: raises `SummandError` where
-    the model is no longer the one that was asked.
+    the model is no longer the one that was asked, before an answer (False) or behind it (True).
 
     Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
     need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
@@ -80,7 +87,7 @@ class Parts:
         pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
-        unchanged: Callable[[], None] | None = None,
+        unchanged: Callable[[bool], None] | None = None,
     ) -> None:
         check_parity(parity)
         if parity is not None:
@@ -96,13 +103,18 @@ class Parts:
     @property
     @question
     def trace(self) -> Trace:
+        """What the pass left, a copy."""
+        return self._passed.copied()
+
+    @property
+    def _passed(self) -> Trace:
         if self._trace is None:
             self._trace = self._tower.run(self._pixels)
         return self._trace
 
     def share(self, trace: Trace) -> None:
         """Use a pass that was made of the same images for something else, instead of making one."""
-        self._trace = trace
+        self._trace = trace.copied()
 
     @cached_property
     def _maps(self) -> HeadMaps:
@@ -111,13 +123,13 @@ class Parts:
 
     @property
     def _directions(self) -> Float[Tensor, "layer head channel embed"]:
-        return self._maps.directions
+        return self._maps.kept
 
     @question
     def head_effects(self) -> Effects:
         """The heads' direct effects as `Effects`: units (layer, head), one path per value channel."""
-        coefficients, directions = self.trace.values * self.trace.scale[:, None, None, None], self._directions
-        shares = self.trace.shares
+        coefficients, directions = self._passed.values * self._passed.scale[:, None, None, None], self._directions
+        shares = self._passed.shares
         if shares is not None:  # three more paths: the output bias, μ and β
             more = shares.coefficients[:, None, None].expand(*coefficients.shape[:3], -1)
             coefficients = torch.cat([coefficients, more], dim=-1)
@@ -161,28 +173,28 @@ class Parts:
     @question
     def mlps(self) -> Float[Tensor, "image layer embed"]:
         """Direct effect of every MLP; zero layers where none writes to the output."""
-        return self.trace.mlps.clone()
+        return self._passed.mlps.clone()
 
     @question
     def embedding(self) -> Float[Tensor, "image embed"]:
         """What the pooled token held before the first block; zeros where the tower has no such term."""
-        return self.trace.embedding.clone()
+        return self._passed.embedding.clone()
 
     @question
     def bias(self) -> Float[Tensor, "image embed"]:
         """Every constant term: the attention output biases (through 1/σ) and β P."""
-        return self.trace.bias.clone()
+        return self._passed.bias.clone()
 
     @question
     def total(self) -> Float[Tensor, "image embed"]:
         """The sum of all terms; equals `encode_image` up to rounding."""
-        return self.trace.embedding + self.heads().sum(dim=(1, 2)) + self.trace.mlps.sum(dim=1) + self.trace.bias
+        return self._passed.embedding + self.heads().sum(dim=(1, 2)) + self._passed.mlps.sum(dim=1) + self._passed.bias
 
     @question
     @torch.no_grad()
     def residual(self) -> float:
         """max |total − encode_image| / max |encode_image| over the batch, against the model's own forward pass."""
-        truth = self._encode(self._pixels).to(self.trace.bias.dtype)
+        truth = self._encode(self._pixels).to(self._passed.bias.dtype)
         return float((self.total() - truth).abs().max() / truth.abs().max())
 
     @question
@@ -193,9 +205,9 @@ class Parts:
         """
         if self._token_stream is None:
             total = self._written(self._directions)
-            if self.trace.shares is not None:
+            if self._passed.shares is not None:
                 with unmixed(self._pixels.device):
-                    even = self.trace.shares.each().sum(dim=1, keepdim=True)
+                    even = self._passed.shares.each().sum(dim=1, keepdim=True)
                 total.add_(even * (self._tower.heads / total.shape[1]))
             self._token_stream = total
         return self._token_stream.clone()
@@ -248,9 +260,9 @@ class Parts:
         chosen = sorted(set(self._chosen(layers)))
         with torch.set_grad_enabled(wants_gradient(directions)):
             total = self._written(self._along(directions), chosen)
-            if self.trace.shares is not None:
+            if self._passed.shares is not None:
                 with unmixed(self._pixels.device):
-                    even = self.trace.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
+                    even = self._passed.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
                 total.add_(even[:, None] * (self._tower.heads / total.shape[1]))
         return total
 
@@ -282,7 +294,7 @@ class Parts:
     def _along(self, directions: Tensor) -> Float[Tensor, "layer head channel direction"]:
         """What each value channel adds along each direction, at unit σ."""
         with unmixed(self._pixels.device):
-            return self._maps.toward(directions)
+            return self._maps.along(directions)
 
 
 class TextParts(Parts):
@@ -298,7 +310,7 @@ class TextParts(Parts):
         tokens: Int[Tensor, "text token"],
         encode: Callable[[Tensor], Tensor],
         pieces: Sequence[Sequence[Piece]],
-        unchanged: Callable[[], None] | None = None,
+        unchanged: Callable[[bool], None] | None = None,
     ) -> None:
         super().__init__(tower, tokens, encode, unchanged=unchanged)
         # CoCa's class token is put behind the text.

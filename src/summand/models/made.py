@@ -16,46 +16,61 @@ T = TypeVar("T")
 class Made(Generic[T]):
     """Something that is made of a model's state, and made anew where the state has changed. Threads may share it.
 
-    see: the model's state as it is now; make: what is made of it, given the state.
+    see: the model's state as it is now; make: what is made of it, given the state; of: what it is the state of, for
+    errors.
     """
 
-    def __init__(self, see: Callable[[], State], make: Callable[[State], T]) -> None:
-        self._see, self._make = see, make
+    def __init__(self, see: Callable[[], State], make: Callable[[State], T], of: str) -> None:
+        self._see, self._make, self._of = see, make, of
         self._lock = threading.RLock()
         self._taken = threading.local()
         self._found: tuple[State, T] | None = None
 
     def current(self) -> T:
         """The thing, of the state as it is now."""
+        return self.seen()[1]
+
+    def seen(self) -> tuple[State, T]:
+        """The state as it is now, and the thing."""
         found = self._found
-        if found is not None and (getattr(self._taken, "depth", 0) or found[0].still()):
-            return found[1]
+        if found is not None and (self._is_taken(found[0]) or found[0].still()):
+            return found
         with self._lock:
             if self._found is None or self._found is found or not self._found[0].still():
                 self._found = None
                 state = self._see()
                 self._found = (state, self._make(state))
-            return self._found[1]
+            return self._found
 
-    def unchanged(self, said: str) -> Callable[[], None]:
-        """Raises `SummandError` with these words where the state is no longer the one that was seen last."""
-        found = self._found
+    def unchanged(self, state: State) -> Callable[[bool], None]:
+        """Raises `SummandError` where this is no longer the state, before a question is answered (False) or behind it
+        (True)."""
 
-        def check() -> None:
-            if found is None or not found[0].still():
-                raise SummandError(said)
+        def check(behind: bool) -> None:
+            if not self._is_taken(state) and not state.still():
+                raise SummandError(
+                    f"{self._of} was changed while this question was being answered (by another thread, or by a hook "
+                    f"in the pass), so the answer is of no one model; ask again when nothing changes it"
+                    if behind
+                    else f"{self._of} was changed after it was decomposed and before this question; decompose again"
+                )
 
         return check
 
+    def _is_taken(self, state: State) -> bool:
+        return any(each is state for each in getattr(self._taken, "states", ()))
+
     @contextmanager
     def as_it_is(self) -> Iterator[None]:
-        """The state is looked at now and, in this thread, not again in here."""
-        self.current()
-        self._taken.depth = getattr(self._taken, "depth", 0) + 1
+        """The state is looked at now and when this is left, and, in this thread, not in between."""
+        state, _ = self.seen()
+        outer: tuple[State, ...] = getattr(self._taken, "states", ())
+        self._taken.states = (*outer, state)
         try:
             yield
         finally:
-            self._taken.depth -= 1
+            self._taken.states = outer
+        self.unchanged(state)(True)
 
     def forget(self) -> None:
         """Make it anew at the next use, whatever the state is."""

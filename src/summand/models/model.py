@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..decomposition import Parts, TextParts
 from ..effects import Effects
+from ..errors import SummandError
 from ..even_split import Parity
 from ..first_order import first_order
 from ..indirect import indirect
@@ -29,7 +30,7 @@ from .pixels import check_pixels, picture, preprocessed
 from .state import State, image_state
 from .texts import TEXT_BATCH, TextSide
 
-CHANGED = "was changed after it was decomposed and before this question; decompose again"
+Answer = TypeVar("Answer")
 
 
 @runtime_checkable
@@ -64,11 +65,11 @@ class Model:
         prefix: int | None = None,
         ablations: tuple[Ablating, ...] = (),
     ) -> None:
-        self.clip, self.name, self.random_weights = clip, name, random_weights
+        self._clip, self.name, self.random_weights = clip, name, random_weights
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self._prefix, self._ablations = prefix, ablations
         self._texts = TextSide(clip, tokenizer, name)
-        self._image: Made[Any] = Made(lambda: image_state(self.clip), self._make_tower)
+        self._image: Made[Any] = Made(lambda: image_state(clip), self._make_tower, name)
         self.tower  # what cannot be taken apart is refused at once
 
     def _make_tower(self, state: State) -> Any:
@@ -95,6 +96,15 @@ class Model:
         )
 
     @property
+    def clip(self) -> nn.Module:
+        """The wrapped model itself. It may be changed; another one is wrapped anew."""
+        return self._clip
+
+    @clip.setter
+    def clip(self, other: nn.Module) -> None:
+        raise SummandError(f"{self.name} explains the model that it was made of; wrap the other model: summand.wrap(…)")
+
+    @property
     def tower(self) -> Tower:
         """The image side as a sum, of the model as it is now; made anew where the model has changed."""
         return self._image.current()
@@ -109,8 +119,8 @@ class Model:
         self._texts.forget()
 
     def as_it_is(self) -> AbstractContextManager[None]:
-        """For code that asks much of one batch: the image side is looked at once, on entering, and taken to stay as it
-        is, in this thread, until the block is left."""
+        """For code that asks much of one batch: the image side is looked at on entering and when the block is left, and
+        taken to stay as it is, in this thread, in between. Raises `SummandError` where it has not, on leaving."""
         return self._image.as_it_is()
 
     def ablated(self, ablation: Ablating, what: str) -> Model:
@@ -150,7 +160,7 @@ class Model:
     @torch.no_grad()
     def encode_image(self, x: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image embed"]:
         """The wrapped model's own numbers, not normalised."""
-        return self._checked(x).encode(x)
+        return self._checked(x)[1].encode(x)
 
     def encode_text(self, texts: str | Sequence[str], progress: bool = False) -> Float[Tensor, "text embed"]:
         """Unit-norm embeddings of texts, fp32 or better. progress: a bar on stderr for many texts.
@@ -203,8 +213,8 @@ class Model:
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode; where the terms do
         not sum to the model's own embedding; and, later, where the model was changed before a question is asked.
         """
-        tower = verified(lambda: self._checked(x), x)
-        return Parts(tower, x.clone(), tower.encode, parity, unchanged=self._image.unchanged(f"{self.name} {CHANGED}"))
+        tower = verified(lambda: self._checked(x)[1], x)
+        return Parts(tower, x.clone(), tower.encode, parity, unchanged=self._image.unchanged(tower.guard.state))
 
     def pairs(
         self, x: Float[Tensor, "image channel height width"], positions: bool = True, parity: Parity = None
@@ -216,7 +226,7 @@ class Model:
         out evenly over the pairs, as paper B's code does it (ModifiedResNet). Raises `SummandError` for a tower
         without an attention pool, and as `decompose` does.
         """
-        return pairs(self._checked(x), x, positions, parity)
+        return self._asked(x, lambda tower: pairs(tower, x, positions, parity))
 
     def second_order(
         self, x: Float[Tensor, "image channel height width"], layer: int, parity: Parity = None
@@ -228,7 +238,7 @@ class Model:
         transformers). Raises `SummandError` for a layer or a tower without second-order effects, and as `decompose`
         does.
         """
-        return second_order(self._checked(x), x, layer, parity)
+        return self._asked(x, lambda tower: second_order(tower, x, layer, parity))
 
     def first_order(self, x: Float[Tensor, "image channel height width"], layer: int) -> Effects:
         """What every MLP neuron of a layer writes to the pooled token itself (paper A): units (neuron,), one path.
@@ -236,7 +246,7 @@ class Model:
         With the output bias they sum to `decompose(x).mlps()[:, layer]`. Raises `SummandError` for a layer or a tower
         without neurons, and as `decompose` does.
         """
-        return first_order(self._checked(x), x, layer)
+        return self._asked(x, lambda tower: first_order(tower, x, layer))
 
     def activations(
         self, x: Float[Tensor, "image channel height width"], layer: int
@@ -245,7 +255,7 @@ class Model:
 
         Raises `SummandError` for a layer or a tower without neurons, and as `decompose` does.
         """
-        return activations(self._checked(x), x, layer)
+        return self._asked(x, lambda tower: activations(tower, x, layer))
 
     def mean_activations(
         self, batches: Iterable[Float[Tensor, "image channel height width"]], layer: int
@@ -272,15 +282,22 @@ class Model:
         neuron, batch_size of them at a time. Raises `SummandError` for a layer, neuron or means that do not fit, and
         as `decompose` does.
         """
-        return indirect(self._checked(x), x, layer, neurons, means, batch_size, progress)
+        return self._asked(x, lambda tower: indirect(tower, x, layer, neurons, means, batch_size, progress))
 
     def check_pixels(self, x: Tensor) -> None:
         """Raises `SummandError` unless x is what `encode_image` takes: [image, 3, height, width] of the tower's size,
         not empty, finite, in the model's dtype and on its device, and the model in eval mode."""
         self._checked(x)
 
-    def _checked(self, x: Tensor) -> Any:
-        """The tower, as the model is now, for pixels that it can read."""
-        tower = self.tower
+    def _checked(self, x: Tensor) -> tuple[State, Any]:
+        """The state of the model now, and the tower, for pixels that it can read."""
+        state, tower = self._image.seen()
         check_pixels(x, tower, self.name, self.dtype, self.device)
-        return tower
+        return state, tower
+
+    def _asked(self, x: Tensor, ask: Callable[[Any], Answer]) -> Answer:
+        """What the tower answers, where nothing has changed the model meanwhile."""
+        state, tower = self._checked(x)
+        answer = ask(tower)
+        self._image.unchanged(state)(True)
+        return answer

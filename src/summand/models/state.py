@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..towers.listening import PassHook
+from ..towers.listening import PassHook, entries
+from .code import Code
 from .samples import address, copied, near, samples
 from .sides import IMAGE_SIDE, TEXT_SIDE, only_of
 
@@ -22,12 +24,13 @@ _UNSEEN = frozenset(
         *("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
     )
 )
-_MOST_ITEMS = 256
+_FEW = 16
+_SMALL = 4096  # bytes
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class State:
-    """A model as it was seen: its modules, their settings, the user's hooks, and its tensors.
+    """A model as it was seen: its modules, their settings and code, the user's hooks, and its tensors.
 
     Tensors are compared by identity, address, version, dtype and device, and by a sample of their bits: element
     (k mod R, k mod C) of a matrix [R, C] for every k, and every element of a vector. So every edit of a whole row, a
@@ -45,6 +48,7 @@ class State:
     def __init__(self, roots: Callable[[], Iterable[nn.Module]], aside: Callable[[], Iterable[nn.Module]] = tuple):
         self._roots, self._aside = roots, aside
         self._restless: set[tuple[int, str]] = set()
+        self._restless_code: set[tuple[int, str]] = set()
         self._rewritten: set[tuple[int, str]] = set()
         self._see()
 
@@ -59,9 +63,19 @@ class State:
         self._samples = [samples(tensor) for tensor in self._tensors]
         self._bits = self._sampled()
         self._roughly = copied(rewritten)
+        self._code = self._see_code()
+
+    def _see_code(self) -> Code:
+        return Code({type(module) for module in self.modules()}, frozenset(self._restless_code))
+
+    def modules(self) -> list[nn.Module]:
+        """The modules that were seen."""
+        return [module for module in self._kept if isinstance(module, nn.Module)]
 
     def still(self) -> bool:
         """Whether all is as it was."""
+        if not self._code.still():
+            return False
         settings, tensors, _, rewritten = self._look()
         if settings != self._settings or len(tensors) != len(self._tensors):
             return False
@@ -78,13 +92,14 @@ class State:
     def settle(self, make_a_pass: Callable[[], object]) -> None:
         """Leave out from now on what changes although the model does no more than make a pass: counters and records.
         Weights that are the same up to rounding are compared up to it."""
-        before = self._attributes()
+        before, code = self._attributes(), self._see_code()
         make_a_pass()
         now = self._attributes()
         changed = {key for key, (marks, *_) in now.items() if key not in before or before[key][0] != marks}
         weights = {key for key in changed if key[1] != "_buffers" and key in before}
         rewritten = {key for key in weights if near(before[key][1], now[key][1])}
-        if changed:
+        if changed or not code.still():
+            self._restless_code |= code.changes()
             self._restless |= changed - rewritten
             self._rewritten = (self._rewritten | rewritten) - self._restless
             self._see()
@@ -93,15 +108,14 @@ class State:
         """Every attribute of every module by itself: its marks, a sample of its tensors, and these tensors, so that no
         address comes again while it is compared."""
         found = {}
-        for module in self._kept:
-            if isinstance(module, nn.Module):
-                for name, value in tuple(vars(module).items()):
-                    if name not in _UNSEEN:
-                        marks: list[Any] = []
-                        tensors: list[Tensor] = []
-                        _note([_ordered(name, value)], marks, tensors, [], [])
-                        marks.extend((id(tensor), _mark(tensor)) for tensor in tensors)
-                        found[id(module), name] = tuple(marks), copied(tensors), tensors
+        for module in self.modules():
+            for name, value in tuple(vars(module).items()):
+                if name not in _UNSEEN:
+                    marks: list[Any] = []
+                    tensors: list[Tensor] = []
+                    _note([_ordered(name, value)], marks, tensors, [], [])
+                    marks.extend((id(tensor), _mark(tensor)) for tensor in tensors)
+                    found[id(module), name] = tuple(marks), copied(tensors), tensors
         return found
 
     def _sampled(self) -> list[Tensor]:
@@ -175,27 +189,41 @@ def _note(waiting: list[Any], marks: list[Any], tensors: list[Tensor], kept: lis
             below.append(value)
         elif isinstance(value, dict):
             holders.add(id(value))
-            keys = tuple(value)  # at once: another thread may attach a hook meanwhile
-            marks += (kind, *keys) if all(type(key) is str for key in keys) else (kind,)
-            _unfold(tuple(value.values()), value, waiting, marks, kept)
+            items = [item for item in entries(value) if not isinstance(item[1], PassHook)]
+            keys, values = zip(*items, strict=True) if items else ((), ())
+            marks += (kind, *keys) if _PLAIN.issuperset(map(type, keys)) else (kind,)
+            _unfold(values, waiting, marks)
         elif isinstance(value, (list, tuple, set, frozenset)):
             holders.add(id(value))
             marks.append(kind)
-            _unfold(tuple(value), value, waiting, marks, kept)
+            _unfold(tuple(value), waiting, marks)
         elif isinstance(value, np.ndarray):
-            marks.append(value.tobytes() if value.nbytes <= 4096 else id(value))
             kept.append(value)
+            marks += (id(value), str(value.dtype), value.shape)
+            _note_array(value, marks, tensors, waiting)
+        elif isinstance(value, bytearray):
+            marks.append(bytes(value))
         else:
             marks.append(id(value))
             kept.append(value)
 
 
-def _unfold(items: tuple[Any, ...], value: Any, waiting: list[Any], marks: list[Any], kept: list[Any]) -> None:
-    if len(items) > _MOST_ITEMS and not any(isinstance(item, (Tensor, nn.Module)) for item in items):
-        marks += (id(value), len(items))
-        kept.append(value)
-    else:  # without the hooks of a pass that another thread makes now
-        waiting.extend([item for item in items if not isinstance(item, PassHook)])
+def _unfold(items: tuple[Any, ...], waiting: list[Any], marks: list[Any]) -> None:
+    if len(items) > _FEW and _PLAIN.issuperset(map(type, items)):
+        marks.extend(items)
+    else:
+        waiting.extend(items)
+
+
+def _note_array(value: np.ndarray, marks: list[Any], tensors: list[Tensor], waiting: list[Any]) -> None:
+    """The numbers of a small array, and a sample of those of a large one, as of a tensor."""
+    if value.dtype == object:
+        waiting.extend(value.ravel().tolist())
+    elif value.nbytes > _SMALL and value.flags.writeable and value.dtype.kind in "fiub" and min(value.strides) >= 0:
+        with suppress(TypeError):  # of a kind that torch does not know
+            tensors.append(torch.from_numpy(value))
+            return
+    marks.append(value.tobytes() if value.nbytes <= _SMALL else hash(value.tobytes()))
 
 
 def _mark(tensor: Tensor) -> tuple[Any, ...]:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from ..atomic import replacing
 from ..towers.listening import hooks_of
 from ..towers.settings import settings_of
+from .code import described_code
+from .foreign import holds_foreign_code
 from .sides import of_texts
 
 _KEEP = 32
@@ -44,8 +46,9 @@ def text_weights(clip: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def fingerprint(clip: nn.Module, context: str = "") -> str | None:
     """SHA-256 over all that an embedding depends on but its tokens: weights by name, dtype, shape and bytes, the
-    modules and their settings (activation, eps, scaling, whether an adapter is on), and the context, which says the
-    precision. None where functions of the user's take part, which no hash can tell apart."""
+    modules, their settings (activation, eps, scaling, whether an adapter is on) and their classes' methods by name, and
+    the context, which says the precision. None where functions of the user's
+    take part, which no hash can tell apart."""
     seen = hashlib.sha256(context.encode())
     for name, value in sorted(text_weights(clip), key=lambda item: item[0]):
         try:
@@ -54,26 +57,12 @@ def fingerprint(clip: nn.Module, context: str = "") -> str | None:
             return None  # quantised, sharded or wrapped: its bytes are not to be had
         seen.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
         seen.update(flat)
-    if any(name in vars(clip) for name in _ENTRIES):
+    modules = [module for name, module in clip.named_modules(remove_duplicate=False) if of_texts(name)]
+    if holds_foreign_code(modules) or any(hooks_of(module) or _holds_tensors(module) for module in modules):
         return None
-    for name, module in clip.named_modules(remove_duplicate=False):
-        if of_texts(name) and (
-            hooks_of(module) or "forward" in vars(module) or not _known(type(module)) or _holds_tensors(module)
-        ):
-            return None
     seen.update(settings_of(clip, of_texts).encode())
+    seen.update(described_code({type(module) for module in modules}).encode())
     return seen.hexdigest()
-
-
-_ENTRIES = ("encode_text", "get_text_features")
-_LIBRARIES = ("torch", "open_clip", "timm", "transformers", "clip", "peft", "tests", "summand")
-
-
-def _known(kind: type) -> bool:
-    """Whether a class is a library's, with the forward that it was written with: its name stands for what it does."""
-    package = kind.__module__.partition(".")[0]
-    own = kind.forward.__module__.partition(".")[0]
-    return package in _LIBRARIES and own in _LIBRARIES and "<locals>" not in kind.__qualname__
 
 
 _OWN = frozenset(vars(nn.Module()))

@@ -34,7 +34,9 @@ class TextSide:
 
     def __init__(self, clip: nn.Module, tokenizer: Callable[..., Any] | None, name: str) -> None:
         self.clip, self.tokenizer, self.name = clip, tokenizer, name
-        self._seen: Made[dict[str, Any]] = Made(lambda: text_state(clip), lambda state: {"state": state})
+        self._seen: Made[dict[str, Any]] = Made(
+            lambda: text_state(clip), lambda state: {"state": state}, f"the text side of {name}"
+        )
 
     @property
     def tower(self) -> TextTower:
@@ -97,17 +99,17 @@ class TextSide:
             raise SummandError(f"batch_size must be at least 1, got {batch_size!r}")
         wanted = list(dict.fromkeys(texts))
         key = self.fingerprint() if cache else None
-        store = TextCache(self.name, key) if key is not None else None
-        if store is None:
+        if key is None:
             known = dict(zip(wanted, self.encode(wanted, batch_size, progress).cpu().numpy(), strict=True))
         else:
-            known = self._through(store, wanted, batch_size, progress)
+            known = self._through(key, wanted, batch_size, progress)
         device = next(self.clip.parameters()).device
         return torch.from_numpy(np.stack([known[text] for text in texts])).to(device)
 
-    def _through(self, store: TextCache, wanted: list[str], batch_size: int, progress: bool) -> dict[str, np.ndarray]:
-        """What the cache holds of these texts, read by the same tokens as now; the others are encoded and kept."""
-        now = {}
+    def _through(self, key: str, wanted: list[str], batch_size: int, progress: bool) -> dict[str, np.ndarray]:
+        """What the cache holds of these texts, read by the same tokens as now; the others are encoded and kept. Raises
+        `SummandError` where the model is no longer that of the key when they are."""
+        store, now = TextCache(self.name, key), {}
         for start in range(0, len(wanted), batch_size):
             some = wanted[start : start + batch_size]
             now.update(zip(some, digests(self.tokens(some)), strict=True))
@@ -115,6 +117,11 @@ class TextSide:
         new = [text for text in wanted if text not in kept or kept[text][0] != now[text]]
         if new:
             rows = self.encode(new, batch_size, progress).cpu().numpy()
+            if self.fingerprint() != key:
+                raise SummandError(
+                    f"the text side of {self.name} was changed while it read these texts (by another thread?), so "
+                    f"their embeddings are of no one model; ask again when nothing changes it"
+                )
             kept = {**store.read(), **kept}  # another process may have added some meanwhile
             kept.update({text: (now[text], row) for text, row in zip(new, rows, strict=True)})
             store.write(kept)
@@ -130,10 +137,7 @@ class TextSide:
             tokens,
             tower.encode,
             words,
-            unchanged=self._seen.unchanged(
-                f"the text side of {self.name} was changed after it was decomposed and before this question; "
-                f"decompose again"
-            ),
+            unchanged=self._seen.unchanged(tower.guard.state),
         )
 
     def fingerprint(self) -> str | None:

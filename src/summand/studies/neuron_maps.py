@@ -36,6 +36,8 @@ def activations(
     tower = readable(model)
     check_layers(model, layers)
     model.check_pixels(pixels)
+    for layer in set(layers):
+        tower.verify(("neurons", layer), pixels)
     found: dict[int, Tensor] = {}
 
     def listeners() -> Iterator[tuple[Any, str, Callable[..., Any]]]:

@@ -81,7 +81,9 @@ class TextTower(Guarded):
     def run(self, tokens: Int[Tensor, "text token"], visit: Visit | None = None) -> Trace:
         self.verify("sum", tokens)
         with one_pass():
-            return self._run(tokens, visit)
+            trace = self._run(tokens, visit)
+        self.confirm(trace, tokens)
+        return trace
 
     def _run(self, tokens: Int[Tensor, "text token"], visit: Visit | None) -> Trace:
         pooled = self._parts.pooled(tokens)
