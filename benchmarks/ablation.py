@@ -15,10 +15,10 @@ import json
 import summand
 from summand.data import open_source
 from summand.data.labelled import open_labelled
-from summand.studies import figures
-from summand.studies.ablation import ablate_tasks
-from summand.studies.ablation_figure import figure
-from summand.studies.ablation_kinds import families, read_kinds
+from summand.report import figures
+from summand.report.ablation import figure
+from summand.studies.ablation.kinds import families, read_kinds
+from summand.studies.ablation.run import ablate_tasks
 from summand.studies.zeroshot import classifier, scenes_classes
 
 ATTRIBUTES = ("shape", "colour", "place", "letter")

@@ -35,7 +35,7 @@ from summand.studies.attack import (
     similar_words,
 )
 from summand.studies.attack.synonyms import scene_words
-from summand.studies.profile import neuron_groups, profile
+from summand.survey.profile import neuron_groups, profile
 from summand.text.pools import pool
 
 

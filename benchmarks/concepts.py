@@ -17,7 +17,7 @@ from PIL import Image
 import summand
 from summand.data import open_source
 from summand.studies.concepts import image_concepts
-from summand.studies.profile import neuron_groups, profile
+from summand.survey.profile import neuron_groups, profile
 from summand.text.pools import pool
 
 FIRSTS = (1, 3, 5)

@@ -20,11 +20,11 @@ import torch
 
 import summand
 from summand import Moments
-from summand.ablating import Ablation, NeuronAblation
 from summand.data.labelled import Labelled, open_labelled
-from summand.studies.debias import debias, head_moments
-from summand.studies.groups import GroupAccuracy
-from summand.studies.spurious import choose
+from summand.models.ablations import Ablation, NeuronAblation
+from summand.studies.debias.groups import GroupAccuracy
+from summand.studies.debias.run import debias, head_moments
+from summand.studies.debias.spurious import choose
 from summand.studies.zeroshot import classifier, scenes_classes
 
 MEASURES: dict[str, Callable[[GroupAccuracy], float]] = {

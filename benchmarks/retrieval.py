@@ -15,9 +15,9 @@ import torch
 
 import summand
 from summand.data import open_source
-from summand.runs import collect
 from summand.scenes import ATTRIBUTES
 from summand.studies.retrieval import Index, Space, agreement, property_units
+from summand.survey import collect
 from summand.text.pools import pool
 
 

@@ -21,13 +21,13 @@ from torch.nn import functional as F
 import summand
 from summand.data.masks import open_masks
 from summand.data.pictures import read_image
+from summand.maps.heatmap import default_contrast
+from summand.maps.windows import cut, stitched
 from summand.models import pixels_of
+from summand.report.segmentation import examples_figure
 from summand.scenes.places import SIZE
 from summand.scenes.pretrained import NAMES
-from summand.studies.fitting import cut, stitched
-from summand.studies.heatmap import default_contrast
 from summand.studies.segmentation import Example, MapMethod, choose, prepare
-from summand.studies.segmentation.figures import examples_figure
 from summand.studies.segmentation.metrics import rescaled
 from summand.studies.segmentation.texts import class_texts
 

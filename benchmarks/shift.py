@@ -18,11 +18,11 @@ import torch
 
 import summand
 from summand.data import open_source
-from summand.runs import Group
 from summand.scenes import ATTRIBUTES
-from summand.studies.profile import profile
 from summand.studies.shift import Concepts, Measured, Reference, concept_units, make_reference, measure
 from summand.studies.shift.statistics import kolmogorov_smirnov, mmd, point_biserial
+from summand.survey import Group
+from summand.survey.profile import profile
 from summand.text.pools import pool
 
 

@@ -15,9 +15,9 @@ import torch
 
 import summand
 from summand.data import open_source
-from summand.runs import collect
 from summand.scenes import ATTRIBUTES, attribute_of
 from summand.studies.truth import agreement, anova_shares, counterfactual_movement
+from summand.survey import collect
 from summand.text.labels import importance, label_heads, named_attribute
 from summand.text.pools import pool
 

@@ -21,16 +21,18 @@ from .errors import SummandError, SummandWarning
 
 if TYPE_CHECKING:
     from . import scenes
-    from .decomposition import Parts, TextParts
-    from .effects import Effects
-    from .loading import load
+    from .effects.direct import Parts, TextParts
+    from .effects.effects import Effects
+    from .maps.heatmap import Heatmap, heatmap
     from .models import Model, wrap
-    from .moments import Moments
-    from .principal import RankOne, rank_one
-    from .studies.heatmap import Heatmap, heatmap
+    from .models.load import load
+    from .statistics.moments import Moments
+    from .statistics.principal_direction import RankOne, rank_one
+    from .statistics.top_images import TopImages
+    from .studies.words.run import words
     from .text.sparse import SparseCode, sparse_code
     from .text.textspan import TextSpan, textspan
-    from .top_images import TopImages
+    from .unit import Unit
 
 try:
     __version__ = version("summand-clip")
@@ -50,6 +52,7 @@ __all__ = [
     "TextParts",
     "TextSpan",
     "TopImages",
+    "Unit",
     "__version__",
     "heatmap",
     "load",
@@ -57,26 +60,29 @@ __all__ = [
     "scenes",
     "sparse_code",
     "textspan",
+    "words",
     "wrap",
 ]
 
 # Public names are imported when they are first used, so that `summand --help` need not wait for torch.
 _HOMES = {
-    "Effects": ".effects",
-    "Heatmap": ".studies.heatmap",
+    "Effects": ".effects.effects",
+    "Heatmap": ".maps.heatmap",
     "Model": ".models",
-    "Moments": ".moments",
-    "Parts": ".decomposition",
-    "RankOne": ".principal",
+    "Moments": ".statistics.moments",
+    "Parts": ".effects.direct",
+    "RankOne": ".statistics.principal_direction",
     "SparseCode": ".text.sparse",
-    "TextParts": ".decomposition",
+    "TextParts": ".effects.direct",
     "TextSpan": ".text.textspan",
-    "TopImages": ".top_images",
-    "heatmap": ".studies.heatmap",
-    "load": ".loading",
-    "rank_one": ".principal",
+    "TopImages": ".statistics.top_images",
+    "Unit": ".unit",
+    "heatmap": ".maps.heatmap",
+    "load": ".models.load",
+    "rank_one": ".statistics.principal_direction",
     "sparse_code": ".text.sparse",
     "textspan": ".text.textspan",
+    "words": ".studies.words.run",
     "wrap": ".models",
 }
 

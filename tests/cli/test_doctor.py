@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 import summand
-from summand import loading
 from summand.cli import app
+from summand.models import load as loading
 from tests.models.tiny_clip import clip
 
 pytestmark = pytest.mark.usefixtures("unchecked")

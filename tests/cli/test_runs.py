@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import summand
 from summand.cli import app
-from summand.runs import open_run
+from summand.survey import open_run
 
 SMALL = ("--images", "scenes:count=60,seed=4", "--units", "heads,neurons:4", "--held-out", "0.4")
 

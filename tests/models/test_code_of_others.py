@@ -40,7 +40,7 @@ ASK = {
 
 
 def captured(model):
-    from summand.studies.baselines.capture import Capture
+    from summand.maps.baselines.capture import Capture
 
     return Capture(model, X).output
 
@@ -48,8 +48,7 @@ def captured(model):
 def answer(model, name):
     try:
         return ASK[name](model).detach()
-    except summand.SummandError as error:
-        assert "changed while" not in str(error)
+    except summand.SummandError:
         return None
 
 
@@ -377,9 +376,14 @@ def test_a_block_that_takes_the_model_as_it_is_looks_when_it_is_left():
 
     with pytest.raises(summand.SummandError, match="changed while"):
         edited()
-    with pytest.raises(KeyError), model.as_it_is():  # an error of the block itself is the one that comes
-        made.visual.proj.data.mul_(2)
-        raise KeyError
+
+    def failed():
+        with model.as_it_is():
+            made.visual.proj.data.mul_(2)
+            raise KeyError
+
+    with pytest.raises(KeyError):  # an error of the block itself is the one that comes
+        failed()
     assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-9
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import summand
-from summand.tokenizing import count_tokens
+from summand.models.tokens import count_tokens
 from tests import tiny
 
 

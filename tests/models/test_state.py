@@ -352,7 +352,7 @@ def test_inference_mode(resnet):
 
 
 def test_an_ablated_model_follows_its_network_or_says_that_it_does_not_fit():
-    from summand.ablating import Ablation
+    from summand.models.ablations import Ablation
 
     made = clip()
     model = summand.wrap(made)

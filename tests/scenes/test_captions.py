@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from summand.errors import SummandError
-from summand.scenes import ATTRIBUTES, Causes, attribute_of, captions, draw_causes, parse, prompts, vocabulary
+from summand.scenes import (
+    ATTRIBUTES,
+    Causes,
+    attribute_of,
+    captions,
+    draw_causes,
+    parse,
+    prompts,
+    vocabulary,
+)
 from summand.scenes.attributes import GROUP_ATTRIBUTES
 from summand.scenes.captions import Captions
 from summand.scenes.meaning import check_words, words_of

@@ -5,7 +5,16 @@ import pytest
 from scipy.ndimage import binary_dilation, binary_erosion, center_of_mass
 
 from summand.errors import SummandError
-from summand.scenes import ATTRIBUTES, Causes, Chance, Scenes, counterfactuals, draw_causes, render, sample
+from summand.scenes import (
+    ATTRIBUTES,
+    Causes,
+    Chance,
+    Scenes,
+    counterfactuals,
+    draw_causes,
+    render,
+    sample,
+)
 from summand.scenes.drawing import COLOURS
 
 PALETTE = np.array([COLOURS[str(name)] for name in ATTRIBUTES["colour"]])

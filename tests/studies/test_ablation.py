@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 import summand
 from summand import SummandError
 from summand.data.labelled import Labelled
-from summand.studies.ablation import Batch, ablate, ablate_tasks, read
-from summand.studies.ablation_figure import figure
-from summand.studies.direct_ablations import AttentionUpTo, ClassToken, HeadSets, Mlps, Spans
-from summand.studies.neuron_ablations import Indirect, Pairs, SecondOrder, SparseSecondOrder
+from summand.report.ablation import figure
+from summand.studies.ablation.direct import AttentionUpTo, ClassToken, HeadSets, Mlps, Spans
+from summand.studies.ablation.neurons import Indirect, Pairs, SecondOrder, SparseSecondOrder
+from summand.studies.ablation.run import Batch, ablate, ablate_tasks, read
 from tests.studies.pictures import Noise, labelled, pixels
 from tests.tiny import clip
 

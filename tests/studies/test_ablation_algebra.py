@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import summand
 from summand import Moments
-from summand.ablating import Ablation, NeuronAblation
 from summand.data.labelled import Labelled
-from summand.studies.groups import group_accuracy
+from summand.models.ablations import Ablation, NeuronAblation
+from summand.studies.debias.groups import group_accuracy
 from tests.studies.pictures import Noise, pixels
 from tests.tiny import clip
 

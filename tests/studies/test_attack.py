@@ -13,7 +13,6 @@ from PIL import Image
 
 import summand
 from summand.data import open_source
-from summand.runs import Group
 from summand.scenes import describe, parse
 from summand.studies.attack import (
     DiffusersGenerator,
@@ -33,7 +32,8 @@ from summand.studies.attack import (
 )
 from summand.studies.attack.synonyms import by_sentences, by_stem, by_wordnet, scene_words, usual
 from summand.studies.attack.writers import instruction, keep, lines_of
-from summand.studies.profile import profile
+from summand.survey import Group
+from summand.survey.profile import profile
 from summand.text.pools import pool
 from summand.text.sparse import prepare_atoms, sparse_code
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from summand import SummandError
 from summand.data.labelled import Labelled, open_labelled
-from summand.studies.groups import check_groups
+from summand.studies.debias.groups import check_groups
 from tests.studies.pictures import Noise
 
 NAMES = ["hen", "owl", "gull"]

@@ -10,10 +10,10 @@ from PIL import Image
 
 import summand
 from summand.data import open_source
-from summand.runs import Group
 from summand.studies.concepts import image_concepts
-from summand.studies.profile import neuron_groups, profile
 from summand.studies.subconcepts import inertia, subconcepts
+from summand.survey import Group
+from summand.survey.profile import neuron_groups, profile
 from summand.text.pools import pool
 from summand.text.sparse import sparse_code
 

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 import summand
 from summand import Effects, Moments, SummandError
 from summand.data.labelled import Labelled, open_labelled
-from summand.studies.debias import debias, head_moments
-from summand.studies.groups import check_groups, group_accuracy, with_shares
-from summand.studies.spurious import Suspect, by_property, choose, described, in_words
-from summand.studies.suspects import found_neurons
+from summand.studies.debias.groups import check_groups, group_accuracy, with_shares
+from summand.studies.debias.run import debias, head_moments
+from summand.studies.debias.spurious import Suspect, by_property, choose, described, in_words
+from summand.studies.debias.suspects import found_neurons
 from summand.studies.zeroshot import classifier, scenes_classes
 from summand.text.labels import HeadLabel
 from tests.studies.pictures import Noise, Unread, labelled, pixels

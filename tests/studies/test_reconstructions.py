@@ -13,15 +13,15 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from summand import SummandError
-from summand.studies.ablation import read
-from summand.studies.ablation_kinds import families, read_kinds, read_pools
-from summand.studies.direct_ablations import AttentionUpTo, ClassToken, Mlps
-from summand.studies.pair_maps import PairMaps, pair_signs
-from summand.studies.reconstructions import Reconstruction, SparsePairs
+from summand.maps.pair_maps import PairMaps, pair_signs
+from summand.studies.ablation.direct import AttentionUpTo, ClassToken, Mlps
+from summand.studies.ablation.kinds import families, read_kinds, read_pools
+from summand.studies.ablation.reconstructions import Reconstruction, SparsePairs
+from summand.studies.ablation.run import read
+from summand.studies.ablation.together import Together
 from summand.studies.segmentation import needs_reference, prepare
 from summand.studies.shift import Reference, make_reference
 from summand.studies.shift.scores import named_concepts
-from summand.studies.together import Together
 from summand.text.pools import pool, random_directions
 from tests.published_neurons import literal_even_pairs
 from tests.studies.pictures import Noise, pixels

@@ -11,12 +11,12 @@ from PIL import Image
 
 import summand
 from summand.data import open_source
-from summand.runs import Group, collect
-from summand.runs.units import effects_of
 from summand.studies import retrieval
-from summand.studies.profile import Unit
 from summand.studies.retrieval import Index, Space, agreement, build_index, property_units
+from summand.survey import Group, collect
+from summand.survey.units import effects_of
 from summand.text.pools import pool
+from summand.unit import Unit
 
 
 @pytest.fixture(scope="module")

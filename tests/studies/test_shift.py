@@ -14,13 +14,10 @@ from typer.testing import CliRunner
 
 import summand
 from summand import Moments
-from summand.ablating import Ablation
 from summand.cli import app
 from summand.data import open_source
-from summand.runs import Group
-from summand.runs.units import effects_of
+from summand.models.ablations import Ablation
 from summand.scenes import ATTRIBUTES
-from summand.studies.profile import profile
 from summand.studies.shift import (
     Concepts,
     Measured,
@@ -34,6 +31,9 @@ from summand.studies.shift import (
 )
 from summand.studies.shift.series import column_of, compare_by, over_batches
 from summand.studies.shift.statistics import kolmogorov_smirnov, mmd, point_biserial, standardised_difference
+from summand.survey import Group
+from summand.survey.profile import profile
+from summand.survey.units import effects_of
 from summand.text.pools import pool
 from tests.studies.pictures import Unread
 

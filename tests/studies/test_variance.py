@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from summand import SummandError
-from summand.studies.variance import explained
+from summand.studies.ablation.variance import explained
 from tests.studies.pictures import Noise, pixels
 from tests.studies.test_ablation import residual, wrapped
 
@@ -43,7 +43,7 @@ def check(found, effects, top):
 
 
 def test_of_indirect_effects_by_passes_from_the_pixels(tiny, monkeypatch):
-    monkeypatch.setattr("summand.studies.variance._HELD", 2 * COUNT * 16)  # two neurons at a time
+    monkeypatch.setattr("summand.studies.ablation.variance._HELD", 2 * COUNT * 16)  # two neurons at a time
     source, chosen = Noise(COUNT), [3, 90, 17]
     x = torch.stack([pixels(source.image(i)) for i in range(COUNT)])
     mlp = tiny.clip.visual.transformer.resblocks[1].mlp.c_proj

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 import summand
 import summand.cli
-from summand.ablating import Ablation
 from summand.cli import app
 from summand.data import open_source
 from summand.data.masks import open_masks
+from summand.maps.heatmap import default_pool
+from summand.models.ablations import Ablation
 from summand.scenes.pretrained import is_scenes_model
-from summand.studies.heatmap import default_pool
 from summand.studies.world import strange_pictures
 from tests.tiny import clip
 

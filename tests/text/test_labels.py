@@ -5,7 +5,7 @@ import torch
 
 import summand
 from summand.data import open_source
-from summand.runs import collect
+from summand.survey import collect
 from summand.text.labels import importance, label_heads, named_attribute
 from summand.text.pools import pool
 

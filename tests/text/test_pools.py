@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from summand.errors import SummandError
+from summand.models.readable import readable
 from summand.scenes.attributes import ATTRIBUTES
 from summand.scenes.meaning import attribute_of
 from summand.scenes.phrases import prompts
 from summand.text.phrases import CLASSES_WITHOUT_ARTICLE, descriptions, with_article
-from summand.text.pools import Pool, names, pool, random_directions, readable
+from summand.text.pools import Pool, names, pool, random_directions
 
 TEXT_POOLS = ("general", "words-10k", "words-30k", "classes", "scenes")
 

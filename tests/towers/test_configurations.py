@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import summand
-import summand.loading
+import summand.models.load
 from summand.towers import describe_configuration
 from tests.towers.shrink import build, shrunk
 
@@ -86,7 +86,7 @@ STRANGE = {
 def test_strange_configurations_are_described_and_refused(name, monkeypatch):
     config, reason = STRANGE[name]
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, config)
-    row = next(row for row in summand.loading.catalogue() if row["model"] == name)
+    row = next(row for row in summand.models.load.catalogue() if row["model"] == name)
     assert row["exact"] == (reason is None) == bool(row["terms"])
     if reason is not None:
         assert re.search(reason, row["reason"])

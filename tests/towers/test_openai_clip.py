@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 import summand
-from summand.studies.baselines import METHODS, baseline_maps
-from summand.studies.neuron_maps import neuron_map, second_order_maps
+from summand.maps.baselines import METHODS, baseline_maps
+from summand.maps.neuron_maps import neuron_map, second_order_maps
 from tests.oracles import perturb
 from tests.towers import openai_clip
 from tests.towers.test_variants import check

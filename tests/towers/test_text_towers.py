@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import summand
-from summand.decomposition import TextParts
-from summand.tokenizing import PAD, pieces, whole_words
+from summand.effects.direct import TextParts
+from summand.models.tokens import PAD, pieces, whole_words
 from summand.towers.text import text_tower_of
 from tests import tiny
 from tests.oracles import literal_text, perturb

@@ -121,11 +121,11 @@ def ablate(
 ) -> None:
     """Mean-ablate one kind of term after the other and measure zero-shot accuracy each time."""
     from ..data import open_source
-    from ..studies import figures
-    from ..studies.ablation import ablate as measure
-    from ..studies.ablation_figure import figure
-    from ..studies.ablation_kinds import families, read_kinds, with_components
-    from ..studies.variance import explained
+    from ..report import figures
+    from ..report.ablation import figure
+    from ..studies.ablation.kinds import families, read_kinds, with_components
+    from ..studies.ablation.run import ablate as measure
+    from ..studies.ablation.variance import explained
 
     figures.check_format(out)
     kinds = read_kinds(what)

@@ -61,10 +61,10 @@ def atlas(
 
     The site is a folder of plain files: open its index.html, no server needed.
     """
-    from ..atlas import build
-    from ..atlas.build import check_folder
     from ..data import open_source
-    from ..studies.heatmap import default_pool
+    from ..maps.heatmap import default_pool
+    from ..report.site import build
+    from ..report.site.build import check_folder
     from ..text.pools import pool
 
     source = open_source(images, count)

@@ -91,11 +91,11 @@ def attack(
 
     Try it on your own models: which innocent words in a picture of a dog make your classifier say deer?
     """
+    from ..maps.heatmap import default_pool
+    from ..report.attack import check_folder, write_pictures, write_words
     from ..studies import attack as study
     from ..studies.attack import synonyms, writers
-    from ..studies.attack.files import check_folder, write_pictures, write_words
-    from ..studies.heatmap import default_pool
-    from ..studies.profile import neuron_groups, profile, profile_of_run
+    from ..survey.profile import neuron_groups, profile, profile_of_run
     from ..text.pools import pool
     from ..towers.pool import PoolTower
 

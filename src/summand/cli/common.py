@@ -150,7 +150,7 @@ def _loudly(warning: str | None) -> None:
 
 def pool_for(model: Any, chosen: Any) -> Any:
     """A description pool without the lines that the model cannot read, which are named on stderr."""
-    from ..text.pools import readable
+    from ..models.readable import readable
 
     kept, left = readable(chosen, model._tokenizer)
     for item in left[:_NAMED]:

@@ -68,10 +68,10 @@ def concepts(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a picture holds, in the words of the neurons that it moves unusually far, and show where."""
+    from ..maps.heatmap import default_pool
+    from ..report.figures import check_format
     from ..studies.concepts import check_sizes, image_concepts
-    from ..studies.figures import check_format
-    from ..studies.heatmap import default_pool
-    from ..studies.profile import neuron_groups, profile, profile_of_run
+    from ..survey.profile import neuron_groups, profile, profile_of_run
     from ..text.pools import pool
 
     check_format(out)

@@ -134,12 +134,12 @@ def debias(
     attribute's texts rather than along the classes'. With --neurons LAYER the same is done with neurons.
     """
     from ..data import open_source
+    from ..report import figures
+    from ..report.debias import figure
     from ..scenes.source import is_scenes
-    from ..studies import figures
-    from ..studies.debias import debias as repair
-    from ..studies.debias_figure import figure
-    from ..studies.groups import check_groups, with_shares
-    from ..studies.spurious import check_cover, in_words
+    from ..studies.debias.groups import check_groups, with_shares
+    from ..studies.debias.run import debias as repair
+    from ..studies.debias.spurious import check_cover, in_words
 
     if heads and wanted:
         raise SummandError("give --heads or --property, not both")
@@ -249,8 +249,8 @@ def _suspects(
     pool: str | None,
     **reading: Any,
 ) -> list[Any]:
-    from ..studies import suspects
-    from ..studies.heatmap import default_pool
+    from ..maps.heatmap import default_pool
+    from ..studies.debias import suspects
     from ..text.pools import pool as open_pool
 
     if named is not None:

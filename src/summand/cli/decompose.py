@@ -70,10 +70,10 @@ def decompose(
     Stopped half-way, the same command goes on where it was. `summand label` then puts the units into words.
     """
     from ..data import open_source
-    from ..runs import Manifest
-    from ..runs import decompose as make
-    from ..runs.folder import check_folder
-    from ..runs.units import default_units, groups_of, parse_units
+    from ..survey import Manifest
+    from ..survey import decompose as make
+    from ..survey.folder import check_folder
+    from ..survey.units import default_units, groups_of, parse_units
 
     wanted = parse_units(units) if units is not None else None
     source = open_source(images, count)
@@ -123,8 +123,8 @@ def decompose(
 
 
 def _before(out: Path) -> Any:
-    from ..runs import Manifest
-    from ..runs.manifest import FILE
+    from ..survey import Manifest
+    from ..survey.manifest import FILE
 
     return Manifest.read(out) if (out / FILE).is_file() else None
 

@@ -82,7 +82,7 @@ def heatmap(
     """Show which parts of a picture speak for a text, and which against it."""
     import numpy as np
 
-    from ..studies.heatmap import heatmap as make
+    from ..maps.heatmap import heatmap as make
     from ..text.pools import pool
 
     given = list(texts or [])
@@ -127,9 +127,9 @@ def _head_texts(model: Any, picture: Any, head: str, images: str | None, texts: 
     """Of the texts that span what a head writes over a set of images, the two that point most and least along what it
     writes here (paper C, Fig. 7)."""
     from ..data import open_source
+    from ..maps.heatmap import default_pool, parse_head
+    from ..maps.joint import head_texts, most_and_least
     from ..scenes.pretrained import is_scenes_model
-    from ..studies.heatmap import default_pool, parse_head
-    from ..studies.joint import head_texts, most_and_least
     from ..text.pools import pool
 
     if images is None:

@@ -22,8 +22,8 @@ class Images:
 def open_images(given: str, count: int | None = None) -> Images:
     """The images of a run folder that `summand decompose` wrote, or of an image source."""
     from ..data import open_source
-    from ..runs import open_run
-    from ..runs.manifest import FILE
+    from ..survey import open_run
+    from ..survey.manifest import FILE
 
     if (Path(given).expanduser() / FILE).is_file():
         run = open_run(given)

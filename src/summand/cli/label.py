@@ -50,9 +50,9 @@ def label(
     Writes labels.parquet and labels.csv into the run folder. A description that predicts the unit on held-out images
     no better than random texts of the pool would is marked as without evidence.
     """
-    from ..runs import open_run
-    from ..runs.labels import label_run, write_labels
-    from ..studies.heatmap import default_pool
+    from ..maps.heatmap import default_pool
+    from ..survey import open_run
+    from ..survey.labels import label_run, write_labels
     from ..text.pools import pool
 
     opened = open_run(run)

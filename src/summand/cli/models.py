@@ -10,7 +10,7 @@ from .common import JsonOption, app, emit, escape, stderr, wide_console
 @app.command(epilog="Examples:\n\n  summand models\n\n  summand models --json")
 def models(as_json: JsonOption = False) -> None:
     """List every model by name, with its image tower, the terms of its sum, and whether the sum is exact."""
-    from ..loading import catalogue
+    from ..models.load import catalogue
 
     rows = catalogue()
     if as_json:

@@ -66,17 +66,16 @@ def retrieve(
     as_json: JsonOption = False,
 ) -> None:
     """Find the images nearest to a picture by what some heads, neurons or pairs write; by default by everything."""
-    from ..runs.units import find_unit
-    from ..studies.contact_sheet import contact_sheet
-    from ..studies.figures import check_format
-    from ..studies.profile import Unit
+    from ..report.contact_sheet import contact_sheet
+    from ..report.figures import check_format
     from ..studies.retrieval import Space, build_index
+    from ..unit import Unit
 
     if metric not in ("inner", "cosine"):
         raise SummandError(f"--metric is cosine or inner, got {metric!r}")
     units: list[Unit] = []
     for kind, given in (("heads", head), ("neurons", neuron), ("pairs", pair)):
-        units += [Unit(*find_unit(kind, text)) for text in given or ()]
+        units += [Unit.parse(text, kind) for text in given or ()]
     if units and name is not None:
         raise SummandError("search by --property or by single units, not by both")
     check_format(out)
@@ -125,9 +124,9 @@ def retrieve(
 
 def _units_of_property(model: Any, where: Any, name: str, texts: str | None, layers: int, batch_size: int) -> Any:
     """From a run's own statistics, else from a first pass over some of the images."""
-    from ..runs import collect
-    from ..studies.heatmap import default_pool
+    from ..maps.heatmap import default_pool
     from ..studies.retrieval import property_units
+    from ..survey import collect
     from ..text.pools import pool
 
     if where.run is not None and "heads" in where.run.manifest.groups:

@@ -179,7 +179,7 @@ def segment(
 
 def _neurons(names: list[str], count: int | None, layers: str | None, weighting: str | None) -> dict[str, Any]:
     """What is said of the neuron maps."""
-    from ..runs.units import parse_units
+    from ..survey.units import parse_units
 
     given = {"--neurons": count, "--layers": layers, "--weighting": weighting}
     said = [option for option, value in given.items() if value is not None]
@@ -220,8 +220,8 @@ def _protocol(kind: Any, name: str | None, asked: str | None, fit: str | None, t
 def _reference(study: Any, model: Any, source: Any, images: str | None) -> Any:
     """Pixels that neuron directions are learnt from; for the scenes models 500 scenes of another seed."""
     from ..data import open_source
+    from ..maps.windows import fitted
     from ..scenes.pretrained import is_scenes_model
-    from ..studies.fitting import fitted
 
     if images is None and is_scenes_model(model):
         images = "scenes:count=500,seed=4242"
@@ -248,7 +248,7 @@ def _check_out(out: Path) -> None:
 
 
 def _write(out: Path, found: Any, titles: dict[str, str], source: Any) -> dict[str, str]:
-    from ..studies.segmentation.figures import examples_figure
+    from ..report.segmentation import examples_figure
 
     table = out / "per_image.parquet"
     found.per_image.to_parquet(table, index=False)

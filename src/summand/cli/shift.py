@@ -87,11 +87,11 @@ def shift(
     as_json: JsonOption = False,
 ) -> None:
     """Say which units changed between two sets of images, in words, and raise an alarm where it is more than chance."""
+    from ..maps.heatmap import default_pool
+    from ..report.shift.page import Report
     from ..scenes.pretrained import NAMES
-    from ..studies.heatmap import default_pool
     from ..studies.shift import Reference, compare, is_reference, make_reference, measure
     from ..studies.shift.compare import check_alpha
-    from ..studies.shift.report import Report
     from ..studies.shift.series import column_of, compare_by
     from ..text.pools import pool
 

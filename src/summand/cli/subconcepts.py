@@ -63,10 +63,10 @@ def subconcepts(
     The inertia of the images' embeddings says how alike they are: 0 where all are the same. A neuron with a high
     inertia and pairs with a low one has several meanings, and the pairs tell them apart.
     """
-    from ..pairs import with_pairs
-    from ..studies.figures import check_format, save
+    from ..effects.pairs import with_pairs
+    from ..report.figures import check_format, save
+    from ..report.subconcepts import figure
     from ..studies.subconcepts import subconcepts as study
-    from ..studies.subconcepts_figure import figure
 
     check_format(out)
     where = open_images(images, count)
@@ -112,7 +112,7 @@ def _survey(found: Any) -> list[dict[str, Any]]:
 
 def _units(model: Any, found: Any, source: Any, texts: str | None) -> list[dict[str, Any]]:
     """A row for each neuron, and behind it one for each of its pairs, the most alike first."""
-    from ..studies.heatmap import default_pool
+    from ..maps.heatmap import default_pool
     from ..text.pools import pool, random_directions
     from ..text.sparse import prepare_atoms
 
@@ -146,7 +146,7 @@ def _words(row: dict[str, Any]) -> str:
 
 
 def _sheet(rows: list[dict[str, Any]], source: Any, pairs: int, out: Path) -> None:
-    from ..studies.contact_sheet import contact_sheet
+    from ..report.contact_sheet import contact_sheet
 
     drawn, seen = [], 0
     for row in rows:

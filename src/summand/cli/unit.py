@@ -22,11 +22,12 @@ PicturesOption = Annotated[int, typer.Option("--pictures", "-n", min=1, help="Pi
 
 def show_unit(kind: Any, run: Path, unit: str, out: Path | None, pictures: int, as_json: bool) -> None:
     """Print a unit's description and its evidence; write its top images as a picture strip."""
-    from ..runs import open_run
-    from ..runs.strip import strongest
-    from ..runs.units import SINGULAR, find_unit
+    from ..survey import open_run
+    from ..survey.strip import strongest
+    from ..unit import SINGULAR, Unit
 
-    group, index = find_unit(kind, unit)
+    named = Unit.parse(unit, kind)
+    group, index = named.group, named.index
     opened = open_run(run)
     opened.check_unit(group, index)
     warn_of_strange_run(opened)
@@ -113,7 +114,7 @@ def _describe(console: Console, row: dict[str, Any], kind: str) -> None:
 
 def _draw(run: Any, rows: list[list[Any]], title: str, texts: str, path: Path) -> bool:
     """Write the strip; True (with a word on stderr) where the pictures are not to be had."""
-    from ..runs.strip import picture_strip, save_strip
+    from ..survey.strip import picture_strip, save_strip
 
     if not any(rows):
         stderr.print("no picture strip: the run keeps no top images (--top 0)")

@@ -13,7 +13,15 @@ import pandas as pd
 from ..errors import SummandError, listed
 from ..scenes import ATTRIBUTES, parse_source
 from ..scenes.source import is_scenes
-from .sources import EXTENSIONS, FileImages, ImageSource, SceneImages, check_filled, in_split, read_table
+from .sources import (
+    EXTENSIONS,
+    FileImages,
+    ImageSource,
+    SceneImages,
+    check_filled,
+    in_split,
+    read_table,
+)
 
 _PATHS = ("path", "img_filename", "filename", "file", "image")
 _LABELS = ("label", "y", "class")

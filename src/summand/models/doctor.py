@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..effects.activations import readable
 from ..errors import SummandError
-from ..neurons import readable
 from ..towers.listening import apart
 from ..towers.pool import PoolTower
 from .adapters import findings

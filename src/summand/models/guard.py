@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..effects.indirect import kept_going
+from ..effects.pairs import pairs
 from ..errors import SummandError, listed
-from ..finite import broken_weights
-from ..indirect import kept_going
-from ..pairs import pairs
-from ..precision import unmixed
 from ..towers.base import AttentionView, Trace, working
+from ..towers.finite import broken_weights
 from ..towers.linear import normed
 from ..towers.listening import apart, listening
 from ..towers.pool import PoolTower
+from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
 from .findings import findings
 from .foreign import holds_foreign_code

@@ -12,15 +12,15 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from ..decomposition import Parts, TextParts
-from ..effects import Effects
+from ..effects.activations import activations, mean_activations
+from ..effects.direct import Parts, TextParts
+from ..effects.effects import Effects
+from ..effects.first_order import first_order
+from ..effects.indirect import indirect
+from ..effects.pairs import pairs
+from ..effects.published import Parity
+from ..effects.second_order import second_order
 from ..errors import SummandError
-from ..even_split import Parity
-from ..first_order import first_order
-from ..indirect import indirect
-from ..neurons import activations, mean_activations
-from ..pairs import pairs
-from ..second_order import second_order
 from ..towers import Tower, tower_of
 from ..towers.text import TextTower
 from .adapters import device_of, image_dtype

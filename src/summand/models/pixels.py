@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ..data.sources import as_rgb
 from ..errors import SummandError
-from ..finite import all_finite
 from ..scenes import pretrained as scenes_models
+from ..towers.finite import all_finite
 from .training_mode import in_training
 
 if TYPE_CHECKING:

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..callers_tokenizers import check_ids, token_ids, vocabulary_size
-from ..decomposition import TextParts
+from ..effects.direct import TextParts
 from ..errors import SummandError
-from ..tokenizing import check_length, pieces, tokenized
 from ..towers.text import TextTower, text_features, text_tower_of
+from .callers_tokenizers import check_ids, token_ids, vocabulary_size
 from .guard import Guard, verified
 from .made import Made
 from .sides import IMAGE_SIDE
 from .state import text_state
 from .text_cache import TextCache, digests, fingerprint
+from .tokens import check_length, pieces, tokenized
 from .training_mode import in_training
 
 TEXT_BATCH = 256

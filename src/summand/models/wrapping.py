@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from ..preprocessing import as_preprocess
-from ..tokenizing import as_tokenizer
 from ..towers import tower_of
 from .adapters import unwrapped
 from .model import Model
+from .preprocessing import as_preprocess
+from .tokens import as_tokenizer
 
 
 def wrap(

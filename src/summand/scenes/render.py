@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 
 from ..errors import SummandError
-from .attributes import ATTRIBUTES, GROUP_ATTRIBUTES, Causes, Shift, Tie, Value, check_attribute, draw_causes
+from .attributes import (
+    ATTRIBUTES,
+    GROUP_ATTRIBUTES,
+    Causes,
+    Shift,
+    Tie,
+    Value,
+    check_attribute,
+    draw_causes,
+)
 from .drawing import MARGIN, SLOTS, draw_letters, draw_objects, layout, radius_of
 from .places import CHANCE, SIZE, grain, paint, smooth
 

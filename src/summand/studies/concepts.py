@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import SummandError
+from ..maps.heatmap import Heatmap, heatmap
 from ..models import Model
+from ..survey.profile import Profile
 from ..text.contributions import texts_of_images, words_of_images
 from ..text.pools import Pool
 from ..text.sparse import sparse_code
-from .heatmap import Heatmap, heatmap
-from .profile import Profile
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import SummandError
+from ..maps.placing import placed, share_of
 from ..models import Model
-from .placing import placed, share_of
 
 Fill = Literal["mean", "blur"]
 Answer = Literal["probability", "logit"]

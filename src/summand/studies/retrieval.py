@@ -18,17 +18,17 @@ from tqdm import tqdm
 
 from ..data import ImageSource, Skipped
 from ..data.sources import batches
-from ..effects import Effects
+from ..effects.effects import Effects
 from ..errors import SummandError
-from ..finite import check_finite
 from ..models import Model, pixels_of
-from ..moments import Moments
-from ..runs import Group
-from ..runs.units import effects_of
+from ..statistics.moments import Moments
+from ..survey import Group
+from ..survey.units import effects_of
 from ..text.labels import importance, label_heads
 from ..text.pools import Pool
 from ..text.properties import heads_of_property
-from .profile import Unit
+from ..towers.finite import check_finite
+from ..unit import Unit
 
 Metric = Literal["inner", "cosine"]
 _BLOCK = 1 << 22  # numbers of the index that are read at once

@@ -17,9 +17,9 @@ from ..data import ImageSource
 from ..data.sources import Batch, batches
 from ..errors import SummandError
 from ..models import Model, pixels_of
-from ..moments import Moments
-from ..principal import rank_one
-from ..top_images import TopImages
+from ..statistics.moments import Moments
+from ..statistics.principal_direction import rank_one
+from ..statistics.top_images import TopImages
 
 TOP = 10
 _DRAWS = 200

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..effects import Effects
+from ..effects.effects import Effects
 from ..models import Model
 from ..scenes import ATTRIBUTES, counterfactuals
 

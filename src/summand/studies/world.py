@@ -11,9 +11,9 @@ from ..data.masks.base import MaskSource
 from ..data.sources import FileImages, ImageSource, SceneImages
 from ..errors import SummandError
 from ..models import Model
-from ..runs import Run
 from ..scenes.places import SIZE
 from ..scenes.pretrained import NAMES, is_scenes_model
+from ..survey import Run
 
 _LOOKED_AT = 5  # pictures of a source
 _COMPRESSED = (".jpg", ".jpeg", ".webp")  # scenes are written as PNG

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..errors import SummandError
-from ..finite import check_finite
+from ..towers.finite import check_finite
 
 
 @torch.no_grad()

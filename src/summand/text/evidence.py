@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import SummandError
-from ..finite import all_finite, check_finite
-from ..precision import as_written
+from ..towers.finite import all_finite, check_finite
+from ..towers.precision import as_written
 
 Verdict = Literal["supported", "no evidence", "untested"]
 

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..finite import check_finite
-from ..moments import Moments
 from ..scenes.meaning import attribute_of
+from ..statistics.moments import Moments
+from ..towers.finite import check_finite
 from .textspan import textspan
 
 _TEXTS_THAT_NAME = 3

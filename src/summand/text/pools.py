@@ -6,17 +6,15 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError, nearest
-from ..tokenizing import unreadable
 from .phrases import CLASSES_WITHOUT_ARTICLE, descriptions, fill
 
 _CLASS_TEMPLATES = ("a photo of {a}", "a close-up of {a}", "a drawing of {a}", "a blurry photo of {a}")
@@ -35,15 +33,6 @@ class Pool:
     about: str
     dropped: int = 0
     lines: tuple[int, ...] = field(default=(), compare=False)
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A text of a user's pool that the model cannot read: where it stands, and why."""
-
-    line: int
-    text: str
-    reason: str
 
 
 def pool(source: str | Path | Sequence[str]) -> Pool:
@@ -67,28 +56,6 @@ def pool(source: str | Path | Sequence[str]) -> Pool:
             f"path of a text file with one description a line)"
         )
     return _from_list(source)
-
-
-def readable(chosen: Pool, tokenizer: Callable[..., Any] | None) -> tuple[Pool, tuple[Unread, ...]]:
-    """The pool without the lines of a user's list that the model cannot read, and those lines.
-
-    A pool that comes with the package is read as a whole or not at all. Raises `SummandError` where more than half of
-    the lines cannot be read, for then it is the wrong list, or the wrong model.
-    """
-    if tokenizer is None or not chosen.lines:
-        return chosen, ()
-    wrong = unreadable(tokenizer, chosen.texts)
-    if not wrong:
-        return chosen, ()
-    left = tuple(Unread(chosen.lines[i], chosen.texts[i], reason) for i, reason in wrong.items())
-    if 2 * len(wrong) > len(chosen.texts):
-        raise SummandError(
-            f"{chosen.name}: the model cannot read {len(wrong)} of {len(chosen.texts)} descriptions, the first in line "
-            f"{left[0].line}: {left[0].reason}"
-        )
-    kept = [i for i in range(len(chosen.texts)) if i not in wrong]
-    texts, lines = tuple(chosen.texts[i] for i in kept), tuple(chosen.lines[i] for i in kept)
-    return replace(chosen, texts=texts, lines=lines), left
 
 
 def names() -> dict[str, str]:

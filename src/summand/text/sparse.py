@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..errors import SummandError
-from ..finite import check_finite, power_of_two
-from ..precision import as_written
+from ..towers.finite import check_finite, power_of_two
+from ..towers.precision import as_written
 from .pursuit import pursue, pursue_nonnegative
 from .search import Search
 

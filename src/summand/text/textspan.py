@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import SummandError
-from ..finite import all_finite, check_finite, power_of_two
-from ..moments import Moments
+from ..statistics.moments import Moments
+from ..towers.finite import all_finite, check_finite, power_of_two
 
 Criterion = Literal["variance", "explained"]
 _PAPER_RANK = 80

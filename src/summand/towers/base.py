@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..precision import unmixed
+from .precision import unmixed
 
 _MOST_KEPT = 2**26  # numbers: 256 MB
 

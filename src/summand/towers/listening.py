@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..precision import unmixed
 from .eager import eagerly
+from .precision import unmixed
 
 
 class _Enough(Exception):

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..directions import Factored
 from ..errors import SummandError
-from ..precision import unmixed
 from .attention import Attention
 from .base import AttentionView, Guarded, HeadMaps, Rest, Trace, Visit, of_weights, working
+from .directions import Factored
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
 from .listening import _Enough, listening, one_pass
+from .precision import unmixed
 
 
 class LatentPool:

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..directions import Factored, Whole
 from ..errors import SummandError
 from .base import Guarded, HeadMaps, Trace, Visit, of_weights, working
 from .blocks import Block
+from .directions import Factored, Whole
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
 from .listening import _Enough, listening, one_pass, untouched
 from .stream import POSITIONS, StreamPass

@@ -11,11 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from ..precision import unmixed
 from .base import Guarded, HeadMaps, Rest, Trace, Visit, working
 from .dispatch import called, check_call
 from .hf import embedding_of, run_own
 from .listening import Listener, _Enough, listening, one_pass
+from .precision import unmixed
 from .text_parts import SUPPORTED, TextParts, read_hugging_face, read_open_clip, reads_padding
 
 

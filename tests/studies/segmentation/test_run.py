@@ -14,11 +14,11 @@ import summand
 from summand import SummandError
 from summand.cli import app
 from summand.data.masks import Masked, MaskSource, open_masks
-from summand.studies.fitting import check_fit, fitted, fitted_mask, stitched, window_starts, windows
+from summand.maps.methods import MapMethod
+from summand.maps.windows import check_fit, fitted, fitted_mask, stitched, window_starts, windows
+from summand.report.segmentation import examples_figure
 from summand.studies.perturbation import PerturbationOptions, perturbation_curves
 from summand.studies.segmentation import Protocol, choose, default_methods, prepare, reference_batches, segment
-from summand.studies.segmentation.figures import examples_figure
-from summand.studies.segmentation.methods import MapMethod
 from summand.studies.segmentation.metrics import FigureScores
 from summand.studies.segmentation.texts import class_texts
 
@@ -310,7 +310,7 @@ def test_a_single_class_is_refused_and_own_folders_suit_the_scenes_models(vit, t
 
 @pytest.mark.parametrize("fit", ["crop", "windows"])
 def test_baselines_share_one_pass_and_draw_what_each_draws_alone(vit, monkeypatch, fit):
-    from summand.studies.baselines import capture
+    from summand.maps.baselines import capture
 
     source, names = open_masks("scenes:count=6,seed=8,groups=2"), ["rollout", "chefer", "gradcam", "legrad", "maskclip"]
     alone = {name: segment(vit, source, [name], Protocol(fit=fit), batch_size=3).per_image for name in names}
@@ -345,7 +345,7 @@ def test_neuron_maps_are_drawn_as_asked(unchecked):
 
 
 def test_a_method_that_compares_the_classes_draws_all_of_them(vit):
-    from summand.studies.baselines import baseline_maps
+    from summand.maps.baselines import baseline_maps
 
     scenes, texts = summand.scenes.sample(3, seed=4), class_texts(vit, open_masks(TWO))
     pixels, which = vit.preprocess(scenes.images), torch.tensor([5, 0, 5])
@@ -359,7 +359,7 @@ def test_a_method_that_compares_the_classes_draws_all_of_them(vit):
 
 
 def test_the_shared_pass_is_recorded_no_further_down_than_its_methods_need(vit, monkeypatch):
-    from summand.studies.baselines import capture
+    from summand.maps.baselines import capture
 
     recorded, enter = [], capture.Capture._blocks
     monkeypatch.setattr(

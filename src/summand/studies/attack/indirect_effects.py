@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from ...data import ImageSource
 from ...data.sources import batches
+from ...effects.activations import activations, mean_activations
+from ...effects.indirect import indirect
 from ...errors import SummandError
-from ...indirect import indirect
 from ...models import Model, pixels_of
-from ...neurons import activations, mean_activations
-from ...runs import Group
+from ...survey import Group
 
 _FEWEST = 8
 

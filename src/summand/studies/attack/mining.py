@@ -15,10 +15,10 @@ from ...errors import SummandError
 from ...models import Model
 from ...scenes import ATTRIBUTES, prompts
 from ...scenes.pretrained import is_scenes_model
+from ...survey.profile import Profile
 from ...text.contributions import words_of_directions
 from ...text.pools import Pool
 from ...text.sparse import prepare_atoms, sparse_code
-from ..profile import Profile
 
 Method = Literal["second-order", "random neurons", "indirect effects", "similar words"]
 METHODS: tuple[Method, ...] = get_args(Method)

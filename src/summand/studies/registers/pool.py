@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import SummandError
 from ...models import Model
-from ...moments import Mean
+from ...statistics.moments import Mean
 from ...towers.pool import MeanTokenPool, PoolTower
 
 

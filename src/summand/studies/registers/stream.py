@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ...effects.activations import readable
 from ...errors import SummandError
 from ...models import Model
-from ...neurons import readable
 from ...towers.base import working
 from ...towers.listening import Listener, _Enough, listening
 

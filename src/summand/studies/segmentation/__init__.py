@@ -1,8 +1,8 @@
 """Segmentation by maps: methods, protocols, metrics, figures."""
 
-from ..fitting import FITS
+from ...maps.methods import MapMethod, applies, choose, default_methods, names, needs_reference, prepare
+from ...maps.windows import FITS
 from .batches import reference_batches
-from .methods import MapMethod, applies, choose, default_methods, names, needs_reference, prepare
 from .protocol import Example, Protocol, Segmentation
 from .run import segment
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from ...data import Skipped
 from ...data.masks import Masked, MaskSource
+from ...maps.methods import Batches
 from ...models import Model, pixels_of
-from .methods import Batches
 
 
 def batches_of(source: MaskSource, size: int, skipped: list[Skipped]) -> Iterator[list[tuple[int, Masked]]]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ...data import Skipped
 from ...errors import SummandError
-from ..fitting import FITS, Fit, check_fit
+from ...maps.windows import FITS, Fit, check_fit
 
 
 @dataclass(frozen=True)

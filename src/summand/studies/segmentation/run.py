@@ -19,14 +19,14 @@ from tqdm import tqdm
 from ...data import Skipped
 from ...data.masks import UNLABELLED, Masked, MaskSource
 from ...errors import SummandError
+from ...maps.baselines.capture import Capture
+from ...maps.methods import Batches, MapMethod, prepare
+from ...maps.placing import placed, share_of
+from ...maps.sound import check_sound
+from ...maps.windows import cut, fitted, fitted_mask, scale_of, stitched
 from ...models import Model, pixels_of
-from ..baselines.capture import Capture
-from ..fitting import cut, fitted, fitted_mask, scale_of, stitched
 from ..perturbation import AREAS, PerturbationOptions, perturbation_curves
-from ..placing import placed, share_of
-from ..sound import check_sound
 from .batches import batches_of
-from .methods import Batches, MapMethod, prepare
 from .metrics import ClassScores, FigureScores, rescaled
 from .protocol import Example, Protocol, Segmentation
 from .texts import class_texts

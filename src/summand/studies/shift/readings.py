@@ -16,13 +16,13 @@ from ...data import ImageSource, Skipped
 from ...data.sources import batches
 from ...errors import SummandError
 from ...models import Model, pixels_of
-from ...moments import Moments
-from ...runs import Group
-from ...runs.units import effects_of
+from ...statistics.moments import Moments
+from ...survey import Group
+from ...survey.profile import Profile
+from ...survey.units import effects_of
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
 from ...text.properties import property_of_head
-from ..profile import Profile
 from .concepts import Concepts
 from .statistics import FEWEST
 

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ... import saving
 from ...data import ImageSource
-from ...directions import Directions
+from ...effects.published import Parity, check_parity
 from ...errors import SummandError
-from ...even_split import Parity, check_parity
 from ...models import Model
-from ...runs import Collected, Group, collect
-from ...runs.manifest import same_weights, weights_hash
-from ...runs.units import Wanted, groups_of
+from ...statistics import saving
+from ...survey import Collected, Group, collect
+from ...survey.manifest import same_weights, weights_hash
+from ...survey.profile import profile
+from ...survey.units import Wanted, groups_of
 from ...text.pools import Pool
-from ..profile import profile
+from ...towers.directions import Directions
 from .concepts import Concepts, concepts
 from .readings import Measured, Readings, head_readings, measure, unit_readings
 from .scores import ConceptUnits, NamedConcepts, check_published, named_concepts, usual_layer

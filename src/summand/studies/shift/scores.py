@@ -16,16 +16,16 @@ from tqdm import tqdm
 
 from ...data import ImageSource
 from ...data.sources import batches
-from ...directions import Directions
+from ...effects.published import Parity, check_parity
 from ...errors import SummandError
-from ...even_split import Parity, check_parity
+from ...maps.pair_maps import pair_signs
 from ...models import Model, pixels_of
-from ...runs import Group
-from ...runs.units import effects_of
+from ...survey import Group
+from ...survey.profile import Profile, profile
+from ...survey.units import effects_of
 from ...text.pools import Pool
+from ...towers.directions import Directions
 from ...towers.pool import PoolTower
-from ..pair_maps import pair_signs
-from ..profile import Profile, profile
 from ..zeroshot import classifier, named_classes, read_templates
 from .statistics import kolmogorov_smirnov, standardised_difference
 

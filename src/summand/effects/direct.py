@@ -1,0 +1,321 @@
+"""Direct effects of a batch: the representation as an exact sum over layers, heads and tokens (paper C)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property, wraps
+from threading import get_ident
+from typing import Any, TypeVar, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import SummandError
+from ..towers import AttentionView, Tower, Trace
+from ..towers.base import HeadMaps, wants_gradient
+from ..towers.finite import all_finite
+from ..towers.pieces import CLASS, Piece
+from ..towers.precision import unmixed
+from ..towers.residual import ResidualTower
+from ..towers.text import TextTower
+from .effects import Effects
+from .published import Parity, check_parity
+
+Question = TypeVar("Question", bound=Callable[..., Any])
+
+
+def question(method: Question) -> Question:
+    """A question to `Parts`, which is answered only while the model is what it was, before the answer and behind it;
+    asked by another question it is not looked at again."""
+
+    @wraps(method)
+    def asked(self: Parts, *args: Any, **kwargs: Any) -> Any:
+        me = get_ident()
+        if me in self._answering:
+            return method(self, *args, **kwargs)
+        self._answering.add(me)
+        try:
+            if self._unchanged is not None:
+                self._unchanged(False)
+            kept = self._trace
+            answer = method(self, *args, **kwargs)
+            if kept is not None and kept is self._trace:  # an answer of an earlier pass
+                self._tower.confirm(kept, self._pixels)
+            if self._unchanged is not None:
+                self._unchanged(True)
+            return answer
+        finally:
+            self._answering.discard(me)
+
+    return cast(Question, asked)
+
+
+def check_directions(directions: Any, embed: int) -> None:
+    """Raises `SummandError` unless these are finite numbers [direction, embed]."""
+    if not isinstance(directions, Tensor) or directions.ndim != 2 or directions.shape[1] != embed:
+        got = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
+        raise SummandError(f"directions must be a tensor [direction, {embed}] for this model, got {got}")
+    if directions.layout != torch.strided or directions.is_meta or not directions.is_floating_point():
+        where = "on meta" if directions.is_meta else f"{directions.layout} of {directions.dtype}"
+        raise SummandError(f"directions must be an ordinary tensor of floating-point numbers, got one {where}")
+    if not all_finite(directions.detach()):
+        raise SummandError("directions must be finite, got NaN or infinite numbers")
+
+
+class Parts:
+    r"""M(x) = embedding + Σ_l Σ_h head_{l,h} + Σ_l mlp_l + bias, each term [image, embed]; paper C, Eq. 1–6.
+
+    head_{l,h} = (Σ_i a_i v_i / σ) W_O F, with F = (I − 11ᵀ/D) diag(γ) P: every term is centred by its own mean, which
+    is what the final LayerNorm does at the σ of the real pass. Value biases stay in their heads; output biases and β P
+    are the bias term.
+
+    parity="paper" splits the constants as paper C's code does (A.1): −μ γ/σ and β in 2L + 1 equal parts over attention
+    layers, MLPs and the embedding, a layer's part and its output bias evenly over heads and tokens; `bias()` is then
+    zero. The sum is the same. (That code also divides by ‖M(x)‖ afterwards; here the sum stays `encode_image`.)
+
+    tower: a snapshot of the model; pixels: a copy that nobody else writes to. unchanged: raises `SummandError` where
+    the model is no longer the one that was asked, before an answer (False) or behind it (True).
+
+    Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
+    need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
+    """
+
+    def __init__(
+        self,
+        tower: Tower,
+        pixels: Tensor,
+        encode: Callable[[Tensor], Tensor],
+        parity: Parity = None,
+        unchanged: Callable[[bool], None] | None = None,
+    ) -> None:
+        check_parity(parity)
+        if parity is not None:
+            if not isinstance(tower, ResidualTower):
+                raise SummandError(f"parity='paper' is defined for a class-token transformer, not for a {tower.kind}")
+            tower = tower.evenly()
+        self._tower, self._pixels, self._encode = tower, pixels, encode
+        self._trace: Trace | None = None
+        self._token_stream: Tensor | None = None
+        self._unchanged = unchanged
+        self._answering: set[int] = set()  # threads
+
+    @property
+    @question
+    def trace(self) -> Trace:
+        """What the pass left, a copy."""
+        return self._passed.copied()
+
+    @property
+    def _passed(self) -> Trace:
+        if self._trace is None:
+            self._trace = self._tower.run(self._pixels)
+        return self._trace
+
+    def share(self, trace: Trace) -> None:
+        """Use a pass that was made of the same images for something else, instead of making one."""
+        self._trace = trace.copied()
+
+    @cached_property
+    def _maps(self) -> HeadMaps:
+        with unmixed(self._pixels.device):
+            return self._tower.head_maps()
+
+    @property
+    def _directions(self) -> Float[Tensor, "layer head channel embed"]:
+        return self._maps.kept
+
+    @question
+    def head_effects(self) -> Effects:
+        """The heads' direct effects as `Effects`: units (layer, head), one path per value channel."""
+        coefficients, directions = self._passed.values * self._passed.scale[:, None, None, None], self._directions
+        shares = self._passed.shares
+        if shares is not None:  # three more paths: the output bias, μ and β
+            more = shares.coefficients[:, None, None].expand(*coefficients.shape[:3], -1)
+            coefficients = torch.cat([coefficients, more], dim=-1)
+            even = shares.directions[:, None].expand(-1, directions.shape[1], -1, -1)
+            directions = torch.cat([directions, even], dim=2)
+        return Effects(coefficients, directions, units=("layer", "head"), paths=("channel",))
+
+    @question
+    def token_effects(self, layers: Sequence[int] | None = None) -> Effects:
+        """a_i v_i / σ of every token as `Effects`: units (layer, head, token), one path per value channel.
+
+        layers: which, counted from 0 (all of them if None); the first unit axis is theirs, in the order given. Summed
+        over tokens they are `head_effects()`. Raises `SummandError` for a layer that does not exist.
+        """
+        chosen = self._chosen(layers)
+        found: dict[int, Tensor] = {}
+
+        def visit(layer: int, view: AttentionView) -> None:
+            if layer in chosen:
+                found[layer] = view.token_values().transpose(1, 2)  # [image, head, token, channel]
+
+        self._trace = self._tower.run(self._pixels, visit)
+        coefficients = torch.stack([found[layer] for layer in chosen], dim=1)
+        coefficients = coefficients * self._trace.scale[:, None, None, None, None]
+        directions, shares, count = self._directions[chosen], self._trace.shares, coefficients.shape[3]
+        if shares is not None:
+            more = (shares.coefficients / count)[:, None, None, None].expand(*coefficients.shape[:4], -1)
+            coefficients = torch.cat([coefficients, more], dim=-1)
+            even = shares.directions[chosen][:, None].expand(-1, directions.shape[1], -1, -1)
+            directions = torch.cat([directions, even], dim=2)
+        directions = directions[:, :, None].expand(-1, -1, count, -1, -1)
+        return Effects(coefficients, directions, units=("layer", "head", "token"), paths=("channel",))
+
+    @question
+    def heads(self) -> Float[Tensor, "image layer head embed"]:
+        """Direct effect of every head."""
+        effects = self.head_effects()
+        with unmixed(self._pixels.device):
+            return effects.vectors()
+
+    @question
+    def mlps(self) -> Float[Tensor, "image layer embed"]:
+        """Direct effect of every MLP; zero layers where none writes to the output."""
+        return self._passed.mlps.clone()
+
+    @question
+    def embedding(self) -> Float[Tensor, "image embed"]:
+        """What the pooled token held before the first block; zeros where the tower has no such term."""
+        return self._passed.embedding.clone()
+
+    @question
+    def bias(self) -> Float[Tensor, "image embed"]:
+        """Every constant term: the attention output biases (through 1/σ) and β P."""
+        return self._passed.bias.clone()
+
+    @question
+    def total(self) -> Float[Tensor, "image embed"]:
+        """The sum of all terms; equals `encode_image` up to rounding."""
+        return self._passed.embedding + self.heads().sum(dim=(1, 2)) + self._passed.mlps.sum(dim=1) + self._passed.bias
+
+    @question
+    @torch.no_grad()
+    def residual(self) -> float:
+        """max |total − encode_image| / max |encode_image| over the batch, against the model's own forward pass."""
+        truth = self._encode(self._pixels).to(self._passed.bias.dtype)
+        return float((self.total() - truth).abs().max() / truth.abs().max())
+
+    @question
+    def tokens(self) -> Float[Tensor, "image token embed"]:
+        """What every token contributes through all heads; token 0 is the class (or mean) token.
+
+        Summed over tokens it equals `heads()` summed over layers and heads.
+        """
+        if self._token_stream is None:
+            total = self._written(self._directions)
+            if self._passed.shares is not None:
+                with unmixed(self._pixels.device):
+                    even = self._passed.shares.each().sum(dim=1, keepdim=True)
+                total.add_(even * (self._tower.heads / total.shape[1]))
+            self._token_stream = total
+        return self._token_stream.clone()
+
+    @question
+    def toward(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "image layer head token direction"]:
+        """⟨contribution of a token through a head, direction⟩, contracted before anything larger is built.
+
+        Differentiable with respect to directions that require a gradient."""
+        check_directions(directions, self._tower.embed)
+        gradient = wants_gradient(directions)
+        along = self._along(directions)
+        each: list[Tensor] = []
+        found: Tensor | None = None
+
+        def visit(layer: int, view: AttentionView) -> None:
+            nonlocal found
+            if gradient:
+                with torch.enable_grad():
+                    each.append(view.each_toward(along[layer]))
+                return
+            if found is None:  # made once and filled where it stays: it is much larger than all that leads to it
+                images, heads, tokens = view.row.shape
+                found = along.new_empty(images, len(along), heads, tokens, along.shape[-1])
+            view.toward(along[layer], out=found[:, layer])
+
+        with torch.no_grad():
+            self._trace = self._tower.run(self._pixels, visit)
+        if gradient:
+            found = torch.stack(each, dim=1)
+        assert found is not None
+        with torch.set_grad_enabled(gradient):
+            found.mul_(self._trace.scale[:, None, None, None, None])
+            shares = self._trace.shares
+            if shares is not None:
+                with unmixed(self._pixels.device):
+                    even = shares.each() @ directions.to(found).T / found.shape[3]  # [image, layer, direction]
+                found.add_(even[:, :, None, None])
+        return found
+
+    @question
+    def tokens_toward(
+        self, directions: Float[Tensor, "direction embed"], layers: Collection[int] | None = None
+    ) -> Float[Tensor, "image token direction"]:
+        """⟨tokens(), direction⟩ = Σ_l Σ_h toward(directions), summed as the layers come: what maps are made of.
+
+        layers: which are summed, counted from 0; all of them if None. Differentiable with respect to directions that
+        require a gradient."""
+        check_directions(directions, self._tower.embed)
+        chosen = sorted(set(self._chosen(layers)))
+        with torch.set_grad_enabled(wants_gradient(directions)):
+            total = self._written(self._along(directions), chosen)
+            if self._passed.shares is not None:
+                with unmixed(self._pixels.device):
+                    even = self._passed.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
+                total.add_(even[:, None] * (self._tower.heads / total.shape[1]))
+        return total
+
+    def _chosen(self, layers: Collection[int] | None) -> list[int]:
+        """Which layers are asked for. Raises `SummandError` for none, and for one that does not exist."""
+        chosen = list(range(self._tower.layers)) if layers is None else list(layers)
+        wrong = [layer for layer in chosen if isinstance(layer, bool) or layer not in range(self._tower.layers)]
+        if wrong or not chosen:
+            got = repr(wrong[0]) if wrong else "none"
+            raise SummandError(f"this model has layers 0 to {self._tower.layers - 1}, got {got}")
+        return chosen
+
+    def _written(self, along: Tensor, layers: Collection[int] | None = None) -> Float[Tensor, "image token direction"]:
+        """Σ_l Σ_h a_i v_i along^{l,h} / σ of every token, in a pass of its own."""
+        total: Tensor | None = None
+
+        def visit(layer: int, view: AttentionView) -> None:
+            nonlocal total
+            if layers is None or layer in layers:
+                with torch.set_grad_enabled(along.requires_grad):
+                    written = view.written(along[layer])
+                    total = written if total is None else total.add_(written)
+
+        with torch.no_grad():
+            self._trace = self._tower.run(self._pixels, visit)
+        assert total is not None
+        return total.mul_(self._trace.scale[:, None, None])
+
+    def _along(self, directions: Tensor) -> Float[Tensor, "layer head channel direction"]:
+        """What each value channel adds along each direction, at unit σ."""
+        with unmixed(self._pixels.device):
+            return self._maps.along(directions)
+
+
+class TextParts(Parts):
+    r"""E(t) = embedding + Σ_l Σ_h head_{l,h} + Σ_l mlp_l + bias for texts, as `Parts` is for images.
+
+    The pooled token is the one that the text tower reads out (end of text, or the last). `tokens()` and `toward()`
+    have one entry for each token that the tower reads; `words()` says which piece of the text each one is.
+    """
+
+    def __init__(
+        self,
+        tower: TextTower,
+        tokens: Int[Tensor, "text token"],
+        encode: Callable[[Tensor], Tensor],
+        pieces: Sequence[Sequence[Piece]],
+        unchanged: Callable[[bool], None] | None = None,
+    ) -> None:
+        super().__init__(tower, tokens, encode, unchanged=unchanged)
+        # CoCa's class token is put behind the text.
+        self.pieces = [[*row, *[Piece(CLASS)] * (tower.extra_tokens)] for row in pieces]
+
+    def words(self) -> list[list[str]]:
+        """The token axis as pieces of each text; `<start>`, `<end>` and `<pad>` for tokens that are no text."""
+        return [[piece.text for piece in row] for row in self.pieces]

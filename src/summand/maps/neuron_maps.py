@@ -1,0 +1,254 @@
+"""Where neurons are active, and segmentation by the neurons of a class (paper A, section 5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..effects.effects import Effects
+from ..effects.second_order import second_orders
+from ..errors import SummandError
+from ..models import Model
+from ..statistics.moments import Mean
+from ..statistics.principal_direction import RankOne, rank_one
+from ..statistics.top_images import TopImages
+from ..towers.base import working
+from ..towers.finite import all_finite
+from ..towers.linear import inverse_deviation
+from ..towers.listening import _Enough, listening
+from ..towers.residual import ResidualTower
+
+Weighting = Literal["mean", "signed", "weighted"]
+
+
+@torch.no_grad()
+def activations(
+    model: Model, pixels: Float[Tensor, "image 3 height width"], layers: Collection[int]
+) -> dict[int, Float[Tensor, "image patch neuron"]]:
+    """p_i^{l,n}: the activations of the MLP neurons of some layers, behind the non-linearity, over the patch tokens.
+
+    The forward pass ends behind the last layer asked for. Raises `SummandError` for a tower without such neurons.
+    """
+    tower = readable(model)
+    check_layers(model, layers)
+    model.check_pixels(pixels)
+    for layer in set(layers):
+        tower.verify(("neurons", layer), pixels)
+    found: dict[int, Tensor] = {}
+
+    def listeners() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
+        def keep(layer: int, hidden: Tensor) -> None:
+            found[layer] = working(tower.batch_first(hidden))[:, tower.prefix :]
+            if len(found) == len(set(layers)):
+                raise _Enough
+
+        for layer in set(layers):
+            yield tower.blocks[layer].neuron_map(), "before", lambda hidden, _, layer=layer: keep(layer, hidden)
+
+    with listening(listeners(), tower.visual):
+        tower.visual(pixels)
+    return found
+
+
+class NeuronMaps:
+    r"""map[patch] = mean over the N neurons of largest |⟨r_n, t⟩| of their activations p_patch^n (paper A, §5.2).
+
+    r_n: the first principal direction of a neuron's second-order effect. weighting: "mean" counts every chosen neuron
+    alike, as published; "signed" multiplies by the sign of ⟨r_n, t⟩, "weighted" by ⟨r_n, t⟩ itself, so that
+    neurons which speak against the text count against it. layers share the N.
+
+    directions: layer → r_n, [neuron, embed], or a `RankOne`. Raises `SummandError` for a tower without neurons, or
+    directions of another model.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        directions: Mapping[int, RankOne | Float[Tensor, "neuron embed"]],
+        count: int = 200,
+        weighting: Weighting = "weighted",
+    ) -> None:
+        if weighting not in ("mean", "signed", "weighted"):
+            raise SummandError(f"weighting must be 'mean', 'signed' or 'weighted', got {weighting!r}")
+        if count < 1:
+            raise SummandError(f"count must be at least 1 neuron, got {count}")
+        check_layers(model, list(directions))
+        self.model, self.count, self.weighting = model, count, weighting
+        self.layers = sorted(directions)
+        rows = [directions[layer] for layer in self.layers]
+        tensors = [row.directions if isinstance(row, RankOne) else row for row in rows]
+        if any(row.shape[1] != model.tower.embed for row in tensors):
+            raise SummandError(f"neuron directions must be [neuron, {model.tower.embed}] for this model")
+        self.directions = torch.cat([row.to(model.device, torch.float32) for row in tensors])
+
+    def weights(self, directions: Float[Tensor, "text embed"]) -> Float[Tensor, "text layer_neuron"]:
+        """What each neuron of the layers counts for each text: zero but for N of them."""
+        along = directions.to(self.directions) @ self.directions.T
+        chosen = along.abs().topk(min(self.count, along.shape[1]), dim=1).indices
+        taken = along.gather(1, chosen)
+        if self.weighting == "mean":
+            taken = torch.ones_like(taken)
+        elif self.weighting == "signed":
+            taken = taken.sign()
+        return torch.zeros_like(along).scatter(1, chosen, taken / chosen.shape[1])
+
+    def maps(
+        self, pixels: Float[Tensor, "image 3 height width"], directions: Float[Tensor, "text embed"]
+    ) -> Float[Tensor, "image text row column"]:
+        """Maps of each text over each image."""
+        found = activations(self.model, pixels, self.layers)
+        hidden = torch.cat([found[layer] for layer in self.layers], dim=2)
+        return (self.weights(directions) @ hidden.transpose(1, 2)).unflatten(2, self.model.tower.grid)
+
+
+def neuron_directions(
+    model: Model,
+    batches: Callable[[], Iterable[Float[Tensor, "image 3 height width"]]],
+    layers: Collection[int] | None = None,
+    top: int = 100,
+) -> dict[int, RankOne]:
+    """r_n of the neurons of some layers from reference images: centred by their mean over all of them, the principal
+    direction of the `top` largest effects, at most a quarter of all (paper A: 100 of 5,124). `batches` is called twice,
+    once for each pass; the layers share it.
+
+    layers: by default the three before the last (paper A: 8–10 of 12).
+    """
+    layers = default_layers(model) if layers is None else sorted(set(layers))
+
+    def passes() -> Iterator[tuple[int, dict[int, Effects]]]:
+        for pixels in batches():
+            model.check_pixels(pixels)
+            yield len(pixels), second_orders(model.tower, pixels, layers)[0]
+
+    means = {layer: Mean() for layer in layers}
+    for _, effects in passes():
+        for layer in layers:
+            means[layer].update(effects[layer].coefficients)
+    count = means[layers[0]].count
+    if count == 0:
+        raise SummandError("directions of neurons are learnt from images, and there are none")
+    if not all(all_finite(mean.value) for mean in means.values()):
+        raise SummandError("the effects hold NaN or infinite numbers; check the images and the model's precision")
+    top = min(top, max(1, count // 4))  # with all images the side that most are on is left to chance
+    best = {layer: TopImages(top, means[layer].value) for layer in layers}
+    seen = 0
+    for images, effects in passes():
+        for layer in layers:
+            best[layer].update(effects[layer], range(seen, seen + images))
+        seen += images
+    return {layer: rank_one(best[layer]) for layer in layers}
+
+
+@torch.no_grad()
+def second_order_maps(
+    model: Model,
+    pixels: Float[Tensor, "image 3 height width"],
+    directions: Float[Tensor, "text embed"],
+    layers: Collection[int] | None = None,
+) -> Float[Tensor, "image text row column"]:
+    r"""map[i] = Σ_n Σ_{(l',h)} p_i^{l,n} a_i^{l',h} / (σ_i^{l'} σ) · ⟨P W_VO^{l',h} w^{l,n}, t⟩: the second-order
+    effects of all neurons (paper A, Eq. 5) before they are summed over tokens. Over all tokens it sums to Σ_n ⟨φ_n, t⟩.
+
+    No reference images are needed, for the directions come from the weights. layers: by default all but the last.
+    Raises `SummandError` as `model.second_order` does.
+    """
+    tower = readable(model)
+    layers = sorted(set(range(tower.layers - 1) if layers is None else layers))
+    check_layers(model, layers)
+    if not tower.plain or layers[-1] == tower.layers - 1:
+        model.second_order(pixels, layers[-1])  # says why not
+    model.check_pixels(pixels)
+    hidden: dict[int, Tensor] = {}
+    deviations: dict[int, Tensor] = {}
+    rows: dict[int, Tensor] = {}
+
+    def listeners() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
+        def neurons(layer: int, found: Tensor) -> None:
+            hidden[layer] = working(tower.batch_first(found))[:, tower.prefix :]
+
+        def deviation(at: int, stream: Tensor) -> None:
+            deviations[at] = inverse_deviation(tower.blocks[at].before, working(tower.batch_first(stream)))
+
+        for layer in layers:
+            yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: neurons(layer, found)
+        for at in range(layers[0] + 1, tower.layers):
+            yield tower.blocks[at].module, "before", lambda stream, _, at=at: deviation(at, stream)
+
+    for layer in layers:
+        tower.verify(("neurons", layer), pixels)
+    tower.verify(("norms", min(layers)), pixels)
+    with listening(listeners(), tower.visual):
+        trace = tower.run(pixels, lambda at, view: rows.__setitem__(at, view.row))
+    total: Tensor | None = None
+    for layer in layers:
+        later = range(layer + 1, tower.layers)
+        reads = torch.cat([rows[at] * deviations[at][:, None] for at in later], dim=1)[:, :, tower.prefix :]
+        along = tower.neuron_directions(layer).toward(directions)  # [neuron, path, text]
+        written = hidden[layer] @ along.flatten(1)
+        found = torch.einsum("ikpt,ipk->itk", written.unflatten(-1, along.shape[1:]), reads)
+        total = found if total is None else total + found
+    assert total is not None
+    return (total * trace.scale[:, None, None]).unflatten(2, tower.grid)
+
+
+def combined_maps(
+    found: NeuronMaps, pixels: Float[Tensor, "image 3 height width"], directions: Float[Tensor, "text embed"]
+) -> Float[Tensor, "image text row column"]:
+    r"""map[i] = e_i^{2/3} p_i^{1/3}: the second-order effects e of all neurons on the text (`second_order_maps`), times
+    how active the neurons of the text are, p (`NeuronMaps`); what speaks against the text in either counts as zero.
+
+    Effects hold the later heads' attention, which peaks inside an object; activations cover it evenly. On scenes the
+    two together cover what a text names better than either. Raises `SummandError` as `model.second_order` does.
+    """
+    effects = second_order_maps(found.model, pixels, directions).clamp(min=0)
+    return effects ** (2 / 3) * found.maps(pixels, directions).clamp(min=0) ** (1 / 3)
+
+
+def default_layers(model: Model) -> list[int]:
+    """The three layers before the last, as far as there are so many."""
+    last = readable(model).layers - 1
+    return list(range(max(0, last - 3), last))
+
+
+def neuron_map(
+    model: Model, pixels: Float[Tensor, "image 3 height width"], layer: int, neuron: int
+) -> Float[Tensor, "image row column"]:
+    """p_patch^{l,n}: where one neuron is active. For a tower with an attention pool the neurons are the pool's inputs,
+    without positions, and the layer is 0."""
+    from ..towers.pool import PoolTower
+    from .pair_maps import pool_inputs
+
+    if isinstance(model.tower, PoolTower):
+        if layer != 0:
+            raise SummandError(
+                f"{model.name} ends in an attention pool, whose neurons are 0:0 and on; got layer {layer}"
+            )
+        found = pool_inputs(model, pixels)[1]
+    else:
+        check_layers(model, [layer])
+        found = activations(model, pixels, [layer])[layer]
+    if not 0 <= neuron < found.shape[2]:
+        raise SummandError(f"layer {layer} of {model.name} has neurons 0 to {found.shape[2] - 1}, not {neuron}")
+    return found[:, :, neuron].unflatten(1, model.tower.grid)
+
+
+def readable(model: Model) -> ResidualTower:
+    """The tower where it has MLP neurons in its residual stream."""
+    if not isinstance(model.tower, ResidualTower):
+        raise SummandError(
+            f"MLP neurons over patch tokens are of transformers; {model.name} is a {model.tower.kind}. The pair maps "
+            f"use the neurons in front of its attention pool"
+        )
+    return model.tower
+
+
+def check_layers(model: Model, layers: Collection[int]) -> None:
+    """Raises `SummandError` for a layer that the model does not have, or none at all."""
+    last = readable(model).layers - 1
+    wrong = [layer for layer in layers if not 0 <= layer <= last]
+    if wrong or not layers:
+        raise SummandError(f"{model.name} has layers 0 to {last}, got {list(layers)}")

@@ -1,0 +1,99 @@
+"""Heads that always write their mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...effects.ablated import ROUNDED, AblatedTower
+from ...errors import SummandError
+from ...statistics import saving
+from ...towers import Trace
+from ...towers.directions import Directions, Whole, alike
+from .. import Model
+
+HEADS = "ablation"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    r"""M'(x) = M(x) − Σ_{(l,h) ∈ S} (φ_{l,h}(x) − φ̄_{l,h}): direct effects of heads replaced by their means (paper C).
+
+    heads: (layer, head); means: φ̄ as coefficients of the head's value channels, [head, channel]; directions: those
+    of the channels, [head, channel, embed], by which the model is recognised. why: a sentence for each head.
+    """
+
+    heads: tuple[tuple[int, int], ...]
+    means: Float[Tensor, "head channel"]
+    directions: Float[Tensor, "head channel embed"]
+    model: str
+    why: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        heads: Sequence[tuple[int, int]],
+        means: Float[Tensor, "layer head channel"],
+        why: Sequence[str] = (),
+    ) -> Ablation:
+        """means: mean coefficients of all heads, as `Moments.mean` of `head_effects()` has them."""
+        layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]
+        directions = model.tower.head_maps().kept[layers, numbers].detach().cpu()
+        chosen = means[layers, numbers].to(directions).cpu()
+        return cls(tuple(heads), chosen, directions, model.name, tuple(why))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """One .npz file, without pickle."""
+        named = {"heads": torch.tensor(self.heads), "means": self.means, "model": self.model, "why": self.why or ("",)}
+        saving.write(path, HEADS, Whole(self.directions), named)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Ablation:
+        """What `save` wrote. Raises `SummandError` for any other file."""
+        return cls.from_arrays(*saving.read(path, HEADS))
+
+    @classmethod
+    def from_arrays(cls, basis: Directions, found: Mapping[str, np.ndarray]) -> Ablation:
+        """What `save` wrote, as `saving.read` gives it."""
+        heads = tuple((int(layer), int(head)) for layer, head in found["heads"])
+        why = tuple(text for text in saving.names(found["why"]) if text)
+        return cls(heads, torch.from_numpy(found["means"]), basis.dense(), str(found["model"]), why)
+
+    def apply(self, model: Model) -> Model:
+        """The same model with these heads ablated; the wrapped network itself is not changed.
+
+        Raises `SummandError` where the file was made with another model.
+        """
+        return model.ablated(self, f"{len(self.heads)} heads")
+
+    def on(self, tower: Any, name: str) -> AblatedTower:
+        """The tower with these heads ablated. Raises `SummandError` where they are not those of this tower."""
+        now = tower.head_maps().kept
+        layers, numbers = [layer for layer, _ in self.heads], [head for _, head in self.heads]
+        fits = (
+            max(layers) < now.shape[0]
+            and max(numbers) < now.shape[1]
+            and alike(now[layers, numbers].cpu(), self.directions.cpu(), relative=ROUNDED)
+        )
+        if not fits:
+            raise SummandError(
+                f"this ablation was made with {self.model}, and its heads are not those of {name}; "
+                f"make a new one with summand debias"
+            )
+        return AblatedTower(tower, self._trace, f"{len(self.heads)} heads", f"heads {self.heads}", self.means)
+
+    def _trace(self, tower: Any, pixels: Tensor) -> Trace:
+        trace = tower.run(pixels)
+        values, means = trace.values.clone(), self.means.to(trace.values)
+        values[:, [layer for layer, _ in self.heads], [head for _, head in self.heads]] = (
+            means / trace.scale[:, None, None]
+        )
+        return replace(trace, values=values)

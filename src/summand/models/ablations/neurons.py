@@ -1,0 +1,110 @@
+"""Neurons whose second-order effects always are their mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...effects.ablated import ROUNDED, AblatedTower
+from ...effects.second_order import second_orders, with_neurons
+from ...errors import SummandError
+from ...statistics import saving
+from ...towers import Trace
+from ...towers.directions import Directions, Whole, alike
+from .. import Model
+
+NEURONS = "neuron ablation"
+
+
+@dataclass(frozen=True)
+class NeuronAblation:
+    r"""M'(x) = M(x) − Σ_{n ∈ S} (φ_n(x) − φ̄_n): second-order effects of a layer's neurons replaced by their means.
+
+    What a neuron adds through a later head it adds to the values of that head (paper A, Eq. 5), so the ablated model
+    is the same sum with other head coefficients: Σ_i a_i v_i loses Σ_n (s_n(x) − s̄_n) w_n γ W_V of the head.
+
+    means: s̄, the mean coefficient of every chosen neuron for each later head, [neuron, path]; reads: w_n γ W_V,
+    [neuron, path, channel], by which the model is recognised. why: a sentence for each neuron.
+    """
+
+    layer: int
+    neurons: tuple[int, ...]
+    means: Float[Tensor, "neuron path"]
+    reads: Float[Tensor, "neuron path channel"]
+    model: str
+    why: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        layer: int,
+        neurons: Sequence[int],
+        means: Float[Tensor, "every path"],
+        why: Sequence[str] = (),
+    ) -> NeuronAblation:
+        """means: mean coefficients of all neurons, as `Moments.mean` of `model.second_order(x, layer)` has them."""
+        tower = with_neurons(model.tower, [layer])
+        reads = tower.neuron_directions(layer).select(list(neurons))._left.detach().cpu()
+        return cls(layer, tuple(neurons), means[list(neurons)].to(reads).cpu(), reads, model.name, tuple(why))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """One .npz file, without pickle."""
+        named = {"layer": self.layer, "neurons": torch.tensor(self.neurons), "means": self.means, "model": self.model,
+                 "why": self.why or ("",)}  # fmt: skip
+        saving.write(path, NEURONS, Whole(self.reads), named)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> NeuronAblation:
+        """What `save` wrote. Raises `SummandError` for any other file."""
+        return cls.from_arrays(*saving.read(path, NEURONS))
+
+    @classmethod
+    def from_arrays(cls, basis: Directions, found: Mapping[str, np.ndarray]) -> NeuronAblation:
+        """What `save` wrote, as `saving.read` gives it."""
+        neurons = tuple(int(n) for n in found["neurons"])
+        why = tuple(text for text in saving.names(found["why"]) if text)
+        means = torch.from_numpy(found["means"])
+        return cls(int(found["layer"]), neurons, means, basis.dense(), str(found["model"]), why)
+
+    def apply(self, model: Model) -> Model:
+        """The same model with these neurons ablated; the wrapped network itself is not changed.
+
+        Raises `SummandError` where the file was made with another model.
+        """
+        return model.ablated(self, f"{len(self.neurons)} neurons of layer {self.layer}")
+
+    def on(self, tower: Any, name: str) -> AblatedTower:
+        """The tower with these neurons ablated. Raises `SummandError` where they are not those of this tower."""
+        if not self._fits(tower):
+            raise SummandError(
+                f"this ablation was made with {self.model}, and its neurons are not those of {name}; "
+                f"make a new one with summand debias --neurons {self.layer}"
+            )
+        what = f"{len(self.neurons)} neurons of layer {self.layer}"
+        return AblatedTower(tower, self._trace, what, f"neurons {self.layer} {self.neurons}", self.means)
+
+    def _fits(self, tower: Any) -> bool:
+        try:
+            now = with_neurons(tower, [self.layer]).neuron_directions(self.layer)._left
+        except SummandError:
+            return False
+        if max(self.neurons) >= len(now):
+            return False
+        return alike(now[list(self.neurons)].cpu(), self.reads.cpu(), relative=ROUNDED)
+
+    def _trace(self, tower: Any, pixels: Tensor) -> Trace:
+        found, trace = second_orders(tower, pixels, [self.layer], neurons=list(self.neurons))
+        effects = found[self.layer].coefficients
+        excess = effects - self.means.to(effects)  # [image, neuron, path]
+        read = torch.einsum("inp,npc->ipc", excess, self.reads.to(excess))
+        values, later = trace.values.clone(), slice(self.layer + 1, None)
+        values[:, later] -= read.unflatten(1, (-1, tower.heads)) / trace.scale[:, None, None, None]
+        return replace(trace, values=values)

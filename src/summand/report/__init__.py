@@ -1,0 +1,1 @@
+"""How results are shown: figures, contact sheets and pages."""

@@ -1,0 +1,219 @@
+"""Statistics of Effects that can be streamed over images and merged over machines."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..effects.effects import Effects
+from ..errors import SummandError
+from ..towers.directions import Directions
+from ..towers.finite import check_finite
+from . import saving
+
+_EMPTY = "these moments have seen no images yet; call update(effects) first"
+
+
+class Moments:
+    r"""Count n, mean μ = Σ c / n and covariance Σ = Σ (c − μ)(c − μ)ᵀ / n of coefficients, in path space, in fp64.
+
+    `update` and `merge` combine two sets of images by Chan's formula, M = M₁ + M₂ + δδᵀ n₁n₂ / (n₁ + n₂), so the order
+    of images and the way they were split do not matter beyond rounding. What is asked in the embedding space follows
+    through the directions B of each unit: the mean is Bᵀμ, the variance along t is (Bt)ᵀ Σ (Bt).
+
+    Memory is that of one covariance for each unit, whatever the number of images. The largest effects of every unit
+    and the quantiles of their norms need the mean first: `TopImages(k, moments.mean)`, in a second pass.
+
+    mean: [*unit, path]; covariance: [*unit, path, path].
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.units: tuple[str, ...] = ()
+        self.paths: tuple[str, ...] = ()
+        self.path_index: tuple[tuple[int, ...], ...] | None = None
+        self._basis: Directions | None = None
+        self._mean: Tensor | None = None
+        self._comoment: Tensor | None = None
+
+    @property
+    def basis(self) -> Directions:
+        """The fixed directions of the units, as they were handed over: whole or factored."""
+        if self._basis is None:
+            raise SummandError(_EMPTY)
+        return self._basis
+
+    @property
+    def directions(self) -> Float[Tensor, "*unit path embed"]:
+        """The fixed directions of the units as one tensor."""
+        return self.basis.dense()
+
+    @property
+    def mean(self) -> Float[Tensor, "*unit path"]:
+        """A copy, as everything that these moments hand out."""
+        return self._filled(self._mean).clone()
+
+    @property
+    def covariance(self) -> Float[Tensor, "*unit path path2"]:
+        """Population covariance (divided by n)."""
+        return self._filled(self._comoment) / self.count
+
+    def _filled(self, value: Tensor | None) -> Tensor:
+        if value is None or self.count == 0:
+            raise SummandError(_EMPTY)
+        return value
+
+    def update(self, effects: Effects) -> Moments:
+        """Take in the effects of a batch of images. Returns itself."""
+        if effects.count == 0:
+            return self
+        batch = Moments()
+        batch.units, batch.paths, batch.path_index = effects.units, effects.paths, effects.path_index
+        batch._basis = effects.basis
+        coefficients = effects.coefficients.double().movedim(0, -2)  # [*unit, image, path]
+        effects.check_finite(known=self._basis)
+        batch.count = effects.count
+        batch._mean = coefficients.mean(dim=-2)
+        centred = coefficients - batch._mean[..., None, :]
+        if centred.shape[-1] == 1:  # 147,456 products of 1 × n and n × 1 matrices would take their time
+            batch._comoment = centred.square().sum(dim=-2, keepdim=True)
+        else:
+            batch._comoment = centred.transpose(-1, -2) @ centred
+        return self.merge(batch)
+
+    def merge(self, other: Moments) -> Moments:
+        """Take in the images that another instance has seen, of the same units. Returns itself."""
+        if other.count == 0:
+            return self
+        if self.count == 0:
+            self.count, self.units, self.paths, self.path_index = (
+                other.count,
+                other.units,
+                other.paths,
+                other.path_index,
+            )
+            self._basis, self._mean = other._basis, other.mean
+            self._comoment = other._filled(other._comoment).clone()
+            return self
+        self._check_same_units(other)
+        total = self.count + other.count
+        delta = other.mean - self.mean
+        self._comoment = self._filled(self._comoment) + other._filled(other._comoment)
+        self._comoment += delta[..., :, None] * delta[..., None, :] * (self.count * other.count / total)
+        self._mean = self.mean + delta * (other.count / total)
+        self.count = total
+        return self
+
+    def _check_same_units(self, other: Moments) -> None:
+        if not self.basis.same(other.basis):
+            raise SummandError(
+                f"moments of different units cannot be merged: directions {list(self.basis.shape)} {self.units} and "
+                f"{list(other.basis.shape)} {other.units}; they come from another model or another layer"
+            )
+
+    def mean_vectors(self) -> Float[Tensor, "*unit embed"]:
+        """The mean effect of each unit, Bᵀμ: what mean-ablation puts in its place."""
+        return self.basis.double().combine(self.mean)
+
+    def variance(self) -> Float[Tensor, "*unit"]:
+        """Total variance of each unit's effect in the embedding space, tr(Σ B Bᵀ)."""
+        return (self.covariance * self.basis.double()._gram()).sum(dim=(-2, -1))
+
+    def variance_along(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "*unit direction"]:
+        """Variance of ⟨effect, t⟩ for each t: (Bt)ᵀ Σ (Bt)."""
+        check_finite(directions, "direction", "encode the texts again")
+        along = self.basis.double().toward(directions.double())
+        return torch.einsum("...pd,...pq,...qd->...d", along, self.covariance, along)
+
+    def select(self, index: slice | list[int]) -> Moments:
+        """The moments of some units, chosen along the first unit axis."""
+        part = Moments()
+        part.count, part.units, part.paths, part.path_index = self.count, self.units, self.paths, self.path_index
+        part._basis, part._mean = self.basis.select(index), self.mean[index]
+        part._comoment = self._filled(self._comoment)[index]
+        return part
+
+    def to(self, device: torch.device | str) -> Moments:
+        """The same statistics on another device."""
+        moved = Moments()
+        moved.count, moved.units, moved.paths, moved.path_index = self.count, self.units, self.paths, self.path_index
+        moved._basis, moved._mean = self.basis.to(device), self.mean.to(device)
+        moved._comoment = self._filled(self._comoment).to(device)
+        return moved
+
+    @classmethod
+    def restore(
+        cls,
+        count: int,
+        mean: Float[Tensor, "*unit path"],
+        covariance: Float[Tensor, "*unit path path2"],
+        directions: Directions,
+        units: tuple[str, ...],
+        paths: tuple[str, ...],
+        path_index: tuple[tuple[int, ...], ...] | None = None,
+    ) -> Moments:
+        """Moments from what they consist of, as another kind of file may keep them."""
+        moments = cls()
+        moments.count, moments.units, moments.paths, moments.path_index = count, units, paths, path_index
+        moments._basis, moments._mean = directions, mean.double()
+        moments._comoment = covariance.double() * count
+        return moments
+
+    def save(self, path: str | os.PathLike[str], top: saving.Saved | None = None) -> None:
+        """One .npz file, without pickle; of the covariance, which is symmetric, one triangle.
+
+        top: `TopImages` of the same units, to stand in the same file, where the directions need not stand twice;
+        `TopImages.load` reads them from it. Raises `SummandError` for those of other units.
+        """
+        more: dict[str, object] = {}
+        if top is not None:
+            if not self.basis.same(top.basis):
+                raise SummandError("top images and moments of different units cannot stand in one file")
+            more = {f"top_{name}": value for name, value in top.arrays().items()}
+        comoment, size = self._filled(self._comoment), self.basis.shape[-2]
+        rows, columns = torch.triu_indices(size, size)
+        named = {
+            **{"count": self.count, "mean": self.mean, "comoment": comoment[..., rows, columns]},
+            **{"units": self.units, "paths": self.paths, "path_index": self.path_index},
+        }
+        saving.write(path, "moments", self.basis, named | more)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Moments:
+        """What `save` wrote, to read from, to merge and to update further. Raises `SummandError` for any other file."""
+        moments = cls()
+        moments._basis, found = saving.read(path, "moments")
+        moments.count, moments.units = int(found["count"]), saving.names(found["units"])
+        moments.paths, moments.path_index = saving.names(found["paths"]), saving.index(found.get("path_index"))
+        moments._mean = torch.from_numpy(found["mean"])
+        size = moments._mean.shape[-1]
+        rows, columns = torch.triu_indices(size, size)
+        triangle = torch.from_numpy(found["comoment"])
+        moments._comoment = triangle.new_zeros(*triangle.shape[:-1], size, size)
+        moments._comoment[..., rows, columns] = triangle
+        moments._comoment[..., columns, rows] = triangle
+        return moments
+
+
+class Mean:
+    """Σ x / n over images, in fp64."""
+
+    def __init__(self) -> None:
+        self.count, self._sum = 0, None
+
+    def update(self, values: Float[Tensor, "image *rest"]) -> None:
+        self.add(values.double().sum(dim=0), len(values))
+
+    def add(self, total: Float[Tensor, "*rest"], count: int) -> None:
+        """A sum over `count` images."""
+        self._sum = total if self._sum is None else self._sum + total
+        self.count += count
+
+    @property
+    def value(self) -> Float[Tensor, "*rest"]:
+        if self._sum is None:
+            raise SummandError("the mean is of no images")
+        return self._sum / self.count

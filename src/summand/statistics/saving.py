@@ -1,0 +1,69 @@
+"""Statistics as one .npz file: plain arrays, never pickled."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..atomic import replacing
+from ..errors import SummandError
+from ..towers.directions import Directions, Factored
+
+_FORMAT = 1
+
+
+@runtime_checkable
+class Saved(Protocol):
+    """Statistics that can stand in a file together with others of the same units."""
+
+    @property
+    def basis(self) -> Directions: ...
+
+    def arrays(self) -> dict[str, Any]: ...
+
+
+def write(path: str | os.PathLike[str], kind: str, basis: Directions, named: Mapping[str, Any]) -> None:
+    """A file that holds `named` (tensors, numbers, tuples of names) and the directions; replaced only when complete."""
+    arrays: dict[str, Any] = {"kind": kind, "format": _FORMAT, "shape": basis.shape}
+    for i, factor in enumerate(basis._held()):
+        arrays[f"factor{i}"] = factor
+    arrays |= {name: value for name, value in named.items() if value is not None}
+    plain: dict[str, Any] = {
+        k: v.detach().cpu().numpy() if isinstance(v, Tensor) else np.asarray(v) for k, v in arrays.items()
+    }
+    if any(array.dtype == object for array in plain.values()):
+        raise TypeError("only plain arrays are saved")
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **plain)
+
+
+def read(path: str | os.PathLike[str], kind: str, *others: str) -> tuple[Directions, dict[str, np.ndarray]]:
+    """The directions and everything else in a file of this kind, or of others. Raises `SummandError` for any other."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise SummandError(f"there is no file {path}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise SummandError(f"{path} is no file of {kind} or is broken: {error}") from error
+    if str(found.get("kind")) not in (kind, *others):
+        raise SummandError(f"{path} holds {found.get('kind', 'something else')}, not {kind}")
+    if int(found["format"]) != _FORMAT:
+        raise SummandError(f"{path} has format {int(found['format'])}; this version reads format {_FORMAT}")
+    factors = [torch.from_numpy(found.pop(name)) for name in ("factor0", "factor1") if name in found]
+    shape = [int(size) for size in found.pop("shape", factors[0].shape)]
+    return (Factored(*factors) if len(factors) == 2 else Directions.of(factors[0].expand(shape))), found
+
+
+def names(array: np.ndarray) -> tuple[str, ...]:
+    return tuple(str(name) for name in array)
+
+
+def index(array: np.ndarray | None) -> tuple[tuple[int, ...], ...] | None:
+    return None if array is None else tuple(tuple(int(number) for number in row) for row in array)

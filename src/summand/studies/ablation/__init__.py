@@ -1,0 +1,1 @@
+"""What a classifier loses when terms of the sum are held at their mean."""

@@ -1,0 +1,1 @@
+"""Find what carries a spurious attribute, and hold it at its mean."""

@@ -1,0 +1,72 @@
+"""Which units to remove: given by hand, by the property of their labels, or found from texts of the attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ...data import ImageSource
+from ...models import Model
+from ...text.labels import importance, label_heads
+from ...text.pools import Pool
+from .run import head_moments, neuron_moments
+from .spurious import COVER, Suspect, by_property, choose, described
+
+
+def named(units: Sequence[tuple[int, int]]) -> list[Suspect]:
+    """Units that somebody named, each once: nothing is known of them."""
+    nothing = float("nan")
+    return [Suspect(unit, nothing, nothing, nothing) for unit in dict.fromkeys(units)]
+
+
+def labelled_heads(
+    model: Model,
+    source: ImageSource,
+    wanted: str,
+    pool: Pool,
+    *,
+    layers: int | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> list[Suspect]:
+    """The heads of the last `layers` layers (all by default) whose TextSpan label over `source` fits a property."""
+    moments, where = head_moments(model, source, layers, batch_size, progress)
+    texts = model.encode_text(pool.texts, progress=progress)
+    labels = label_heads(moments, range(len(where)), pool.texts, texts, importance(moments, texts))
+    return by_property([replace(label, layer=where[label.layer]) for label in labels], wanted)
+
+
+def found_heads(
+    model: Model,
+    source: ImageSource,
+    attribute: Float[Tensor, "value embed"],
+    classes: Float[Tensor, "class embed"],
+    pool: Pool,
+    *,
+    cover: float = COVER,
+    layers: int | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> list[Suspect]:
+    """Heads that vary along the attribute's texts rather than the classes' over unlabelled images, and their texts."""
+    moments, where = head_moments(model, source, layers, batch_size, progress)
+    found = choose(moments, attribute, classes, where, cover)
+    return described(found, moments, where, pool.texts, model.encode_text(pool.texts, progress=progress))
+
+
+def found_neurons(
+    model: Model,
+    source: ImageSource,
+    attribute: Float[Tensor, "value embed"],
+    classes: Float[Tensor, "class embed"],
+    layer: int,
+    *,
+    cover: float = COVER,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> list[Suspect]:
+    """The same of the second-order effects of a layer's neurons."""
+    return choose(neuron_moments(model, source, layer, batch_size, progress), attribute, classes, [layer], cover)

@@ -1,0 +1,218 @@
+"""What a run folder is a run of: model, data, options, versions; written as plain JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..atomic import replacing
+from ..data import ImageSource, Skipped
+from ..errors import SummandError
+from ..models import Model
+from ..models.checkpoint_files import is_checkpoint
+from ..models.open_clip import is_tag
+from ..towers.settings import settings_hash
+
+FORMAT = 1
+FILE = "manifest.json"
+_PACKAGES = ("summand-clip", "torch", "open_clip_torch", "xarray", "zarr", "numpy")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a run folder says about itself.
+
+    model, pretrained, random_init, checkpoint, activation: what `summand.load` was asked for, paths made absolute.
+    weights: `weights_hash` of the model. source: the data source as it was given; location: the same, absolute where it
+    is a path; count: as asked for. images: in the source; files: SHA-256 over their names. groups: names of the groups
+    of units. top: images kept for a unit, None for the papers' number. held_out: share of the images kept aside.
+    skipped: images that could not be read, and why. residual: |Σ − encode_image| of the first batch, relative.
+    complete: False while the run is being made; passed and planned: images that went through, of how many.
+    """
+
+    model: str
+    pretrained: str | None
+    random_init: bool
+    source: str
+    location: str
+    count: int | None
+    images: int
+    files: str
+    groups: tuple[str, ...]
+    top: int | None
+    held_out: float
+    checkpoint: str | None = None
+    activation: str | None = None
+    weights: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    skipped: tuple[dict[str, str], ...] = ()
+    residual: float | None = None
+    seconds: float = 0.0
+    passed: int = 0
+    planned: int = 0
+    complete: bool = False
+    format: int = FORMAT
+
+    @staticmethod
+    def draft(
+        model: str,
+        pretrained: str | None,
+        source: ImageSource,
+        images: str,
+        count: int | None = None,
+        *,
+        random_init: bool = False,
+        top: int | None = None,
+        held_out: float = 0.2,
+        checkpoint: str | Path | None = None,
+        activation: str | None = None,
+    ) -> Manifest:
+        """What a run is to be, before the model is loaded. source: opened from the string `images` and `count`."""
+        if not 0 <= held_out < 1:
+            raise SummandError(f"--held-out is a share from 0 to below 1, got {held_out}")
+        if top is not None and top < 0:
+            raise SummandError(f"--top is a number of images a unit, or 0 for none, got {top}")
+        if len(source) < 4:
+            raise SummandError(f"{images} holds {len(source)} image(s); statistics need at least 4")
+        return Manifest(
+            model=model_location(model),
+            pretrained=pretrained if pretrained is None or is_tag(model, pretrained) else location(pretrained),
+            random_init=random_init,
+            checkpoint=None if checkpoint is None else location(str(checkpoint)),
+            activation=activation,
+            source=images,
+            location=location(images),
+            count=count,
+            images=len(source),
+            files=names_hash(source),
+            groups=(),
+            top=top,
+            held_out=held_out,
+        )
+
+    def command(self, out: Path) -> str:
+        """The command line that makes, or goes on with, this run."""
+        words = ["summand", "decompose", "--model", self.model]
+        words += ["--pretrained", self.pretrained] if self.pretrained else []
+        words += ["--checkpoint", self.checkpoint] if self.checkpoint else []
+        words += ["--activation", self.activation] if self.activation else []
+        words += ["--random-init"] if self.random_init else []
+        words += ["--images", self.location] + (["--count", str(self.count)] if self.count else [])
+        words += ["--units", ",".join(name.replace(".", ":") for name in self.groups)]
+        words += ["--held-out", str(self.held_out)] + (["--top", str(self.top)] if self.top is not None else [])
+        words += ["--out", str(out)]
+        return shlex.join(words)
+
+    def write(self, folder: Path) -> None:
+        """Replace the manifest of a run folder in one step."""
+        with replacing(folder / FILE) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """The manifest of a run folder. Raises `SummandError` where there is none, or one that cannot be used."""
+        if not folder.is_dir():
+            raise SummandError(f"there is no run folder {folder}; `summand decompose --out {folder}` makes one")
+        try:
+            found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise SummandError(
+                f"{folder} is no run folder: it has no {FILE}; `summand decompose --out FOLDER` makes one"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise SummandError(f"{folder / FILE} cannot be read ({error}); the run must be made again") from error
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            got = found.get("format") if isinstance(found, dict) else None
+            raise SummandError(f"{folder} has format {got}; this version reads format {FORMAT}. Make the run again")
+        names = {item.name for item in fields(Manifest)}
+        try:
+            lists = {"groups": tuple(found["groups"]), "skipped": tuple(found["skipped"])}
+            return Manifest(**{**{key: value for key, value in found.items() if key in names}, **lists})
+        except (TypeError, KeyError) as error:
+            raise SummandError(f"{folder / FILE} is not complete ({error}); the run must be made again") from error
+
+    def differences(self, other: Manifest) -> list[str]:
+        """Where two runs would not be the same, in words: what is here, and what `other` asks for."""
+        named = {
+            **{"model": "model", "pretrained": "pretrained", "random_init": "random weights", "location": "images"},
+            **{"checkpoint": "--checkpoint", "activation": "--activation"},
+            **{"count": "--count", "groups": "--units", "top": "--top", "held_out": "--held-out"},
+        }
+        said = []
+        for name, words in named.items():
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                said.append(f"{words} {_plain(mine)}, not {_plain(theirs)}")
+        if not said and (self.files, self.images) != (other.files, other.images):
+            said.append(f"{self.images} images, which are not the {other.images} that {self.source} holds now")
+        if not said and self.weights and other.weights and not same_weights(self.weights, other.weights):
+            said.append("other weights, under the same name, or other settings (activations, eps)")
+        return said
+
+
+def _plain(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else "as by default" if value is None else str(value)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def weights_hash(model: Model) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of all parameters and saved buffers, and over what is ablated;
+    behind a plus, the start of one over everything else that the model computes with, such as its activations."""
+    seen = hashlib.sha256(getattr(model.tower, "ablation", b""))
+    for name, value in sorted(model.clip.state_dict().items()):
+        seen.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        seen.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return f"{seen.hexdigest()}+{settings_hash(model.clip)[:16]}"
+
+
+def same_weights(one: str, other: str) -> bool:
+    """Whether two models are the same by their `weights_hash`; that of an older run knows of the weights alone."""
+    known = min(len(one.split("+")), len(other.split("+")))
+    return one.split("+")[:known] == other.split("+")[:known]
+
+
+def names_hash(source: ImageSource) -> str:
+    """SHA-256 over the names of a source's images, in order."""
+    seen = hashlib.sha256()
+    for index in range(len(source)):
+        seen.update(source.name(index).encode() + b"\0")
+    return seen.hexdigest()
+
+
+def location(source: str) -> str:
+    """A source string, or a checkpoint (`run.ckpt#ema`), that means the same from any working folder."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() or is_checkpoint(path) else source
+
+
+def model_location(name: str) -> str:
+    """A model's name; a folder in it (`local-dir:models/mine`) is made absolute."""
+    scheme, colon, place = name.partition(":")
+    return f"{scheme}:{location(place)}" if colon and scheme in ("local-dir", "hf") else name
+
+
+def skipped_rows(skipped: Sequence[Skipped]) -> tuple[dict[str, str], ...]:
+    """For the manifest, each file once."""
+    first: dict[str, str] = {}
+    for item in skipped:
+        first.setdefault(item.name, item.reason)
+    return tuple({"name": name, "reason": reason} for name, reason in first.items())

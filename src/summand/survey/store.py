@@ -1,0 +1,155 @@
+"""Statistics as xarray data sets in zarr, every axis with its name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import SummandError, first_line
+from ..statistics.moments import Moments
+from ..statistics.norm_quantiles import NormSketch
+from ..statistics.principal_direction import RankOne
+from ..statistics.top_images import TopImages
+from ..towers.directions import Directions, Factored
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """All that a run keeps of a group of units.
+
+    top: None where no top images were asked for. rank_one: r_n of every unit. held_out: x_n = ⟨φ_n − b_n, r_n⟩ of the
+    images kept aside, in units of `scale`, fp16; scale: the standard deviation of x_n over the other images.
+    """
+
+    moments: Moments
+    top: TopImages | None
+    rank_one: RankOne
+    scale: Float[Tensor, "*unit"]
+    held_out: Float[Tensor, "held_out_image *unit"]
+
+
+def to_dataset(found: Statistics, held_out_images: np.ndarray) -> xr.Dataset:
+    """The statistics of a group, its axes named as in its `Effects`; docs/runs.md lists the variables."""
+    moments, top = found.moments, found.top
+    units = moments.units
+    variables: dict[str, Any] = {
+        "mean": ((*units, "path"), _array(moments.mean)),
+        "covariance": ((*units, "path", "path2"), _array(moments.covariance)),
+        "direction_weight": ((*units, "path"), _array(found.rank_one.weights[..., 0, :].float())),
+        "direction_explained": ((*units, "component"), _array(found.rank_one.explained.float())),
+        "scale": (units, _array(found.scale.float())),
+        "held_out": (("held_out_image", *units), _array(found.held_out)),
+    }
+    factors = moments.basis._held()
+    if len(factors) == 1:
+        variables["directions"] = ((*units, "path", "embed"), _array(factors[0]))
+    else:
+        last = (*units, "path")[-(factors[1].ndim - 2) :]
+        variables["left"] = ((*units, "path", "through"), _array(factors[0]))
+        variables["right"] = ((*last, "through", "embed"), _array(factors[1]))
+    if top is not None:
+        ids = _array(top.ids)
+        variables["top_image"] = ((*units, "rank"), ids.astype(np.int32) if ids.max(initial=0) < 2**31 else ids)
+        variables["top_norm"] = ((*units, "rank"), _array(top.norms.float()))
+        variables["norm_highest"] = (units, _array(top.sketch.highest))
+        variables["norm_counts"] = ((*units, "bin"), _array(top.sketch.counts))
+        variables["top_coefficient"] = ((*units, "rank", "path"), _array(top.coefficients))
+    coordinates: dict[str, Any] = {"held_out_image": held_out_images.astype(np.int64)}
+    for column, name in enumerate(moments.paths):
+        if moments.path_index is not None:
+            coordinates[name.replace(" ", "_")] = ("path", np.array([row[column] for row in moments.path_index]))
+    return xr.Dataset(
+        variables,
+        coords=coordinates,
+        attrs={
+            **{"count": moments.count, "units": list(units), "paths": list(moments.paths)},
+            **({"top_k": top.k, "top_count": top.count} if top is not None else {}),
+        },
+    )
+
+
+def basis_of(data: xr.Dataset) -> Directions:
+    """The fixed directions of a group."""
+    if "directions" in data:
+        return Directions.of(_tensor(data["directions"]))
+    return Factored(_tensor(data["left"]), _tensor(data["right"]))
+
+
+def moments_of(data: xr.Dataset, basis: Directions) -> Moments:
+    return Moments.restore(
+        int(data.attrs["count"]), _tensor(data["mean"]), _tensor(data["covariance"]), basis, *_axes(data)
+    )
+
+
+def top_images_of(data: xr.Dataset, basis: Directions) -> TopImages:
+    return TopImages.restore(
+        int(data.attrs["top_k"]),
+        int(data.attrs["top_count"]),
+        _tensor(data["mean"]),
+        (_tensor(data["top_image"]).long(), _tensor(data["top_norm"]).double(), _tensor(data["top_coefficient"])),
+        NormSketch(_tensor(data["norm_highest"]), _tensor(data["norm_counts"])),
+        basis,
+        *_axes(data),
+    )
+
+
+def rank_one_of(data: xr.Dataset, basis: Directions) -> RankOne:
+    return RankOne(
+        basis,
+        _tensor(data["direction_weight"]).double().unsqueeze(-2),
+        _tensor(data["mean"]),
+        _tensor(data["direction_explained"]),
+    )
+
+
+def _axes(data: xr.Dataset) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[int, ...], ...] | None]:
+    paths = tuple(data.attrs["paths"])
+    columns = [name.replace(" ", "_") for name in paths]
+    index = None
+    if all(column in data.coords for column in columns):
+        rows = zip(*(data[column].values.tolist() for column in columns), strict=True)
+        index = tuple(tuple(row) for row in rows)
+    return tuple(data.attrs["units"]), paths, index
+
+
+def write(data: xr.Dataset, path: Path) -> None:
+    """A zarr folder, put in its place only when it is complete."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with warnings.catch_warnings():
+            # Consolidated metadata is not yet a part of the zarr 3 specification; readers that ignore it lose nothing.
+            warnings.filterwarnings("ignore", message=".*[Cc]onsolidated")
+            data.to_zarr(temporary, mode="w", zarr_format=3, consolidated=True)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read(path: Path) -> xr.Dataset:
+    """A zarr folder, its variables read when they are used. Raises `SummandError` where it is missing or broken."""
+    try:
+        return xr.open_zarr(path, chunks=None)
+    except FileNotFoundError:
+        raise SummandError(f"{path} is missing from its run folder; make the run again") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise SummandError(f"{path} is broken ({first_line(error)}); make the run again") from error
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
+
+
+def _tensor(values: xr.DataArray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values.values))

@@ -1,0 +1,47 @@
+"""Numbers that can be computed with: finite, and of a size whose squares are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import SummandError
+
+
+def all_finite(numbers: Tensor) -> bool:
+    """Whether none is NaN or infinite. A finite sum has only finite parts; one that is not may have overflown, so only
+    then is every number looked at."""
+    wide = torch.promote_types(numbers.dtype, torch.float32)
+    return bool(torch.isfinite(numbers.sum(dtype=wide))) or bool(torch.isfinite(numbers).all())
+
+
+def check_finite(numbers: Tensor, what: str, remedy: str) -> None:
+    """Raises `SummandError` that says how many rows of the last axis are not finite, and which is the first. what: of
+    what kind a row is, as "text"."""
+    if all_finite(numbers):
+        return
+    rows = (~torch.isfinite(numbers).reshape(-1, numbers.shape[-1]).all(dim=1)).nonzero()[:, 0]
+    raise SummandError(
+        f"{len(rows)} of {numbers.numel() // numbers.shape[-1]} {what}s hold NaN or infinite numbers, "
+        f"the first is {what} {int(rows[0])}; {remedy}"
+    )
+
+
+def power_of_two(numbers: Tensor, dim: int | None = None) -> Tensor:
+    """A power of two as large as the largest of the numbers (along an axis, which stays): dividing by it rounds nothing
+    and keeps their squares within the range of their dtype. 1 for zeros."""
+    largest = numbers.abs().amax() if dim is None else numbers.abs().amax(dim=dim, keepdim=True)
+    exponent = (torch.frexp(largest).exponent - 1).clamp(min=-126 if numbers.dtype == torch.float32 else -1022)
+    return torch.where(largest > 0, torch.ldexp(torch.ones_like(largest), exponent), 1)
+
+
+def broken_weights(module: nn.Module) -> Iterator[str]:
+    """Parameters and buffers that hold NaN or infinite numbers, by name. A mask of −∞ is as it should be."""
+    for name, value in module.named_parameters():
+        if value.is_floating_point() and not all_finite(value.detach()):
+            yield name
+    for name, value in module.named_buffers():
+        if value.is_floating_point() and bool((torch.isnan(value) | (value == torch.inf)).any()):
+            yield name

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from summand import Effects, Moments, SummandError
+from tests.effects.test_effects import effects
+
+
+def split(e: Effects, cuts: list[int]) -> list[Effects]:
+    edges = [0, *sorted(cuts), len(e.coefficients)]
+    return [Effects(e.coefficients[a:b], e.directions, e.units, e.paths) for a, b in itertools.pairwise(edges)]
+
+
+@given(st.lists(st.integers(0, 20), max_size=4), st.integers(0, 100))
+def test_any_split_and_order_gives_the_same_moments(cuts, seed):
+    e = effects(images=20, seed=seed)
+    whole = Moments().update(e)
+    merged = Moments()
+    for part in reversed(split(e, cuts)):
+        merged.merge(Moments().update(part))
+    assert merged.count == 20
+    torch.testing.assert_close(merged.mean, whole.mean, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(merged.covariance, whole.covariance, atol=1e-12, rtol=1e-12)
+
+
+def test_moments_agree_with_numpy_in_the_embedding_space():
+    e = effects(images=30)
+    moments = Moments()
+    for part in split(e, [7, 19]):
+        moments.update(part)
+    vectors = e.vectors().numpy()
+    np.testing.assert_allclose(moments.mean_vectors(), vectors.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(moments.variance(), vectors.var(axis=0).sum(axis=-1), atol=1e-12)
+    texts = np.random.default_rng(0).standard_normal((6, 7))
+    np.testing.assert_allclose(
+        moments.variance_along(torch.from_numpy(texts)), (vectors @ texts.T).var(axis=0), atol=1e-10
+    )
+
+
+def test_large_means_do_not_spoil_the_covariance():
+    e = effects(images=200)
+    shifted = Effects((e.coefficients + 1e5).float(), e.directions.float(), e.units, e.paths)
+    exact = np.cov(shifted.coefficients[:, 0, 0].double().numpy().T, bias=True)
+    moments = Moments()
+    for part in split(shifted, [50, 51, 130]):
+        moments.update(part)
+    np.testing.assert_allclose(moments.covariance[0, 0], exact, rtol=1e-6, atol=1e-9)
+
+
+def test_select_is_the_moments_of_those_units():
+    e = effects(images=9)
+    chosen = Moments().update(e).select([1])
+    torch.testing.assert_close(chosen.covariance, Moments().update(e.select(1)).covariance)
+
+
+def test_mistakes_are_named(unchecked):
+    with pytest.raises(SummandError, match="no images yet"):
+        _ = Moments().mean
+    with pytest.raises(SummandError, match="different units"):
+        Moments().update(effects(seed=0)).merge(Moments().update(effects(seed=1)))
+    bad = effects()
+    bad.coefficients[0, 0, 0, 0] = torch.nan
+    with pytest.raises(SummandError, match="NaN"):
+        Moments().update(bad)
