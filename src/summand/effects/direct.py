@@ -26,8 +26,8 @@ Question = TypeVar("Question", bound=Callable[..., Any])
 
 
 def question(method: Question) -> Question:
-    """A question to `Parts`, which is answered only while the model is what it was, before the answer and behind it;
-    asked by another question it is not looked at again."""
+    """A question to `Parts`, which is answered only where the model still is what it was when the answer is there;
+    asked by another question it is not looked at again. A question without an answer leaves nothing behind."""
 
     @wraps(method)
     def asked(self: Parts, *args: Any, **kwargs: Any) -> Any:
@@ -36,15 +36,16 @@ def question(method: Question) -> Question:
             return method(self, *args, **kwargs)
         self._answering.add(me)
         try:
-            if self._unchanged is not None:
-                self._unchanged(False)
             kept = self._trace
             answer = method(self, *args, **kwargs)
             if kept is not None and kept is self._trace:  # an answer of an earlier pass
                 self._tower.confirm(kept, self._pixels)
-            if self._unchanged is not None:
-                self._unchanged(True)
+            self._unchanged()
             return answer
+        except Exception:
+            self._forget()
+            self._unchanged()  # the likelier cause
+            raise
         finally:
             self._answering.discard(me)
 
@@ -75,7 +76,7 @@ class Parts:
     zero. The sum is the same. (That code also divides by ‖M(x)‖ afterwards; here the sum stays `encode_image`.)
 
     tower: a snapshot of the model; pixels: a copy that nobody else writes to. unchanged: raises `SummandError` where
-    the model is no longer the one that was asked, before an answer (False) or behind it (True).
+    the model is no longer the one that was asked.
 
     Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
     need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
@@ -87,7 +88,7 @@ class Parts:
         pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
-        unchanged: Callable[[bool], None] | None = None,
+        unchanged: Callable[[], None] = lambda: None,
     ) -> None:
         check_parity(parity)
         if parity is not None:
@@ -115,6 +116,10 @@ class Parts:
     def share(self, trace: Trace) -> None:
         """Use a pass that was made of the same images for something else, instead of making one."""
         self._trace = trace.copied()
+
+    def _forget(self) -> None:
+        self._trace = self._token_stream = None
+        self.__dict__.pop("_maps", None)
 
     @cached_property
     def _maps(self) -> HeadMaps:
@@ -310,7 +315,7 @@ class TextParts(Parts):
         tokens: Int[Tensor, "text token"],
         encode: Callable[[Tensor], Tensor],
         pieces: Sequence[Sequence[Piece]],
-        unchanged: Callable[[bool], None] | None = None,
+        unchanged: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(tower, tokens, encode, unchanged=unchanged)
         # CoCa's class token is put behind the text.

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 from ..errors import listed
 from ..towers.eager import is_compiled
 from ..towers.effective import class_of
+from ..towers.listening import PassHook
 from ..towers.probe import is_quantised
 from .foreign import is_known, patched
 from .global_hooks import global_hooks
@@ -69,10 +70,10 @@ def _patched(modules: Modules) -> Iterator[str]:
 
 
 def _hooks(modules: Modules, ours: type | tuple[type, ...]) -> Iterator[str]:
-    found = []
+    found, kinds = [], ours if isinstance(ours, tuple) else (ours,)
     for name, module in modules:
         for hook in (*list(module._forward_pre_hooks.values()), *list(module._forward_hooks.values())):
-            if not isinstance(hook, ours) and type(hook).__name__ != "PassHook" and not _of_torch(hook):
+            if not isinstance(hook, (PassHook, *kinds)) and not _of_torch(hook):
                 found.append(f"{name} ({getattr(hook, '__qualname__', type(hook).__name__)})")
     yield from _said("forward hooks of yours on", found, ", which may change what passes; remove them")
 

@@ -90,6 +90,8 @@ def _foreign_hooks(module: nn.Module) -> bool:
 def foreign_attributes(module: nn.Module) -> Iterator[str]:
     """Attributes set on the object that are code: methods in place of its class's, and functions of the user's."""
     for name, value in entries(vars(module)):
+        if name in ("_parameters", "_buffers"):
+            yield from (key for key, tensor in entries(value) if not known_class(type(tensor)))
         if name in _OF_TORCH or name in _SAYS_NOTHING:
             continue
         code = callable(value) and not isinstance(value, nn.Module)
@@ -99,14 +101,14 @@ def foreign_attributes(module: nn.Module) -> Iterator[str]:
 
 
 def _held(value: Any, depth: int = 3) -> Iterator[Any]:
-    """The functions in a value, in lists and dicts too."""
+    """The functions in a value, and the objects whose class is of others, in lists and dicts too."""
     if isinstance(value, (list, tuple, set, frozenset)) and depth:
         for item in tuple(value):
             yield from _held(item, depth - 1)
     elif isinstance(value, dict) and depth:
         for _, item in entries(value):
             yield from _held(item, depth - 1)
-    elif callable(value) and not isinstance(value, nn.Module):
+    elif not isinstance(value, nn.Module) and (callable(value) or not known_class(type(value))):
         yield value
 
 
@@ -116,7 +118,7 @@ def patched(kinds: Iterable[type]) -> Iterator[str]:
     classes = {base for kind in kinds for base in kind.__mro__ if base is not object and is_known(base.__module__)}
     for kind in sorted(classes, key=lambda each: (each.__module__, each.__qualname__)):
         for name, value in tuple(vars(kind).items()):
-            if isinstance(value, _CODE) and not known_function(value):
+            if not known_class(type(value)) or (isinstance(value, _CODE) and not known_function(value)):
                 yield f"{kind.__name__}.{name}"
     for home in homes_of(classes):
         for name, value in tuple(home.items()):

@@ -12,6 +12,12 @@ from .state import State
 
 T = TypeVar("T")
 
+SINCE = "was changed after it was decomposed and before this question was answered; decompose again"
+WHILE = (
+    "was changed while this question was being answered (by another thread, or by a hook in the pass), so the answer "
+    "is of no one model; ask again when nothing changes it"
+)
+
 
 class Made(Generic[T]):
     """Something that is made of a model's state, and made anew where the state has changed. Threads may share it.
@@ -42,18 +48,16 @@ class Made(Generic[T]):
                 self._found = (state, self._make(state))
             return self._found
 
-    def unchanged(self, state: State) -> Callable[[bool], None]:
-        """Raises `SummandError` where this is no longer the state, before a question is answered (False) or behind it
-        (True)."""
+    def unchanged(self, state: State, said: str) -> Callable[[], None]:
+        """Raises `SummandError` with these words where this is no longer the state. What was made of it is then
+        forgotten: some of it may have been made of what came later."""
 
-        def check(behind: bool) -> None:
+        def check() -> None:
             if not self._is_taken(state) and not state.still():
-                raise SummandError(
-                    f"{self._of} was changed while this question was being answered (by another thread, or by a hook "
-                    f"in the pass), so the answer is of no one model; ask again when nothing changes it"
-                    if behind
-                    else f"{self._of} was changed after it was decomposed and before this question; decompose again"
-                )
+                with self._lock:
+                    if self._found is not None and self._found[0] is state:
+                        self._found = None
+                raise SummandError(f"{self._of} {said}")
 
         return check
 
@@ -70,7 +74,7 @@ class Made(Generic[T]):
             yield
         finally:
             self._taken.states = outer
-        self.unchanged(state)(True)
+        self.unchanged(state, WHILE)()
 
     def forget(self) -> None:
         """Make it anew at the next use, whatever the state is."""

@@ -25,7 +25,7 @@ from ..towers import Tower, tower_of
 from ..towers.text import TextTower
 from .adapters import device_of, image_dtype
 from .guard import Guard, verified
-from .made import Made
+from .made import SINCE, WHILE, Made
 from .pixels import check_pixels, picture, preprocessed
 from .state import State, image_state
 from .texts import TEXT_BATCH, TextSide
@@ -214,7 +214,7 @@ class Model:
         not sum to the model's own embedding; and, later, where the model was changed before a question is asked.
         """
         tower = verified(lambda: self._checked(x)[1], x)
-        return Parts(tower, x.clone(), tower.encode, parity, unchanged=self._image.unchanged(tower.guard.state))
+        return Parts(tower, x.clone(), tower.encode, parity, unchanged=self._image.unchanged(tower.guard.state, SINCE))
 
     def pairs(
         self, x: Float[Tensor, "image channel height width"], positions: bool = True, parity: Parity = None
@@ -298,6 +298,13 @@ class Model:
     def _asked(self, x: Tensor, ask: Callable[[Any], Answer]) -> Answer:
         """What the tower answers, where nothing has changed the model meanwhile."""
         state, tower = self._checked(x)
-        answer = ask(tower)
-        self._image.unchanged(state)(True)
+        unchanged = self._image.unchanged(state, WHILE)
+        try:
+            answer = ask(tower)
+        except SummandError:
+            raise
+        except Exception:  # of a model that is half another one
+            unchanged()
+            raise
+        unchanged()
         return answer

@@ -18,7 +18,7 @@ from ..errors import SummandError
 from ..towers.text import TextTower, text_features, text_tower_of
 from .callers_tokenizers import check_ids, token_ids, vocabulary_size
 from .guard import Guard, verified
-from .made import Made
+from .made import SINCE, Made
 from .sides import IMAGE_SIDE
 from .state import text_state
 from .text_cache import TextCache, digests, fingerprint
@@ -137,7 +137,7 @@ class TextSide:
             tokens,
             tower.encode,
             words,
-            unchanged=self._seen.unchanged(tower.guard.state),
+            unchanged=self._seen.unchanged(tower.guard.state, SINCE),
         )
 
     def fingerprint(self) -> str | None:
