@@ -3,6 +3,7 @@ classes and functions; hooks for all modules. Every answer is that of the model 
 
 from __future__ import annotations
 
+import copy
 import functools
 import pickle
 import threading
@@ -17,6 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import summand
+from summand.maps.baselines.capture import Capture
+from summand.models.ablations import Ablation
 from summand.models.findings import findings
 from summand.models.foreign import holds_foreign_code, known_function
 from summand.models.state import State
@@ -40,8 +43,6 @@ ASK = {
 
 
 def captured(model):
-    from summand.maps.baselines.capture import Capture
-
     return Capture(model, X).output
 
 
@@ -100,8 +101,22 @@ def clamped(switch):
     return change
 
 
+class Switched:
+    """`when_on`, that can be pickled."""
+
+    def __init__(self, switch):
+        self.switch = switch
+
+    def __call__(self, out):
+        return scaled(out) if self.switch["on"] else out
+
+
+def changing(change, _, __, out):
+    return change(out)
+
+
 def as_a_hook(module, change):
-    module.register_forward_hook(lambda _, __, out: change(out))
+    module.register_forward_hook(functools.partial(changing, change))
 
 
 def as_a_forward(module, change):
@@ -358,7 +373,7 @@ def test_an_edit_during_a_pass_by_another_thread(question):
 
     thread = threading.Thread(target=train)
     thread.start()
-    with pytest.raises(summand.SummandError, match="was changed (while|after)"), InTheMiddle():
+    with pytest.raises(summand.SummandError, match=r"was changed (while|after)"), InTheMiddle():
         ASK[question](model)
     thread.join()
     same(model, made, question)
@@ -436,8 +451,6 @@ def edit_held(held):
 
 @pytest.mark.parametrize("name", sorted(HELD))
 def test_what_is_in_long_lists_and_large_arrays_is_seen(name):
-    import copy
-
     module = nn.Module()
     module.held = copy.deepcopy(HELD[name])
     seen = State(lambda: [module])
@@ -455,3 +468,63 @@ def test_a_read_only_view_of_what_is_edited():
     assert seen.still()
     base[17] = -1
     assert not seen.still()
+
+
+@pytest.mark.parametrize("way", ["autocast", "inference_mode", "deepcopy", "pickle", "threads", "ablated", "resnet"])
+def test_a_switch_in_every_surrounding(way):
+    made, switch = clip(resnet=way == "resnet"), {"on": False}
+    x = pixels(3, 32 if way == "resnet" else 16)
+    switched = made.visual.attnpool if way == "resnet" else made.visual.transformer.resblocks[1].attn
+    as_a_hook(switched, Switched(switch))
+    if way == "autocast":
+        made, x = made.float(), x.float()
+    model = summand.wrap(made)
+    if way == "ablated":
+        effects = model.decompose(x).head_effects()
+        model = Ablation.of(model, [(1, 0)], effects.coefficients.mean(dim=0)).apply(model)
+    model.decompose(x).heads()
+    if way in ("deepcopy", "pickle"):
+        model = copy.deepcopy(model) if way == "deepcopy" else pickle.loads(pickle.dumps(model))
+        switch = next(iter(model.clip.visual.transformer.resblocks[1].attn._forward_hooks.values())).args[0].switch
+    parts = model.decompose(x)
+    parts.heads()
+    switch["on"] = True
+    refused = []
+
+    def ask():
+        for question in (parts.total, lambda: model.decompose(x).mlps()):
+            try:
+                question()
+            except summand.SummandError as error:
+                refused.append(str(error))
+
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16, enabled=way == "autocast"),
+        torch.inference_mode(way == "inference_mode"),
+    ):
+        threads = [threading.Thread(target=ask) for _ in range(4)] if way == "threads" else []
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if not threads:
+            ask()
+    assert len(refused) == 2 * max(1, len(threads))
+    assert all("cannot be explained exactly" in said for said in refused)
+    switch["on"] = False
+    if way not in ("autocast", "resnet"):
+        assert off(parts.total(), model.encode_image(x)) < 1e-9  # what was refused has left nothing behind
+
+
+def test_weights_that_were_changed_and_changed_back():
+    made = clip()
+    model = summand.wrap(made)
+    parts = model.decompose(X)
+    weight = made.visual.transformer.resblocks[0].mlp.c_proj.weight
+    kept = weight.detach().clone()
+    weight.data.mul_(2)
+    with pytest.raises(summand.SummandError, match="was changed after"):
+        parts.heads()
+    weight.data.copy_(kept)
+    assert off(parts.total(), made.encode_image(X)) < 1e-9
+    assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-9
