@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, wraps
 from threading import get_ident
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -14,13 +14,27 @@ from torch import Tensor
 from ..errors import SummandError
 from ..towers import AttentionView, Tower, Trace
 from ..towers.base import HeadMaps, wants_gradient
-from ..towers.finite import all_finite
+from ..towers.bound import Bound
+from ..towers.finite import all_finite, check_plain
 from ..towers.pieces import CLASS, Piece
 from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
 from ..towers.text import TextTower
+from ..whole_numbers import as_whole_number
 from .effects import Effects
 from .published import Parity, check_parity
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """What says whether a model is as it was."""
+
+    def before(
+        self, trace: Trace | None, maps: HeadMaps | None, inputs: Tensor, prepared: Callable[[Any], Any]
+    ) -> tuple[Any, Trace | None] | None: ...
+
+    def behind(self) -> None: ...
+
 
 Question = TypeVar("Question", bound=Callable[..., Any])
 
@@ -36,15 +50,16 @@ def question(method: Question) -> Question:
             return method(self, *args, **kwargs)
         self._answering.add(me)
         try:
+            self._look_again()
             kept = self._trace
             answer = method(self, *args, **kwargs)
             if kept is not None and kept is self._trace:  # an answer of an earlier pass
                 self._tower.confirm(kept, self._pixels)
-            self._unchanged()
+            self._look_behind()
             return answer
         except Exception:
             self._forget()
-            self._unchanged()  # the likelier cause
+            self._look_behind()  # the likelier cause
             raise
         finally:
             self._answering.discard(me)
@@ -60,11 +75,13 @@ def check_directions(directions: Any, embed: int) -> None:
     if directions.layout != torch.strided or directions.is_meta or not directions.is_floating_point():
         where = "on meta" if directions.is_meta else f"{directions.layout} of {directions.dtype}"
         raise SummandError(f"directions must be an ordinary tensor of floating-point numbers, got one {where}")
+    if not wants_gradient(directions):  # gradients lead back to directions, also those of torch.func
+        check_plain(directions, "directions")
     if not all_finite(directions.detach()):
         raise SummandError("directions must be finite, got NaN or infinite numbers")
 
 
-class Parts:
+class Parts(Bound):
     r"""M(x) = embedding + Σ_l Σ_h head_{l,h} + Σ_l mlp_l + bias, each term [image, embed]; paper C, Eq. 1–6.
 
     head_{l,h} = (Σ_i a_i v_i / σ) W_O F, with F = (I − 11ᵀ/D) diag(γ) P: every term is centred by its own mean, which
@@ -75,8 +92,8 @@ class Parts:
     layers, MLPs and the embedding, a layer's part and its output bias evenly over heads and tokens; `bias()` is then
     zero. The sum is the same. (That code also divides by ‖M(x)‖ afterwards; here the sum stays `encode_image`.)
 
-    tower: a snapshot of the model; pixels: a copy that nobody else writes to. unchanged: raises `SummandError` where
-    the model is no longer the one that was asked.
+    tower: a snapshot of the model; pixels: a copy that nobody else writes to. asked: looks before and behind
+    every question whether the model still is the one that was decomposed (`models.asked_again`).
 
     Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
     need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
@@ -88,18 +105,38 @@ class Parts:
         pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
-        unchanged: Callable[[], None] = lambda: None,
+        asked: Asked | None = None,
     ) -> None:
         check_parity(parity)
-        if parity is not None:
-            if not isinstance(tower, ResidualTower):
-                raise SummandError(f"parity='paper' is defined for a class-token transformer, not for a {tower.kind}")
-            tower = tower.evenly()
-        self._tower, self._pixels, self._encode = tower, pixels, encode
+        self._parity = parity
+        self._tower: Tower = self._split(tower)
+        self._pixels, self._encode = pixels, encode
         self._trace: Trace | None = None
         self._token_stream: Tensor | None = None
-        self._unchanged = unchanged
+        self._asked = asked
         self._answering: set[int] = set()  # threads
+
+    def _split(self, tower: Any) -> Any:
+        """The tower as it is asked, by this parity."""
+        if self._parity is None:
+            return tower
+        if not isinstance(tower, ResidualTower):
+            raise SummandError(f"parity='paper' is defined for a class-token transformer, not for a {tower.kind}")
+        return tower.evenly()
+
+    def _look_again(self) -> None:
+        """Goes on with the model as it is now. Raises `SummandError` where that is another one."""
+        maps = self.__dict__.get("_maps")
+        found = None if self._asked is None else self._asked.before(self._trace, maps, self._pixels, self._split)
+        if found is not None:
+            self._tower, self._trace = found
+            self._encode = self._tower.encode
+            self.__dict__.pop("_maps", None)
+
+    def _look_behind(self) -> None:
+        """Raises `SummandError` where the model was changed while it was asked."""
+        if self._asked is not None:
+            self._asked.behind()
 
     @property
     @question
@@ -273,8 +310,8 @@ class Parts:
 
     def _chosen(self, layers: Collection[int] | None) -> list[int]:
         """Which layers are asked for. Raises `SummandError` for none, and for one that does not exist."""
-        chosen = list(range(self._tower.layers)) if layers is None else list(layers)
-        wrong = [layer for layer in chosen if isinstance(layer, bool) or layer not in range(self._tower.layers)]
+        chosen = list(range(self._tower.layers)) if layers is None else [as_whole_number(layer) for layer in layers]
+        wrong = [layer for layer in chosen if type(layer) is not int or layer not in range(self._tower.layers)]
         if wrong or not chosen:
             got = repr(wrong[0]) if wrong else "none"
             raise SummandError(f"this model has layers 0 to {self._tower.layers - 1}, got {got}")
@@ -315,9 +352,9 @@ class TextParts(Parts):
         tokens: Int[Tensor, "text token"],
         encode: Callable[[Tensor], Tensor],
         pieces: Sequence[Sequence[Piece]],
-        unchanged: Callable[[], None] = lambda: None,
+        asked: Asked | None = None,
     ) -> None:
-        super().__init__(tower, tokens, encode, unchanged=unchanged)
+        super().__init__(tower, tokens, encode, asked=asked)
         # CoCa's class token is put behind the text.
         self.pieces = [[*row, *[Piece(CLASS)] * (tower.extra_tokens)] for row in pieces]
 

@@ -27,7 +27,7 @@ class Made(Generic[T]):
     """
 
     def __init__(self, see: Callable[[], State], make: Callable[[State], T], of: str) -> None:
-        self._see, self._make, self._of = see, make, of
+        self._see, self._make, self.of = see, make, of
         self._lock = threading.RLock()
         self._taken = threading.local()
         self._found: tuple[State, T] | None = None
@@ -39,7 +39,7 @@ class Made(Generic[T]):
     def seen(self) -> tuple[State, T]:
         """The state as it is now, and the thing."""
         found = self._found
-        if found is not None and (self._is_taken(found[0]) or found[0].still()):
+        if found is not None and self.holds(found[0]):
             return found
         with self._lock:
             if self._found is None or self._found is found or not self._found[0].still():
@@ -53,13 +53,17 @@ class Made(Generic[T]):
         forgotten: some of it may have been made of what came later."""
 
         def check() -> None:
-            if not self._is_taken(state) and not state.still():
+            if not self.holds(state):
                 with self._lock:
                     if self._found is not None and self._found[0] is state:
                         self._found = None
-                raise SummandError(f"{self._of} {said}")
+                raise SummandError(f"{self.of} {said}")
 
         return check
+
+    def holds(self, state: State) -> bool:
+        """Whether the model is still in this state, or is taken to be."""
+        return self._is_taken(state) or state.still()
 
     def _is_taken(self, state: State) -> bool:
         return any(each is state for each in getattr(self._taken, "states", ()))

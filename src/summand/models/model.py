@@ -24,8 +24,9 @@ from ..errors import SummandError
 from ..towers import Tower, tower_of
 from ..towers.text import TextTower
 from .adapters import device_of, image_dtype
+from .asked_again import AskedAgain
 from .guard import Guard, verified
-from .made import SINCE, WHILE, Made
+from .made import WHILE, Made
 from .pixels import check_pixels, picture, preprocessed
 from .state import State, image_state
 from .texts import TEXT_BATCH, TextSide
@@ -214,7 +215,8 @@ class Model:
         not sum to the model's own embedding; and, later, where the model was changed before a question is asked.
         """
         tower = verified(lambda: self._checked(x)[1], x)
-        return Parts(tower, x.clone(), tower.encode, parity, unchanged=self._image.unchanged(tower.guard.state, SINCE))
+        asked = AskedAgain(self._image, lambda: self.tower, tower.guard.state)
+        return Parts(tower, x.clone(), tower.encode, parity, asked=asked)
 
     def pairs(
         self, x: Float[Tensor, "image channel height width"], positions: bool = True, parity: Parity = None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..data.sources import as_rgb
 from ..errors import SummandError
 from ..scenes import pretrained as scenes_models
-from ..towers.finite import all_finite
+from ..towers.finite import all_finite, check_plain
 from .training_mode import in_training
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def picture(
         mean = getattr(visual, "image_mean", None) or getattr(preprocess, "mean", _OPENAI_MEAN)
         std = getattr(visual, "image_std", None) or getattr(preprocess, "std", _OPENAI_STD)
     shape = (1, 3, 1, 1)
-    light = pixels.detach().float().cpu() * torch.tensor(std).reshape(shape) + torch.tensor(mean).reshape(shape)
+    mean, std = (torch.tensor(values, dtype=torch.float32, device="cpu").reshape(shape) for values in (mean, std))
+    light = pixels.detach().float().cpu() * std + mean
     return (light.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
@@ -91,6 +92,7 @@ def check_pixels(x: Any, tower: Any, name: str, dtype: torch.dtype, device: torc
         raise SummandError(f"{name} computes in {dtype}, got pixels in {x.dtype}; call x.to(model.dtype)")
     if x.device != device:
         raise SummandError(f"{name} is on {device}, the pixels are on {x.device}; call x.to(model.device)")
+    check_plain(x, "the pixels")
     if not all_finite(x):
         raise SummandError("the pixels hold NaN or infinite numbers; check the images and the preprocessing")
     training = in_training(tower.visual)

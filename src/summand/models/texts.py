@@ -16,9 +16,10 @@ from tqdm import tqdm
 from ..effects.direct import TextParts
 from ..errors import SummandError
 from ..towers.text import TextTower, text_features, text_tower_of
+from .asked_again import AskedAgain
 from .callers_tokenizers import check_ids, token_ids, vocabulary_size
 from .guard import Guard, verified
-from .made import SINCE, Made
+from .made import Made
 from .sides import IMAGE_SIDE
 from .state import text_state
 from .text_cache import TextCache, digests, fingerprint
@@ -137,7 +138,7 @@ class TextSide:
             tokens,
             tower.encode,
             words,
-            unchanged=self._seen.unchanged(tower.guard.state, SINCE),
+            asked=AskedAgain(self._seen, lambda: self.tower, tower.guard.state),
         )
 
     def fingerprint(self) -> str | None:
@@ -153,7 +154,8 @@ class TextSide:
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "text token"]:
         assert self.tokenizer is not None
-        tokens = token_ids(tokenized(self.tokenizer, texts), len(texts))
-        check_ids(texts, tokens, vocabulary_size(self.clip))
-        check_length(self.tokenizer, texts, tokens)
+        with torch.device("cpu"):  # whatever the caller's default is
+            tokens = token_ids(tokenized(self.tokenizer, texts), len(texts))
+            check_ids(texts, tokens, vocabulary_size(self.clip))
+            check_length(self.tokenizer, texts, tokens)
         return tokens.to(next(self.clip.parameters()).device)
