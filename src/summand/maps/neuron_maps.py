@@ -12,12 +12,13 @@ from torch import Tensor
 from ..errors import SummandError
 from ..models import Model
 from ..statistics.principal_direction import RankOne
+from ..survey import Group, Survey
 from ..survey.make import survey
-from ..survey.units import Group
 from ..towers.base import working
 from ..towers.linear import inverse_deviation
 from ..towers.listening import _Enough, listening
 from ..towers.residual import ResidualTower
+from ..whole_numbers import whole_number
 
 Weighting = Literal["mean", "signed", "weighted"]
 
@@ -32,6 +33,7 @@ def activations(
     """
     tower = readable(model)
     check_layers(model, layers)
+    layers = [int(layer) for layer in layers]
     model.check_pixels(pixels)
     found: dict[int, Tensor] = {}
 
@@ -119,6 +121,15 @@ def neuron_directions(
     return {layer: found.rank_one(group) for layer, group in zip(layers, groups, strict=True)}
 
 
+def directions_of(survey: Survey, layers: Collection[int] | None = None) -> dict[int, RankOne]:
+    """r_n of the neurons of some layers as a survey knows them, by default of all its layers."""
+    known = [group for group in survey.groups if group.layer is not None]
+    groups = known if layers is None else [survey.group(Group("neurons", layer)) for layer in layers]
+    if not groups:
+        raise SummandError(f"{survey!r} holds no neurons; survey them with units='neurons'")
+    return {group.layer: survey.rank_one(group) for group in groups if group.layer is not None}
+
+
 def pixels_at_hand(
     model: Model, batches: Callable[[], Iterable[Float[Tensor, "image 3 height width"]]]
 ) -> Float[Tensor, "image 3 height width"]:
@@ -147,6 +158,7 @@ def second_order_maps(
     tower = readable(model)
     layers = sorted(set(range(tower.layers - 1) if layers is None else layers))
     check_layers(model, layers)
+    layers = [int(layer) for layer in layers]
     if not tower.plain or layers[-1] == tower.layers - 1:
         model.second_order(pixels, layers[-1])  # says why not
     model.check_pixels(pixels)
@@ -218,8 +230,8 @@ def neuron_map(
         found = pool_inputs(model, pixels)[1]
     else:
         check_layers(model, [layer])
-        found = activations(model, pixels, [layer])[layer]
-    if not 0 <= neuron < found.shape[2]:
+        found = activations(model, pixels, [layer])[int(layer)]
+    if whole_number(neuron) not in range(found.shape[2]):
         raise SummandError(f"layer {layer} of {model.name} has neurons 0 to {found.shape[2] - 1}, not {neuron}")
     return found[:, :, neuron].unflatten(1, model.tower.grid)
 
@@ -237,6 +249,6 @@ def readable(model: Model) -> ResidualTower:
 def check_layers(model: Model, layers: Collection[int]) -> None:
     """Raises `SummandError` for a layer that the model does not have, or none at all."""
     last = readable(model).layers - 1
-    wrong = [layer for layer in layers if not 0 <= layer <= last]
+    wrong = [layer for layer in layers if whole_number(layer) not in range(last + 1)]
     if wrong or not layers:
         raise SummandError(f"{model.name} has layers 0 to {last}, got {list(layers)}")
