@@ -23,7 +23,7 @@ class Progress:
 
     def __init__(self, what: str, total: int, unit: str = "images", shown: bool | None = None, done: int = 0) -> None:
         self.what, self.total, self.unit, self.done = what, total, unit, done
-        self._first, self._shown, self._said = done, shown is not False, False
+        self._name, self._first, self._shown, self._said = what, done, shown is not False, False
         self._began = self._last = time.monotonic()
         self._bar: tqdm | None = None
 
@@ -42,6 +42,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         elif self._said and kind is None:
+            self.what = self._name
             self._say(f"in {duration(time.monotonic() - self._began)}")
 
     def stage(self, what: str) -> None:

@@ -72,7 +72,7 @@ def whole(vit, source):
 
 
 @given(st.sets(st.integers(0, 11), min_size=1, max_size=11), st.integers(13, 15))
-@settings(max_examples=4)
+@settings(max_examples=3)
 def test_parts_that_are_merged_equal_one_pass(vit, source, whole, some, cut):
     """Any split of the images over two machines; top images of both parts are by the mean over all."""
     first, last = np.array(sorted(some)), np.arange(12, COUNT)

@@ -122,8 +122,15 @@ class _Some:
     def __len__(self) -> int:
         return self._count
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
+    def name(self, index: int) -> str:
+        return self._source.name(index)
+
+    def image(self, index: int) -> Image.Image:
+        return self._source.image(index)
+
+    @property
+    def content(self) -> str:
+        return getattr(self._source, "content", "")
 
     def attributes(self) -> Any:
         found = self._source.attributes()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import SummandError, nearest
 from ..models import Model
+from ..survey import Survey
 from ..towers.pool import PoolTower
 from .baselines import METHODS, Capture
 from .baselines.method import Reads
@@ -21,6 +22,7 @@ from .neuron_maps import (
     Weighting,
     combined_maps,
     default_layers,
+    directions_of,
     neuron_directions,
     readable,
     second_order_maps,
@@ -189,22 +191,24 @@ def prepare(
     layers: Collection[int] | None = None,
     count: int = 200,
     weighting: Weighting | None = None,
+    survey: Survey | None = None,
 ) -> MapMethod:
     """A method made ready. reference: batches of pixels that the neurons' directions are learnt from, and as published
     the sides of the pairs'. paper: as published, not as it was found best on scenes. layers, count, weighting: of the
-    neuron maps, as `NeuronMaps` has them; where they are left out, what was found best on scenes, or published."""
+    neuron maps, as `NeuronMaps` has them; where they are left out, what was found best on scenes, or published. survey:
+    one that knows the neurons' directions, in place of the reference."""
     if name == "decomposition":
         # a token's term holds its attention, which falls off steeply inside an object: without the root the map at half
         # its height covers too little of it (+8 mIoU on scenes); a single pool has no such peaks, and loses by it
         shape: Shape = "clipped" if paper or isinstance(model.tower, PoolTower) else "root"
         return MapMethod(name, *OWN[name], partial(token_maps, model), contrast=True, shape=shape, many=True)
     if name in ("neurons", "neurons-both"):
-        if reference is None:
+        if reference is None and survey is None:
             raise SummandError(f"{name} need reference images, which directions of neurons are learnt from")
         last = readable(model).layers - 1
         if layers is None and not paper:
             layers = range(max(0, last - _LEARNT), last)
-        learnt = neuron_directions(model, reference, layers)
+        learnt = directions_of(survey, layers) if survey else neuron_directions(model, reference, layers)
         found = NeuronMaps(model, learnt, count, weighting or ("mean" if paper else "weighted"))
         if name == "neurons-both":
             maps = partial(combined_maps, found)

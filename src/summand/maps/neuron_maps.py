@@ -12,8 +12,8 @@ from torch import Tensor
 from ..errors import SummandError
 from ..models import Model
 from ..statistics.principal_direction import RankOne
+from ..survey import Group, Survey
 from ..survey.make import survey
-from ..survey.units import Group
 from ..towers.base import working
 from ..towers.linear import inverse_deviation
 from ..towers.listening import _Enough, listening
@@ -121,6 +121,15 @@ def neuron_directions(
     top = None if top is None else min(top, max(1, len(pixels) // 4))
     found = survey(model, pixels, units=groups, held_out=0, top=top, progress=False)
     return {layer: found.rank_one(group) for layer, group in zip(layers, groups, strict=True)}
+
+
+def directions_of(survey: Survey, layers: Collection[int] | None = None) -> dict[int, RankOne]:
+    """r_n of the neurons of some layers as a survey knows them, by default of all its layers."""
+    known = [group for group in survey.groups if group.layer is not None]
+    groups = known if layers is None else [survey.group(Group("neurons", layer)) for layer in layers]
+    if not groups:
+        raise SummandError(f"{survey!r} holds no neurons; survey them with units='neurons'")
+    return {group.layer: survey.rank_one(group) for group in groups if group.layer is not None}
 
 
 def pixels_at_hand(

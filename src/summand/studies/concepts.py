@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from ..errors import SummandError
 from ..maps.heatmap import Heatmap, heatmap
 from ..models import Model
-from ..survey.profile import Profile
+from ..survey import Survey
+from ..survey.profile import Profile, profile_of
 from ..text.contributions import texts_of_images, words_of_images
 from ..text.pools import Pool
 from ..text.sparse import sparse_code
@@ -52,7 +53,7 @@ class ImageConcepts:
 def image_concepts(
     model: Model,
     image: Image.Image,
-    profile: Profile,
+    survey: Survey | Profile,
     pool: Pool,
     texts: Float[Tensor, "text embed"],
     *,
@@ -69,7 +70,7 @@ def image_concepts(
     x_n = ⟨φ_n − b_n, r_n⟩ is signed: an image that moves a neuron for red far to the other side does not hold red. In
     units of τ_n, since a few neurons write much of everything; on scenes more of the first words are true so.
     parity="paper" puts the norm in the place of x_n / τ_n, as the released notebook that made the paper's figures does.
-    The image's own code is non-negative, of M(x)/‖M(x)‖ minus its mean over the profile's images. maps: of so many
+    The image's own code is non-negative, of M(x)/‖M(x)‖ minus its mean over the survey's images. maps: of so many
     first texts of the code; 0 for none.
 
     Source: paper A (Gandelsman et al., ICLR 2025), appendix A.5. Raises `SummandError` for sizes that do not fit.
@@ -77,6 +78,7 @@ def image_concepts(
     if parity not in (None, "paper"):
         raise SummandError(f"parity must be None or 'paper', got {parity!r}")
     check_sizes(pool, words, code_size)
+    profile = profile_of(survey)
     pixels = model.preprocess(image)[None].to(model.device, model.dtype)
     norms = profile.norms(model, pixels)
     active = profile.significant(norms)[0].nonzero()[:, 0]

@@ -26,10 +26,11 @@ class MomentsOf:
     """Count, mean and covariance of a group's coefficients. of: where they are of something made of the effects,
     such as their sum over heads."""
 
-    stages = (USED,)
+    stages: tuple[int, ...] = (USED,)
 
     def __init__(self, group: Group, device: str = "cpu", of: Callable[[Batch], Effects] | None = None) -> None:
-        self.group, self.groups, self.device, self._of = group, (group,), device, of
+        self.group, self.device, self._of = group, device, of
+        self.groups: tuple[Group, ...] = (group,)
         self.value = Moments()
 
     def effects(self, batch: Batch) -> Effects:
@@ -51,7 +52,7 @@ class MomentsOf:
 class TopImagesOf:
     """The images of a group's largest centred effects; they need the mean, and so a second time through the images."""
 
-    stages = (AGAIN,)
+    stages: tuple[int, ...] = (AGAIN,)
 
     def __init__(self, moments: MomentsOf, k: int) -> None:
         self.group, self.groups, self.k = moments.group, moments.groups, k
@@ -81,7 +82,7 @@ class Projections:
     """x_n of images kept aside, in units of its standard deviation over the others, so that fp16 holds three digits
     whatever the model's scale."""
 
-    stages = (ASIDE,)
+    stages: tuple[int, ...] = (ASIDE,)
 
     def __init__(self, moments: MomentsOf, top: TopImagesOf | None) -> None:
         self.group, self.groups = moments.group, moments.groups
@@ -188,7 +189,7 @@ class MeanTerms:
     """The mean of every term of the sum that is no head: what mean-ablation puts in its place."""
 
     groups: tuple[Group, ...] = ()
-    stages = (USED,)
+    stages: tuple[int, ...] = (USED,)
 
     def __init__(self) -> None:
         self.count = 0

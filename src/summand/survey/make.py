@@ -180,7 +180,7 @@ class _Making:
         if self.kept is not None:
             named["kept"] = self.kept
         for group, each in self.of.items():
-            named |= {f"moments/{group.name}": each.moments, f"signal/{group.name}": each.aside}
+            named[f"moments/{group.name}"], named[f"signal/{group.name}"] = each.moments, each.aside
             if each.top is not None:
                 named[f"top/{group.name}"] = each.top
         return named

@@ -111,8 +111,15 @@ def neuron_groups(model: Model, layers: str | None = None) -> tuple[Group, ...]:
     return groups_of(model, [Wanted("neurons", tuple(range(max(0, last - 3), last)) or None)])
 
 
-def profile_of(survey: Survey, groups: Sequence[Group]) -> Profile:
-    """The groups of a survey, without a pass. Raises `SummandError` for groups not in it."""
+def profile_of(survey: Survey | Profile, groups: Sequence[Group] | None = None) -> Profile:
+    """Groups of a survey, without a pass: by default all of neurons and of pairs. Raises `SummandError` for groups not
+    in it, or where there are none."""
+    if isinstance(survey, Profile):
+        return survey
+    if groups is None:
+        groups = [group for group in survey.groups if group.kind != "heads"]
+    if not groups:
+        raise SummandError(f"{survey!r} holds no neurons or pairs; survey them with units='neurons' or 'pairs'")
     return Profile(
         tuple(groups),
         tuple(survey.rank_one(group) for group in groups),

@@ -24,8 +24,8 @@ from ..statistics.principal_direction import RankOne, significance
 from ..statistics.top_images import TopImages
 from ..towers.directions import Directions
 from . import store
-from .manifest import FILE, Manifest, names_hash, same_weights, weights_hash
-from .shelf import EMBEDDINGS, IMAGES, KEPT, LABELS, Folder, InMemory, Shelf
+from .manifest import Manifest, names_hash, same_weights, weights_hash
+from .shelf import EMBEDDINGS, IMAGES, KEPT, LABELS, Folder, Shelf
 from .units import Group, Unit
 
 
@@ -277,12 +277,3 @@ def open_survey(path: str | Path, model: Model | None = None) -> Survey:
     if model is not None:
         found.check_model(model)
     return found
-
-
-def is_survey(given: Any) -> bool:
-    """Whether this is a survey, or the folder of one."""
-    return isinstance(given, Survey) or (isinstance(given, (str, Path)) and (Path(given).expanduser() / FILE).is_file())
-
-
-def empty(out: Path | None) -> Shelf:
-    return InMemory() if out is None else Folder(out)

@@ -57,8 +57,8 @@ class UnitView:
     @property
     def evidence(self) -> bool | None:
         """Whether its words predict it on held-out images better than random texts; None where that was not tested."""
-        found = None if self.label is None else self.label["evidence"]
-        return None if found is None or pd.isna(found) else bool(found)
+        found: Any = None if self.label is None else self.label["evidence"]
+        return None if found is None or found is pd.NA or found != found else bool(found)
 
     @property
     def direction(self) -> Float[Tensor, " embed"]:

@@ -15,7 +15,8 @@ from ...errors import SummandError
 from ...models import Model
 from ...scenes import ATTRIBUTES, prompts
 from ...scenes.pretrained import is_scenes_model
-from ...survey.profile import Profile
+from ...survey import Survey
+from ...survey.profile import Profile, profile_of
 from ...text.contributions import words_of_directions
 from ...text.pools import Pool
 from ...text.sparse import prepare_atoms, sparse_code
@@ -46,7 +47,7 @@ def class_embedding(model: Model, name: str) -> Float[Tensor, " embed"]:
 
 
 def second_order_words(
-    profile: Profile,
+    survey: Survey | Profile,
     towards: Float[Tensor, " embed"],
     pool: Pool,
     texts: Float[Tensor, "text embed"],
@@ -61,13 +62,14 @@ def second_order_words(
     towards: v = M_text(classified as) − M_text(image of). texts: the pool's embeddings. drop: which words to leave out,
     as those that name the target. size: texts in a unit's sparse code; 128, as the paper, for a pool of over 1,000.
     """
+    profile = profile_of(survey)
     directions, names = profile.directions.float(), [unit.name for unit in profile.units]
     chosen = _nearest(directions, towards, neurons)
     return _words("second-order", directions, names, chosen, towards, pool, texts, drop, size, words)
 
 
 def random_words(
-    profile: Profile,
+    survey: Survey | Profile,
     towards: Float[Tensor, " embed"],
     pool: Pool,
     texts: Float[Tensor, "text embed"],
@@ -79,6 +81,7 @@ def random_words(
     seed: int = 0,
 ) -> Words:
     """The same through units drawn at random: the paper's first baseline."""
+    profile = profile_of(survey)
     directions, names = profile.directions.float(), [unit.name for unit in profile.units]
     drawn = np.random.default_rng(seed).permutation(len(directions))[:neurons].tolist()
     return _words("random neurons", directions, names, drawn, towards, pool, texts, drop, size, words)

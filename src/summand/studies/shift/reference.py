@@ -19,7 +19,7 @@ from ...models import Model
 from ...statistics import saving
 from ...survey import Group, Survey, survey_of
 from ...survey.manifest import same_weights, weights_hash
-from ...survey.profile import profile
+from ...survey.profile import profile, profile_of
 from ...survey.units import Wanted, groups_of
 from ...text.pools import Pool
 from ...towers.directions import Directions
@@ -122,6 +122,7 @@ def make_reference(
     layer: int | None = None,
     named: Sequence[str] = (),
     parity: Parity = None,
+    survey: Survey | None = None,
     batch_size: int = 64,
     progress: bool = False,
 ) -> Reference:
@@ -129,7 +130,8 @@ def make_reference(
 
     watch: heads of the last `layers` layers along the concepts of their labels; the neurons of one `layer` (by default
     the third last); or the pairs of an attention pool. named: texts to score as well (`named_concepts`: one to three
-    passes more), with parity="paper" as paper B's code does it. Raises `SummandError` for units that the tower does not
+    passes more), with parity="paper" as paper B's code does it. survey: of the units, where what is usual is known
+    already. Raises `SummandError` for units that the tower does not
     have and too few images.
     """
     if watch not in ("heads", "neurons", "pairs"):
@@ -144,13 +146,16 @@ def make_reference(
     of_layer = (usual_layer(model) if layer is None else layer,) if watch == "neurons" else None
     groups = groups_of(model, [Wanted(watch, of_layer)])
     known, usual = concepts(model, pool), None
-    if watch == "heads":
+    if survey is not None and watch == "heads":
+        readings = head_readings(model, survey.moments("heads"), pool, known, layers)
+        measured = measure(model, source, readings, batch_size, progress)
+    elif watch == "heads":
         last = range(max(0, model.tower.layers - layers), model.tower.layers)
         passed = survey_of(model, source, groups, top=0, keep=last, batch_size=batch_size, progress=progress)
         readings = head_readings(model, passed.moments("heads"), pool, known, layers)
         measured = _measured(passed, readings)
     else:
-        usual = profile(model, source, groups, batch_size, progress)
+        usual = profile_of(survey, groups) if survey else profile(model, source, groups, batch_size, progress)
         readings = unit_readings(usual, known)
         measured = measure(model, source, readings, batch_size, progress)
     asked = named_concepts(model, source, named, pool, batch_size, progress, usual, parity) if named else None
