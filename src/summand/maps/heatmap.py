@@ -18,8 +18,6 @@ from torch import Tensor
 from ..data.pictures import as_rgb
 from ..errors import SummandError
 from ..models import Model, pixels_of
-from ..scenes.pretrained import is_scenes_model
-from ..text.pools import pool
 from .neuron_maps import neuron_map
 from .pair_maps import pair_map
 from .placing import placed, share_of
@@ -27,7 +25,6 @@ from .sound import check_sound
 from .token_maps import head_maps, token_maps
 from .windows import cut, resized_short, scale_of, stitched
 
-_CONTRAST_TEXTS = 120
 _SAME = 1e-5  # distance of two unit texts that are the same
 _ACROSS = 5  # pictures side by side
 _AT_ONCE = 32  # windows
@@ -226,14 +223,12 @@ def _array(maps: Tensor) -> np.ndarray:
 
 def default_contrast(model: Model) -> list[str]:
     """A spread of the description pool that fits the model."""
-    texts = pool(default_pool(model)).texts
-    step = max(1, len(texts) // _CONTRAST_TEXTS)
-    return list(texts[::step])
+    return model.world.contrast()
 
 
 def default_pool(model: Model) -> str:
-    """The description pool that fits a model: its own world for the scenes models, `general` for all others."""
-    return "scenes" if is_scenes_model(model) else "general"
+    """The description pool that fits a model: that of its world."""
+    return model.world.pool
 
 
 def overlay(values: Tensor | np.ndarray, limit: float) -> Image.Image:

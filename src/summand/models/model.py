@@ -22,7 +22,6 @@ from ..effects.pairs import pairs
 from ..effects.published import Parity
 from ..effects.second_order import second_order
 from ..errors import SummandError
-from ..scenes import pretrained as scenes_models
 from ..towers import Tower, tower_of
 from ..towers.finite import all_finite
 from ..towers.text import TextTower
@@ -33,6 +32,7 @@ from .state import Made, State, image_state
 from .texts import TEXT_BATCH, TextSide
 from .tokens import as_tokenizer
 from .training_mode import in_training
+from .world import World, check_world, world_of
 
 CHANGED = "was changed after it was decomposed and before this question; decompose again"
 
@@ -53,7 +53,7 @@ class Model:
     """A CLIP that can be taken apart. Made by `load` or `wrap`.
 
     clip: the wrapped model itself, never changed. name: what it was loaded as. random_weights: True where the weights
-    are random and every explanation is of noise.
+    are random and every explanation is of noise. world: what it has seen and which words it knows.
 
     The model may be trained further, edited, moved, or have modules replaced: every question first looks whether it is
     as it was (`State`), and what was made of its weights is made anew where it is not. The first question of a state
@@ -71,10 +71,12 @@ class Model:
         *,
         prefix: int | None = None,
         ablations: tuple[Ablating, ...] = (),
+        world: World | None = None,
     ) -> None:
         self.clip, self.name, self.random_weights = clip, name, random_weights
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self._prefix, self._ablations = prefix, ablations
+        self.world = world_of(preprocess, tokenizer) if world is None else world
         self._texts = TextSide(clip, tokenizer, name)
         self._image: Made[Any] = Made(lambda: image_state(self.clip), self._make_tower)
         self.tower  # what cannot be taken apart is refused at once
@@ -90,6 +92,7 @@ class Model:
         return {
             **{"clip": self.clip, "preprocess": self._preprocess, "tokenizer": self._tokenizer, "name": self.name},
             **{"random_weights": self.random_weights, "prefix": self._prefix, "ablations": self._ablations},
+            "world": self.world,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -131,6 +134,7 @@ class Model:
             self.random_weights,
             prefix=self._prefix,
             ablations=(*self._ablations, ablation),
+            world=self.world,
         )
 
     @property
@@ -159,7 +163,7 @@ class Model:
                     "expected a PIL image or a uint8 array [image, height, width, 3], "
                     f"got {images.dtype} {list(images.shape)}"
                 )
-            if isinstance(self._preprocess, scenes_models.ScenePreprocess):
+            if getattr(self._preprocess, "reads_arrays", False):
                 return self._preprocess(images)
             return torch.stack([self._preprocess(Image.fromarray(image)) for image in images])
         if not isinstance(images, Image.Image):
@@ -171,11 +175,8 @@ class Model:
 
     def picture(self, pixels: Float[Tensor, "image 3 height width"]) -> np.ndarray:
         """Preprocessed pixels back as the model sees them, uint8 [image, height, width, 3]."""
-        if isinstance(self._preprocess, scenes_models.ScenePreprocess):
-            mean, std = [scenes_models.MEAN] * 3, [scenes_models.STD] * 3
-        else:
-            mean = getattr(self._image_module, "image_mean", None) or getattr(self._preprocess, "mean", _OPENAI_MEAN)
-            std = getattr(self._image_module, "image_std", None) or getattr(self._preprocess, "std", _OPENAI_STD)
+        mean = getattr(self._image_module, "image_mean", None) or getattr(self._preprocess, "mean", _OPENAI_MEAN)
+        std = getattr(self._image_module, "image_std", None) or getattr(self._preprocess, "std", _OPENAI_STD)
         shape = (1, 3, 1, 1)
         light = pixels.detach().float().cpu() * torch.tensor(std).reshape(shape) + torch.tensor(mean).reshape(shape)
         return (light.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -353,19 +354,22 @@ def wrap(
     tokenizer: Callable[..., Any] | None = None,
     name: str | None = None,
     prefix: int | None = None,
+    world: World | str | None = None,
 ) -> Model:
     """A model that the caller already holds, fine-tuned or not. It is neither copied nor changed.
 
     preprocess and tokenizer are asked for only by what uses them; processors and tokenizers of transformers are taken
-    as they are. prefix: how many tokens stand before the patches,
+    as they are. world: which pool, templates and pictures fit the model, a `World` or the name of one; by default the
+    tokenizer says it (the scenes' own), else it is the general one. prefix: how many tokens stand before the patches,
     where a tower of the caller's own has more than its class says (registers). Wrappers that add nothing
     (DataParallel, torch.compile, peft) are looked through. Raises `SummandError` for an image tower that cannot be
     taken apart.
     """
+    known = None if world is None else check_world(world)
     inner = unwrapped(clip)
     size = tower_of(inner, prefix).image_size
     preprocess, tokenizer = as_preprocess(preprocess, size), as_tokenizer(tokenizer, inner)
-    return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix)
+    return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix, world=known)
 
 
 def pixels_of(model: Model, images: list | np.ndarray) -> Float[Tensor, "image 3 height width"]:

@@ -26,7 +26,6 @@ from ...errors import SummandError
 from ...maps.heatmap import overlay
 from ...maps.placing import placed, share_of
 from ...models import Model
-from ...scenes.pretrained import is_scenes_model
 from ...studies.world import strange_pictures
 from ...survey import collect
 from ...survey.collect import Collected
@@ -190,7 +189,7 @@ class _Site:
             "residual": found.residual,
             "pool": pool,
             "first_layer": found.layers[0],
-            "scenes": is_scenes_model(self.model),
+            "scenes": bool(self.model.world.attributes),
             "strange": strange_pictures(self.model, self.source),
         }
 
@@ -244,7 +243,7 @@ class _Site:
         if max(small.size) > _THUMBNAIL:
             small.thumbnail((_THUMBNAIL, _THUMBNAIL))
             small.save(self.out / "images" / self._file(row), quality=88)
-        elif is_scenes_model(self.model):
+        elif self.model.world.picture_size is not None:
             self._image(row).save(self.out / "images" / self._file(row))
         else:
             small.save(self.out / "images" / self._file(row))
