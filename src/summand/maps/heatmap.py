@@ -161,7 +161,8 @@ def heatmap(
             unit, place = _numbers(pair, ".", "pair", "neuron.head, such as 624.21")
             draw = partial(pair_map, model, directions=directions, neuron=unit, head=place)
             quantity = f"activation × similarity of pair {pair}"
-    maps, picture = _read(model, image, draw, windows)
+    with model.as_it_is():
+        maps, picture = _read(model, image, draw, windows)
     check_sound(model, maps, "the map")
     share = share_of(model) if windows is None else (1.0, 1.0)
     return Heatmap(titles, _array(maps), picture, quantity, neuron is None or bool((maps < 0).any()), share)
@@ -191,12 +192,12 @@ def _directions(
     model: Model, texts: list[str], versus: str | None, contrast: Sequence[str] | None
 ) -> tuple[Float[Tensor, "text embed"], tuple[str, ...]]:
     """What is drawn for each text, and the titles of the maps."""
-    directions = model.encode_text(texts)
     if versus is not None:
-        found, titles = directions - model.encode_text(versus), (f"{texts[0]}  (red)\nversus {versus}  (blue)",)
+        others, titles = [versus], (f"{texts[0]}  (red)\nversus {versus}  (blue)",)
     else:
-        others = default_contrast(model) if contrast is None else list(contrast)
-        found, titles = directions - model.encode_text(others).mean(dim=0), tuple(texts)
+        others, titles = default_contrast(model) if contrast is None else list(contrast), tuple(texts)
+    own, against = model.encode_text([*texts, *others]).split([len(texts), len(others)])
+    found = own - against.mean(dim=0)
     check_sound(model, found, "the embedding of a text")
     same = [text for text, row in zip(texts, found, strict=True) if float(row.norm()) < _SAME]
     if same:

@@ -189,13 +189,12 @@ class Model:
     def encode_text(self, texts: str | Sequence[str], progress: bool = False) -> Float[Tensor, "text embed"]:
         """Unit-norm embeddings of texts, fp32 or better. progress: a bar on stderr for many texts.
 
-        Long lists go through `text_batch` and its cache on disk. Raises `SummandError` for an empty list, an empty
+        A text that was read before is not encoded again while the text side stays as it is, and is kept on disk for the
+        next time, but for random weights (see `text_batch`). Raises `SummandError` for an empty list, an empty
         text, a text longer than the model's context, or a model in training mode.
         """
-        texts = self._texts.checked(texts)
-        if len(texts) >= TEXT_BATCH and not self.random_weights:
-            return self._texts.batch(texts, progress=progress)
-        return self._texts.encode(texts, progress=progress)
+        disk = False if self.random_weights else None
+        return self._texts.kept(self._texts.checked(texts), progress=progress, disk=disk)
 
     def text_batch(
         self,
@@ -207,10 +206,14 @@ class Model:
     ) -> Float[Tensor, "text embed"]:
         """`encode_text` for many texts: each text once, in batches, kept on disk for the next time.
 
-        progress: a bar on stderr. cache: look up and keep embeddings in `SUMMAND_CACHE` (else in the platform's cache
-        folder), by model name, a hash of the text tower's weights, and text.
+        progress: a bar on stderr. cache: look up and keep embeddings in memory and in `SUMMAND_CACHE` (else in the
+        platform's cache folder), by a hash of the text side, and the text's tokens; random weights in memory alone.
+        Nothing is kept where functions of your own take part (hooks, classes), which no hash can tell apart.
         """
-        return self._texts.batch(self._texts.checked(texts), batch_size, progress, cache)
+        texts = self._texts.checked(texts)
+        if not cache:
+            return self._texts.without_memory(texts, batch_size, progress)
+        return self._texts.kept(texts, batch_size=batch_size, progress=progress, disk=not self.random_weights)
 
     def text_tokens(self, texts: str | Sequence[str]) -> Int[Tensor, "text token"]:
         """What the model's tokenizer makes of texts. Raises `SummandError` as `encode_text` does."""

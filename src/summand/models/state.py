@@ -261,6 +261,8 @@ class Made(Generic[T]):
         found = self._found
 
         def check() -> None:
+            if getattr(self._taken, "depth", 0) and found is self._found:
+                return
             if found is None or not found[0].still():
                 raise SummandError(said)
 
