@@ -15,6 +15,7 @@ from ..towers.base import working
 from ..towers.finite import all_finite
 from ..towers.listening import _Enough, listening
 from ..towers.residual import ResidualTower
+from .ablated import network_of
 
 
 def readable(tower: Tower, what: str) -> ResidualTower:
@@ -53,7 +54,7 @@ def activations(
     The model's own forward pass, left as soon as they are known. Raises `SummandError` for a layer that does not
     exist and for a tower that is no plain pre-norm transformer.
     """
-    tower = readable(tower, "activations are")
+    tower = network_of(readable(tower, "activations are"))
     check_layer(tower, layer)
     seen: list[Tensor] = []
 
