@@ -95,7 +95,7 @@ def test_labels_of_its_kin(kin, name):
 def test_the_commands_of_a_fine_tuned_model(checkpoint, tmp_path, unchecked):
     """heatmap, label and atlas, which knew a scenes model by its name and died on the words of another pool."""
     picture = tmp_path / "scene.png"
-    summand.scenes.contact_sheet(summand.scenes.sample(1, seed=1)).save(picture)
+    Image.fromarray(SCENES.images[0]).save(picture)
     own = ["--model", "scenes-vit", "--checkpoint", str(checkpoint)]
     some = ["--images", "scenes:count=24"]
     commands = [

@@ -172,9 +172,9 @@ def heatmap(
             unit, place = _numbers(pair, ".", "pair", "neuron.head, such as 624.21")
             draw = partial(pair_map, model, directions=directions, neuron=unit, head=place)
             quantity = f"activation × similarity of pair {pair}"
-    share = share_of(model) if windows is None else (1.0, 1.0)
     found = []
     with model.as_it_is():
+        share = share_of(model) if windows is None else (1.0, 1.0)
         for maps, picture in _read(model, pictures, draw, windows):
             check_sound(model, maps, "the map")
             signed = neuron is None or bool((maps < 0).any())
