@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
+    from .studies.words.run import words
     from .text.sparse import SparseCode, sparse_code
     from .text.textspan import TextSpan, textspan
+    from .unit import Unit
 
 try:
     __version__ = version("summand-clip")
@@ -50,6 +52,7 @@ __all__ = [
     "TextParts",
     "TextSpan",
     "TopImages",
+    "Unit",
     "__version__",
     "heatmap",
     "load",
@@ -57,6 +60,7 @@ __all__ = [
     "scenes",
     "sparse_code",
     "textspan",
+    "words",
     "wrap",
 ]
 
@@ -72,11 +76,13 @@ _HOMES = {
     "TextParts": ".effects.direct",
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
+    "Unit": ".unit",
     "heatmap": ".maps.heatmap",
     "load": ".models.load",
     "rank_one": ".statistics.principal_direction",
     "sparse_code": ".text.sparse",
     "textspan": ".text.textspan",
+    "words": ".studies.words.run",
     "wrap": ".models",
 }
 

@@ -221,7 +221,7 @@ def test_the_second_call_encodes_no_text():
     assert np.array_equal(summand.heatmap(model, images[0], "a star").grid, first.grid)
     summand.heatmap(model, images, "a star")
     assert Counted.seen == 0
-    summand.heatmap(model, images[0], ["a star", "a ring"])
+    summand.heatmap(model, images[0], ["a star", "two rings in the snow"])
     assert Counted.seen == 1
     with torch.no_grad():
         model.clip.text_projection.neg_()

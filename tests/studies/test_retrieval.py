@@ -14,9 +14,9 @@ from summand.data import open_source
 from summand.studies import retrieval
 from summand.studies.retrieval import Index, Space, agreement, build_index, property_units
 from summand.survey import Group, collect
-from summand.survey.profile import Unit
 from summand.survey.units import effects_of
 from summand.text.pools import pool
+from summand.unit import Unit
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import summand
-from summand.studies.words import words
+from summand import words
+from tests.commands import command
 
 TEXT = "a red star on the left"
 
@@ -52,31 +50,18 @@ def test_one_comparison_at_a_time(vit, picture):
         words(vit, TEXT, image=picture, versus="a ring")
 
 
-def test_the_command_line(tmp_path, picture, monkeypatch, capsys, unchecked):
-    from summand.cli import main
-
+def test_the_command_line(tmp_path, picture, monkeypatch, unchecked):
     picture.save(tmp_path / "scene.png")
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["summand", "words", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
-
-    code, out, _ = run(TEXT, "--image", "scene.png", "--json")
-    assert code == 0
-    result = json.loads(out)
+    result = command("words", TEXT, "--image", "scene.png", "--json").json
     assert [row["word"] for row in result["rows"]][1:4] == ["a", "red", "star"]
     summed = sum(row["contribution"] for row in result["rows"]) + sum(result["other"].values())
     assert summed == pytest.approx(result["similarity"], abs=1e-5)
     assert (result["command"], result["model"], result["data"]) == ("words", "scenes-vit", "scene.png")
-    code, out, _ = run(TEXT)
-    assert code == 0
-    assert "cosine similarity" in out
-    assert "+1.000" in out
-    assert run(TEXT, "--image", "none.png")[0] == 2
-    assert run(TEXT, "--image", "scene.png", "--versus", "a ring")[0] == 2
-    code, _, error = run("a red zeppelin")
-    assert code == 2
-    assert "zeppelin" in error
+    found = command("words", TEXT)
+    assert (found.code, "cosine similarity" in found.out, "+1.000" in found.out) == (0, True, True)
+    assert command("words", TEXT, "--image", "none.png").code == 2
+    assert command("words", TEXT, "--image", "scene.png", "--versus", "a ring").code == 2
+    found = command("words", "a red zeppelin")
+    assert found.code == 2
+    assert "zeppelin" in found.error

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -18,37 +19,34 @@ from . import (  # noqa: F401
     concepts,
     debias,
     decompose,
-    doctor,
     head,
     heatmap,
     label,
-    models,
     neuron,
     pair,
-    pools,
     registers,
     retrieve,
-    scenes,
     segment,
     shift,
     subconcepts,
-    words,
 )
+from .app import COMMANDS, run
 from .common import app, escape, stderr
 from .faults import INTERRUPTED, OURS, TRACEBACK, UNREAD, traceback_of, verdict
 
 __all__ = ["app", "main"]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, and leave with the exit code that `faults` lists."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
             stream.reconfigure(errors="replace")  # a sign that the terminal lacks is no reason to stop
     code: object = 0
     try:
         try:
-            app(standalone_mode=True)
+            code = run(arguments) if _new(arguments) else app(arguments, standalone_mode=True)
         except SystemExit as end:
             code = end.code
             if isinstance(code, str):  # a library's last words, which Python would make exit code 1 of
@@ -68,6 +66,12 @@ def main() -> None:
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     sys.exit(code)  # type: ignore[arg-type]
+
+
+def _new(arguments: Sequence[str]) -> bool:
+    """Whether the command has moved to the new command line already."""
+    first = next((one for one in arguments if one != "--traceback"), None)
+    return first in {"--version", *(one.name for one in COMMANDS)}
 
 
 def _say(error: BaseException, line: str) -> None:

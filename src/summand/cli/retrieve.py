@@ -69,14 +69,13 @@ def retrieve(
     from ..report.contact_sheet import contact_sheet
     from ..report.figures import check_format
     from ..studies.retrieval import Space, build_index
-    from ..survey.profile import Unit
-    from ..survey.units import find_unit
+    from ..unit import Unit
 
     if metric not in ("inner", "cosine"):
         raise SummandError(f"--metric is cosine or inner, got {metric!r}")
     units: list[Unit] = []
     for kind, given in (("heads", head), ("neurons", neuron), ("pairs", pair)):
-        units += [Unit(*find_unit(kind, text)) for text in given or ()]
+        units += [Unit.parse(text, kind) for text in given or ()]
     if units and name is not None:
         raise SummandError("search by --property or by single units, not by both")
     check_format(out)

@@ -24,9 +24,10 @@ def show_unit(kind: Any, run: Path, unit: str, out: Path | None, pictures: int, 
     """Print a unit's description and its evidence; write its top images as a picture strip."""
     from ..survey import open_run
     from ..survey.strip import strongest
-    from ..survey.units import SINGULAR, find_unit
+    from ..unit import SINGULAR, Unit
 
-    group, index = find_unit(kind, unit)
+    named = Unit.parse(unit, kind)
+    group, index = named.group, named.index
     opened = open_run(run)
     opened.check_unit(group, index)
     warn_of_strange_run(opened)

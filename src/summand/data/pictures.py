@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 from collections.abc import Iterator
@@ -51,6 +52,23 @@ def read_image(path: Path) -> Image.Image:
         raise OSError(str(error)) from error
     except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise OSError(str(error) or type(error).__name__) from error
+
+
+def as_picture(given: Any) -> Image.Image:
+    """A picture in any form: a path, a PIL image, or a uint8 array [height, width, 3]. Raises `SummandError` for what
+    cannot be read."""
+    if isinstance(given, Image.Image):
+        return given
+    if isinstance(given, np.ndarray):
+        if given.ndim != 3 or given.shape[-1] != 3 or given.dtype != np.uint8:
+            raise SummandError(f"expected a uint8 array [height, width, 3], got {given.dtype} {list(given.shape)}")
+        return Image.fromarray(given)
+    if not isinstance(given, (str, os.PathLike)):
+        raise SummandError(f"expected a picture (a path, a PIL image, a uint8 array), got {type(given).__name__}")
+    try:
+        return read_image(Path(given).expanduser())
+    except OSError as error:
+        raise SummandError(f"cannot read the image {given}: {error.strerror or error}") from error
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import SummandError
 from ..towers import Trace
 from ..towers.base import Visit
+from ..towers.bound import Bound
 from .effects import Effects
 
 ROUNDED = 2e-2
@@ -23,7 +24,7 @@ Hold = Callable[[Effects, int, Sequence[int] | None], Effects]
 _WHOLE = "load it without ablation= for that"
 
 
-class AblatedTower:
+class AblatedTower(Bound):
     r"""`ablate(tower, pixels)` is the trace of one forward pass in which the units' part of the heads' coefficients is
     replaced by its mean; what: the units, for a reader; units and means: what a hash of the model takes in as well.
 
@@ -44,6 +45,8 @@ class AblatedTower:
 
     It is a tower of the same class as the one without the ablation for every test that code makes of it.
     """
+
+    keep = "copy or pickle the summand.Model, which makes its towers anew"
 
     def __init__(
         self,

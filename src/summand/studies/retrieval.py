@@ -23,12 +23,12 @@ from ..errors import SummandError
 from ..models import Model, pixels_of
 from ..statistics.moments import Moments
 from ..survey import Group
-from ..survey.profile import Unit
 from ..survey.units import effects_of
 from ..text.labels import importance, label_heads
 from ..text.pools import Pool
 from ..text.properties import heads_of_property
 from ..towers.finite import check_finite
+from ..unit import Unit
 
 Metric = Literal["inner", "cosine"]
 _BLOCK = 1 << 22  # numbers of the index that are read at once

@@ -22,22 +22,10 @@ from ..statistics.principal_direction import RankOne, rank_one
 from ..statistics.top_images import TopImages
 from ..towers.pool import PoolTower
 from . import Group, Run
-from .units import Wanted, effects_of, groups_of, parse_units
+from .units import Unit, Wanted, effects_of, groups_of, parse_units
 
 SIGNIFICANT = 0.98
 _FEWEST, _TOP = 20, 20
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One unit of a group by its index on the group's unit axes; `name` is what people call it."""
-
-    group: Group
-    index: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        return self.group.unit(self.index)
 
 
 @dataclass(frozen=True)

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import SummandError
-from ..models import Model
-from ..models.tokens import whole_words
-from ..towers.pieces import PAD
+from ...data.pictures import as_picture
+from ...errors import SummandError
+from ...models import Model
+from ...models.tokens import whole_words
+from ...towers.pieces import PAD
+from ..verb import verb
+from .options import WordsOptions
+from .result import Words
 
 
-@dataclass(frozen=True)
-class Words:
-    """Contributions that sum to a cosine similarity.
-
-    words: the words of the text in order, with `<start>`, `<end>` and, where the tower reads it, `<pad>`.
-    contributions: one for each, through all heads. other: what is no word's own: "embedding" (the pooled token itself),
-    "mlps" and "bias". similarity: the model's own cosine; residual: what the sum misses of it.
-    """
-
-    text: str
-    words: tuple[str, ...]
-    contributions: tuple[float, ...]
-    other: dict[str, float]
-    similarity: float
-    residual: float
-
-
+@verb(WordsOptions)
 @torch.no_grad()
-def words(model: Model, text: str, image: Image.Image | np.ndarray | None = None, versus: str | None = None) -> Words:
+def words(model: Model, text: str, image: Any = None, *, options: WordsOptions) -> Words:
     r"""⟨E(t), u⟩/‖E(t)‖ = (Σ_w ⟨c_w, u⟩ + ⟨embedding, u⟩ + Σ_l ⟨mlp_l, u⟩ + ⟨bias, u⟩) / ‖E(t)‖, c_w over all heads.
 
-    u: the unit embedding of the image, of the other text, or, where neither is given, of the text itself: then the
-    contributions are shares of its own embedding and sum to one.
+    image: a picture in any form (a path, a PIL image, an array). u: the unit embedding of the image, of the other text,
+    or, where neither is given, of the text itself: then the contributions are shares of its own embedding and sum to
+    one.
 
     Raises `SummandError` for an image and a text at once, and for what `Model.decompose_text` refuses.
     """
+    versus = options.versus
     if image is not None and versus is not None:
-        raise SummandError("compare the text with an image or with another text, not with both")
+        raise SummandError("compare the text with an image or with another text (versus), not with both")
     parts = model.decompose_text(text)
     total = parts.total()[0]
     if image is not None:
-        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-        pixels = model.preprocess(picture)[None].to(model.device, model.dtype)
+        pixels = model.preprocess(as_picture(image))[None].to(model.device, model.dtype)
         unit = F.normalize(model.encode_image(pixels)[0].to(total), dim=0)
     else:
         unit = model.encode_text(versus if versus is not None else text)[0].to(total)
@@ -68,9 +56,11 @@ def words(model: Model, text: str, image: Image.Image | np.ndarray | None = None
     similarity = float(model.encode_text(text)[0].to(total) @ unit)
     summed = sum(value for _, value in found) + sum(other.values())
     return Words(
+        [{"word": word, "contribution": value} for word, value in found],
+        options,
+        model=model.name,
+        data=str(image) if isinstance(image, (str, os.PathLike)) else None,
         text=text,
-        words=tuple(word for word, _ in found),
-        contributions=tuple(value for _, value in found),
         other=other,
         similarity=similarity,
         residual=abs(summed - similarity),

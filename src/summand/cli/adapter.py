@@ -1,0 +1,133 @@
+"""From a function with dataclasses of options to a command: every field an option, documented where it stands."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Annotated, Any, get_type_hints
+
+from cyclopts import Parameter
+
+from ..errors import SummandError
+from ..studies.verb import OptionError
+from .options import Show
+from .showing import shown
+
+SHORT = {"model": "-m", "pretrained": "-p", "images": "-i", "count": "-n", "out": "-o"}
+"""Options that have a letter, the same in every command."""
+
+
+@dataclass(frozen=True)
+class Flattened:
+    """An option of a command: which dataclass it is a field of, and its name there."""
+
+    holder: str
+    kind: type[Any]
+    field: Field[Any]
+
+
+def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Callable[..., int]:
+    """A function whose parameters may be dataclasses of options → a command with every field as an option.
+
+    What a field is for is said by the string below it; the docstring of the function is the command's help, and says
+    of its arguments what they are, as numpydoc does. The options of `Show` are added, and the `Result` that the
+    function returns is shown as they say. The command returns its exit code. positional: options that may be given
+    without their names.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    held: dict[str, Flattened] = {}
+    holders: dict[str, type[Any]] = {}
+    for one in inspect.signature(function).parameters.values():
+        kind = hints[one.name]
+        if is_dataclass(kind):
+            holders[one.name] = kind
+        else:
+            parameters.append(one.replace(annotation=kind))
+    for holder, kind in [*holders.items(), ("show", Show)]:
+        held |= {field.name: Flattened(holder, kind, field) for field in fields(kind)}
+    keyword, either = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    for name, option in held.items():
+        default = inspect.Parameter.empty if option.field.default is MISSING else option.field.default
+        kind = either if name in positional else keyword
+        parameters.append(inspect.Parameter(name, kind, default=default, annotation=_annotation(name, option)))
+    signature = inspect.Signature(sorted(parameters, key=lambda one: one.kind))
+
+    def called(*args: Any, **kwargs: Any) -> int:
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        options = {name: value for name, value in given.arguments.items() if name not in _SHOWN}
+        made = {holder: _filled(holder, kind, held, given.arguments) for holder, kind in holders.items()}
+        show = _filled("show", Show, held, given.arguments)
+        try:
+            own = {name: value for name, value in given.arguments.items() if name not in held}
+            return shown(function.__name__, show, options, lambda: function(**own, **made))
+        except OptionError as error:
+            raise SummandError(f"--{error.option.replace('_', '-')} {in_shell_words(error.rest, options)}") from error
+        except SummandError as error:
+            raise SummandError(in_shell_words(str(error), options)) from error
+
+    called.__name__, called.__doc__, called.__module__ = function.__name__, function.__doc__, function.__module__
+    called.__signature__ = signature  # type: ignore[attr-defined]
+    return called
+
+
+def _filled(holder: str, kind: type[Any], held: dict[str, Flattened], given: dict[str, Any]) -> Any:
+    return kind(**{name: given[name] for name, option in held.items() if option.holder == holder})
+
+
+_SHOWN = frozenset(field.name for field in fields(Show))
+
+
+def _annotation(name: str, option: Flattened) -> Any:
+    hint = get_type_hints(option.kind, include_extras=True)[name]
+    about = said(option.kind).get(name, "")
+    more: dict[str, Any] = {"alias": SHORT[name]} if name in SHORT else {}
+    if hasattr(option.kind, "GROUP"):
+        more["group"] = option.kind.GROUP
+    default = option.field.default
+    if default is False:
+        more["negative"] = ()
+    if default in (None, False, "", ()):
+        more["show_default"] = False
+    return Annotated[hint, Parameter(help=about, negative_iterable=(), **more)]
+
+
+@cache
+def said(kind: type[Any]) -> dict[str, str]:
+    """Field → the string that stands below it, of a dataclass and those it inherits from."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        if not is_dataclass(each):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for above, below in zip(body.body, body.body[1:], strict=False):
+            text = ast.get_docstring(ast.Module([below], []))
+            if text is not None and isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name):
+                found[above.target.id] = text.replace("\n", " ")
+    return found
+
+
+def in_shell_words(message: str, options: Any) -> str:
+    """A message of the library in the words of the shell: `checkpoint=FILE` is `--checkpoint FILE` there.
+
+    >>> in_shell_words("pass checkpoint=FILE, or random_init=True", ["checkpoint", "random_init"])
+    'pass --checkpoint FILE, or --random-init'
+    """
+    names = sorted(map(re.escape, options), key=len, reverse=True)
+    if not names:
+        return message
+
+    def shell(found: re.Match[str]) -> str:
+        name, value = found[1].replace("_", "-"), found[2]
+        if value in (None, "True"):
+            return f"--{name}"
+        return f"--no-{name}" if value == "False" else f"--{name} {value}"
+
+    return re.sub(rf"(?<![\w:,'\"])({'|'.join(names)})=('[^']*'|[^\s,;)]+)?", shell, message)

@@ -1,0 +1,101 @@
+"""The commands by name, in groups; each is imported when it is called."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from cyclopts import App, CycloptsError, Group
+
+from .. import __version__
+from .configuration import configured
+from .console import escape, stderr
+
+ABOUT = "Take CLIPs apart exactly, and say in words and pictures what each part does."
+GROUPS = ("See", "Label", "Study", "Inspect")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A command: its module in this folder (and the function of that name), its group, and what it does in a line."""
+
+    name: str
+    group: str
+    about: str
+    module: str = ""
+    shown: bool = True
+
+    @property
+    def path(self) -> str:
+        return f"{__package__}.{self.module or self.name}:{self.name}"
+
+
+COMMANDS = (
+    Named("words", "See", "Show how much each word of a text adds to its similarity with a picture or another text."),
+    Named("scenes", "See", "Draw scenes with known causes: a contact sheet, or a folder with masks and attributes."),
+    Named("models", "Inspect", "List every model by name, the terms of its sum, and whether the sum is exact."),
+    Named("pools", "Inspect", "List the description pools, or the texts of one."),
+    Named("doctor", "Inspect", "Check every identity that explanations of a model rest on."),
+)
+
+
+def made(called: str | None = None) -> App:
+    """The command line. called: the command that is about to be run, which says by itself what it does."""
+    app = App(
+        name="summand",
+        help=ABOUT,
+        version=f"summand {__version__}",
+        help_format="markdown",
+        help_on_error=False,
+        error_formatter=None,
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
+    for one in COMMANDS:
+        about = _prose(options_of(one.name)) if one.name == called else one.about
+        app.command(one.path, name=one.name, group=groups[one.group], show=one.shown, help=about)
+    app.register_install_completion_command(group=groups["Inspect"])
+    return app
+
+
+def _prose(function: Any) -> str:
+    """A docstring without its section of parameters. (Examples in bold, or they would be taken for a section too.)"""
+    prose = inspect.cleandoc(function.__doc__).partition("\nParameters\n---")[0].strip()
+    return prose.replace("\nExamples:\n", "\n**Examples:**\n")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code. What is wrong with its arguments is said on stderr (2); the rest raises."""
+    arguments = list(arguments)
+    if "--traceback" in arguments:
+        arguments.remove("--traceback")
+        os.environ["SUMMAND_TRACEBACK"] = "1"
+    app = made(arguments[0] if arguments else None)
+    configured(app, arguments)
+    try:
+        found = app(arguments or ["--help"])
+    except CycloptsError as error:
+        stderr.print(f"[bold red]error:[/] {escape(_said(error))}", soft_wrap=True)
+        return 2
+    return int(found) if isinstance(found, int) else 0
+
+
+def _said(error: CycloptsError) -> str:
+    """What is wrong, and where help is."""
+    chain = [name for name in (error.command_chain or ()) if name]
+    help_of = " ".join(["summand", *chain, "--help"])
+    return f"{str(error).strip().rstrip('.')}; {help_of} says what there is"
+
+
+def options_of(name: str) -> Any:
+    """The options of a command, by name."""
+    one = next(one for one in COMMANDS if one.name == name)
+    module, _, function = one.path.partition(":")
+    return getattr(import_module(module), function)

@@ -1,0 +1,10 @@
+"""Where commands write."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+__all__ = ["escape", "stderr"]
+
+stderr = Console(stderr=True, highlight=False)

@@ -1,0 +1,77 @@
+"""Models and images as commands are given them, with what must be said on stderr."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import SummandWarning
+from .console import escape, stderr
+from .options import ModelOptions
+
+
+def load(chosen: ModelOptions, given: tuple[Any, ...] = ()) -> Any:
+    """The model of these options, on the device that `auto` finds."""
+    from .. import load as load_model
+
+    options = {
+        "device": device(chosen.device),
+        "random_init": chosen.random_init,
+        "checkpoint": chosen.checkpoint,
+        "activation": chosen.activation,
+        "precision": chosen.precision,
+        "image_size": chosen.image_size,
+        "ablation": chosen.ablation,
+    }
+    with warnings_said():
+        model = wait(f"loading {chosen.model}", lambda: load_model(chosen.model, chosen.pretrained, **options))
+    warn(model, *given)
+    return model
+
+
+def device(name: str) -> str:
+    """`auto` is cuda or mps where there is one, else cpu."""
+    if name != "auto":
+        return name
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def warn(model: Any, *given: Any) -> str | None:
+    """Say on stderr that weights are random, or that a scenes model is asked about photographs; what was said."""
+    from ..studies.world import strange_pictures
+
+    if model.random_weights:
+        stderr.print(
+            f"[bold yellow]warning:[/] the weights of {escape(model.name)} are RANDOM: what follows says nothing about "
+            f"images",
+            soft_wrap=True,
+        )
+    found = strange_pictures(model, *given) if given else None
+    if found is not None:
+        stderr.print(f"[bold white on red] WARNING [/] {escape(found)}", soft_wrap=True)
+    return found
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """Warnings of ours as lines for people on stderr; those of others as ever."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", SummandWarning)
+        yield
+    for one in found:
+        if issubclass(one.category, SummandWarning):
+            stderr.print(f"[bold yellow]warning:[/] {escape(str(one.message))}", soft_wrap=True)
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def wait(text: str, work: Callable[[], Any]) -> Any:
+    """Do something slow behind a spinner on stderr."""
+    with stderr.status(text):
+        return work()

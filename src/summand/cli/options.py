@@ -1,0 +1,66 @@
+"""The options that commands share: which model, how it is computed, and what becomes of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which CLIP, and how it is loaded."""
+
+    GROUP: ClassVar[str] = "Model"
+
+    model: str = "scenes-vit"
+    """scenes-vit, an open_clip name, hf:folder, hf-hub:org/name or local-dir:path."""
+    pretrained: str | None = None
+    """open_clip's tag of the weights, or a checkpoint file."""
+    checkpoint: str | None = None
+    """A file of fine-tuned weights; beside a tag, which says what they were fine-tuned from."""
+    activation: Literal["gelu", "quickgelu"] | None = None
+    """What a checkpoint computes, where no tag says it."""
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
+    """Of the weights; sums stay in fp32 or better."""
+    image_size: int | None = None
+    """Pixels a side, for finer maps [default: the model's own]."""
+    ablation: str | None = None
+    """A file of summand debias: its units stay at their mean."""
+    random_init: bool = False
+    """Random weights on purpose, to try things out."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
+
+    def load(self, *given: Any) -> Any:
+        """The model; warns on stderr of random weights, and of pictures in `given` that it cannot know."""
+        from .loading import load
+
+        return load(self, given)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How images go through the model."""
+
+    GROUP: ClassVar[str] = "Computing"
+
+    batch_size: int = 64
+    """Images a forward pass."""
+    count: int | None = None
+    """Use at most so many images."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """What becomes of the result."""
+
+    GROUP: ClassVar[str] = "Output"
+
+    out: Path | None = None
+    """Where the result goes: a folder for all of it, or a name in .png, .svg, .pdf (the figure), .csv, .parquet (the
+    rows) or .json."""
+    json: bool = False
+    """One machine-readable result on stdout, nothing else there; --config makes it again."""
+    config: Path | None = None
+    """A .toml file with these options by name, or a .json result whose options are taken."""

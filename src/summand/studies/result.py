@@ -1,0 +1,229 @@
+"""What a verb returns: rows, the options that made them, a figure; saved, as JSON, and as notebooks show it."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import math
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+
+from ..atomic import replacing
+from ..errors import SummandError
+
+PICTURES = (".png", ".jpg", ".svg", ".pdf")
+TABLES = (".csv", ".parquet", ".json")
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column of rows is shown. kind: of "id" and "number" nothing is ever cut or wrapped; "words" may wrap; a
+    "bar" is a number as a bar to either side. form: a format of Python, or a function that gives the text."""
+
+    name: str
+    title: str = ""
+    kind: Literal["id", "number", "words", "bar"] = "number"
+    form: str | Callable[[Any], str] = ""
+
+    @property
+    def header(self) -> str:
+        return self.title or self.name.replace("_", " ")
+
+    def text(self, value: Any) -> str:
+        """The value as people read it; nothing for what is missing."""
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return ""
+        if callable(self.form):
+            return self.form(value)
+        return format(value, self.form).replace("-", "−") if self.form else str(value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Some rows to be shown: a title above, columns in their order, a caption below. plain: one column of lines, for
+    other programs to read."""
+
+    rows: pd.DataFrame
+    columns: Sequence[Column]
+    title: str = ""
+    caption: str = ""
+    plain: bool = False
+
+
+class Result:
+    """What every verb returns.
+
+    rows: a DataFrame, one finding a row. options: the dataclass that made it, whole. model, data: what it was asked of,
+    for a reader. more: findings that are no rows, by name. notes: sentences that must be read beside the numbers.
+    alarm: whether a check failed (the command then exits with 1).
+
+    Subclasses say how they are shown (`tables`), and where their figure is drawn (`drawn_by`: "module:function", by
+    name, for drawing stands above the studies).
+    """
+
+    command: ClassVar[str] = ""
+    drawn_by: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        rows: pd.DataFrame | Sequence[Mapping[str, Any]],
+        options: Any,
+        *,
+        model: str | None = None,
+        data: str | None = None,
+        notes: Sequence[str] = (),
+        alarm: bool = False,
+        **more: Any,
+    ) -> None:
+        self.rows = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+        self.options, self.model, self.data = options, model, data
+        self.notes, self.alarm, self.more = tuple(notes), alarm, more
+
+    def __getattr__(self, name: str) -> Any:
+        more = self.__dict__.get("more", {})
+        if name in more:
+            return more[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        about = "".join(f", {text}" for text in (self.data, self.model) if text)
+        return f"<{type(self).__name__}: {len(self.rows)} rows{about}>"
+
+    def tables(self) -> list[Table]:
+        """What a terminal and a notebook show."""
+        columns = [
+            Column(str(name), kind="number", form=".3f") if pd.api.types.is_float_dtype(self.rows[name])
+            else Column(str(name), kind="id" if i == 0 else "words")
+            for i, name in enumerate(self.rows.columns)
+        ]  # fmt: skip
+        return [Table(self.rows, columns)]
+
+    def figure(self) -> Any:
+        """A matplotlib figure, or None where there is nothing to draw."""
+        if self.drawn_by is None:
+            return None
+        module, _, function = self.drawn_by.partition(":")
+        return getattr(import_module(module), function)(self)
+
+    def record(self) -> dict[str, Any]:
+        """The result as plain values: command, model, data, options, rows, and what is no row."""
+        options = asdict(self.options) if is_dataclass(self.options) and not isinstance(self.options, type) else {}
+        rows = self.rows.to_dict("records")
+        found = {"command": self.command, "model": self.model, "data": self.data, "options": options, "rows": rows}
+        notes = {"notes": list(self.notes)} if self.notes else {}
+        return _plain({**found, **notes, **self.more})
+
+    def to_json(self) -> str:
+        """The record as JSON; its `options` make the result again (`--config`)."""
+        return json.dumps(self.record(), ensure_ascii=False)
+
+    def save(self, place: str | Path) -> dict[str, Path]:
+        """Write the result, and say what stands where.
+
+        A folder gets everything: result.json, rows.csv, figure.png where there is one, and what the study adds. A name
+        that ends in .png, .jpg, .svg or .pdf gets the figure alone; one in .csv, .parquet or .json the rows alone, or
+        the record.
+        """
+        place = check_place(place)
+        suffix = place.suffix.lower()
+        if suffix in PICTURES:
+            return {"figure": self._draw(place)}
+        if suffix in TABLES:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._write_table(place)
+            return {"rows": place}
+        place.mkdir(parents=True, exist_ok=True)
+        written = {"result": place / "result.json", "rows": place / "rows.csv"}
+        for path in written.values():
+            self._write_table(path)
+        if self.drawn_by is not None:
+            written["figure"] = self._draw(place / "figure.png")
+        return {**written, **self.save_more(place)}
+
+    def save_more(self, folder: Path) -> dict[str, Path]:
+        """What else this result leaves in its folder, by what it is."""
+        return {}
+
+    def _write_table(self, path: Path) -> None:
+        with replacing(path) as temporary:
+            if path.suffix == ".csv":
+                self.rows.to_csv(temporary, index=False)
+            elif path.suffix == ".parquet":
+                self.rows.to_parquet(temporary)
+            else:
+                temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+
+    def _draw(self, path: Path) -> Path:
+        figure = self.figure()
+        if figure is None:
+            raise SummandError(f"this result has no figure; give a folder in the place of {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=160)
+        return path
+
+    def _repr_html_(self) -> str:
+        found = "".join(_html_table(table) for table in self.tables())
+        notes = "".join(f"<p><b>Note.</b> {html.escape(note)}</p>" for note in self.notes)
+        figure = self.figure()
+        if figure is None:
+            return notes + found
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=110)
+        return f'{notes}{found}<img src="data:image/png;base64,{b64encode(image.getvalue()).decode()}">'
+
+
+def check_place(place: str | Path) -> Path:
+    """The path. Raises `SummandError` for a place that nothing can be written to, before the work is done."""
+    whole = place = Path(place).expanduser()
+    if place.suffix.lower() in (*PICTURES, *TABLES):
+        if place.is_dir():
+            raise SummandError(f"{place} is a folder; name a file, or a folder without {place.suffix}")
+        place = place.parent
+    elif place.exists() and not place.is_dir():
+        raise SummandError(
+            f"{place} is a file; a result goes into a folder, or into a file that ends in "
+            f"{', '.join((*PICTURES, *TABLES))}"
+        )
+    above = next((folder for folder in (place, *place.absolute().parents) if folder.exists()), None)
+    if above is not None and not above.is_dir():
+        raise SummandError(f"{above} is no folder, so {place} cannot be made in it")
+    return whole
+
+
+def _plain(value: Any) -> Any:
+    """Values that JSON knows: no arrays, paths or dataclasses; what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if isinstance(value, pd.DataFrame):
+        return _plain(value.to_dict("records"))
+    if hasattr(value, "tolist"):  # of numpy and torch
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def _html_table(table: Table) -> str:
+    def cell(column: Column, value: Any) -> str:
+        right = ' style="text-align:right"' if column.kind in ("number", "bar") else ""
+        return f"<td{right}>{html.escape(column.text(value))}</td>"
+
+    head = "".join(f"<th>{html.escape(column.header)}</th>" for column in table.columns)
+    body = "".join(
+        f"<tr>{''.join(cell(column, row[column.name]) for column in table.columns)}</tr>"
+        for row in table.rows.to_dict("records")
+    )
+    title = f"<caption>{html.escape(table.title)}</caption>" if table.title else ""
+    below = f"<p>{html.escape(table.caption)}</p>" if table.caption else ""
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"

@@ -1,0 +1,113 @@
+"""A verb: one function with one frozen dataclass of options, given whole or by their names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields, replace
+from functools import wraps
+from typing import Any, TypeVar
+
+from ..errors import SummandError, nearest
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+class OptionError(SummandError):
+    """A value that an option cannot have: `keep must be from 1 to 100, got 0`. The command line says it of `--keep`."""
+
+    def __init__(self, option: str, rest: str) -> None:
+        super().__init__(f"{option} {rest}")
+        self.option, self.rest = option, rest
+
+
+def one_of(option: str, value: Any, known: Any) -> None:
+    """Raises `OptionError` unless the value is one of those that are known."""
+    names = [str(name) for name in known]
+    if value not in names:
+        raise OptionError(option, f"must be one of {', '.join(names)}; got {value!r}{nearest(str(value), names)}")
+
+
+def at_least(option: str, value: float | None, least: float) -> None:
+    """Raises `OptionError` for a number below `least`; None is no number."""
+    if value is not None and not value >= least:  # NaN is not
+        raise OptionError(option, f"must be at least {least}, got {value}")
+
+
+def between(option: str, value: float | None, least: float, most: float) -> None:
+    """Raises `OptionError` for a number outside; None is no number."""
+    if value is not None and not least <= value <= most:
+        raise OptionError(option, f"must be from {least} to {most}, got {value}")
+
+
+def verb(options: type[Any]) -> Callable[[Verb], Verb]:
+    """Give a function that takes `options` these as one object or each by its name.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Options:
+    ...     top: int = 3
+    >>> @verb(Options)
+    ... def first(model, *, options):
+    ...     return model[: options.top]
+    >>> first("abcdef"), first("abcdef", top=2), first("abcdef", options=Options(4), top=1)
+    ('abc', 'ab', 'a')
+    >>> str(inspect.signature(first))
+    '(model, *, options: Options | None = None, top: int = 3)'
+    """
+    names = {field.name for field in fields(options)}
+
+    def decorate(function: Verb) -> Verb:
+        @wraps(function)
+        def called(*inputs: Any, options: Any = None, **given: Any) -> Any:
+            chosen = {name: given.pop(name) for name in list(given) if name in names}
+            _check_known(function, given, names)
+            return function(*inputs, options=_made(kind, options, chosen), **given)
+
+        called.__signature__ = _signature(function, kind)  # type: ignore[attr-defined]
+        return called  # type: ignore[return-value]
+
+    kind = options
+    return decorate
+
+
+def _made(kind: type[Any], options: Any, chosen: dict[str, Any]) -> Any:
+    if options is None:
+        return kind(**chosen)
+    if not isinstance(options, kind):
+        raise SummandError(f"options must be {kind.__name__}, got {type(options).__name__}")
+    return replace(options, **chosen) if chosen else options
+
+
+def _check_known(function: Callable[..., Any], given: dict[str, Any], names: set[str]) -> None:
+    inputs = set(inspect.signature(function).parameters) - {"options"}
+    wrong = next((name for name in given if name not in inputs), None)
+    if wrong is not None:
+        known = sorted(names | inputs)
+        raise SummandError(
+            f"{function.__name__} has no option {wrong!r}{nearest(wrong, known)} (there are {', '.join(known)})"
+        )
+
+
+def _signature(function: Callable[..., Any], kind: type[Any]) -> inspect.Signature:
+    """Its inputs, then its options by name, as `help` and editors show them."""
+    own = [one for one in inspect.signature(function).parameters.values() if one.name != "options"]
+    keyword, none = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+    whole = inspect.Parameter("options", keyword, default=None, annotation=_Text(f"{kind.__name__} | None"))
+    each = [
+        inspect.Parameter(field.name, keyword, default=_default(field, none), annotation=_Text(str(field.type)))
+        for field in fields(kind)
+    ]
+    return inspect.Signature([*[one for one in own if one.kind != keyword], whole,
+                              *[one for one in own if one.kind == keyword], *each])  # fmt: skip
+
+
+class _Text(str):
+    """An annotation that is shown without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _default(field: Field[Any], none: Any) -> Any:
+    return none if field.default is MISSING else field.default
