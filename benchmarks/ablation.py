@@ -19,7 +19,7 @@ from summand.report import figures
 from summand.report.ablation import figure
 from summand.studies.ablation.kinds import families, read_kinds
 from summand.studies.ablation.run import ablate_tasks
-from summand.studies.zeroshot import classifier, scenes_classes
+from summand.studies.zeroshot import attribute_classes, classifier
 
 ATTRIBUTES = ("shape", "colour", "place", "letter")
 STREAM = "mlps,class-token,class-token+mlps,attention,second-order,indirect"
@@ -45,7 +45,7 @@ def main() -> None:
     table: dict[str, dict[str, float]] = {}
     tasks = [open_labelled(f"scenes:count={args.count},seed=424242", attribute) for attribute in attributes]
     means = open_source(f"scenes:count={args.means},seed=424243")
-    classifiers = [classifier(model, scenes_classes(attribute)) for attribute in attributes]
+    classifiers = [classifier(model, attribute_classes(model.world, attribute)) for attribute in attributes]
     layers, sizes = (None if text is None else [int(n) for n in text.split(",")] for text in (args.layers, args.sizes))
     stream = model.tower.layers > 1
     kinds = read_kinds(args.what or (STREAM if stream else POOL))

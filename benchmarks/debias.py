@@ -25,7 +25,7 @@ from summand.models.ablations import Ablation, NeuronAblation
 from summand.studies.debias.groups import GroupAccuracy
 from summand.studies.debias.run import debias, head_moments
 from summand.studies.debias.spurious import choose
-from summand.studies.zeroshot import classifier, scenes_classes
+from summand.studies.zeroshot import attribute_classes, classifier
 
 MEASURES: dict[str, Callable[[GroupAccuracy], float]] = {
     "worst group": lambda found: found.worst,
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args()
     model = summand.load(args.model)
-    weights, places = (classifier(model, scenes_classes(name)) for name in ("shape", "place"))
+    weights, places = (classifier(model, attribute_classes(model.world, name)) for name in ("shape", "place"))
     rows = [repair(model, weights, places, args, seed) for seed in range(args.seeds)]
     cost = inference_cost(model, rows[0]["ablation"])
     cost_of_neurons = inference_cost(model, some_neurons(model))

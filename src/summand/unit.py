@@ -111,7 +111,7 @@ class Unit:
 
 
 def _kind(text: str) -> Kind:
-    found = next((kind for kind in KINDS if text in (kind, SINGULAR[kind])), None)
+    found: Kind | None = next((kind for kind in KINDS if text == kind or text == SINGULAR[kind]), None)
     if found is None:
         raise SummandError(f"unknown units {text!r}{nearest(text, KINDS)} (there are {', '.join(KINDS)})")
     return found

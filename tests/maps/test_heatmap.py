@@ -174,3 +174,56 @@ def test_windows_read_the_whole_picture(vit):
     assert summand.heatmap(vit, wide, neuron="4:120", windows=2).grid.shape == (1, 128, 256)
     with pytest.raises(SummandError, match="at least 1"):
         summand.heatmap(vit, wide, "a star", windows=0)
+
+
+def test_several_pictures_are_read_in_batches_and_are_the_same_as_one_by_one(vit):
+    images = summand.scenes.sample(35, seed=4).images
+    each = [summand.heatmap(vit, image, ["a star", "a ring"]) for image in images]
+    calls = []
+    handle = vit.clip.visual.conv1.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
+    try:
+        for given in (images, list(images), tuple(Image.fromarray(image) for image in images)):
+            found = summand.heatmap(vit, given, ["a star", "a ring"])
+            assert len(found) == 35
+            for one, other in zip(found, each, strict=True):
+                np.testing.assert_allclose(one.grid, other.grid, atol=1e-5)
+                np.testing.assert_array_equal(one.picture, other.picture)
+    finally:
+        handle.remove()
+    assert {32, 3} <= set(calls)
+    assert calls.count(1) <= 2  # the guard looks once at one image, of the model with this hook
+    with pytest.raises(SummandError, match="at least one picture"):
+        summand.heatmap(vit, [], "a star")
+    with pytest.raises(SummandError, match="got float64"):
+        summand.heatmap(vit, [images[0], np.zeros((64, 64, 3))], "a star")
+    across = summand.heatmap(vit, list(images[:2]), "a star", windows=2)
+    np.testing.assert_allclose(across[1].grid, summand.heatmap(vit, images[1], "a star", windows=2).grid, atol=1e-6)
+
+
+class Counted(torch.nn.Embedding):
+    """Counts the texts that are really encoded."""
+
+    seen = 0
+
+    def forward(self, tokens):
+        Counted.seen += len(tokens)
+        return super().forward(tokens)
+
+
+def test_the_second_call_encodes_no_text():
+    """Neither the texts nor the 120 that they are compared with."""
+    model = summand.load("scenes-vit", random_init=True)
+    model.clip.token_embedding.__class__ = Counted
+    images = summand.scenes.sample(2, seed=4).images
+    first = summand.heatmap(model, images[0], "a star")
+    assert Counted.seen > 100
+    Counted.seen = 0
+    assert np.array_equal(summand.heatmap(model, images[0], "a star").grid, first.grid)
+    summand.heatmap(model, images, "a star")
+    assert Counted.seen == 0
+    summand.heatmap(model, images[0], ["a star", "two rings in the snow"])
+    assert Counted.seen == 1
+    with torch.no_grad():
+        model.clip.text_projection.neg_()
+    turned = summand.heatmap(model, images[0], "a star")
+    np.testing.assert_allclose(turned.grid, -first.grid, atol=1e-5)

@@ -6,7 +6,10 @@ import torch
 
 import summand
 from summand import Moments, SummandError
+from summand.maps.baselines.capture import Capture
 from summand.models.ablations import Ablation, NeuronAblation, load_ablation
+from summand.survey.units import default_units
+from summand.towers import Tower
 from tests.tiny import clip
 
 HEADS = ((0, 1), (2, 0), (2, 1))
@@ -139,3 +142,112 @@ def test_a_model_in_bf16_is_the_same_model(vit):
     neurons = NeuronAblation.of(vit, 2, [5, 7], torch.zeros(512, 24))
     for ablation in (heads, neurons):
         assert ablation.apply(rounded) is not rounded
+
+
+# What an ablated model says of its neurons and pairs, against the definition
+#   M'(x) = M(x) − Σ_{h ∈ S} (φ_h − φ̄_h) − Σ_{n ∈ N} Σ_{h ∉ S} (φ_n^h − φ̄_n^h),
+# each φ taken from the plain model.
+
+
+def neurons_of(tiny, pixels, layer, chosen):
+    return NeuronAblation.of(tiny, layer, chosen, Moments().update(tiny.second_order(pixels, layer)).mean)
+
+
+def expected_output(tiny, pixels, heads, layer, chosen):
+    parts, second = tiny.decompose(pixels).heads(), tiny.second_order(pixels, layer)
+    out = tiny.encode_image(pixels).clone()
+    for at, head in heads:
+        out -= parts[:, at, head] - parts[:, at, head].mean(dim=0)
+    for neuron in chosen:
+        for place, path in enumerate(second.path_index):
+            if path not in heads:
+                effect = second.coefficients[:, neuron, place, None] * second.directions[neuron, place]
+                out -= effect - effect.mean(dim=0)
+    return out
+
+
+@pytest.mark.parametrize("order", ["heads", "neurons", "heads then neurons", "neurons then heads"])
+def test_second_order_effects_of_an_ablated_model(tiny, pixels, ablation, order):
+    chosen = [3, 40, 99]
+    ablations = {"heads": ablation, "neurons": neurons_of(tiny, pixels, 0, chosen)}
+    ablated = tiny
+    for name in order.split(" then "):
+        ablated = ablations[name].apply(ablated)
+    heads, gone = (HEADS if "heads" in order else ()), (chosen if "neurons" in order else [])
+    wanted = expected_output(tiny, pixels, heads, 0, gone)
+    torch.testing.assert_close(ablated.encode_image(pixels), wanted, rtol=1e-4, atol=1e-4)
+
+    plain, found = tiny.second_order(pixels, 0), ablated.second_order(pixels, 0)
+    assert found.path_index == plain.path_index
+    for place, path in enumerate(plain.path_index):
+        for neuron in (3, 4, 40, 99, 100):
+            want = plain.coefficients[:, neuron, place]
+            if neuron in gone:
+                want = want.mean().expand_as(want)
+            if path in heads:
+                want = torch.zeros_like(want)
+            torch.testing.assert_close(found.coefficients[:, neuron, place], want, rtol=1e-4, atol=1e-6)
+
+    # Σ_n φ'_n and the other terms, which are the plain model's but for the means of heads, sum to M'(x).
+    rest = tiny.encode_image(pixels) - plain.vectors().sum(dim=1)
+    parts = tiny.decompose(pixels).heads()
+    for at, head in heads:
+        through = [place for place, path in enumerate(plain.path_index) if path == (at, head)]
+        carried = torch.einsum("inp,npe->ie", plain.coefficients[:, :, through], plain.directions[:, through])
+        rest += parts[:, at, head].mean(dim=0) - (parts[:, at, head] - carried)
+    torch.testing.assert_close(found.vectors().sum(dim=1) + rest, wanted, rtol=1e-3, atol=2e-4)
+
+
+def test_what_the_network_does_is_the_same_in_an_ablated_model(tiny, pixels, ablation):
+    ablated = ablation.apply(tiny)
+    assert torch.equal(ablated.activations(pixels, 1), tiny.activations(pixels, 1))
+    first = ablated.first_order(pixels, 1)
+    torch.testing.assert_close(first.vectors(), tiny.first_order(pixels, 1).vectors())
+    bias = tiny.decompose(pixels).mlps()[:, 1] - tiny.first_order(pixels, 1).vectors().sum(dim=1)
+    torch.testing.assert_close(first.vectors().sum(dim=1) + bias, ablated.decompose(pixels).mlps()[:, 1])
+
+
+def test_an_ablated_tower_is_one_of_its_kind(tiny, resnet, ablation):
+    ablated = ablation.apply(tiny).tower
+    assert isinstance(ablated, type(tiny.tower))
+    assert isinstance(ablated, Tower)
+    assert [block.module for block in ablated.blocks] == [block.module for block in tiny.tower.blocks]
+    assert default_units(ablation.apply(tiny)) == default_units(tiny)
+    heads = resnet.tower.head_maps().directions.shape[1]
+    pooled = Ablation.of(resnet, [(0, 1)], torch.zeros(1, heads, resnet.tower.head_maps().directions.shape[2]))
+    assert isinstance(pooled.apply(resnet).tower, type(resnet.tower))
+
+
+def test_pairs_of_an_ablated_model(resnet):
+    x = resnet.preprocess(summand.scenes.sample(5, seed=2).images)
+    means = Moments().update(resnet.decompose(x).head_effects()).mean
+    ablated = Ablation.of(resnet, [(0, 1), (0, 3)], means).apply(resnet)
+    heads, wanted = resnet.decompose(x).heads()[:, 0], resnet.encode_image(x).clone()
+    for head in (1, 3):
+        wanted -= heads[:, head] - heads[:, head].mean(dim=0)
+    plain, found = resnet.pairs(x), ablated.pairs(x)
+    torch.testing.assert_close(found.basis.total(found.coefficients) + found.rest, wanted, rtol=1e-4, atol=1e-4)
+    for head in range(heads.shape[1]):
+        want = plain.coefficients[:, :, head] * (head not in (1, 3))
+        torch.testing.assert_close(found.coefficients[:, :, head], want, rtol=1e-5, atol=1e-6)
+    # What is left does not vary with the image but by what the plain model's rest does.
+    shift = found.rest - plain.rest
+    biases = resnet.decompose(x).heads()[:, 0] - torch.einsum("inhp,nhpe->ihe", plain.coefficients, plain.directions)
+    moved = sum(heads[:, head].mean(dim=0) - biases[:, head] for head in (1, 3))
+    torch.testing.assert_close(shift, moved, rtol=1e-3, atol=1e-4)
+
+
+def test_what_an_ablated_model_cannot_say_is_refused_with_the_reason(tiny, vit, pixels, ablation):
+    ablated = ablation.apply(tiny)
+    means = tiny.mean_activations([pixels], 1)
+    with pytest.raises(SummandError, match=r"passes of the network itself, in which nothing is ablated"):
+        ablated.indirect(pixels, 1, [3], means)
+    for ask in (lambda: ablated.second_order(pixels, 0, parity="paper"), lambda: ablated.decompose(pixels, "paper")):
+        with pytest.raises(SummandError, match="not for an ablated one; load it without ablation="):
+            ask()
+    with pytest.raises(SummandError, match=r"ends? in an attention pool"):
+        ablated.pairs(pixels)
+    x = vit.preprocess(summand.scenes.sample(2, seed=1).images)
+    ablated = Ablation.of(vit, [(5, 3)], torch.zeros(6, 8, 16)).apply(vit)
+    with pytest.raises(SummandError, match="which an ablation leaves as it is"):
+        Capture(ablated, x)  # what all baselines read

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 import summand
-from summand.models import text_cache
-from summand.models.text_cache import TextCache, cache_folder, fingerprint
+from summand.models import text_store
+from summand.models.text_cache import digests, fingerprint
+from summand.models.text_store import Memory, TextStore, cache_folder
 from tests import tiny
 
 TEXTS = [f"a red star and {i} rings" for i in range(7)]
@@ -22,6 +26,18 @@ TEXTS = [f"a red star and {i} rings" for i in range(7)]
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SUMMAND_CACHE", str(tmp_path))
     return tmp_path / "texts"
+
+
+def kept(made: summand.Model, texts: list[str]) -> dict:
+    """What is on disk of these texts."""
+    return TextStore(made.name, made._texts.fingerprint()).read(digests(made.text_tokens(texts)))
+
+
+def execute(file: Path, *statement) -> None:
+    opened = sqlite3.connect(file)
+    with opened:
+        opened.execute(statement[0], statement[1:])
+    opened.close()
 
 
 class Counting(TorchFunctionMode):
@@ -54,7 +70,7 @@ def test_the_second_time_nothing_is_computed(folder):
     assert torch.equal(again.text_batch(TEXTS), rows)
     assert Counting.seen == 0
     torch.testing.assert_close(rows, first.encode_text(TEXTS), rtol=0, atol=1e-6)
-    assert [path.suffix for path in folder.iterdir()] == [".npz"]
+    assert [path.suffix for path in folder.iterdir()] == [".sqlite"]
 
 
 def test_new_texts_are_added_and_order_and_repeats_are_the_callers(folder):
@@ -62,32 +78,126 @@ def test_new_texts_are_added_and_order_and_repeats_are_the_callers(folder):
     made.text_batch(TEXTS[:3])
     rows = made.text_batch([TEXTS[5], TEXTS[1], TEXTS[5]], batch_size=1)
     assert Counting.seen == 4
-    torch.testing.assert_close(rows, made.encode_text([TEXTS[5], TEXTS[1], TEXTS[5]]), rtol=0, atol=1e-6)
-    assert len(TextCache("tiny/test", made._texts.fingerprint()).read()) == 4
+    torch.testing.assert_close(rows, made._texts.encode([TEXTS[5], TEXTS[1], TEXTS[5]]), rtol=0, atol=1e-6)
+    assert len(kept(made, TEXTS)) == 4
 
 
 def test_without_cache_nothing_is_written(folder):
     made = model()
     made.text_batch(TEXTS, cache=False)
-    made.encode_text(TEXTS)
     assert not folder.exists()
+    made.text_batch(TEXTS, cache=False)
+    assert Counting.seen == 2 * len(TEXTS)
 
 
-def test_encode_text_caches_long_lists_only(folder):
+@pytest.mark.parametrize("count", [1, 7, 256, 300])
+def test_encode_text_reads_every_text_once_in_memory_and_on_disk(folder, count):
     made = model()
-    many = [f"star {i}" for i in range(256)]
+    many = [f"star {i}" for i in range(count)]
     rows = made.encode_text(many)
     assert len(list(folder.iterdir())) == 1
-    seen = Counting.seen
     assert torch.equal(made.encode_text(many), rows)
-    assert Counting.seen == seen == 256
+    assert torch.equal(model().encode_text(many), rows)
+    assert Counting.seen == 0  # counted from the last model on
+    (file,) = folder.iterdir()
+    file.unlink()
+    assert torch.equal(made.encode_text(many[::-1]), rows.flip(0))
+    assert Counting.seen == 0
 
 
-def test_random_weights_are_not_kept(folder):
+def test_random_weights_are_kept_in_memory_alone(folder):
     made = model()
     made.random_weights = True
-    made.encode_text([f"star {i}" for i in range(256)])
+    many = [f"star {i}" for i in range(256)]
+    rows = made.encode_text(many)
+    assert torch.equal(made.text_batch(many), rows)
+    assert Counting.seen == 256
     assert not folder.exists()
+
+
+def test_a_model_that_is_trained_is_not_hashed_for_a_few_texts(folder):
+    """At every step the weights are others: hashing them would cost more than what is kept could save."""
+    made = model()
+    weight = made.clip.text_projection
+    for step in range(3):
+        before = made.encode_text(TEXTS)
+        weight.data.mul_(-1)
+        assert len(list(folder.iterdir())) == 1, step
+        torch.testing.assert_close(made.encode_text(TEXTS), -before)
+
+
+def test_tokenizers_that_change_are_noticed_in_memory(folder):
+    made = model()
+    before = made.encode_text(TEXTS)
+    made._texts.tokenizer.__class__ = Shouting
+    after = made.encode_text(TEXTS)
+    torch.testing.assert_close(after, made.text_batch(TEXTS, cache=False), rtol=0, atol=1e-6)
+    assert (after - before).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("own", ["closure", "class"])
+def test_what_depends_on_the_users_own_functions_is_never_remembered(folder, own):
+    """Their numbers can change without anything that could be seen."""
+    made, strength = model(), [0.0]
+    block = made.clip.transformer.resblocks[1]
+    if own == "closure":
+        block.register_forward_hook(lambda _, __, out: out + strength[0] * torch.linspace(0, 1, out.shape[-1]))
+    else:
+
+        class Mine(type(block)):
+            def forward(self, *args, **more):
+                out = super().forward(*args, **more)
+                return out + strength[0] * torch.linspace(0, 1, out.shape[-1])
+
+        block.__class__ = Mine
+    before = made.encode_text(TEXTS)
+    strength[0] = 1.0
+    after = made.encode_text(TEXTS)
+    assert (after - before).abs().max() > 0.01
+    torch.testing.assert_close(after, made.text_batch(TEXTS, cache=False), rtol=0, atol=1e-6)
+    assert not folder.exists()
+
+
+def test_memory_is_bounded_and_forgets_what_was_asked_for_longest_ago():
+    memory = Memory(most=4 * 40)
+    row = np.zeros(10, np.float32)
+    for i in range(4):
+        memory.put({f"{i}": (bytes(16), row)})
+    memory.get(["0"])
+    memory.put({"4": (bytes(16), row)})
+    assert list(memory.get([f"{i}" for i in range(5)])) == ["0", "2", "3", "4"]
+    memory.put({"big": (bytes(16), np.zeros(1000, np.float32))})
+    assert len(memory) == 0
+
+
+ADDER = """
+import sys
+from pathlib import Path
+import numpy as np
+from summand.models.text_store import TextStore
+start = int(sys.argv[2])
+for i in range(start, start + 120):
+    TextStore("m", "k" * 64, Path(sys.argv[1])).add({i.to_bytes(16, "big"): np.full(4, i, np.float32)})
+"""
+
+
+def test_processes_share_a_file(tmp_path):
+    """Three processes add rows one by one to one file, overlapping; nothing is lost and every row is its own."""
+    workers = [subprocess.Popen([sys.executable, "-W", "error", "-c", ADDER, tmp_path, str(i)]) for i in (0, 80, 160)]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    found = TextStore("m", "k" * 64, tmp_path).read([i.to_bytes(16, "big") for i in range(280)])
+    assert {int.from_bytes(digest, "big"): float(row[0]) for digest, row in found.items()} == {i: i for i in range(280)}
+
+
+def test_additions_do_not_rewrite_what_is_there(tmp_path):
+    """A text more costs some pages, not the whole file."""
+    store = TextStore("m", "k" * 64, tmp_path)
+    store.add({i.to_bytes(16, "big"): np.full(64, i, np.float32) for i in range(4000)})
+    inode, size = store.path.stat().st_ino, store.path.stat().st_size
+    store.add({b"one more": np.ones(64, np.float32)})
+    assert store.path.stat().st_ino == inode
+    assert size <= store.path.stat().st_size < 1.02 * size
+    assert len(store.read([i.to_bytes(16, "big") for i in range(4000)])) == 4000
 
 
 @pytest.mark.parametrize("behind", [False, True])
@@ -192,7 +302,7 @@ def test_no_row_of_autocast_is_found_outside(folder):
     assert (rough - fine).abs().max() > 1e-5
 
 
-@pytest.mark.parametrize("damage", ["cut", "garbage", "pickle", "nan", "parts"])
+@pytest.mark.parametrize("damage", ["cut", "garbage", "other", "nan", "sizes", "kind"])
 def test_a_damaged_file_is_rebuilt(folder, damage):
     made = model()
     rows = made.text_batch(TEXTS)
@@ -201,15 +311,19 @@ def test_a_damaged_file_is_rebuilt(folder, damage):
         file.write_bytes(file.read_bytes()[:200])
     elif damage == "garbage":
         file.write_bytes(b"not an archive")
-    elif damage == "pickle":
-        np.savez(file, lengths=np.array([1]), texts=np.array([object()]), embeddings=np.zeros((1, 16)))
+    elif damage == "other":
+        file.unlink()
+        execute(file, "CREATE TABLE embeddings (other TEXT)")
     elif damage == "nan":
-        np.savez(file, lengths=np.array([1]), texts=np.frombuffer(b"a", np.uint8), embeddings=np.full((1, 16), np.nan))
+        execute(file, "UPDATE embeddings SET row = ?", np.full(16, np.nan, np.float32).tobytes())
+    elif damage == "sizes":
+        execute(file, "UPDATE embeddings SET row = ? WHERE rowid = 1", bytes(8))
     else:
-        np.savez(file, lengths=np.array([1]), texts=np.frombuffer(b"abc", np.uint8), embeddings=np.zeros((1, 16)))
+        execute(file, "UPDATE embeddings SET kind = 'nonsense'")
     with pytest.warns(UserWarning, match="damaged"):
         assert torch.equal(model().text_batch(TEXTS), rows)
     assert torch.equal(model().text_batch(TEXTS), rows)
+    assert len(kept(made, TEXTS)) == len(TEXTS)
 
 
 def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch):
@@ -225,28 +339,33 @@ def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):
     (file,) = folder.iterdir()
     before = file.read_bytes()
 
-    def full(*_args, **_more):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(text_cache.np, "savez", full)
-    with pytest.warns(UserWarning, match="No space left"):
-        made.text_batch(TEXTS)
+    opened = sqlite3.connect(file)
+    opened.execute("BEGIN EXCLUSIVE")  # another process, that never ends
+    monkeypatch.setattr(text_store, "_WAIT", 0.01)
+    with pytest.warns(UserWarning, match="locked"):
+        rows = made.text_batch(TEXTS)
+    opened.close()
+    torch.testing.assert_close(rows, made.text_batch(TEXTS, cache=False), rtol=0, atol=1e-6)
     assert file.read_bytes() == before
     assert list(folder.iterdir()) == [file]
 
 
 def test_only_so_many_files_are_kept(tmp_path):
-    for i in range(text_cache._KEEP + 5):
-        TextCache("m", f"{i:024d}", tmp_path).write({"a": (bytes(16), np.zeros(2, np.float32))})
-    assert len(list((tmp_path / "texts").iterdir())) == text_cache._KEEP
+    for i in range(text_store._KEEP + 5):
+        TextStore("m", f"{i:024d}", tmp_path).add({bytes(16): np.zeros(2, np.float32)})
+    assert len(list((tmp_path / "texts").iterdir())) == text_store._KEEP
 
 
-def test_texts_of_every_kind_come_back(tmp_path):
-    cache = TextCache("a/model: name", "k" * 64, tmp_path)
-    texts = {"ünïcode ☃": 0.0, "line\nbreak": 1.0, "nul\0": 2.0, "x" * 5000: 3.0}
-    cache.write({text: (bytes([int(value)] * 16), np.full(3, value, np.float32)) for text, value in texts.items()})
-    assert {text: float(row[0]) for text, (_, row) in cache.read().items()} == texts
-    assert all(digest == bytes([int(row[0])] * 16) for digest, row in cache.read().values())
+def test_many_rows_of_every_kind_come_back(tmp_path):
+    store = TextStore("a/model: name", "k" * 64, tmp_path)
+    keys = [i.to_bytes(16, "little") for i in range(1200)]
+    rows = {key: np.full(3, i + 0.1, (np.float32, np.float64)[i % 2]) for i, key in enumerate(keys)}
+    store.add(rows)
+    found = store.read([*keys, b"unknown"])
+    assert found.keys() == rows.keys()
+    for key in keys:
+        assert found[key].dtype == rows[key].dtype
+        assert np.array_equal(found[key], rows[key])
 
 
 def test_cache_folder(monkeypatch):
@@ -267,7 +386,7 @@ def test_progress_goes_to_stderr(folder, capsys):
 
 
 def test_scenes_models_use_it_too(folder):
-    made = summand.load("scenes-vit", random_init=True)
+    made = summand.load("scenes-vit")
     rows = made.text_batch(["a red star", "two blue rings"])
     assert torch.equal(made.text_batch(["two blue rings"])[0], rows[1])
     (file,) = folder.iterdir()

@@ -16,7 +16,7 @@ from summand.studies.debias.groups import check_groups, group_accuracy, with_sha
 from summand.studies.debias.run import debias, head_moments
 from summand.studies.debias.spurious import Suspect, by_property, choose, described, in_words
 from summand.studies.debias.suspects import found_neurons
-from summand.studies.zeroshot import classifier, scenes_classes
+from summand.studies.zeroshot import attribute_classes, classifier
 from summand.text.labels import HeadLabel
 from tests.studies.pictures import Noise, Unread, labelled, pixels
 from tests.tiny import clip
@@ -183,7 +183,7 @@ def test_the_tied_model_takes_the_place_for_the_shape_and_is_repaired():
     model = summand.load("scenes-vit-tied")
     data = open_labelled("scenes:count=300,seed=31", "shape", groups="place")
     unlabelled = open_labelled("scenes:count=120,seed=32,tie=shape/place/0.95", "shape").source
-    weights, places = classifier(model, scenes_classes("shape")), classifier(model, scenes_classes("place"))
+    weights, places = (classifier(model, attribute_classes(model.world, name)) for name in ("shape", "place"))
     moments, layers = head_moments(model, unlabelled)
     units = [suspect.unit for suspect in choose(moments, places, weights, layers)]
     made = debias(model, data, weights, units, means=unlabelled, draws=3)

@@ -7,7 +7,7 @@ from open_clip.zero_shot_classifier import build_zero_shot_classifier
 
 import summand
 from summand import SummandError
-from summand.studies.zeroshot import classifier, named_classes, predict, read_names, read_templates, scenes_classes
+from summand.studies.zeroshot import attribute_classes, classifier, named_classes, predict, read_names, read_templates
 from tests.tiny import clip
 
 
@@ -38,7 +38,7 @@ def test_names_and_templates_from_a_file_or_a_line(tmp_path, tiny):
 
 
 def test_the_scenes_prompts_tell_shapes_apart(vit):
-    weights = classifier(vit, scenes_classes("shape"))
+    weights = classifier(vit, attribute_classes(vit.world, "shape"))
     scenes = summand.scenes.sample(60, seed=2)
     guesses = predict(vit.encode_image(vit.preprocess(scenes.images)), weights)
     assert (guesses.numpy() == scenes.causes.codes("shape")).mean() > 0.8

@@ -14,7 +14,7 @@ from PIL import Image
 
 import summand
 from summand.data import open_source
-from summand.data.sources import SceneImages
+from summand.scenes.as_data import SceneImages
 from summand.survey import decompose, open_run
 from summand.survey.decompose import MOST_HELD_OUT, held_out_images
 from tests.survey.conftest import SCENES, draft

@@ -13,12 +13,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from open_clip.tokenizer import SimpleTokenizer
 
-from summand.errors import SummandError
+import summand
+from summand.errors import SummandError, SummandWarning
 from summand.models.readable import readable
 from summand.scenes.attributes import ATTRIBUTES
 from summand.scenes.meaning import attribute_of
 from summand.scenes.phrases import prompts
+from summand.scenes.tokenizer import SceneTokenizer
 from summand.text.phrases import CLASSES_WITHOUT_ARTICLE, descriptions, with_article
 from summand.text.pools import Pool, names, pool, random_directions
 
@@ -373,7 +376,24 @@ def test_a_list_of_which_little_can_be_read_is_refused(vit):
     texts = pool(["a dog", "a cat", "a star"])
     with pytest.raises(SummandError, match=r"cannot read 2 of 3 descriptions, the first in line 1: .*'dog'"):
         readable(texts, vit._tokenizer)
-    assert readable(pool("general"), vit._tokenizer)[0] is pool("general")  # refused as a whole, when it is encoded
+
+
+def test_what_a_model_cannot_read_of_a_shipped_pool_is_left_out_and_said_once(vit):
+    words = set(summand.scenes.vocabulary())
+    tokenizer = SceneTokenizer()
+    with pytest.warns(SummandWarning, match=r"4,459 of 4,493 descriptions of the pool 'general' are left out"):
+        kept, left = readable(pool("general"), tokenizer)
+    assert left == ()
+    assert len(kept.texts) == 34
+    assert all(word in words or word.lower() in words for text in kept.texts for word in text.split())
+    assert readable(pool("general"), tokenizer)[0] is kept  # and no second warning, which would be an error here
+    assert readable(pool("general"), SimpleTokenizer())[0] is pool("general")
+
+    def reads_nothing(texts):
+        raise KeyError("no word")
+
+    with pytest.raises(SummandError, match="can read none of the 4,493 descriptions of the pool 'general'"):
+        readable(pool("general"), reads_nothing)
 
 
 def test_a_long_line_is_found_with_clips_own_tokenizer():

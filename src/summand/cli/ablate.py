@@ -225,11 +225,11 @@ def open_data(data: str, classes: str | None, **more: Any) -> Any:
 def text_classifier(model: Any, data: str, labelled: Any, classes: str | None, templates: str | None) -> Any:
     from ..scenes.pretrained import is_scenes_model
     from ..scenes.source import is_scenes
-    from ..studies.zeroshot import classifier, named_classes, read_templates, scenes_classes
+    from ..studies.zeroshot import attribute_classes, classifier, named_classes, read_templates
 
     own = is_scenes_model(model)
     if own and is_scenes(data) and templates is None and classes is not None:
-        return classifier(model, scenes_classes(classes))
+        return classifier(model, attribute_classes(model.world, classes))
     return classifier(model, named_classes(labelled.classes, read_templates(templates, model)))
 
 

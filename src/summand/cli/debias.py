@@ -265,11 +265,11 @@ def _suspects(
 
 def _attribute(model: Any, attribute: str | None, groups: str) -> Any:
     """The texts of the spurious attribute as directions."""
-    from ..studies.zeroshot import classifier, scenes_classes
+    from ..studies.zeroshot import attribute_classes, classifier
 
     if attribute is not None:
         return model.encode_text([text.strip() for text in attribute.split(",") if text.strip()])
-    return classifier(model, scenes_classes(groups))
+    return classifier(model, attribute_classes(model.world, groups))
 
 
 def _layer(text: str) -> int:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..errors import SummandError, listed
-from ..scenes import ATTRIBUTES, parse_source
-from ..scenes.source import is_scenes
+from .schemes import scheme_of
 from .sources import (
     EXTENSIONS,
     FileImages,
     ImageSource,
-    SceneImages,
     check_filled,
     in_split,
     read_table,
@@ -76,13 +73,14 @@ def open_labelled(
 
     Raises `SummandError` for class names that do not fit the labels, missing values, and fewer images than classes.
     """
-    if label_column is not None and (is_scenes(data) or (Path(data).expanduser().is_dir() and groups is None)):
-        what = "scenes" if is_scenes(data) else "a folder"
+    scheme = scheme_of(data)
+    if label_column is not None and (scheme or (Path(data).expanduser().is_dir() and groups is None)):
+        what = data.partition(":")[0] if scheme else "a folder"
         raise SummandError(
             f"{data} is {what}, and --label-column is of a table; leave it out, or give a .csv or .parquet"
         )
-    if is_scenes(data):
-        found = _scenes(data, classes, groups, count)
+    if scheme is not None:
+        found = scheme.labelled(data, classes, groups, count)
     else:
         path = Path(data).expanduser()
         names = None if classes is None else [classes] if isinstance(classes, str) else list(classes)
@@ -108,28 +106,6 @@ def open_labelled(
             f"{data} has {len(found)} image(s) for {len(found.classes)} classes; give at least one image a class"
         )
     return found
-
-
-def _scenes(data: str, classes: Any, groups: str | None, count: int | None) -> Labelled:
-    wanted = [classes] if isinstance(classes, str) else list(classes or [])
-    for attribute in [*wanted, *([groups] if groups else [])]:
-        if attribute not in ATTRIBUTES or len(wanted) != 1:
-            raise SummandError(
-                f"on scenes the classes and the groups are attributes, one each ({', '.join(ATTRIBUTES)}); "
-                f"got {listed([*wanted, *([groups] if groups else [])])}"
-            )
-    if not wanted:
-        raise SummandError(f"say which attribute of the scenes is the class (--classes {' | '.join(ATTRIBUTES)})")
-    source = SceneImages(data, count)
-    sample = replace(parse_source(data), count=len(source))
-    causes, (attribute,) = sample.causes, wanted
-    return Labelled(
-        source,
-        tuple(str(value) for value in ATTRIBUTES[attribute]),
-        causes.codes(attribute),
-        tuple(str(value) for value in ATTRIBUTES[groups]) if groups else (),
-        causes.codes(groups) if groups else None,
-    )
 
 
 def _folders(folder: Path, names: list[str] | None, count: int | None) -> Labelled:

@@ -1,9 +1,9 @@
-"""Where images come from: a folder, a csv or parquet table of paths, or the rendered scenes."""
+"""Where images come from: a folder, a csv or parquet table of paths, or a scheme such as the rendered scenes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,14 +12,12 @@ import pandas as pd
 from PIL import Image
 
 from ..errors import SummandError, listed
-from ..scenes import parse_source
-from ..scenes.source import is_scenes
 from .pictures import as_rgb as as_rgb
 from .pictures import read_image
+from .schemes import scheme_of
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 SPLITS = {"train": 0, "val": 1, "test": 2}
-_SCENES_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,13 @@ class ImageSource(Protocol):
         ...
 
 
+@runtime_checkable
+class Drawn(ImageSource, Protocol):
+    """Images that are made when they are asked for, many at a time, uint8 [image, height, width, 3]."""
+
+    def pick(self, indices: np.ndarray) -> np.ndarray: ...
+
+
 def open_source(source: str, count: int | None = None, split: str | None = None) -> ImageSource:
     """An image source from its one-string form.
 
@@ -58,8 +63,9 @@ def open_source(source: str, count: int | None = None, split: str | None = None)
     """
     if count is not None and count < 1:
         raise SummandError(f"--count must be at least 1, got {count}")
-    if is_scenes(source):
-        return SceneImages(source, count)
+    scheme = scheme_of(source)
+    if scheme is not None:
+        return scheme.images(source, count)
     for scheme in ("hf:", "wds:"):
         if source.startswith(scheme):
             raise SummandError(
@@ -152,41 +158,6 @@ class FileImages:
         return None
 
 
-class SceneImages:
-    """Rendered scenes, drawn when they are read."""
-
-    def __init__(self, source: str, count: int | None) -> None:
-        self.label = source
-        self._source = parse_source(source)
-        if count is not None:
-            # A longer sample starts with the same scenes, but the coins of ties and shifts are drawn for the whole.
-            self._source = replace(self._source, count=count)
-        self._chunk: tuple[int, np.ndarray] | None = None
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def name(self, index: int) -> str:
-        return f"scene {index}"
-
-    def array(self, start: int, stop: int) -> np.ndarray:
-        """uint8 [scene, 64, 64, 3] of scenes start … stop − 1."""
-        return self._source.sample(start, stop).images
-
-    def pick(self, indices: np.ndarray) -> np.ndarray:
-        """uint8 [scene, 64, 64, 3] of these scenes."""
-        return self._source.pick(indices).images
-
-    def image(self, index: int) -> Image.Image:
-        chunk = index // _SCENES_CHUNK
-        if self._chunk is None or self._chunk[0] != chunk:
-            self._chunk = (chunk, self.array(chunk * _SCENES_CHUNK, (chunk + 1) * _SCENES_CHUNK))
-        return Image.fromarray(self._chunk[1][index % _SCENES_CHUNK])
-
-    def attributes(self) -> pd.DataFrame:
-        return self._source.causes.table()
-
-
 @dataclass(frozen=True)
 class Batch:
     """Indices into the source and their images, in order; unreadable ones are left out."""
@@ -205,7 +176,7 @@ def batches(source: ImageSource, size: int, skipped: list[Skipped]) -> Iterator[
 
 def read_batch(source: ImageSource, indices: Sequence[int], skipped: list[Skipped]) -> Batch:
     """These images of a source; those that cannot be read are left out and added to `skipped`."""
-    if isinstance(source, SceneImages):
+    if isinstance(source, Drawn):
         return Batch(list(indices), source.pick(np.asarray(indices, dtype=np.int64)))
     whole = getattr(source, "batch", None)  # images in memory may be one tensor already
     if whole is not None and len(indices) and (found := whole(indices)) is not None:

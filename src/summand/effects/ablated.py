@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -13,28 +13,59 @@ from ..errors import SummandError
 from ..towers import Trace
 from ..towers.base import Visit
 from ..towers.bound import Bound
+from .effects import Effects
 
 ROUNDED = 2e-2
 """How far directions may be from those of the file, relative to their size: as far as bf16 rounds the weights."""
 
+Hold = Callable[[Effects, int, Sequence[int] | None], Effects]
+"""(second-order effects, their layer, which neurons of it) → the same with the ablated units at their means."""
+
+_WHOLE = "load it without ablation= for that"
+
 
 class AblatedTower(Bound):
-    """`ablate(tower, pixels)` is the trace of one forward pass in which the units' part of the heads' coefficients is
+    r"""`ablate(tower, pixels)` is the trace of one forward pass in which the units' part of the heads' coefficients is
     replaced by its mean; what: the units, for a reader; units and means: what a hash of the model takes in as well.
+
+    constant: heads (layer, head) that always write their mean. hold: puts ablated neurons' second-order effects at
+    their means.
 
     `decompose` explains the ablated model, and its terms sum to what `encode` returns: the sum of the trace. The
     network itself runs unchanged, so later layers still read what the units wrote (the ablation of an effect, as in
-    papers A and C); this is not the same as zeroing weights.
+    papers A and C); this is not the same as zeroing weights. So activations and first-order effects are those of the
+    network, and of what a neuron adds through a later head there is left:
+
+        φ'_n = Σ_{h not ablated} φ_n^h for every neuron; with n ablated, its mean Σ_{h not ablated} φ̄_n^h.
+
+    What a neuron adds through an ablated head is nothing: that head writes its mean whatever the neuron does, and the
+    mean is among the constant terms. Σ_n φ'_n and all other terms of M' sum to M'(x). The pairs of an attention pool
+    are held in the same way. An effect that is measured in a pass of its own (`indirect`), tokens, and the papers'
+    even shares of constants are refused.
+
+    It is a tower of the same class as the one without the ablation for every test that code makes of it.
     """
 
     keep = "copy or pickle the summand.Model, which makes its towers anew"
 
     def __init__(
-        self, tower: Any, ablate: Callable[[Any, Tensor], Trace], what: str, units: str, means: Tensor
+        self,
+        tower: Any,
+        ablate: Callable[[Any, Tensor], Trace],
+        what: str,
+        units: str,
+        means: Tensor,
+        constant: Collection[tuple[int, int]] = (),
+        hold: Hold | None = None,
     ) -> None:
-        self._tower, self._ablate = tower, ablate
+        self._tower, self._ablate, self._hold = tower, ablate, hold
+        self.constant = frozenset(getattr(tower, "constant", ())) | frozenset(constant)
         self.ablation = getattr(tower, "ablation", b"") + units.encode() + means.double().cpu().numpy().tobytes()
         self.kind = f"{tower.kind} with {what} ablated"
+
+    @property
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride,reportIncompatibleVariableOverride]
+        return type(self.whole)
 
     @property
     def whole(self) -> Any:
@@ -66,3 +97,52 @@ class AblatedTower(Bound):
                 "without ablation= for maps"
             )
         return self._ablate(self._tower, pixels)
+
+    def held(self, effects: Effects, layer: int, neurons: Sequence[int] | None) -> Effects:
+        """Second-order effects of a layer's neurons as the ablated model has them, of those of the tower inside."""
+        if self._hold is not None:
+            effects = self._hold(effects, layer, neurons)
+        assert effects.path_index is not None
+        through = torch.tensor([tuple(path) not in self.constant for path in effects.path_index])
+        coefficients = effects.coefficients * through.to(effects.coefficients)
+        return effects.with_coefficients(coefficients)
+
+    def held_pairs(self, effects: Effects, pixels: Tensor) -> Effects:
+        """Pairs of an attention pool as the ablated model has them, of those of the tower inside."""
+        heads = range(effects.coefficients.shape[2])
+        through = torch.tensor([(0, head) not in self.constant for head in heads]).to(effects.coefficients)
+        coefficients = effects.coefficients * through[:, None]
+        rest = self.encode(pixels).to(coefficients) - effects.basis.total(coefficients)
+        return effects.with_coefficients(coefficients, rest)
+
+    def evenly(self) -> Any:
+        raise SummandError(f"parity='paper' is defined for a model that is whole, not for an ablated one; {_WHOLE}")
+
+    def enter(self, pixels: Tensor) -> Any:
+        """Refused: what goes on from the first tokens block by block explains the network, not the ablated model."""
+        raise SummandError(
+            "this method follows the network block by block, which an ablation leaves as it is, and would explain the "
+            f"model without it; {_WHOLE}"
+        )
+
+    def readout(self, tokens: Tensor) -> Any:
+        """Refused: a pass that goes on from an edited stream ends in the network's output, not in the ablated one."""
+        raise SummandError(
+            f"indirect effects are measured by passes of the network itself, in which nothing is ablated; {_WHOLE}"
+        )
+
+
+def is_ablated(tower: Any) -> bool:
+    """Whether it is an `AblatedTower`, which says of itself that it is of the class of the tower inside."""
+    return type(tower) is AblatedTower
+
+
+def network_of(tower: Any) -> Any:
+    """The tower of the network itself, in which nothing is ablated."""
+    return tower.whole if is_ablated(tower) else tower
+
+
+def check_parity_of(tower: Any, parity: str | None) -> None:
+    """Raises `SummandError` where an ablated tower is to deal out constants as the papers' code does."""
+    if parity is not None and is_ablated(tower):
+        tower.evenly()

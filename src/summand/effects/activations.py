@@ -16,6 +16,7 @@ from ..towers.finite import all_finite
 from ..towers.listening import _Enough, listening
 from ..towers.residual import ResidualTower
 from ..whole_numbers import whole_number
+from .ablated import network_of
 
 
 def readable(tower: Tower, what: str) -> ResidualTower:
@@ -57,7 +58,7 @@ def activations(
     The model's own forward pass, left as soon as they are known. Raises `SummandError` for a layer that does not
     exist and for a tower that is no plain pre-norm transformer.
     """
-    tower = readable(tower, "activations are")
+    tower = network_of(readable(tower, "activations are"))
     layer = check_layer(tower, layer)
     tower.verify(("neurons", layer), pixels)
     seen: list[Tensor] = []

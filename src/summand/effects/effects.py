@@ -48,6 +48,10 @@ class Effects:
         if path_index is not None and [len(row) for row in path_index] != [len(paths)] * coefficients.shape[-1]:
             raise SummandError(f"path_index must have {coefficients.shape[-1]} rows of {len(paths)} numbers, {paths}")
 
+    def with_coefficients(self, coefficients: Tensor, rest: Tensor | None = None) -> Effects:
+        """The same units and directions with other numbers."""
+        return Effects(coefficients, self.basis, self.units, self.paths, path_index=self.path_index, rest=rest)
+
     def __repr__(self) -> str:
         return f"<Effects of {self.count} images, {self.units} × {self.paths} → embed, {list(self.basis.shape)}>"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from ..data.pictures import as_rgb
 from ..errors import SummandError
 from ..models import Model, pixels_of
-from ..scenes.pretrained import is_scenes_model
+from ..models.readable import readable
 from ..text.pools import pool
 from .neuron_maps import neuron_map
 from .pair_maps import pair_map
@@ -27,7 +27,6 @@ from .sound import check_sound
 from .token_maps import head_maps, token_maps
 from .windows import cut, resized_short, scale_of, stitched
 
-_CONTRAST_TEXTS = 120
 _SAME = 1e-5  # distance of two unit texts that are the same
 _ACROSS = 5  # pictures side by side
 _AT_ONCE = 32  # windows
@@ -101,9 +100,17 @@ class Heatmap:
             raise SummandError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+@overload
+def heatmap(model: Model, image: Image.Image | np.ndarray, *given: Any, **options: Any) -> Heatmap: ...
+
+
+@overload
+def heatmap(model: Model, image: Sequence[Image.Image | np.ndarray], *given: Any, **options: Any) -> list[Heatmap]: ...
+
+
 def heatmap(
     model: Model,
-    image: Image.Image | np.ndarray,
+    image: Image.Image | np.ndarray | Sequence[Image.Image | np.ndarray],
     texts: str | Sequence[str] = (),
     versus: str | None = None,
     contrast: Sequence[str] | None = None,
@@ -112,8 +119,11 @@ def heatmap(
     neuron: str | None = None,
     pair: str | None = None,
     windows: int | None = None,
-) -> Heatmap:
+) -> Heatmap | list[Heatmap]:
     r"""map[text, patch] = ⟨Σ_{l,h} c_{patch}^{l,h}, t − t̄⟩, the patches' direct effects along a text (paper C, §5).
+
+    image: a picture, PIL or uint8 [height, width, 3], for which there is one `Heatmap`; or several, a list or uint8
+    [image, height, width, 3], for which there is a list of them, read in batches.
 
     texts: one or several. versus: with it, one map of t − t_versus: red where the image speaks for the text, blue
     where it speaks for the other. contrast: texts whose mean t̄ is taken away; by default a spread of the model's own
@@ -141,12 +151,10 @@ def heatmap(
     if versus is not None and contrast is not None:
         raise SummandError("give versus, one text to compare with, or contrast, texts whose mean is taken away")
     contrast = [contrast] if isinstance(contrast, str) else contrast
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise SummandError(
-                f"expected a PIL image or a uint8 array [height, width, 3], got {image.dtype} {list(image.shape)}"
-            )
-        image = Image.fromarray(image)
+    several = isinstance(image, (list, tuple)) or (isinstance(image, np.ndarray) and image.ndim == 4)
+    pictures = [_picture(one) for one in image] if several else [_picture(image)]
+    if not pictures:
+        raise SummandError("expected at least one picture, got an empty list")
     if windows is not None and windows < 1:
         raise SummandError(f"windows must be at least 1, along the picture's short side; got {windows}")
     if neuron is not None:
@@ -164,19 +172,42 @@ def heatmap(
             unit, place = _numbers(pair, ".", "pair", "neuron.head, such as 624.21")
             draw = partial(pair_map, model, directions=directions, neuron=unit, head=place)
             quantity = f"activation × similarity of pair {pair}"
-    maps, picture = _read(model, image, draw, windows)
-    check_sound(model, maps, "the map")
-    share = share_of(model) if windows is None else (1.0, 1.0)
-    return Heatmap(titles, _array(maps), picture, quantity, neuron is None or bool((maps < 0).any()), share)
+    found = []
+    with model.as_it_is():
+        share = share_of(model) if windows is None else (1.0, 1.0)
+        for maps, picture in _read(model, pictures, draw, windows):
+            check_sound(model, maps, "the map")
+            signed = neuron is None or bool((maps < 0).any())
+            found.append(Heatmap(titles, _array(maps), picture, quantity, signed, share))
+    return found if several else found[0]
+
+
+def _picture(image: Any) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return Image.fromarray(image)
+    got = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+    raise SummandError(f"expected a PIL image or a uint8 array [height, width, 3], got {got}")
 
 
 def _read(
-    model: Model, image: Image.Image, draw: Callable[..., Tensor], across: int | None
+    model: Model, pictures: list[Image.Image], draw: Callable[..., Tensor], across: int | None
+) -> Iterator[tuple[Float[Tensor, "text row column"], np.ndarray]]:
+    """The maps of every picture, and the picture as they lie over it."""
+    if across is not None:
+        for picture in pictures:
+            yield _read_windows(model, picture, draw, across)
+        return
+    for start in range(0, len(pictures), _AT_ONCE):
+        pixels = pixels_of(model, pictures[start : start + _AT_ONCE])
+        yield from zip(_by_text(draw(pixels=pixels)), model.picture(pixels), strict=True)
+
+
+def _read_windows(
+    model: Model, image: Image.Image, draw: Callable[..., Tensor], across: int
 ) -> tuple[Float[Tensor, "text row column"], np.ndarray]:
-    """The maps of a picture, and the picture as they lie over it."""
-    if across is None:
-        pixels = model.preprocess(image)[None].to(model.device, model.dtype)
-        return _by_text(draw(pixels=pixels))[0], model.picture(pixels)[0]
+    """The maps of one picture that is read at several windows."""
     size = scale_of(model, model.tower.image_size)
     whole = resized_short(as_rgb(image), (across * size[0], across * size[1]), Image.Resampling.BICUBIC)
     places, pieces = cut(whole, size)
@@ -194,12 +225,12 @@ def _directions(
     model: Model, texts: list[str], versus: str | None, contrast: Sequence[str] | None
 ) -> tuple[Float[Tensor, "text embed"], tuple[str, ...]]:
     """What is drawn for each text, and the titles of the maps."""
-    directions = model.encode_text(texts)
     if versus is not None:
-        found, titles = directions - model.encode_text(versus), (f"{texts[0]}  (red)\nversus {versus}  (blue)",)
+        others, titles = [versus], (f"{texts[0]}  (red)\nversus {versus}  (blue)",)
     else:
-        others = default_contrast(model) if contrast is None else list(contrast)
-        found, titles = directions - model.encode_text(others).mean(dim=0), tuple(texts)
+        others, titles = default_contrast(model) if contrast is None else list(contrast), tuple(texts)
+    own, against = model.encode_text([*texts, *others]).split([len(texts), len(others)])
+    found = own - against.mean(dim=0)
     check_sound(model, found, "the embedding of a text")
     same = [text for text, row in zip(texts, found, strict=True) if float(row.norm()) < _SAME]
     if same:
@@ -225,15 +256,14 @@ def _array(maps: Tensor) -> np.ndarray:
 
 
 def default_contrast(model: Model) -> list[str]:
-    """A spread of the description pool that fits the model."""
-    texts = pool(default_pool(model)).texts
-    step = max(1, len(texts) // _CONTRAST_TEXTS)
-    return list(texts[::step])
+    """What the model can read of a spread of the description pool that fits it."""
+    spread = replace(pool(model.world.pool), texts=tuple(model.world.contrast()))
+    return list(readable(spread, model._tokenizer)[0].texts)
 
 
 def default_pool(model: Model) -> str:
-    """The description pool that fits a model: its own world for the scenes models, `general` for all others."""
-    return "scenes" if is_scenes_model(model) else "general"
+    """The description pool that fits a model: that of its world."""
+    return model.world.pool
 
 
 def overlay(values: Tensor | np.ndarray, limit: float) -> Image.Image:

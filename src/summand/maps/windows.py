@@ -108,8 +108,5 @@ def stitched(
 
 
 def scale_of(model: Model, size: tuple[int, int]) -> tuple[int, int]:
-    """The size of a picture that preprocessing leaves as it is: the tower's own, or the scenes' 64 × 64."""
-    from ..scenes.places import SIZE
-    from ..scenes.pretrained import ScenePreprocess
-
-    return (SIZE, SIZE) if isinstance(model._preprocess, ScenePreprocess) else size
+    """The size of a picture that preprocessing is made for: that of the model's world, or the tower's own."""
+    return model.world.picture_size or size

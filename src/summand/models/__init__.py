@@ -2,6 +2,7 @@
 
 from .model import Model
 from .pixels import pixels_of
+from .world import World
 from .wrapping import wrap
 
-__all__ = ["Model", "pixels_of", "wrap"]
+__all__ = ["Model", "World", "pixels_of", "wrap"]

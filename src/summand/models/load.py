@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from ..errors import SummandError, first_line
-from ..scenes import pretrained as scenes_models
 from ..towers import describe_configuration
 from . import Model, wrap
 from .ablations import load_ablation
@@ -20,6 +19,7 @@ from .hub import cache_only, quiet, reachable
 from .hugging_face import load_hugging_face
 from .open_clip import Precision, is_tag, load_open_clip, seeded
 from .origin import Origin
+from .world import SHIPPED
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _HUGGING_FACE = "hf:"
@@ -71,15 +71,15 @@ def load(
         pretrained, checkpoint = None, pretrained
     if random_init and (pretrained or checkpoint):
         raise SummandError(f"random_init=True contradicts {pretrained or checkpoint!s}; leave one of them out")
-    if activation is not None and (name in scenes_models.NAMES or name.startswith(_HUGGING_FACE)):
+    if activation is not None and (name in SHIPPED or name.startswith(_HUGGING_FACE)):
         raise SummandError(f"{name} says its activation itself; leave out activation={activation!r}")
-    if name in scenes_models.NAMES:
-        made = _load_scenes(name, pretrained, random_init, seed, precision, size, checkpoint)
+    if name in SHIPPED:
+        made = _load_shipped(name, pretrained, random_init, seed, precision, size, checkpoint)
     elif name.startswith(_HUGGING_FACE):
         made = _load_hugging_face(name, pretrained, random_init, precision, size, checkpoint)
     else:
         made = load_open_clip(
-            name, pretrained, random_init, seed, precision, size, checkpoint, scenes_models.NAMES, activation
+            name, pretrained, random_init, seed, precision, size, checkpoint, tuple(SHIPPED), activation
         )
     clip, preprocess, tokenizer = made
     label = "/".join([name, *([pretrained] if pretrained else []), *([_short(checkpoint)] if checkpoint else [])])
@@ -104,7 +104,7 @@ def _short(checkpoint: str | Path) -> str:
     return f"{file.stem}#{part}" if part else file.stem
 
 
-def _load_scenes(
+def _load_shipped(
     name: str,
     pretrained: str | None,
     random_init: bool,
@@ -116,17 +116,16 @@ def _load_scenes(
     if pretrained is not None:
         raise SummandError(f"{name} ships with its one set of weights; leave out pretrained={pretrained!r}")
     if size is not None:
-        raise SummandError(f"{name} reads scenes of one size; leave out image_size={size}")
+        raise SummandError(f"{name} reads pictures of one size; leave out image_size={size}")
+    shipped = SHIPPED[name]
     if random_init or checkpoint is not None:
         with seeded(seed):
-            clip = scenes_models.build(name)
-        preprocess = scenes_models.ScenePreprocess(scenes_models.INPUT_SIZE[name])
-        tokenizer = scenes_models.SceneTokenizer()
+            clip = shipped.build()
         if checkpoint is not None:
-            fit(clip, read_checkpoint(checkpoint), lambda: scenes_models.load(name)[0].state_dict())
+            fit(clip, read_checkpoint(checkpoint), lambda: shipped.trained().state_dict())
     else:
-        clip, preprocess, tokenizer = scenes_models.load(name)
-    return clip.to(_DTYPES[precision]).eval(), preprocess, tokenizer
+        clip = shipped.trained()
+    return clip.to(_DTYPES[precision]).eval(), shipped.preprocess(), shipped.tokenizer()
 
 
 def _load_hugging_face(
@@ -161,10 +160,7 @@ def catalogue() -> list[dict[str, Any]]:
     """
     import open_clip
 
-    rows = [
-        {**describe_configuration(alike), "model": name, "tags": 1}
-        for name, alike in (("scenes-vit", "ViT-B-32"), ("scenes-rn", "RN50"), ("scenes-vit-tied", "ViT-B-32"))
-    ]
+    rows = [{**describe_configuration(shipped.alike), "model": name, "tags": 1} for name, shipped in SHIPPED.items()]
     for name in open_clip.list_models():
         tags = len(open_clip.list_pretrained_tags_by_model(name))
         rows.append({**describe_configuration(name), "tags": tags})

@@ -31,6 +31,7 @@ from .origin import Origin
 from .pixels import check_pixels, picture, preprocessed
 from .state import State, image_state
 from .texts import TEXT_BATCH, TextSide
+from .world import World, world_of
 
 Answer = TypeVar("Answer")
 
@@ -48,7 +49,8 @@ class Model:
     """A CLIP that can be taken apart. Made by `load` or `wrap`.
 
     clip: the wrapped model itself, never changed. name: what it was loaded as. random_weights: True where the weights
-    are random and every explanation is of noise. origin: what `load` was asked for, None of a wrapped model.
+    are random and every explanation is of noise. origin: what `load` was asked for, None of a wrapped model. world:
+    what it has seen and which words it knows.
 
     The model may be trained further, edited, moved, or have modules replaced: every question first looks whether it is
     as it was (`State`), and what was made of its weights is made anew where it is not. The first question of a state
@@ -67,10 +69,12 @@ class Model:
         prefix: int | None = None,
         ablations: tuple[Ablating, ...] = (),
         origin: Origin | None = None,
+        world: World | None = None,
     ) -> None:
         self._clip, self.name, self.random_weights, self.origin = clip, name, random_weights, origin
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self._prefix, self._ablations = prefix, ablations
+        self.world = world_of(preprocess, tokenizer) if world is None else world
         self._texts = TextSide(clip, tokenizer, name)
         self._image: Made[Any] = Made(lambda: image_state(clip), self._make_tower, name)
         self.tower  # what cannot be taken apart is refused at once
@@ -87,6 +91,7 @@ class Model:
             **{"clip": self.clip, "preprocess": self._preprocess, "tokenizer": self._tokenizer, "name": self.name},
             **{"random_weights": self.random_weights, "prefix": self._prefix, "ablations": self._ablations},
             "origin": self.origin,
+            "world": self.world,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -137,6 +142,7 @@ class Model:
             self.random_weights,
             prefix=self._prefix,
             ablations=(*self._ablations, ablation),
+            world=self.world,
         )
 
     @property
@@ -169,13 +175,12 @@ class Model:
     def encode_text(self, texts: str | Sequence[str], progress: bool = False) -> Float[Tensor, "text embed"]:
         """Unit-norm embeddings of texts, fp32 or better. progress: a bar on stderr for many texts.
 
-        Long lists go through `text_batch` and its cache on disk. Raises `SummandError` for an empty list, an empty
+        A text that was read before is not encoded again while the text side stays as it is, and is kept on disk for the
+        next time, but for random weights (see `text_batch`). Raises `SummandError` for an empty list, an empty
         text, a text longer than the model's context, or a model in training mode.
         """
-        texts = self._texts.checked(texts)
-        if len(texts) >= TEXT_BATCH and not self.random_weights:
-            return self._texts.batch(texts, progress=progress)
-        return self._texts.encode(texts, progress=progress)
+        disk = False if self.random_weights else None
+        return self._texts.kept(self._texts.checked(texts), progress=progress, disk=disk)
 
     def text_batch(
         self,
@@ -187,10 +192,14 @@ class Model:
     ) -> Float[Tensor, "text embed"]:
         """`encode_text` for many texts: each text once, in batches, kept on disk for the next time.
 
-        progress: a bar on stderr. cache: look up and keep embeddings in `SUMMAND_CACHE` (else in the platform's cache
-        folder), by model name, a hash of the text tower's weights, and text.
+        progress: a bar on stderr. cache: look up and keep embeddings in memory and in `SUMMAND_CACHE` (else in the
+        platform's cache folder), by a hash of the text side, and the text's tokens; random weights in memory alone.
+        Nothing is kept where functions of your own take part (hooks, classes), which no hash can tell apart.
         """
-        return self._texts.batch(self._texts.checked(texts), batch_size, progress, cache)
+        texts = self._texts.checked(texts)
+        if not cache:
+            return self._texts.without_memory(texts, batch_size, progress)
+        return self._texts.kept(texts, batch_size=batch_size, progress=progress, disk=not self.random_weights)
 
     def text_tokens(self, texts: str | Sequence[str]) -> Int[Tensor, "text token"]:
         """What the model's tokenizer makes of texts. Raises `SummandError` as `encode_text` does."""

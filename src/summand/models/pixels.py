@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ..data.sources import as_rgb
 from ..errors import SummandError
-from ..scenes import pretrained as scenes_models
 from ..towers.finite import all_finite, check_plain
 from .training_mode import in_training
 
@@ -49,7 +48,7 @@ def preprocessed(
                 "expected a PIL image or a uint8 array [image, height, width, 3], "
                 f"got {images.dtype} {list(images.shape)}"
             )
-        if isinstance(preprocess, scenes_models.ScenePreprocess):
+        if getattr(preprocess, "reads_arrays", False):
             return preprocess(images)
         return torch.stack([preprocess(Image.fromarray(image)) for image in images])
     if not isinstance(images, Image.Image):
@@ -64,11 +63,8 @@ def picture(
     pixels: Float[Tensor, "image 3 height width"], preprocess: Callable[..., Any] | None, visual: nn.Module
 ) -> np.ndarray:
     """Preprocessed pixels back as the model sees them, uint8 [image, height, width, 3]."""
-    if isinstance(preprocess, scenes_models.ScenePreprocess):
-        mean, std = [scenes_models.MEAN] * 3, [scenes_models.STD] * 3
-    else:
-        mean = getattr(visual, "image_mean", None) or getattr(preprocess, "mean", _OPENAI_MEAN)
-        std = getattr(visual, "image_std", None) or getattr(preprocess, "std", _OPENAI_STD)
+    mean = getattr(visual, "image_mean", None) or getattr(preprocess, "mean", _OPENAI_MEAN)
+    std = getattr(visual, "image_std", None) or getattr(preprocess, "std", _OPENAI_STD)
     shape = (1, 3, 1, 1)
     mean, std = (torch.tensor(values, dtype=torch.float32, device="cpu").reshape(shape) for values in (mean, std))
     light = pixels.detach().float().cpu() * std + mean

@@ -20,13 +20,17 @@ from .callers_tokenizers import check_ids, token_ids, vocabulary_size
 from .guard import Guard, verified
 from .made import Made
 from .sides import IMAGE_SIDE
-from .state import text_state
-from .text_cache import TextCache, digests, fingerprint
+from .state import State, text_state
+from .text_cache import digests, fingerprint, is_known
+from .text_store import Memory, Row, TextStore
 from .tokens import check_length, pieces, tokenized
 from .training_mode import in_training
 
 TEXT_BATCH = 256
-"""Texts that are encoded at a time, and from how many on they are kept on disk."""
+"""Texts that are encoded at a time."""
+
+_PROBES = 8  # texts of a list that is found in memory, to see that the tokenizer reads them as it did
+_WORTH_A_HASH = 16  # texts: of a model that is being trained, a few are encoded sooner than its weights are hashed
 
 
 class TextSide:
@@ -34,9 +38,13 @@ class TextSide:
 
     def __init__(self, clip: nn.Module, tokenizer: Callable[..., Any] | None, name: str) -> None:
         self.clip, self.tokenizer, self.name = clip, tokenizer, name
-        self._seen: Made[dict[str, Any]] = Made(
-            lambda: text_state(clip), lambda state: {"state": state}, f"the text side of {name}"
-        )
+        self._states = 0
+        self._seen: Made[dict[Any, Any]] = Made(lambda: text_state(clip), self._new_state, f"the text side of {name}")
+
+    def _new_state(self, state: State) -> dict[Any, Any]:
+        """What is made of the text side in one state."""
+        self._states += 1
+        return {"state": state}
 
     @property
     def tower(self) -> TextTower:
@@ -89,41 +97,85 @@ class TextSide:
                 bar.update(len(tokens))
         return torch.cat(rows)
 
-    def batch(
-        self, texts: list[str], batch_size: int = TEXT_BATCH, progress: bool = False, cache: bool = True
+    def kept(
+        self,
+        texts: list[str],
+        *,
+        batch_size: int = TEXT_BATCH,
+        progress: bool = False,
+        disk: bool | None = None,
     ) -> Float[Tensor, "text embed"]:
-        """The same for each different text once, looked up and kept on disk."""
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise SummandError(f"batch_size must be at least 1, got {batch_size!r}")
-        wanted = list(dict.fromkeys(texts))
-        key = self.fingerprint() if cache else None
-        if key is None:
-            known = dict(zip(wanted, self.encode(wanted, batch_size, progress).cpu().numpy(), strict=True))
-        else:
-            known = self._through(key, wanted, batch_size, progress)
-        device = next(self.clip.parameters()).device
-        return torch.from_numpy(np.stack([known[text] for text in texts])).to(device)
+        """`encode`, each different text once; those that this state of the model has read before are remembered.
 
-    def _through(self, key: str, wanted: list[str], batch_size: int, progress: bool) -> dict[str, np.ndarray]:
-        """What the cache holds of these texts, read by the same tokens as now; the others are encoded and kept. Raises
-        `SummandError` where the model is no longer that of the key when they are."""
-        store, now = TextCache(self.name, key), {}
-        for start in range(0, len(wanted), batch_size):
-            some = wanted[start : start + batch_size]
-            now.update(zip(some, digests(self.tokens(some)), strict=True))
-        kept = store.read()
-        new = [text for text in wanted if text not in kept or kept[text][0] != now[text]]
+        disk: whether they are kept on disk as well; None: where that is worth a hash of the weights.
+        """
+        check_batch_size(batch_size)
+        wanted = list(dict.fromkeys(texts))
+        memory = self._memory()
+        known = {} if memory is None else self._remembered(memory, wanted)
+        new = [text for text in wanted if text not in known]
         if new:
-            rows = self.encode(new, batch_size, progress).cpu().numpy()
-            if self.fingerprint() != key:
-                raise SummandError(
-                    f"the text side of {self.name} was changed while it read these texts (by another thread?), so "
-                    f"their embeddings are of no one model; ask again when nothing changes it"
-                )
-            kept = {**store.read(), **kept}  # another process may have added some meanwhile
-            kept.update({text: (now[text], row) for text, row in zip(new, rows, strict=True)})
-            store.write(kept)
-        return {text: kept[text][1] for text in wanted}
+            rows = self._read(new, batch_size, progress, disk)
+            if memory is not None:
+                memory.put(rows)
+            known.update(rows)
+        device = next(self.clip.parameters()).device
+        return torch.from_numpy(np.stack([known[text][1] for text in texts])).to(device)
+
+    def without_memory(self, texts: list[str], batch_size: int, progress: bool) -> Float[Tensor, "text embed"]:
+        """`encode`, each different text once."""
+        check_batch_size(batch_size)
+        wanted = list(dict.fromkeys(texts))
+        rows = dict(zip(wanted, self.encode(wanted, batch_size, progress), strict=True))
+        return torch.stack([rows[text] for text in texts])
+
+    def _memory(self) -> Memory | None:
+        """What is remembered of this state and precision; None where the user's own functions take part, whose changes
+        nothing can see."""
+        made = self._seen.current()
+        key = "memory", self._precision()
+        if key not in made:
+            made[key] = Memory() if is_known(self.clip) else None
+        return made[key]
+
+    def _remembered(self, memory: Memory, wanted: list[str]) -> dict[str, tuple[bytes, Row]]:
+        """What is remembered of these texts; nothing where the tokenizer reads some of them in another way now."""
+        known = memory.get(wanted)
+        probes = list(known)[:: max(1, len(known) // _PROBES)]
+        if probes and digests(self.tokens(probes)) != [known[text][0] for text in probes]:
+            memory.clear()
+            return {}
+        return known
+
+    def _read(self, new: list[str], batch_size: int, progress: bool, disk: bool | None) -> dict[str, tuple[bytes, Row]]:
+        """The texts' embeddings with the digests of their tokens: from disk where it has them, else encoded."""
+        now: list[bytes] = []
+        for start in range(0, len(new), batch_size):
+            now += digests(self.tokens(new[start : start + batch_size]))
+        if disk is None:
+            disk = self._states == 1 or len(new) >= _WORTH_A_HASH
+        key = self.fingerprint() if disk else None
+        store = None if key is None else TextStore(self.name, key)
+        found = {} if store is None else store.read(now)
+        missing = [(text, digest) for text, digest in zip(new, now, strict=True) if digest not in found]
+        if missing:
+            rows = self._encoded([text for text, _ in missing], batch_size, progress)
+            made = {digest: row for (_, digest), row in zip(missing, rows, strict=True)}
+            if store is not None:
+                store.add(made)
+            found.update(made)
+        return {text: (digest, found[digest]) for text, digest in zip(new, now, strict=True)}
+
+    def _encoded(self, texts: list[str], batch_size: int, progress: bool) -> np.ndarray:
+        """The texts' embeddings, all of one model."""
+        state, _ = self._seen.seen()
+        rows = self.encode(texts, batch_size, progress).cpu().numpy()
+        if not self._seen.holds(state):
+            raise SummandError(
+                f"the text side of {self.name} was changed while it read these texts (by another thread?), so "
+                f"their embeddings are of no one model; ask again when nothing changes it"
+            )
+        return rows
 
     def parts(self, texts: list[str]) -> TextParts:
         """The texts' embeddings as sums over heads and words."""
@@ -142,12 +194,15 @@ class TextSide:
         """A hash of all that an embedding depends on but its tokens, made once for each state of the model; None where
         there is none, as the user's own functions take part."""
         made = self._seen.current()
-        device = next(self.clip.parameters()).device.type
-        mixed = str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else ""
-        context = f"{mixed} {torch.get_float32_matmul_precision()}"
+        context = self._precision()
         if context not in made:
             made[context] = fingerprint(self.clip, context)
         return made[context]
+
+    def _precision(self) -> str:
+        device = next(self.clip.parameters()).device.type
+        mixed = str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else ""
+        return f"{mixed} {torch.get_float32_matmul_precision()}"
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "text token"]:
         assert self.tokenizer is not None
@@ -156,3 +211,8 @@ class TextSide:
             check_ids(texts, tokens, vocabulary_size(self.clip))
             check_length(self.tokenizer, texts, tokens)
         return tokens.to(next(self.clip.parameters()).device)
+
+
+def check_batch_size(batch_size: Any) -> None:
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise SummandError(f"batch_size must be at least 1, got {batch_size!r}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from ..errors import SummandError, first_line
-from ..scenes.tokenizer import SceneTokenizer
 from ..towers.pieces import END, PAD, SPECIAL, START, Piece
 from .callers_tokenizers import RawTokenizer, core_of, is_raw
 
@@ -130,8 +129,6 @@ def unreadable(tokenizer: Callable[..., Any], texts: Sequence[str], at_once: int
 
 def count_tokens(tokenizer: Callable[..., Any], text: str) -> int | None:
     """Tokens that a text needs, start and end included; None where the tokenizer does not tell."""
-    if isinstance(tokenizer, SceneTokenizer):  # raises by itself
-        return None
     encode = getattr(tokenizer, "encode", None)
     if encode is not None and hasattr(tokenizer, "sot_token_id"):
         return len(encode(text)) + 2
@@ -152,10 +149,9 @@ def count_tokens(tokenizer: Callable[..., Any], text: str) -> int | None:
 
 def pieces(tokenizer: Callable[..., Any] | None, row: Sequence[int]) -> list[Piece]:
     """The tokens of one text as pieces of text; `<start>`, `<end>` and `<pad>` for tokens that are no text."""
-    if isinstance(tokenizer, SceneTokenizer):
-        words = {i: word for word, i in tokenizer._ids.items()}
-        names = {tokenizer.start: START, tokenizer.end: END, 0: PAD}
-        return [Piece(names.get(i) or words[i]) for i in row]
+    describe = getattr(tokenizer, "pieces_of", None)
+    if callable(describe):  # it says so itself
+        return list(cast("Any", describe)(row))
     if hasattr(tokenizer, "byte_decoder") and hasattr(tokenizer, "eot_token_id"):
         return _byte_pairs(tokenizer, row)
     if _of_clip_package(tokenizer):

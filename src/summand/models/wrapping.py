@@ -12,6 +12,7 @@ from .adapters import unwrapped
 from .model import Model
 from .preprocessing import as_preprocess
 from .tokens import as_tokenizer
+from .world import World, check_world
 
 
 def wrap(
@@ -21,16 +22,19 @@ def wrap(
     tokenizer: Callable[..., Any] | None = None,
     name: str | None = None,
     prefix: int | None = None,
+    world: World | str | None = None,
 ) -> Model:
     """A model that the caller already holds, fine-tuned or not. It is neither copied nor changed.
 
     preprocess and tokenizer are asked for only by what uses them; processors and tokenizers of transformers are taken
-    as they are. prefix: how many tokens stand before the patches,
+    as they are. world: which pool, templates and pictures fit the model, a `World` or the name of one; by default the
+    tokenizer says it (the scenes' own), else it is the general one. prefix: how many tokens stand before the patches,
     where a tower of the caller's own has more than its class says (registers). Wrappers that add nothing
     (DataParallel, torch.compile, peft) are looked through. Raises `SummandError` for an image tower that cannot be
     taken apart.
     """
+    known = None if world is None else check_world(world)
     inner = unwrapped(clip)
     size = tower_of(inner, prefix).image_size
     preprocess, tokenizer = as_preprocess(preprocess, size), as_tokenizer(tokenizer, inner)
-    return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix)
+    return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix, world=known)

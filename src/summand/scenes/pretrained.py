@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ..errors import SummandError
 from .places import SIZE
-from .tokenizer import CONTEXT_LENGTH, SceneTokenizer
+from .tokenizer import CONTEXT_LENGTH, WORLD, SceneTokenizer
 
 MEAN, STD = 0.5, 0.25
 EMBED = 128
@@ -59,6 +59,10 @@ class ScenePreprocess:
     """A PIL image or uint8 [image, height, width, 3] → float32 [image, 3, size, size] (a single PIL image loses the
     first axis), resized bilinearly and normalised as in training."""
 
+    world = WORLD
+    mean, std = (MEAN,) * 3, (STD,) * 3
+    reads_arrays = True
+
     def __init__(self, size: int) -> None:
         self.size = size
 
@@ -82,9 +86,7 @@ class ScenePreprocess:
 def is_scenes_model(model: Any) -> bool:
     """Whether a `summand.Model` has learnt our scenes: it reads them, in their words. So do its ablated and fine-tuned
     kin, whatever they are called."""
-    tokenizer = getattr(model, "_tokenizer", None)
-    ours = isinstance(getattr(model, "_preprocess", None), ScenePreprocess)
-    return ours and (tokenizer is None or isinstance(tokenizer, SceneTokenizer))
+    return model.world.name == WORLD
 
 
 def weights_path(name: str):

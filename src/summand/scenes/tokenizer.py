@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from ..errors import SummandError
+from ..towers.pieces import END, PAD, START, Piece
 from .captions import LONGEST
 from .meaning import check_words, vocabulary
 
 CONTEXT_LENGTH = LONGEST + 2
+WORLD = "scenes"
 
 
 class SceneTokenizer:
@@ -20,6 +22,8 @@ class SceneTokenizer:
     The end token has the largest id, which is where open_clip's `argmax` pool reads the text tower. A word outside
     the vocabulary and a text longer than the context are errors.
     """
+
+    world = WORLD
 
     def __init__(self) -> None:
         words = vocabulary()
@@ -41,3 +45,8 @@ class SceneTokenizer:
                 )
             tokens[row, : len(ids) + 2] = torch.tensor([self.start, *ids, self.end])
         return tokens
+
+    def pieces_of(self, row: Sequence[int]) -> list[Piece]:
+        """The tokens of one text as words."""
+        words = {i: word for word, i in self._ids.items()} | {self.start: START, self.end: END, 0: PAD}
+        return [Piece(words[i]) for i in row]

@@ -1,4 +1,4 @@
-"""Whether a model is asked about pictures that it can know: a scenes model has seen nothing but rendered scenes."""
+"""Whether a model is asked about pictures that it can know, as its world says."""
 
 from __future__ import annotations
 
@@ -8,47 +8,39 @@ from typing import Any
 from PIL import Image
 
 from ..data.masks.base import MaskSource
-from ..data.sources import FileImages, ImageSource, SceneImages
+from ..data.sources import Drawn, FileImages, ImageSource
 from ..errors import SummandError
-from ..models import Model
-from ..scenes.places import SIZE
-from ..scenes.pretrained import NAMES, is_scenes_model
-from ..survey import Run
+from ..models import Model, World
+from ..models.world import world_of_name
+from ..survey import Survey
 
 _LOOKED_AT = 5  # pictures of a source
-_COMPRESSED = (".jpg", ".jpeg", ".webp")  # scenes are written as PNG
-
-STRANGE = (
-    "{model} has seen nothing but rendered scenes and knows 121 words; these pictures are none, and what follows says "
-    "nothing about them. Name a model of photographs, such as --model ViT-B-16 --pretrained laion2b_s34b_b88k"
-)
+_COMPRESSED = (".jpg", ".jpeg", ".webp")  # drawn pictures are written as PNG
 
 
 def strange_pictures(model: Model, *given: ImageSource | MaskSource | Image.Image | None) -> str | None:
-    """What to warn of where a scenes model is asked about other pictures than scenes; None where all is well.
-
-    A scene is drawn by us, or is a picture of their 64 × 64 pixels that was written without loss.
-    """
-    if not is_scenes_model(model):
-        return None
-    if all(_scene(picture) for some in given if some is not None for picture in _some(some)):
-        return None
-    return STRANGE.format(model=model.name)
+    """What to warn of where a model of a small world is asked about other pictures; None where all is well."""
+    return next(
+        (said for some in given if some is not None and (said := _strange(model.world, some, model.name))), None
+    )
 
 
-def strange_run(run: Run) -> str | None:
+def strange_run(run: Survey) -> str | None:
     """The same of a run, whose model need not be loaded for it; None too where its images are gone."""
-    if run.manifest.model not in NAMES:
+    world = world_of_name(run.manifest.model)
+    if world.own is None:
         return None
     try:
         source = run.source()
     except SummandError:
         return None
-    return None if all(map(_scene, _some(source))) else STRANGE.format(model=run.manifest.model)
+    return _strange(world, source, run.manifest.model)
 
 
-def _scene(picture: Image.Image) -> bool:
-    return picture.size == (SIZE, SIZE)
+def _strange(world: World, given: Any, model: str) -> str | None:
+    if world.own is None:
+        return None
+    return next((said for picture in _some(given) if (said := world.strange(picture, model)) is not None), None)
 
 
 def _some(given: Any) -> Iterator[Image.Image]:
@@ -56,7 +48,7 @@ def _some(given: Any) -> Iterator[Image.Image]:
     if isinstance(given, Image.Image):
         yield given
         return
-    if isinstance(given, SceneImages):
+    if isinstance(given, Drawn):
         return
     step = max(1, len(given) // _LOOKED_AT)
     for index in range(0, len(given), step):

@@ -12,12 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import SummandError, listed
-from ..models import Model
-from ..scenes import ATTRIBUTES, prompts
-from ..scenes.pretrained import is_scenes_model
+from ..models import Model, World
 from ..text.phrases import fill
-
-SCENES_TEMPLATES = ("{}", "{a}", "a photo of {a}")
 
 
 @dataclass(frozen=True)
@@ -45,10 +41,10 @@ def named_classes(names: Sequence[str], templates: Sequence[str | Callable[[str]
     return Classes(tuple(names), tuple(written))
 
 
-def scenes_classes(attribute: str) -> Classes:
-    """The values of an attribute of the scenes, each with its own prompts."""
-    texts = prompts(attribute)
-    return Classes(tuple(str(value) for value in ATTRIBUTES[attribute]), tuple(tuple(row) for row in texts.values()))
+def attribute_classes(world: World, attribute: str) -> Classes:
+    """The values of an attribute that a world knows, each with its own prompts."""
+    texts = world.prompts_of(attribute)
+    return Classes(tuple(texts), tuple(tuple(row) for row in texts.values()))
 
 
 def read_names(spec: str) -> list[str]:
@@ -66,13 +62,12 @@ def read_names(spec: str) -> list[str]:
 
 
 def read_templates(spec: str | None, model: Model) -> list[str | Callable[[str], str]]:
-    """`openai` (open_clip's 80 ImageNet templates, the default), `simple` (its 7), a text file with a template a
-    line, or one template. A scenes model knows few words, so its own default is short."""
+    """`openai` (open_clip's 80 ImageNet templates), `simple` (its 7), a text file with a template a line, or one
+    template; by default those of the model's world."""
     import open_clip
 
     if spec is None:
-        own = is_scenes_model(model)
-        return list(SCENES_TEMPLATES if own else open_clip.OPENAI_IMAGENET_TEMPLATES)
+        return list(model.world.class_templates())
     if spec in ("openai", "simple"):
         return list(open_clip.OPENAI_IMAGENET_TEMPLATES if spec == "openai" else open_clip.SIMPLE_IMAGENET_TEMPLATES)
     lines = [spec] if "{" in spec else _lines(Path(spec), "templates")

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..data import ImageSource
 from ..data.sources import FileImages, read_batch
 from ..models import Model, pixels_of
-from ..models.text_cache import cache_folder
+from ..models.text_store import cache_folder
 from ..progress import QUICK, duration
 from ..towers.listening import hooks_of
 from .make import make

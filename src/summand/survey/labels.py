@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ..errors import SummandError, SummandWarning
 from ..models.readable import readable
-from ..scenes.pretrained import is_scenes_model
 from ..text.evidence import DRAWS, Evidence, evidence
 from ..text.labels import named_attribute
 from ..text.pools import Pool
@@ -52,7 +51,7 @@ def label(
 def described(model: Any, pool: str | Path | Pool | Sequence[str] | None) -> Pool:
     """A description pool, without the lines that the model cannot read, which a warning counts."""
     if pool is None:
-        pool = "scenes" if is_scenes_model(model) else "general"
+        pool = model.world.pool
     if not isinstance(pool, Pool):
         pool = pool_of(pool)
     kept, left = readable(pool, model._tokenizer)

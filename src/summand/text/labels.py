@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..scenes.meaning import attribute_of
 from ..statistics.moments import Moments
 from ..towers.finite import check_finite
+from .lexicons import attribute_of
 from .textspan import textspan
 
 _TEXTS_THAT_NAME = 3
@@ -39,8 +39,8 @@ class HeadLabel:
 
     @property
     def attribute(self) -> str | None:
-        """The scenes attribute that the first texts name, weighted by the variance that each adds; None where they
-        are not about scenes."""
+        """The attribute of a lexicon that the first texts name, weighted by the variance that each adds; None where
+        they name none."""
         return named_attribute(self.texts, self.explained)
 
 

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError, nearest
+from ..registry import Registry
 from .phrases import CLASSES_WITHOUT_ARTICLE, descriptions, fill
 
 _CLASS_TEMPLATES = ("a photo of {a}", "a close-up of {a}", "a drawing of {a}", "a blurry photo of {a}")
@@ -47,20 +48,20 @@ def pool(source: str | Path | Sequence[str]) -> Pool:
     if isinstance(source, Path):
         return _from_file(source)
     if isinstance(source, str):
-        if source in _POOLS:
+        if source in _pools():
             return _named(source)
         if os.path.exists(source) or _looks_like_path(source):
             return _from_file(Path(source))
         raise SummandError(
-            f"unknown description pool {source!r}{nearest(source, _POOLS)} (pools: {', '.join(_POOLS)}; or give the "
-            f"path of a text file with one description a line)"
+            f"unknown description pool {source!r}{nearest(source, _pools())} (pools: {', '.join(_pools())}; or give "
+            f"the path of a text file with one description a line)"
         )
     return _from_list(source)
 
 
 def names() -> dict[str, str]:
     """Name → what the pool is, in one line, in the order to list them."""
-    return {name: about for name, (about, _) in _POOLS.items()}
+    return {name: about for name, (about, _) in _pools().items()}
 
 
 def random_directions(count: int, embed: int, seed: int = 0, unit: bool = True) -> Float[Tensor, "count embed"]:
@@ -93,13 +94,6 @@ def _classes() -> Iterable[str]:
             yield fill(template.replace("{a}", "{}") if name in CLASSES_WITHOUT_ARTICLE else template, name)
 
 
-def _scenes() -> Iterable[str]:
-    from ..scenes.attributes import ATTRIBUTES
-    from ..scenes.phrases import prompts
-
-    return [text for attribute in ATTRIBUTES for texts in prompts(attribute).values() for text in texts]
-
-
 def _random() -> Iterable[str]:
     raise SummandError(
         "'random' is the baseline of random directions, not a list of texts: use "
@@ -112,14 +106,20 @@ _POOLS: dict[str, tuple[str, Callable[[], Iterable[str]]]] = {
     "words-10k": ("the 10,000 most common English words", partial(_common_words, 10_000)),
     "words-30k": ("the 30,000 most common English words", partial(_common_words, 30_000)),
     "classes": (f"the 1,000 ImageNet classes, each in {len(_CLASS_TEMPLATES)} short descriptions", _classes),
-    "scenes": ("every prompt of every value of Summand's own rendered scenes", _scenes),
-    "random": ("no texts: random unit directions, the baseline (use `random_directions`)", _random),
 }
+_RANDOM = {"random": ("no texts: random unit directions, the baseline (use `random_directions`)", _random)}
+
+BROUGHT: Registry[tuple[str, Callable[[], Iterable[str]]]] = Registry("text")
+"""Pools of other rooms: name → what it is, in one line, and its texts."""
 
 
-@lru_cache(maxsize=len(_POOLS))
+def _pools() -> dict[str, tuple[str, Callable[[], Iterable[str]]]]:
+    return {**_POOLS, **BROUGHT, **_RANDOM}
+
+
+@cache
 def _named(name: str) -> Pool:
-    about, read = _POOLS[name]
+    about, read = _pools()[name]
     texts = list(read())
     return Pool(name, tuple(texts[i] for i in _distinct(texts)), about)
 
@@ -143,7 +143,7 @@ def _from_file(path: Path) -> Pool:
     except FileNotFoundError:
         raise SummandError(
             f"{path}: there is no such file; give a text file with one description a line, or the name of a pool "
-            f"({', '.join(_POOLS)})"
+            f"({', '.join(_pools())})"
         ) from None
     except UnicodeDecodeError as error:
         raise SummandError(

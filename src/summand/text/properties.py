@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ..errors import SummandError, nearest
-from ..scenes import ATTRIBUTES
-from ..scenes.meaning import attribute_of, vocabulary, words_of
 from .labels import HeadLabel
+from .lexicons import attribute_in_own_words, attributes
 from .phrases import descriptions
 
 _TEXTS_THAT_NAME = 3
@@ -21,8 +20,7 @@ def property_of(text: str) -> str | None:
     >>> property_of("a red object"), property_of("a photo dominated by yellow"), property_of("the quick brown fox")
     ('colour', 'colour', None)
     """
-    attribute = attribute_of(text) if set(words_of(text)) <= set(vocabulary()) else None
-    return attribute or _listed().get(text.casefold())
+    return attribute_in_own_words(text) or _listed().get(text.casefold())
 
 
 def property_of_head(label: HeadLabel) -> str | None:
@@ -40,7 +38,7 @@ def property_of_head(label: HeadLabel) -> str | None:
 def heads_of_property(labels: Sequence[HeadLabel], name: str) -> list[HeadLabel]:
     """The heads whose labels name a property. Raises `SummandError` that lists the properties that some head has."""
     name = name.strip().lower()
-    name = name[:-1] if name[:-1] in ATTRIBUTES else name
+    name = name[:-1] if name[:-1] in attributes() else name
     named = {label.name: property_of_head(label) for label in labels}
     found = [label for label in labels if named[label.name] == name]
     if not found:
@@ -54,5 +52,5 @@ def heads_of_property(labels: Sequence[HeadLabel], name: str) -> list[HeadLabel]
 
 @lru_cache(maxsize=1)
 def _listed() -> dict[str, str]:
-    singular = {f"{attribute}s": attribute for attribute in ATTRIBUTES}  # the list `colours` is the property colour
+    singular = {f"{attribute}s": attribute for attribute in attributes()}  # the list `colours` is the property colour
     return {text.casefold(): singular.get(name, name) for name, texts in descriptions().items() for text in texts}

@@ -173,7 +173,7 @@ class Attention:
         **positions: Any,
     ) -> Float[Tensor, "image head query token"]:
         """softmax(q kᵀ/√c + bias) of every query; `queries` are the first tokens, or learned ones."""
-        return _softmax(*self.logits(queries, tokens, 0, **positions))
+        return softmax_of(*self.logits(queries, tokens, 0, **positions))
 
     def look(
         self,
@@ -201,7 +201,7 @@ class Attention:
         step = max(1, _AT_ONCE // (images * heads * tokens.shape[1]))
         for begin in range(0, count, step):
             some = slice(begin, begin + step)
-            rows = _softmax(left[:, :, some], right, None if bias is None else bias[:, :, some])
+            rows = softmax_of(left[:, :, some], right, None if bias is None else bias[:, :, some])
             share = outer = weights[:, some]
             if self.inner is not None or out_norm is not None:
                 outputs = torch.einsum("ihqt,itw,hcw->iqhc", rows, tokens, value_weight) + value_bias
@@ -270,7 +270,7 @@ class _FusedViews:
     value_bias: Tensor
 
 
-def _softmax(left: Tensor, right: Tensor, bias: Tensor | None) -> Float[Tensor, "image head query token"]:
+def softmax_of(left: Tensor, right: Tensor, bias: Tensor | None) -> Float[Tensor, "image head query token"]:
     """softmax(left @ right + bias); where all heads share the right factor it is not repeated for each."""
     if right.shape[1] == 1:
         images = max(len(left), len(right))

@@ -14,6 +14,7 @@ from ..errors import SummandError
 from .base import Guarded, HeadMaps, Rest, Trace, Visit, working
 from .dispatch import called, check_call
 from .hf import embedding_of, run_own
+from .linear import fold_norm, inverse_deviation
 from .listening import Listener, _Enough, listening, one_pass
 from .precision import unmixed
 from .text_parts import SUPPORTED, TextBlock, TextParts, read_hugging_face, read_open_clip, reads_padding
@@ -54,8 +55,7 @@ class TextTower(Guarded):
         self._blocks = parts.blocks
         self.kind, self.extra_tokens = parts.kind, parts.extra_tokens
         self.layers = len(self._blocks)
-        self.heads = self._blocks[0].heads
-        self.channels = self._blocks[0].out().weight.shape[1] // self.heads
+        self.heads, self.channels = self._blocks[0].attention.heads, self._blocks[0].attention.channels
         self.embed = parts.projection().shape[1]
 
     @property
@@ -72,17 +72,15 @@ class TextTower(Guarded):
     @property
     def dtype(self) -> torch.dtype:
         """What its linear maps are kept in."""
-        return self._blocks[0].out().weight.dtype
+        return self._blocks[0].attention.out.weight.dtype
 
     def _folded(self) -> Float[Tensor, "width embed"]:
-        folded = working(self._parts.final_norm.weight)[:, None] * working(self._parts.projection())
-        return folded - folded.mean(dim=0, keepdim=True)
+        return fold_norm(self._parts.final_norm, working(self._parts.projection()))
 
     @torch.no_grad()
     def head_maps(self) -> HeadMaps:
         folded = self._folded()
-        layers = [block.scaled(1, working(block.out().weight).T) @ folded for block in self._blocks]
-        return HeadMaps(torch.stack(layers).reshape(self.layers, self.heads, self.channels, self.embed))
+        return HeadMaps(torch.stack([block.directions(folded) for block in self._blocks]))
 
     @torch.no_grad()
     def run(self, tokens: Int[Tensor, "text token"], visit: Visit | None = None) -> Trace:
@@ -125,30 +123,28 @@ class TextTower(Guarded):
         def listeners() -> Iterator[Listener]:
             for layer, block in enumerate(self._blocks):
                 yield block.module, "before", partial(before_block, layer)
-                yield block.norm_1, "after", lambda out, layer=layer: look(layer, batch_first(out))
-                yield block.norm_2, "before", lambda x, _: stream.append(here(x))
+                yield block.before, "after", lambda out, layer=layer: look(layer, batch_first(out))
+                yield block.before_mlp, "before", lambda x, _: stream.append(here(x))
 
         with listening(listeners(), self._parts.root):
             self.encode(tokens)
         if not entering:
             raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")
         last = self._blocks[-1]
-        inputs = batch_first(last.norm_1(entering[0]))
+        inputs = batch_first(last.attention_input(entering[0]))
         with unmixed(tokens.device):
             look(self.layers - 1, inputs)
-        out = last.out()
         with unmixed(tokens.device):
-            written = last.scaled(1, values[-1].flatten(1) @ working(out.weight).T + working(out.bias))
-        middle = stream[-1] + written
-        mlps.append(last.scaled(2, working(last.module.mlp(last.norm_2(middle[:, None].to(entering[0].dtype)))))[:, 0])
+            middle = stream[-1] + last.write(last.attention.outputs(values[-1]))
+        mlps.append(last.mlp(middle[:, None].to(entering[0].dtype))[:, 0])
         with unmixed(tokens.device):
             return self._trace(torch.stack(values, dim=1), stream[0], torch.stack(mlps, dim=1), middle + mlps[-1])
 
     def _trace(self, values: Tensor, start: Tensor, mlps: Tensor, pooled: Tensor) -> Trace:
         norm, folded = self._parts.final_norm, self._folded()
-        deviation = pooled - pooled.mean(dim=-1, keepdim=True)
-        scale = (deviation.square().mean(dim=-1) + norm.eps).rsqrt()
-        constant = torch.stack([block.scaled(1, working(block.out().bias)) for block in self._blocks]).sum(dim=0)
+        scale = inverse_deviation(norm, pooled)
+        one = pooled.new_ones(1)
+        constant = torch.stack([block.constant(one, one)[0] for block in self._blocks]).sum(dim=0)
         bias = (constant @ folded) * scale[:, None] + working(norm.bias) @ working(self._parts.projection())
         after = self._parts.projection_bias()
         rest = Rest(

@@ -11,8 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .attention_maps import AttentionMaps
+from .attention import softmax_of
 from .base import AttentionView, working
+from .blocks import Block
 from .effective import LinearMap, seen_through
 
 SUPPORTED = (
@@ -38,32 +39,19 @@ class TextParts:
     extra_tokens: int = 0
 
 
-class TextBlock:
-    """A pre-norm block, read by the names that open_clip and Hugging Face give to its parts."""
+class TextBlock(Block):
+    """A plain pre-norm block of a text tower: one query, at the pooled token, and the mask that the model gives."""
 
     def __init__(self, module: nn.Module) -> None:
-        module = seen_through(module)
-        self.module: Any = module
-        hugging_face = hasattr(module, "self_attn")
-        self.attention: Any = seen_through(module.self_attn if hugging_face else module.attn)
-        self.norm_1: Any
-        self.norm_2: Any
-        names = ("layer_norm1", "layer_norm2") if hugging_face else ("ln_1", "ln_2")
-        self.norm_1, self.norm_2 = (seen_through(getattr(module, name)) for name in names)
-        self.heads: int = self.attention.num_heads
-        for owner, names in ((self.attention, ("ln_q", "ln_k", "ln_inner")), (module, ("ln_attn",))):
+        super().__init__(module)
+        attention = self.attention.module
+        for owner, names in ((attention, ("ln_q", "ln_k", "ln_inner")), (self.module, ("ln_attn",))):
             for name in names:
                 if not isinstance(getattr(owner, name, None), (nn.Identity, type(None))):
                     raise SummandError(f"a text tower with {name} in its blocks is not supported")
         for name in ("logit_scale", "head_scale"):
-            if getattr(self.attention, name, None) is not None:
+            if getattr(attention, name, None) is not None:
                 raise SummandError(f"a text tower with {name} in its attention is not supported")
-
-        self._maps = AttentionMaps(self.attention, "its text attention's")
-
-    def out(self) -> LinearMap:
-        """W_O and b_O, as they act."""
-        return self._maps.out
 
     def mask(self, length: int, kwargs: dict[str, Any]) -> Tensor | None:
         """What is added to the attention's logits: handed to the block by open_clip, kept in it by OpenAI's code, which
@@ -71,41 +59,15 @@ class TextBlock:
         own = getattr(self.module, "attn_mask", None)
         return kwargs.get("attn_mask") if not isinstance(own, Tensor) else own[..., -length:, -length:]
 
-    @property
-    def before_mlp(self) -> nn.Module:
-        """Reads the stream between attention and MLP."""
-        return self.norm_2
-
-    def added(self, written: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        """What the block adds to the stream where its MLP's module gives this."""
-        return self.scaled(2, written)
-
-    def scaled(self, which: int, vectors: Tensor) -> Tensor:
-        """LayerScale where the block has one."""
-        gamma = getattr(getattr(self.module, f"ls_{which}", None), "gamma", None)
-        return vectors if gamma is None else vectors * working(gamma)
-
     def view(
         self,
-        normed: Float[Tensor, "text token width"],
-        query_from: Float[Tensor, "text width"],
+        inputs: Float[Tensor, "text token width"],
+        query: Float[Tensor, "text width"],
         bias: Float[Tensor, "text one_or_head token"] | None,
     ) -> AttentionView:
-        split = (self.heads, -1)
-        (wq, bq), (wk, _), (wv, bv) = (self._maps.projection(which) for which in range(3))
-        assert wq is not None
-        assert wk is not None
-        assert wv is not None
-        query_weight, key_weight, value_weight = (w.unflatten(0, split) for w in (wq, wk, wv))
-        query = torch.einsum("iw,hcw->ihc", query_from, query_weight)
-        if bq is not None:
-            query = query + bq.unflatten(0, split)
-        # ⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out of the softmax.
-        read = torch.einsum("ihc,hcw->ihw", query * query.shape[-1] ** -0.5, key_weight)
-        logits = read @ normed.transpose(1, 2)
-        row = (logits if bias is None else logits + bias).softmax(dim=-1)
-        value_bias = value_weight.new_zeros(value_weight.shape[:2]) if bv is None else bv.unflatten(0, split)
-        return AttentionView(row, normed, value_weight, value_bias)
+        left, right, _ = self.attention.logits(query[:, None], inputs)
+        row = softmax_of(left, right, None if bias is None else bias[:, :, None])[:, :, 0]
+        return AttentionView(row, inputs, *self.attention.value_map())
 
 
 def read_open_clip(text: Any) -> TextParts:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import SummandError, nearest
-from ...scenes.source import is_scenes
+from ..schemes import scheme_of
 from . import ade20k, coco, folder, imagenet, pascal
 from .base import UNLABELLED, Masked, MaskSource
-from .scenes import scenes
 
 __all__ = ["FORMATS", "UNLABELLED", "MaskSource", "Masked", "open_masks"]
 
@@ -42,8 +41,9 @@ def open_masks(source: str, count: int | None = None, attribute: str | None = No
     """
     if count is not None and count < 1:
         raise SummandError(f"--count must be at least 1, got {count}")
-    if is_scenes(source):
-        return scenes(source, count, attribute)
+    scheme = scheme_of(source)
+    if scheme is not None:
+        return scheme.masks(source, count, attribute)
     if attribute is not None:
         raise SummandError(f"an attribute ({attribute!r}) is of scenes, and {source} are none")
     name, colon, rest = source.partition(":")

@@ -90,7 +90,8 @@ class Ablation:
                 f"this ablation was made with {self.model}, and its heads are not those of {name}; "
                 f"make a new one with summand debias"
             )
-        return AblatedTower(tower, self._trace, f"{len(self.heads)} heads", f"heads {self.heads}", self.means)
+        what = f"{len(self.heads)} heads"
+        return AblatedTower(tower, self._trace, what, f"heads {self.heads}", self.means, constant=self.heads)
 
     def _trace(self, tower: Any, pixels: Tensor) -> Trace:
         trace = tower.run(pixels)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...effects.ablated import ROUNDED, AblatedTower
 from ...effects.activations import check_layer
+from ...effects.effects import Effects
 from ...effects.second_order import second_orders, with_neurons
 from ...errors import SummandError
 from ...statistics import saving
@@ -97,7 +98,21 @@ class NeuronAblation:
                 f"make a new one with summand debias --neurons {self.layer}"
             )
         what = f"{len(self.neurons)} neurons of layer {self.layer}"
-        return AblatedTower(tower, self._trace, what, f"neurons {self.layer} {self.neurons}", self.means)
+        units = f"neurons {self.layer} {self.neurons}"
+        return AblatedTower(tower, self._trace, what, units, self.means, hold=self._held)
+
+    def _held(self, effects: Effects, layer: int, neurons: Sequence[int] | None) -> Effects:
+        """Second-order effects of a layer with these neurons' at their means. neurons: which of the layer's they are
+        of; all by default."""
+        if layer != self.layer:
+            return effects
+        every = range(effects.coefficients.shape[1]) if neurons is None else neurons
+        rows = {neuron: row for row, neuron in enumerate(every)}
+        coefficients = effects.coefficients.clone()
+        for neuron, mean in zip(self.neurons, self.means.to(coefficients), strict=True):
+            if neuron in rows:
+                coefficients[:, rows[neuron]] = mean
+        return effects.with_coefficients(coefficients)
 
     def _fits(self, tower: Any) -> bool:
         try:
@@ -112,6 +127,9 @@ class NeuronAblation:
         found, trace = second_orders(tower, pixels, [self.layer], neurons=list(self.neurons))
         effects = found[self.layer].coefficients
         excess = effects - self.means.to(effects)  # [image, neuron, path]
+        constant = getattr(tower, "constant", ())  # a head that another ablation holds stays at its mean
+        free = torch.tensor([path not in constant for path in found[self.layer].path_index or ()]).to(excess)
+        excess = excess * free
         read = torch.einsum("inp,npc->ipc", excess, self.reads.to(excess))
         values, later = trace.values.clone(), slice(self.layer + 1, None)
         values[:, later] -= read.unflatten(1, (-1, tower.heads)) / trace.scale[:, None, None, None]

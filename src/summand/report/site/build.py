@@ -25,7 +25,6 @@ from ...maps.heatmap import overlay
 from ...maps.placing import placed, share_of
 from ...models import Model
 from ...progress import Progress
-from ...scenes.pretrained import is_scenes_model
 from ...studies.world import strange_pictures
 from ...survey import Group, Survey, survey_of
 from ...text.labels import HeadLabel, importance, label_heads
@@ -199,7 +198,7 @@ class _Site:
             "residual": found.manifest.residual,
             "pool": pool,
             "first_layer": found.manifest.kept[0],
-            "scenes": is_scenes_model(self.model),
+            "scenes": bool(self.model.world.attributes),
             "strange": strange_pictures(self.model, self.source),
         }
 
@@ -252,7 +251,7 @@ class _Site:
         if max(small.size) > _THUMBNAIL:
             small.thumbnail((_THUMBNAIL, _THUMBNAIL))
             small.save(self.out / "images" / self._file(row), quality=88)
-        elif is_scenes_model(self.model):
+        elif self.model.world.picture_size is not None:
             self._image(row).save(self.out / "images" / self._file(row))
         else:
             small.save(self.out / "images" / self._file(row))

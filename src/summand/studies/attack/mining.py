@@ -13,8 +13,6 @@ from torch.nn import functional as F
 
 from ...errors import SummandError
 from ...models import Model
-from ...scenes import ATTRIBUTES, prompts
-from ...scenes.pretrained import is_scenes_model
 from ...survey import Survey
 from ...survey.profile import Profile, profile_of
 from ...text.contributions import words_of_directions
@@ -36,13 +34,15 @@ class Words:
 
 
 def class_embedding(model: Model, name: str) -> Float[Tensor, " embed"]:
-    """A class as the classifier sees it: its bare name (as the papers' code), for a shape of the scenes the mean of the
-    shape's prompts."""
-    if is_scenes_model(model):
-        shapes = [str(value) for value in ATTRIBUTES["shape"]]
-        if name not in shapes:
-            raise SummandError(f"classes of the scenes models are shapes ({', '.join(shapes)}), got {name!r}")
-        return F.normalize(model.encode_text(prompts("shape")[name]).mean(dim=0), dim=0)
+    """A class as the classifier sees it: its bare name (as the papers' code), or where the model's world has texts for
+    it the mean of these."""
+    attribute = model.world.main_attribute
+    if attribute is not None:
+        texts = model.world.prompts_of(attribute)
+        if name not in texts:
+            kinds = f"{attribute}s ({', '.join(texts)})"
+            raise SummandError(f"classes of the {model.world.name} models are {kinds}, got {name!r}")
+        return F.normalize(model.encode_text(texts[name]).mean(dim=0), dim=0)
     return model.encode_text(name)[0]
 
 

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import SummandError, listed
-from ...scenes.meaning import attribute_of
 from ...statistics.moments import Moments
 from ...text.labels import HeadLabel
+from ...text.lexicons import attribute_of
 from ...text.phrases import descriptions
 from ...text.textspan import textspan
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from ...errors import SummandError
-from ...scenes import ATTRIBUTES
+from ...text.lexicons import attributes
 from .readings import Measured
 from .reference import Reference
 from .statistics import check_samples, kolmogorov_smirnov, mmd, standardised_difference
@@ -26,7 +26,7 @@ class UnitShift:
     (Bonferroni). q: p after Benjamini–Hochberg over all units. distance: the largest difference of the two
     distribution functions. effect: by how many of its usual deviations the mean moved; positive where there is more of
     the concept. strength: the distance, or that of the same concept in the whole representation where this is smaller;
-    rows are sorted by it. attribute, value: of the scenes, where the concept names them.
+    rows are sorted by it. attribute, value: of a lexicon, where the concept names them.
     """
 
     unit: str
@@ -93,10 +93,10 @@ def compare(
     of_unit = np.array([min(1.0, len(some) * float(p[some].min())) for some in places.values()])
     adjusted = stats.false_discovery_control(of_unit)
     known, names = reference.concepts, reference.readings.names
-    rows = []
+    rows, of_lexicons = [], set(attributes())
     for column, raw, q in zip(best, of_unit, adjusted, strict=True):
         concept = int(columns[column])
-        scene = known.properties[concept] in ATTRIBUTES and known.values[concept] is not None
+        named = known.properties[concept] in of_lexicons and known.values[concept] is not None
         rows.append(
             UnitShift(
                 unit=names[column],
@@ -107,8 +107,8 @@ def compare(
                 distance=float(distance[column]),
                 strength=float(strength[column]),
                 changed=bool(q <= alpha / 2),
-                attribute=known.properties[concept] if scene else None,
-                value=known.values[concept] if scene else None,
+                attribute=known.properties[concept] if named else None,
+                value=known.values[concept] if named else None,
                 column=column,
             )
         )

@@ -1,4 +1,4 @@
-"""The things that can change, in words: values of attributes on the scenes, texts of a pool elsewhere."""
+"""The things that can change, in words: values of attributes where a lexicon knows them, texts of a pool elsewhere."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import SummandError
 from ...models import Model
-from ...scenes.meaning import parse
+from ...text.lexicons import values_of
 from ...text.pools import Pool
 from ...text.properties import property_of
 
@@ -18,7 +17,7 @@ from ...text.properties import property_of
 @dataclass(frozen=True)
 class Concepts:
     """names: what each is called. properties: what each is a value of, or None. values: the value where the texts name
-    one of a scene ("sea"), else None. directions: t − the mean of its siblings (of all, where it has none)."""
+    one ("sea"), else None. directions: t − the mean of its siblings (of all, where it has none)."""
 
     names: tuple[str, ...]
     properties: tuple[str | None, ...]
@@ -54,11 +53,7 @@ def concepts(model: Model, pool: Pool) -> Concepts:
 
 
 def _meaning(text: str) -> tuple[str | None, str]:
-    """(property, value), where value is the text itself unless it names one value of a scene."""
+    """(property, value), where value is the text itself unless it names one value of an attribute."""
     named = property_of(text)
-    try:
-        said = parse(text)
-    except SummandError:  # not in the words of the scenes
-        return named, text
-    values = said[0] if len(said) == 1 else {}
+    values = values_of(text)
     return (named, str(values[named])) if named is not None and list(values) == [named] else (named, text)

@@ -7,15 +7,17 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from ...errors import SummandError
-from ...scenes import ATTRIBUTES, parse_source, prompts
-from .base import UNLABELLED, Masked, MaskSource
+from ..data.masks.base import UNLABELLED, Masked, MaskSource
+from ..errors import SummandError
+from .attributes import ATTRIBUTES
+from .phrases import prompts
+from .source import parse_source
 
 ASKED = ("shape", "colour", "texture")
 _CHUNK = 240  # a multiple of what the renderer draws at once
 
 
-def scenes(source: str, count: int | None, attribute: str | None = None) -> MaskSource:
+def masks(source: str, count: int | None, attribute: str | None = None) -> MaskSource:
     """A sample of scenes, `scenes:count=…,seed=…,groups=…`.
 
     Without `attribute` each scene has one question: a text that names one of its groups by its shape, its colour or

@@ -1,0 +1,86 @@
+"""Scenes as a source of images, of labelled images and of masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ..data.labelled import Labelled
+from ..data.masks.base import MaskSource
+from ..data.schemes import SCHEMES, Scheme
+from ..errors import SummandError, listed
+from .attributes import ATTRIBUTES
+from .source import parse_source
+
+_CHUNK = 256
+
+
+class SceneImages:
+    """Rendered scenes, drawn when they are read."""
+
+    def __init__(self, source: str, count: int | None) -> None:
+        self.label = source
+        self._source = parse_source(source)
+        if count is not None:
+            # A longer sample starts with the same scenes, but the coins of ties and shifts are drawn for the whole.
+            self._source = replace(self._source, count=count)
+        self._chunk: tuple[int, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def name(self, index: int) -> str:
+        return f"scene {index}"
+
+    def array(self, start: int, stop: int) -> np.ndarray:
+        """uint8 [scene, 64, 64, 3] of scenes start … stop − 1."""
+        return self._source.sample(start, stop).images
+
+    def pick(self, indices: np.ndarray) -> np.ndarray:
+        """uint8 [scene, 64, 64, 3] of these scenes."""
+        return self._source.pick(indices).images
+
+    def image(self, index: int) -> Image.Image:
+        chunk = index // _CHUNK
+        if self._chunk is None or self._chunk[0] != chunk:
+            self._chunk = (chunk, self.array(chunk * _CHUNK, (chunk + 1) * _CHUNK))
+        return Image.fromarray(self._chunk[1][index % _CHUNK])
+
+    def attributes(self) -> pd.DataFrame:
+        return self._source.causes.table()
+
+
+def labelled(data: str, classes: Any, groups: str | None, count: int | None) -> Labelled:
+    """Scenes with the value of an attribute as class, and that of another one as group."""
+    wanted = [classes] if isinstance(classes, str) else list(classes or [])
+    for attribute in [*wanted, *([groups] if groups else [])]:
+        if attribute not in ATTRIBUTES or len(wanted) != 1:
+            raise SummandError(
+                f"on scenes the classes and the groups are attributes, one each ({', '.join(ATTRIBUTES)}); "
+                f"got {listed([*wanted, *([groups] if groups else [])])}"
+            )
+    if not wanted:
+        raise SummandError(f"say which attribute of the scenes is the class (--classes {' | '.join(ATTRIBUTES)})")
+    source = SceneImages(data, count)
+    sample = replace(parse_source(data), count=len(source))
+    causes, (attribute,) = sample.causes, wanted
+    return Labelled(
+        source,
+        tuple(str(value) for value in ATTRIBUTES[attribute]),
+        causes.codes(attribute),
+        tuple(str(value) for value in ATTRIBUTES[groups]) if groups else (),
+        causes.codes(groups) if groups else None,
+    )
+
+
+def _masks(source: str, count: int | None, attribute: str | None) -> MaskSource:
+    from .masks import masks
+
+    return masks(source, count, attribute)
+
+
+SCHEMES.add("scenes", Scheme(SceneImages, labelled, _masks))
