@@ -10,6 +10,7 @@ from PIL import Image
 import summand
 from summand import SummandError
 from summand.maps.heatmap import heatmap
+from tests.counting import Texts
 
 
 def test_the_map_is_the_token_decomposition_along_the_text(vit):
@@ -200,29 +201,19 @@ def test_several_pictures_are_read_in_batches_and_are_the_same_as_one_by_one(vit
     np.testing.assert_allclose(across[1].grid, summand.heatmap(vit, images[1], "a star", windows=2).grid, atol=1e-6)
 
 
-class Counted(torch.nn.Embedding):
-    """Counts the texts that are really encoded."""
-
-    seen = 0
-
-    def forward(self, tokens):
-        Counted.seen += len(tokens)
-        return super().forward(tokens)
-
-
 def test_the_second_call_encodes_no_text():
     """Neither the texts nor the 120 that they are compared with."""
     model = summand.load("scenes-vit", random_init=True)
-    model.clip.token_embedding.__class__ = Counted
     images = summand.scenes.sample(2, seed=4).images
-    first = summand.heatmap(model, images[0], "a star")
-    assert Counted.seen > 100
-    Counted.seen = 0
-    assert np.array_equal(summand.heatmap(model, images[0], "a star").grid, first.grid)
-    summand.heatmap(model, images, "a star")
-    assert Counted.seen == 0
-    summand.heatmap(model, images[0], ["a star", "two rings in the snow"])
-    assert Counted.seen == 1
+    with Texts() as read:
+        first = summand.heatmap(model, images[0], "a star")
+        assert read.seen > 100
+        read.seen = 0
+        assert np.array_equal(summand.heatmap(model, images[0], "a star").grid, first.grid)
+        summand.heatmap(model, images, "a star")
+        assert read.seen == 0
+        summand.heatmap(model, images[0], ["a star", "two rings in the snow"])
+        assert read.seen == 1
     with torch.no_grad():
         model.clip.text_projection.neg_()
     turned = summand.heatmap(model, images[0], "a star")

@@ -10,6 +10,7 @@ from summand.maps.baselines.capture import Capture
 from summand.models.ablations import Ablation, NeuronAblation, load_ablation
 from summand.survey.units import default_units
 from summand.towers import Tower
+from tests.counting import Passes
 from tests.tiny import clip
 
 HEADS = ((0, 1), (2, 0), (2, 1))
@@ -32,12 +33,10 @@ def ablation(tiny, pixels):
 
 
 def test_heads_are_replaced_by_their_means_within_the_one_pass(tiny, pixels, ablation):
-    calls = []
-    handle = tiny.clip.visual.conv1.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
     ablated = ablation.apply(tiny)
-    found = ablated.encode_image(pixels)
-    handle.remove()
-    assert calls.count(len(pixels)) == 1  # the guard looks at one image by itself
+    with Passes() as passes:
+        found = ablated.encode_image(pixels)
+    assert passes.batches.count(len(pixels)) == 1  # the guard looks at one image by itself
     heads = tiny.decompose(pixels).heads()
     expected = tiny.encode_image(pixels)
     for layer, head in HEADS:
@@ -77,15 +76,14 @@ def test_saved_loaded_and_refused_by_another_model(tmp_path, tiny, pixels, ablat
 
 
 def test_neurons_add_their_mean_within_the_one_pass(tmp_path, tiny, pixels):
-    chosen, calls = [3, 40, 99], []
+    chosen = [3, 40, 99]
     effects = tiny.second_order(pixels, 0)
     made = NeuronAblation.of(tiny, 0, chosen, Moments().update(effects).mean, ["why"] * 3)
     made.save(tmp_path / "n.npz")
     ablated = load_ablation(tmp_path / "n.npz").apply(tiny)
-    handle = tiny.clip.visual.conv1.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
-    found = ablated.encode_image(pixels)
-    handle.remove()
-    assert calls.count(len(pixels)) == 1  # the guard looks at one image by itself
+    with Passes() as passes:
+        found = ablated.encode_image(pixels)
+    assert passes.batches.count(len(pixels)) == 1  # the guard looks at one image by itself
     removed = effects.vectors()[:, chosen].sum(dim=1)
     expected = tiny.encode_image(pixels) - removed + removed.mean(dim=0)
     assert float((expected - tiny.encode_image(pixels)).abs().max()) > 1e-3

@@ -378,7 +378,8 @@ def test_cache_folder(monkeypatch):
     assert cache_folder() == Path.home() / ".cache" / "summand"
 
 
-def test_progress_goes_to_stderr(folder, capsys):
+def test_progress_goes_to_stderr(folder, capsys, monkeypatch):
+    monkeypatch.setattr("summand.progress.EVERY", 0.0)  # no terminal: a line whenever there is news
     model().text_batch(TEXTS, batch_size=2, progress=True)
     out, err = capsys.readouterr()
     assert out == ""

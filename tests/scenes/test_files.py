@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from summand import progress
 from summand.errors import SummandError
 from summand.scenes import (
     ATTRIBUTES,
@@ -171,6 +172,7 @@ def test_progress_is_shown_for_many_scenes_on_a_terminal(
     shown: bool,
 ):
     monkeypatch.setattr(files, "_QUIET", quiet)
+    monkeypatch.setattr(progress, "QUICK", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     write_folder(few, tmp_path)
     out, err = capsys.readouterr()

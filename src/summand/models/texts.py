@@ -115,8 +115,9 @@ class TextSide:
         known = {} if memory is None else self._remembered(memory, wanted)
         new = [text for text in wanted if text not in known]
         if new:
+            state, _ = self._seen.seen()
             rows = self._read(new, batch_size, progress, disk)
-            if memory is not None:
+            if memory is not None and self._seen.holds(state):
                 memory.put(rows)
             known.update(rows)
         device = next(self.clip.parameters()).device
@@ -159,23 +160,13 @@ class TextSide:
         found = {} if store is None else store.read(now)
         missing = [(text, digest) for text, digest in zip(new, now, strict=True) if digest not in found]
         if missing:
-            rows = self._encoded([text for text, _ in missing], batch_size, progress)
+            state, _ = self._seen.seen()
+            rows = self.encode([text for text, _ in missing], batch_size, progress).cpu().numpy()
             made = {digest: row for (_, digest), row in zip(missing, rows, strict=True)}
-            if store is not None:
+            if store is not None and self._seen.holds(state):
                 store.add(made)
             found.update(made)
         return {text: (digest, found[digest]) for text, digest in zip(new, now, strict=True)}
-
-    def _encoded(self, texts: list[str], batch_size: int, progress: bool) -> np.ndarray:
-        """The texts' embeddings, all of one model."""
-        state, _ = self._seen.seen()
-        rows = self.encode(texts, batch_size, progress).cpu().numpy()
-        if not self._seen.holds(state):
-            raise SummandError(
-                f"the text side of {self.name} was changed while it read these texts (by another thread?), so "
-                f"their embeddings are of no one model; ask again when nothing changes it"
-            )
-        return rows
 
     def parts(self, texts: list[str]) -> TextParts:
         """The texts' embeddings as sums over heads and words."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..data import ImageSource
 from ..data.sources import FileImages, read_batch
 from ..models import Model, pixels_of
+from ..models.foreign import holds_foreign_code
 from ..models.text_store import cache_folder
 from ..progress import QUICK, duration
 from ..towers.listening import hooks_of
@@ -37,11 +38,12 @@ def survey_of(
     """The survey of these groups over these images, from the cache folder (SUMMAND_CACHE, else the platform's) where it
     is known: by what the model computes, by the images (names, sizes, times of change), and by the options.
 
-    One that takes over two seconds says so on stderr. Of a model with hooks, whose results no hash can tell, nothing is
-    kept.
+    One that takes over two seconds says so on stderr. Of a model with hooks or code of the user, whose results no hash
+    can tell, nothing is kept.
     """
     asked = Manifest.of(model.origin or model.name, source, None, top=top, held_out=held_out, kept=keep)
-    known = not any(hooks_of(module) for module in model.clip.modules())
+    modules = list(model.clip.modules())
+    known = not holds_foreign_code(modules) and not any(hooks_of(module) for module in modules)
     out = _place(_key(model, source, groups, asked)) if known else None
     began = time.monotonic()
     found = make(model, source, asked, groups, out, batch_size=batch_size, progress=progress)
