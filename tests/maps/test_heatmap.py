@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 
 import summand
-from summand import SummandError
-from summand.maps.heatmap import heatmap
+from summand import SummandError, heatmap
 
 
 def test_the_map_is_the_token_decomposition_along_the_text(vit):

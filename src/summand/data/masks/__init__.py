@@ -9,9 +9,10 @@ from ...errors import SummandError, nearest
 from ...scenes.source import is_scenes
 from . import ade20k, coco, folder, imagenet, pascal
 from .base import UNLABELLED, Masked, MaskSource
+from .own import own_masks
 from .scenes import scenes
 
-__all__ = ["FORMATS", "UNLABELLED", "MaskSource", "Masked", "open_masks"]
+__all__ = ["FORMATS", "UNLABELLED", "MaskSource", "Masked", "open_masks", "own_masks"]
 
 FORMATS: dict[str, tuple[Callable[[Path, int | None], MaskSource], str]] = {
     "imagenet-segmentation": (imagenet.imagenet_segmentation, imagenet.TREE),
