@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from . import scenes
     from .effects.direct import Parts, TextParts
     from .effects.effects import Effects
-    from .maps.heatmap import Heatmap, heatmap
+    from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
+    from .studies.heatmap.run import heatmap
+    from .studies.perturbation.run import perturb
+    from .studies.registers.run import registers
+    from .studies.segmentation.run import segment
     from .studies.words.run import words
     from .survey.make import survey
     from .survey.survey import Survey
@@ -61,8 +65,11 @@ __all__ = [
     "heatmap",
     "load",
     "open",
+    "perturb",
     "rank_one",
+    "registers",
     "scenes",
+    "segment",
     "sparse_code",
     "survey",
     "textspan",
@@ -84,10 +91,13 @@ _HOMES = {
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
-    "heatmap": ".maps.heatmap",
+    "heatmap": ".studies.heatmap.run",
     "load": ".models.load",
     "open": ".survey.survey",
+    "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",
+    "registers": ".studies.registers.run",
+    "segment": ".studies.segmentation.run",
     "sparse_code": ".text.sparse",
     "textspan": ".text.textspan",
     "words": ".studies.words.run",

@@ -58,7 +58,8 @@ def test_heatmap_and_scenes_end_to_end(tmp_path):
     )
     rows = drawn.json["rows"]
     assert [row["shape"] for row in rows] == ["star", "star"]
-    found = run("heatmap", "drawn/images/000000.png", "a red star", "--versus", "a blue ring", "--json", cwd=tmp_path)
+    asked = ("heatmap", "drawn/images/000000.png", "a red star", "--versus", "a blue ring")
+    found = run(*asked, "--json", "--out", "heatmap.png", cwd=tmp_path)
     assert found.code == 0, found.error
     result = found.json
     assert len(result["grid"][0]) == 8

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from summand import SummandError
+from summand.maps.methods import needs_reference, prepare
 from summand.maps.pair_maps import PairMaps, pair_signs
 from summand.studies.ablation.direct import AttentionUpTo, ClassToken, Mlps
 from summand.studies.ablation.kinds import families, read_kinds, read_pools
 from summand.studies.ablation.reconstructions import Reconstruction, SparsePairs
 from summand.studies.ablation.run import read
 from summand.studies.ablation.together import Together
-from summand.studies.segmentation import needs_reference, prepare
 from summand.studies.shift import Reference, make_reference
 from summand.studies.shift.scores import named_concepts
 from summand.text.pools import pool, random_directions

@@ -20,13 +20,10 @@ from . import (  # noqa: F401
     debias,
     decompose,
     head,
-    heatmap,
     label,
     neuron,
     pair,
-    registers,
     retrieve,
-    segment,
     shift,
     subconcepts,
 )

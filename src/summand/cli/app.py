@@ -35,6 +35,10 @@ class Named:
 
 
 COMMANDS = (
+    Named("heatmap", "See", "Show which parts of a picture speak for a text, and which against it."),
+    Named("perturb", "Study", "Take patches away in a map's order: does the answer follow?"),
+    Named("registers", "Study", "Find the neurons that make a sink, and see what becomes of it without them."),
+    Named("segment", "Study", "Segment a data set by maps of its class names, and score every method."),
     Named("words", "See", "Show how much each word of a text adds to its similarity with a picture or another text."),
     Named("scenes", "See", "Draw scenes with known causes: a contact sheet, or a folder with masks and attributes."),
     Named("models", "Inspect", "List every model by name, the terms of its sum, and whether the sum is exact."),
@@ -66,9 +70,8 @@ def made(called: str | None = None) -> App:
 
 
 def _prose(function: Any) -> str:
-    """A docstring without its section of parameters. (Examples in bold, or they would be taken for a section too.)"""
-    prose = inspect.cleandoc(function.__doc__).partition("\nParameters\n---")[0].strip()
-    return prose.replace("\nExamples:\n", "\n**Examples:**\n")
+    """A docstring without its section of parameters."""
+    return inspect.cleandoc(function.__doc__).partition("\nParameters\n---")[0].strip()
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import SummandError
-from ..maps.heatmap import Heatmap, heatmap
+from ..maps.drawing import heatmap_of
+from ..maps.heatmap import Heatmap
 from ..models import Model
 from ..survey import Survey
 from ..survey.profile import Profile, profile_of
@@ -117,7 +118,7 @@ def image_concepts(
         tuple(sorted(units, key=lambda unit: -unit.norm / max(unit.threshold, 1e-12))) if len(active) else (),
         tuple(sorted(found, key=lambda item: -item[1])),
         float(image_code.cosine[0]),
-        heatmap(model, image, shown) if shown else None,
+        heatmap_of(model, image, shown) if shown else None,
     )
 
 

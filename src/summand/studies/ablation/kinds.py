@@ -14,7 +14,7 @@ from ...models.readable import readable
 from ...text.pools import pool, random_directions
 from ...towers.pool import PoolTower
 from ...towers.residual import ResidualTower
-from ..registers import RegisterNeurons
+from ..registers.find import RegisterNeurons
 from .direct import AttentionUpTo, ClassToken, Head, HeadSets, Mlps, Spans, check_class_token
 from .neurons import Indirect, Pairs, SecondOrder, SparseSecondOrder
 from .reconstructions import Reconstruction, SparsePairs
