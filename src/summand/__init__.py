@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
+    from .studies.ablation.run import ablate
+    from .studies.debias.run import debias
+    from .studies.truth.run import truth
     from .studies.words.run import words
     from .text.sparse import SparseCode, sparse_code
     from .text.textspan import TextSpan, textspan
@@ -54,12 +57,15 @@ __all__ = [
     "TopImages",
     "Unit",
     "__version__",
+    "ablate",
+    "debias",
     "heatmap",
     "load",
     "rank_one",
     "scenes",
     "sparse_code",
     "textspan",
+    "truth",
     "words",
     "wrap",
 ]
@@ -77,11 +83,14 @@ _HOMES = {
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
+    "ablate": ".studies.ablation.run",
+    "debias": ".studies.debias.run",
     "heatmap": ".maps.heatmap",
     "load": ".models.load",
     "rank_one": ".statistics.principal_direction",
     "sparse_code": ".text.sparse",
     "textspan": ".text.textspan",
+    "truth": ".studies.truth.run",
     "words": ".studies.words.run",
     "wrap": ".models",
 }

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from summand import SummandError
-from summand.studies.ablation.run import read
+from summand.studies.ablation.accuracy import read
 from summand.studies.registers import RegisterNeurons, find_registers
 from summand.studies.registers.pool import PoolSink
 from summand.studies.registers.stream import StreamSink

@@ -34,6 +34,9 @@ class Named:
 
 
 COMMANDS = (
+    Named("ablate", "Study", "Mean-ablate units or kinds of terms and measure zero-shot accuracy each time."),
+    Named("debias", "Study", "Find the heads that carry a spurious attribute, remove them, and look at every group."),
+    Named("truth", "Study", "Score the labels of a model's heads against the truth, on scenes."),
     Named("words", "See", "Show how much each word of a text adds to its similarity with a picture or another text."),
 )
 

@@ -79,7 +79,7 @@ def open_labelled(
     if label_column is not None and (is_scenes(data) or (Path(data).expanduser().is_dir() and groups is None)):
         what = "scenes" if is_scenes(data) else "a folder"
         raise SummandError(
-            f"{data} is {what}, and --label-column is of a table; leave it out, or give a .csv or .parquet"
+            f"{data} is {what}, and label_column= is of a table; leave it out, or give a .csv or .parquet"
         )
     if is_scenes(data):
         found = _scenes(data, classes, groups, count)
@@ -119,7 +119,7 @@ def _scenes(data: str, classes: Any, groups: str | None, count: int | None) -> L
                 f"got {listed([*wanted, *([groups] if groups else [])])}"
             )
     if not wanted:
-        raise SummandError(f"say which attribute of the scenes is the class (--classes {' | '.join(ATTRIBUTES)})")
+        raise SummandError(f"say which attribute of the scenes is the class (classes={' | '.join(ATTRIBUTES)})")
     source = SceneImages(data, count)
     sample = replace(parse_source(data), count=len(source))
     causes, (attribute,) = sample.causes, wanted
@@ -151,7 +151,7 @@ def _folders(folder: Path, names: list[str] | None, count: int | None) -> Labell
             raise SummandError(f"no images in {entry}; remove the folder or fill it")
         files += inside
         labels += [label] * len(inside)
-    kept = _spread(len(files), count)
+    kept = spread(len(files), count)
     source = FileImages([files[i] for i in kept], str(folder), folder, None)
     own = [entry.name.replace("_", " ") for entry in folders]
     return Labelled(source, tuple(names or own), np.array(labels)[kept])
@@ -172,10 +172,11 @@ def _table(
     group = _column(frame, table, columns[1], _GROUPS, "groups", required=columns[1] is not None)
     used = [where, label, *([group] if group else []), *(["split"] if "split" in frame else [])]
     check_filled(frame, table, used)
-    classes, labels = _codes(frame[label], names, f"{table}, column {label!r}", "--classes")
+    classes, labels = codes_of(frame[label], names, f"{table}, column {label!r}", "classes")
     codes, kinds = None, ()
     if group is not None:
-        kinds, codes = _codes(frame[group], None if values is None else list(values), f"{table}, column {group!r}", "")
+        known = None if values is None else list(values)
+        kinds, codes = codes_of(frame[group], known, f"{table}, column {group!r}", "")
     shares = None
     split, usual_split = splits
     rows = np.arange(len(frame))
@@ -186,7 +187,7 @@ def _table(
         rows = rows[in_split(frame, table, split or usual_split)]
     elif split is not None:
         raise SummandError(f"{table} has no column 'split', so there is no split {split!r} to choose")
-    rows = rows[_spread(len(rows), count)]
+    rows = rows[spread(len(rows), count)]
     paths = [root / str(entry) for entry in frame[where].iloc[rows]]
     source = FileImages(paths, str(table), root, None)
     return Labelled(source, classes, labels[rows], kinds, None if codes is None else codes[rows], shares)
@@ -213,7 +214,7 @@ def _column(
     return found
 
 
-def _codes(column: pd.Series, names: list[str] | None, where: str, option: str) -> tuple[tuple[str, ...], np.ndarray]:
+def codes_of(column: pd.Series, names: list[str] | None, where: str, option: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Names and codes of a column of numbers or words; given names must fit it."""
     if pd.api.types.is_numeric_dtype(column):
         codes = column.to_numpy()
@@ -223,7 +224,7 @@ def _codes(column: pd.Series, names: list[str] | None, where: str, option: str) 
                 f"{where}: expected whole numbers from 0 on, or names; got {codes.min()} to {codes.max()}"
             )
         if names is None and option:
-            raise SummandError(f"{where} holds numbers; say what they mean with {option} NAME,NAME,… in their order")
+            raise SummandError(f"{where} holds numbers; say what they mean with {option}=NAME,NAME,… in their order")
         if names is not None and whole.max() >= len(names):
             raise SummandError(
                 f"{where} goes up to {whole.max()}, but there are {len(names)} names ({listed(names)}); "
@@ -241,7 +242,7 @@ def _codes(column: pd.Series, names: list[str] | None, where: str, option: str) 
     return tuple(known), words.map({name: code for code, name in enumerate(known)}).to_numpy(dtype=np.int64)
 
 
-def _spread(total: int, count: int | None) -> np.ndarray:
+def spread(total: int, count: int | None) -> np.ndarray:
     if count is None or count >= total:
         return np.arange(total)
     return np.linspace(0, total - 1, count).round().astype(int)

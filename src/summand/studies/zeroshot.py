@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..data.labelled import Labelled
+from ..data.labelled_lists import as_labelled
+from ..data.sources import SceneImages
 from ..errors import SummandError, listed
 from ..models import Model
 from ..scenes import ATTRIBUTES, prompts
 from ..scenes.pretrained import is_scenes_model
+from ..scenes.source import is_scenes
 from ..text.phrases import fill
 
 SCENES_TEMPLATES = ("{}", "{a}", "a photo of {a}")
@@ -51,8 +56,11 @@ def scenes_classes(attribute: str) -> Classes:
     return Classes(tuple(str(value) for value in ATTRIBUTES[attribute]), tuple(tuple(row) for row in texts.values()))
 
 
-def read_names(spec: str) -> list[str]:
-    """`imagenet` (open_clip's 1,000 names), a text file with a name a line, or names with commas between them."""
+def read_names(spec: str | Sequence[str]) -> list[str]:
+    """`imagenet` (open_clip's 1,000 names), a text file with a name a line, or names with commas between them; a list
+    stays one."""
+    if not isinstance(spec, str):
+        return [str(name) for name in spec]
     if spec == "imagenet":
         from open_clip import IMAGENET_CLASSNAMES
 
@@ -65,9 +73,9 @@ def read_names(spec: str) -> list[str]:
     return names
 
 
-def read_templates(spec: str | None, model: Model) -> list[str | Callable[[str], str]]:
+def read_templates(spec: str | Sequence[str] | None, model: Model) -> list[str | Callable[[str], str]]:
     """`openai` (open_clip's 80 ImageNet templates, the default), `simple` (its 7), a text file with a template a
-    line, or one template. A scenes model knows few words, so its own default is short."""
+    line, or one template; a list stays one. A scenes model knows few words, so its own default is short."""
     import open_clip
 
     if spec is None:
@@ -75,7 +83,10 @@ def read_templates(spec: str | None, model: Model) -> list[str | Callable[[str],
         return list(SCENES_TEMPLATES if own else open_clip.OPENAI_IMAGENET_TEMPLATES)
     if spec in ("openai", "simple"):
         return list(open_clip.OPENAI_IMAGENET_TEMPLATES if spec == "openai" else open_clip.SIMPLE_IMAGENET_TEMPLATES)
-    lines = [spec] if "{" in spec else _lines(Path(spec), "templates")
+    if not isinstance(spec, str):
+        lines = [str(line) for line in spec]
+    else:
+        lines = [spec] if "{" in spec else _lines(Path(spec), "templates")
     wrong = [line for line in lines if "{}" not in line and "{a}" not in line]
     if wrong:
         raise SummandError(f"a template must hold {{}} or {{a}} where the class name goes; {wrong[0]!r} does not")
@@ -98,6 +109,23 @@ def classifier(model: Model, classes: Classes, progress: bool = False) -> Float[
     flat = model.encode_text([text for texts in classes.texts for text in texts], progress=progress)
     means = [rows.mean(dim=0) for rows in flat.split([len(texts) for texts in classes.texts])]
     return F.normalize(torch.stack(means), dim=1)
+
+
+def read_labelled(data: Any, classes: str | Sequence[str] | None = None, **more: Any) -> Labelled:
+    """`as_labelled`; class names are read as `read_names` does, before anything is opened."""
+    names = classes if classes is None or (isinstance(data, str) and is_scenes(data)) else read_names(classes)
+    return as_labelled(data, names, **more)
+
+
+def classifier_of(
+    model: Model, data: Labelled, templates: str | Sequence[str] | None = None
+) -> Float[Tensor, "class embed"]:
+    """The classifier of the classes of these images; of an attribute of scenes, to a scenes model, its own prompts."""
+    if templates is None and is_scenes_model(model) and isinstance(data.source, SceneImages):
+        attribute = next((name for name, values in ATTRIBUTES.items() if tuple(map(str, values)) == data.classes), None)
+        if attribute is not None:
+            return classifier(model, scenes_classes(attribute))
+    return classifier(model, named_classes(data.classes, read_templates(templates, model)))
 
 
 def predict(

@@ -86,7 +86,7 @@ class NeuronAblation:
         if not self._fits(tower):
             raise SummandError(
                 f"this ablation was made with {self.model}, and its neurons are not those of {name}; "
-                f"make a new one with summand debias --neurons {self.layer}"
+                f"make a new one with summand debias --units neurons:{self.layer}"
             )
         what = f"{len(self.neurons)} neurons of layer {self.layer}"
         return AblatedTower(tower, self._trace, what, f"neurons {self.layer} {self.neurons}", self.means)

@@ -14,7 +14,7 @@ from ...models import Model
 from ...statistics.moments import Mean, Moments
 from ...text.textspan import textspan
 from ...towers import AttentionView
-from .run import Batch, Version
+from .accuracy import Batch, Version
 
 Head = tuple[int, int]
 

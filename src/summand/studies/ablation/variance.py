@@ -21,7 +21,7 @@ from ...models import Model
 from ...statistics.moments import Moments
 from ...statistics.principal_direction import rank_one
 from ...statistics.top_images import TopImages
-from .run import Batch, read
+from .accuracy import Batch, read
 
 Kind = Literal["second-order", "indirect", "pairs", "neurons"]
 KINDS = ("second-order", "indirect", "pairs", "neurons")
