@@ -17,17 +17,13 @@ from . import (  # noqa: F401
     attack,
     concepts,
     decompose,
-    doctor,
     head,
     heatmap,
     label,
-    models,
     neuron,
     pair,
-    pools,
     registers,
     retrieve,
-    scenes,
     segment,
     shift,
     subconcepts,
@@ -72,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _new(arguments: Sequence[str]) -> bool:
     """Whether the command has moved to the new command line already."""
-    return bool(arguments) and arguments[0] in {one.name for one in COMMANDS}
+    first = next((one for one in arguments if one != "--traceback"), None)
+    return first in {"--version", *(one.name for one in COMMANDS)}
 
 
 def _say(error: BaseException, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,11 +39,15 @@ COMMANDS = (
     Named("debias", "Study", "Find the heads that carry a spurious attribute, remove them, and look at every group."),
     Named("truth", "Study", "Score the labels of a model's heads against the truth, on scenes."),
     Named("words", "See", "Show how much each word of a text adds to its similarity with a picture or another text."),
+    Named("scenes", "See", "Draw scenes with known causes: a contact sheet, or a folder with masks and attributes."),
+    Named("models", "Inspect", "List every model by name, the terms of its sum, and whether the sum is exact."),
+    Named("pools", "Inspect", "List the description pools, or the texts of one."),
+    Named("doctor", "Inspect", "Check every identity that explanations of a model rest on."),
 )
 
 
-def made() -> App:
-    """The command line."""
+def made(called: str | None = None) -> App:
+    """The command line. called: the command that is about to be run, which says by itself what it does."""
     app = App(
         name="summand",
         help=ABOUT,
@@ -57,9 +62,16 @@ def made() -> App:
     )
     groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
     for one in COMMANDS:
-        app.command(one.path, name=one.name, help=one.about, group=groups[one.group], show=one.shown)
-    app.register_install_completion_command(group=Group("Inspect", sort_key=len(GROUPS)))
+        about = _prose(options_of(one.name)) if one.name == called else one.about
+        app.command(one.path, name=one.name, group=groups[one.group], show=one.shown, help=about)
+    app.register_install_completion_command(group=groups["Inspect"])
     return app
+
+
+def _prose(function: Any) -> str:
+    """A docstring without its section of parameters. (Examples in bold, or they would be taken for a section too.)"""
+    prose = inspect.cleandoc(function.__doc__).partition("\nParameters\n---")[0].strip()
+    return prose.replace("\nExamples:\n", "\n**Examples:**\n")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -68,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     if "--traceback" in arguments:
         arguments.remove("--traceback")
         os.environ["SUMMAND_TRACEBACK"] = "1"
-    app = made()
+    app = made(arguments[0] if arguments else None)
     configured(app, arguments)
     try:
         found = app(arguments or ["--help"])

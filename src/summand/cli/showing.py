@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .console import escape, stderr
 from .options import Show
 
 
@@ -31,6 +32,8 @@ def shown(command: str, show: Show, options: dict[str, Any], work: Callable[[], 
         from ..report.terminal import show as show_result
 
         show_result(result, written)
+    for note in result.notes:
+        stderr.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True)
     return 1 if result.alarm else 0
 
 

@@ -48,12 +48,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Some rows to be shown: a title above, columns in their order, a caption below."""
+    """Some rows to be shown: a title above, columns in their order, a caption below. plain: one column of lines, for
+    other programs to read."""
 
     rows: pd.DataFrame
     columns: Sequence[Column]
     title: str = ""
     caption: str = ""
+    plain: bool = False
 
 
 class Result:
@@ -130,8 +132,7 @@ class Result:
         that ends in .png, .jpg, .svg or .pdf gets the figure alone; one in .csv, .parquet or .json the rows alone, or
         the record; one in .npz the arrays that some studies leave.
         """
-        place = Path(place).expanduser()
-        check_place(place)
+        place = check_place(place)
         suffix = place.suffix.lower()
         if suffix in PICTURES:
             return {"figure": self._draw(place)}
@@ -186,9 +187,9 @@ class Result:
         return f'{notes}{found}<img src="data:image/png;base64,{b64encode(image.getvalue()).decode()}">'
 
 
-def check_place(place: str | Path) -> None:
-    """Raises `SummandError` for a place that nothing can be written to, before the work is done."""
-    place = Path(place).expanduser()
+def check_place(place: str | Path) -> Path:
+    """The path. Raises `SummandError` for a place that nothing can be written to, before the work is done."""
+    whole = place = Path(place).expanduser()
     if place.suffix.lower() in (*PICTURES, *TABLES, *ARRAYS):
         if place.is_dir():
             raise SummandError(f"{place} is a folder; name a file, or a folder without {place.suffix}")
@@ -201,6 +202,7 @@ def check_place(place: str | Path) -> None:
     above = next((folder for folder in (place, *place.absolute().parents) if folder.exists()), None)
     if above is not None and not above.is_dir():
         raise SummandError(f"{above} is no folder, so {place} cannot be made in it")
+    return whole
 
 
 def _plain(value: Any) -> Any:

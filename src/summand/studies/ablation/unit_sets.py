@@ -31,9 +31,10 @@ class NeuronSets:
     def __init__(self, model: Model, sets: Mapping[str, Sequence[Index]], family: str = "terms") -> None:
         for neurons in sets.values():
             check_neurons(model, neurons)
-        self._sets = {name: list(dict.fromkeys(neurons)) for name, neurons in sets.items()}  # none is removed twice
+        whole = {name: [(int(layer), int(neuron)) for layer, neuron in some] for name, some in sets.items()}
+        self._sets = {name: list(dict.fromkeys(neurons)) for name, neurons in whole.items()}  # none is removed twice
         self._family = family
-        self._means = {layer: Mean() for layer in sorted({layer for some in sets.values() for layer, _ in some})}
+        self._means = {layer: Mean() for layer in sorted({layer for some in whole.values() for layer, _ in some})}
 
     def learn(self, turn: int, batch: Batch) -> None:
         for layer, mean in self._means.items():
