@@ -57,8 +57,8 @@ def main() -> None:
         for row in made.rows:
             table.setdefault(row.version.name, {})[attribute] = row.accuracy
     if args.figure:
-        options = AblateOptions(classes=attributes[0], what=args.what, layers=args.layers, pool=args.pool)
-        first = Ablations.of(results[0], options, tasks[0].source, tasks[0].classes, model=args.model)
+        asked = AblateOptions(classes=attributes[0], what=args.what, layers=args.layers, pool=args.pool)
+        first = Ablations.of(results[0], asked, tasks[0].source, tasks[0].classes, model=args.model)
         first.save(args.figure)
     if args.json:
         rows = [{"ablation": name, **scores} for name, scores in table.items()]

@@ -15,9 +15,12 @@ from rich.console import Console
 
 import summand
 from summand import SummandError
+from summand.cli.adapter import said
 from summand.data.labelled import open_labelled
 from summand.report.terminal import drawn
 from summand.studies.ablation.options import AblateOptions, read_sets
+from summand.studies.debias.options import DebiasOptions
+from summand.studies.truth.options import TruthOptions
 from summand.studies.zeroshot import classifier, scenes_classes
 from tests.commands import command
 
@@ -183,6 +186,11 @@ def test_mistakes_are_named_before_anything_is_loaded(arguments, said, tmp_path,
     monkeypatch.setattr(summand, "load", lambda *_, **__: pytest.fail("a model was loaded"), raising=False)
     found = command("ablate", *arguments)
     assert (found.code, said in " ".join(found.error.split())) == (2, True), found
+
+
+@pytest.mark.parametrize("kind", [AblateOptions, DebiasOptions, TruthOptions])
+def test_every_option_says_what_it_is_for(kind):
+    assert set(said(kind)) == {field.name for field in fields(kind)}
 
 
 def test_sets_of_units_are_read_from_strings_and_lists():

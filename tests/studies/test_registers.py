@@ -15,6 +15,7 @@ from summand.studies.ablation.accuracy import read
 from summand.studies.registers import RegisterNeurons, find_registers
 from summand.studies.registers.pool import PoolSink
 from summand.studies.registers.stream import StreamSink
+from tests.commands import command
 from tests.studies.pictures import Noise, pixels
 from tests.studies.test_ablation import close, residual, wrapped
 
@@ -238,6 +239,6 @@ def test_the_commands(tmp_path, unchecked):
     assert made["changes"]["at zero"]["strength"] < made["changes"]["as it is"]["strength"]
     assert "There is no sink" in run("registers", "scenes:count=12,seed=3", "--ratio", "50")
     assert "moved to a register" in run("registers", "scenes:count=12,seed=3", "--ratio", "1.01", "--neurons", "2")
-    rows = json.loads(run("ablate", "scenes:count=12,seed=3", "--classes", "place", "--what", "registers", "--json",
-                          "--out", str(tmp_path / "a.png")))["rows"]  # fmt: skip
+    given = ("ablate", "scenes:count=12,seed=3", "--classes", "place", "--what", "registers")
+    rows = command(*given, "--out", tmp_path / "a.png", "--json").json["rows"]
     assert all("register neurons" in row["ablation"] or "random neurons" in row["ablation"] for row in rows)
