@@ -15,7 +15,7 @@ from rich.console import Console
 
 import summand
 from summand import SummandError
-from summand.cli.adapter import said
+from summand.cli.adapter import said as documented
 from summand.data.labelled import open_labelled
 from summand.report.terminal import drawn
 from summand.studies.ablation.options import AblateOptions, read_sets
@@ -190,7 +190,7 @@ def test_mistakes_are_named_before_anything_is_loaded(arguments, said, tmp_path,
 
 @pytest.mark.parametrize("kind", [AblateOptions, DebiasOptions, TruthOptions])
 def test_every_option_says_what_it_is_for(kind):
-    assert set(said(kind)) == {field.name for field in fields(kind)}
+    assert set(documented(kind)) == {field.name for field in fields(kind)}
 
 
 def test_sets_of_units_are_read_from_strings_and_lists():

@@ -105,9 +105,10 @@ def read_units(units: str | Unit | Iterable[str | Unit] | None) -> Wanted:
             return _named(units_of(rest, "neurons"))
         return _sought(text)
     try:
-        return _named(units_of(text))
+        named = units_of(text)
     except SummandError as error:
         raise OptionError("units", f"must be names, heads, or neurons:LAYER ({error})") from error
+    return _named(named)
 
 
 def _sought(text: str) -> Wanted:
