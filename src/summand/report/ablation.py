@@ -14,7 +14,7 @@ from .figures import BAR, BASE_LINE, STYLES, line, panels, short, style
 
 def figure(made: Ablations) -> Any:
     """Bars for single ablations, lines for series; accuracy in per cent on one scale in every panel."""
-    families = dict(list(made.rows.groupby("family", sort=False)))
+    families = {str(name): rows for name, rows in made.rows.groupby("family", sort=False)}
     with style():
         drawn, axes = panels(max(1, len(families)), width=3.6 if len(families) > 1 else 4.8)
         for panel, (family, rows) in zip(axes, families.items(), strict=True):
@@ -34,7 +34,7 @@ def figure(made: Ablations) -> Any:
 def _lines(panel: Any, rows: pd.DataFrame, axis: str) -> None:
     for place, (name, points) in enumerate(rows.groupby("series", sort=False)):
         accuracy, label = 100 * points["accuracy"], _label(str(name))
-        if points["x"].isna().all():
+        if bool(points["x"].isna().all()):
             panel.axhline(accuracy.iloc[0], label=label, alpha=0.7, **{**STYLES[-1], "marker": ""})
             continue
         line(panel, place, points["x"].tolist(), accuracy.tolist(), label)

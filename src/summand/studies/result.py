@@ -83,7 +83,7 @@ class Result:
         alarm: bool = False,
         **more: Any,
     ) -> None:
-        self.rows = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+        self.rows: pd.DataFrame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         self.options, self.model, self.data = options, model, data
         self.notes, self.alarm, self.more = tuple(notes), alarm, more
 

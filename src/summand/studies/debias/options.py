@@ -112,12 +112,12 @@ def read_units(units: str | Unit | Iterable[str | Unit] | None) -> Wanted:
 
 
 def _sought(text: str) -> Wanted:
-    wanted = parse_units(text)
-    if len(wanted) > 1 or wanted[0].kind not in ("heads", "neurons"):
+    wanted, *others = parse_units(text)
+    if others or wanted.kind not in ("heads", "neurons"):
         raise OptionError("units", f"must be heads or neurons:LAYER, or names of them; got {text!r}")
-    if wanted[0].kind == "heads":
+    if wanted.kind == "heads":
         return Wanted()
-    layers = wanted[0].layers or ()
+    layers = wanted.layers or ()
     if len(layers) != 1:
         raise OptionError("units", f"must be neurons of one layer, such as neurons:9; got {text!r}")
     return Wanted("neuron", layer=layers[0])

@@ -150,18 +150,18 @@ def repair(
     for draw in range(draws):
         sets[f"random {draw + 1}"] = [others[i] for i in rng.choice(len(others), size, replace=False)]
     kind, ablated = (NeuronSets, sets) if neurons else (HeadSets, _with_early(model, sets, parity))
-    units = kind(model, ablated, "groups")
-    family = units if parity is None else Together([units, Mlps(embedding=True)])
+    removed = kind(model, ablated, "groups")
+    family = removed if parity is None else Together([removed, Mlps(embedding=True)])
     patch = Patch(family)
     runs = measure(model, data, weights, [family, patch], means=means, batch_size=batch_size, progress=progress)
     tables = [group_accuracy(data, guesses, runs.indices) for guesses in runs.guesses]
     before, after, *random, patched = tables
     ablation: Ablation | NeuronAblation
-    if isinstance(units, NeuronSets):
+    if isinstance(removed, NeuronSets):
         layer = chosen[0][0]
-        ablation = NeuronAblation.of(model, layer, [neuron for _, neuron in chosen], units.means(layer), why)
+        ablation = NeuronAblation.of(model, layer, [neuron for _, neuron in chosen], removed.means(layer), why)
     else:
-        ablation = Ablation.of(model, chosen, units.means, why)
+        ablation = Ablation.of(model, chosen, removed.means, why)
     drawn = tuple(tuple(some) for name, some in sets.items() if name != "chosen")
     made = patch.classifier(data.classes, weights)
     return Repair(before, after, tuple(random), patched, made, ablation, runs, drawn)

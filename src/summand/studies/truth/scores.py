@@ -94,7 +94,9 @@ def by_chance(
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(draws):
-        named = [named_attribute(rng.choice(texts, 3, replace=False), (0.4, 0.7, 0.9)) for _ in range(len(shares))]
+        named = [
+            named_attribute(rng.choice(texts, 3, replace=False).tolist(), (0.4, 0.7, 0.9)) for _ in range(len(shares))
+        ]
         found.append(agreement(shares, named, dominant).agreement)
     return float(np.mean(found))
 
@@ -105,5 +107,6 @@ def lifts(moved: pd.DataFrame, named: Sequence[str | None]) -> dict[str, float]:
     for attribute in moved.columns:
         here = np.array([name == attribute for name in named])
         if here.any() and not here.all():
-            found[attribute] = float(moved[attribute][here].mean() / moved[attribute][~here].mean())
+            movement = moved[attribute].to_numpy()
+            found[attribute] = float(movement[here].mean() / movement[~here].mean())
     return found
