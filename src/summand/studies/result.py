@@ -20,6 +20,7 @@ from ..errors import SummandError
 
 PICTURES = (".png", ".jpg", ".svg", ".pdf")
 TABLES = (".csv", ".parquet", ".json")
+ARRAYS = (".npz",)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Result:
         alarm: bool = False,
         **more: Any,
     ) -> None:
-        self.rows = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+        self.rows: pd.DataFrame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         self.options, self.model, self.data = options, model, data
         self.notes, self.alarm, self.more = tuple(notes), alarm, more
 
@@ -129,7 +130,7 @@ class Result:
 
         A folder gets everything: result.json, rows.csv, figure.png where there is one, and what the study adds. A name
         that ends in .png, .jpg, .svg or .pdf gets the figure alone; one in .csv, .parquet or .json the rows alone, or
-        the record.
+        the record; one in .npz the arrays that some studies leave.
         """
         place = check_place(place)
         suffix = place.suffix.lower()
@@ -139,6 +140,9 @@ class Result:
             place.parent.mkdir(parents=True, exist_ok=True)
             self._write_table(place)
             return {"rows": place}
+        if suffix in ARRAYS:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            return self.save_arrays(place)
         place.mkdir(parents=True, exist_ok=True)
         written = {"result": place / "result.json", "rows": place / "rows.csv"}
         for path in written.values():
@@ -150,6 +154,10 @@ class Result:
     def save_more(self, folder: Path) -> dict[str, Path]:
         """What else this result leaves in its folder, by what it is."""
         return {}
+
+    def save_arrays(self, path: Path) -> dict[str, Path]:
+        """What a study keeps in an .npz file of its own."""
+        raise SummandError(f"this result has no arrays for {path}; give a folder, or a file that ends otherwise")
 
     def _write_table(self, path: Path) -> None:
         with replacing(path) as temporary:
@@ -182,7 +190,7 @@ class Result:
 def check_place(place: str | Path) -> Path:
     """The path. Raises `SummandError` for a place that nothing can be written to, before the work is done."""
     whole = place = Path(place).expanduser()
-    if place.suffix.lower() in (*PICTURES, *TABLES):
+    if place.suffix.lower() in (*PICTURES, *TABLES, *ARRAYS):
         if place.is_dir():
             raise SummandError(f"{place} is a folder; name a file, or a folder without {place.suffix}")
         place = place.parent

@@ -72,7 +72,10 @@ class Heatmaps(Result):
             one.save(path)
         return {"maps": place}
 
-    def save_arrays(self, place: str | Path) -> Path:
+    def save_arrays(self, path: Path) -> dict[str, Path]:
+        return {"maps": self.save_maps(path)}
+
+    def save_maps(self, place: str | Path) -> Path:
         """The maps as .npz: of one picture a file, of several a folder with a file for each."""
         place = Path(place).expanduser()
         check_arrays(place, len(self.maps) == 1)

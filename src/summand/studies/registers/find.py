@@ -16,7 +16,7 @@ from ...data import ImageSource
 from ...errors import SummandError
 from ...models import Model
 from ...towers.pool import PoolTower
-from ..ablation.run import Batch, Version, read
+from ..ablation.accuracy import Batch, Version, read
 from .pool import PoolSink
 from .stream import StreamSink
 
