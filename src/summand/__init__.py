@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
+    from .studies.concepts.run import concepts
+    from .studies.retrieve.run import retrieve
+    from .studies.subconcepts.run import subconcepts
     from .studies.words.run import words
     from .text.sparse import SparseCode, sparse_code
     from .text.textspan import TextSpan, textspan
@@ -54,11 +57,14 @@ __all__ = [
     "TopImages",
     "Unit",
     "__version__",
+    "concepts",
     "heatmap",
     "load",
     "rank_one",
+    "retrieve",
     "scenes",
     "sparse_code",
+    "subconcepts",
     "textspan",
     "words",
     "wrap",
@@ -77,10 +83,13 @@ _HOMES = {
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
+    "concepts": ".studies.concepts.run",
     "heatmap": ".maps.heatmap",
     "load": ".models.load",
     "rank_one": ".statistics.principal_direction",
+    "retrieve": ".studies.retrieve.run",
     "sparse_code": ".text.sparse",
+    "subconcepts": ".studies.subconcepts.run",
     "textspan": ".text.textspan",
     "words": ".studies.words.run",
     "wrap": ".models",

@@ -58,7 +58,7 @@ ARGUMENTS = {
     "decompose": ("--images", "scenes:count=12", "--top", "0", "--units", "heads", "--out", "{}/out"),
     "segment": ("scenes:count=4,groups=2", "--methods", "decomposition"),
     "ablate": ("scenes:count=12", "--classes", "shape", "--what", "mlps", "--out", "{}/out.png"),
-    "retrieve": ("{}/scene.png", "--in", "scenes:count=12", "--head", "5.0", "--out", "{}/out.png"),
+    "retrieve": ("{}/scene.png", "scenes:count=12", "--units", "5.0", "--out", "{}/out.png"),
 }
 
 

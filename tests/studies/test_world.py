@@ -65,8 +65,8 @@ def commands(images: Path, run: Path) -> list[tuple[str, ...]]:
     return [
         ("atlas", "--images", str(images), "--layers", "1", "--size", "2"),
         ("heatmap", one, "a star"),
-        ("retrieve", one, "--in", str(images), "--head", "5.3"),
-        ("concepts", one, "--images", str(images)),
+        ("retrieve", one, str(images), "--units", "5.3"),
+        ("concepts", one, "--reference", str(images)),
         ("shift", str(images), str(images)),
         ("label", str(run), "--size", "2"),
         ("head", str(run), "5.3"),

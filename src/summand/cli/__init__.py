@@ -16,7 +16,6 @@ from . import (  # noqa: F401
     ablate,
     atlas,
     attack,
-    concepts,
     debias,
     decompose,
     doctor,
@@ -28,11 +27,9 @@ from . import (  # noqa: F401
     pair,
     pools,
     registers,
-    retrieve,
     scenes,
     segment,
     shift,
-    subconcepts,
 )
 from .app import COMMANDS, run
 from .common import app, escape, stderr

@@ -60,9 +60,9 @@ def command(function: Callable[..., Any]) -> Callable[..., int]:
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
         options = {name: value for name, value in given.arguments.items() if name not in _SHOWN}
-        made = {holder: _filled(holder, kind, held, given.arguments) for holder, kind in holders.items()}
         show = _filled("show", Show, held, given.arguments)
         try:
+            made = {holder: _filled(holder, kind, held, given.arguments) for holder, kind in holders.items()}
             return shown(function.__name__, show, options, lambda: function(*args, **_own(kwargs, held), **made))
         except OptionError as error:
             raise SummandError(f"--{error.option.replace('_', '-')} {in_shell_words(error.rest, options)}") from error

@@ -35,6 +35,9 @@ class Named:
 
 COMMANDS = (
     Named("words", "See", "Show how much each word of a text adds to its similarity with a picture or another text."),
+    Named("concepts", "See", "Say what a picture holds, in the words of the neurons that it moves, and show where."),
+    Named("retrieve", "See", "Find the pictures most like one, in what a unit or a property says, or as a whole."),
+    Named("subconcepts", "Study", "Set the top images of a neuron against those of its pairs with single heads."),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..data import ImageSource
-from ..data.sources import Batch, batches
-from ..errors import SummandError
-from ..models import Model, pixels_of
-from ..statistics.moments import Moments
-from ..statistics.principal_direction import rank_one
-from ..statistics.top_images import TopImages
+from ...data import ImageSource
+from ...data.sources import Batch, batches
+from ...errors import SummandError
+from ...models import Model, pixels_of
+from ...statistics.moments import Moments
+from ...statistics.principal_direction import rank_one
+from ...statistics.top_images import TopImages
 
 TOP = 10
 _DRAWS = 200
@@ -33,7 +33,7 @@ def inertia(embeddings: Float[Tensor, "*unit image embed"]) -> Float[Tensor, "*u
 
 
 @dataclass(frozen=True)
-class SubConcepts:
+class TopsOfPairs:
     """Top images of neurons and of their pairs, and how alike they are.
 
     neurons: their numbers. neuron_images: [neuron, TOP], pair_images: [neuron, head, TOP], numbers in the source, the
@@ -63,14 +63,14 @@ class SubConcepts:
         return tuple(float((found < below).double().mean()) for found in (self.neuron_inertia, self.pair_inertia))  # type: ignore[return-value]
 
 
-def subconcepts(
+def tops_of_pairs(
     model: Model,
     source: ImageSource,
-    neurons: list[int] | None = None,
+    neurons: Sequence[int] | None = None,
     top: int = TOP,
     batch_size: int = 64,
     progress: bool = False,
-) -> SubConcepts:
+) -> TopsOfPairs:
     """A neuron in front of an attention pool, summed over heads, against its pairs with single heads (paper B).
 
     Top images are those of largest centred norm; two passes over the source. neurons: which; all by default. A neuron
@@ -80,7 +80,7 @@ def subconcepts(
     """
     if len(source) < top:
         raise SummandError(f"{source.label} holds {len(source)} image(s), fewer than the {top} top images asked for")
-    chosen = neurons
+    chosen = None if neurons is None else list(neurons)
     pairs, summed, images, embeddings = Moments(), Moments(), [], []
     for batch in _passed(source, batch_size, progress, "means"):
         effects = model.pairs(pixels_of(model, batch.images))
@@ -104,7 +104,7 @@ def subconcepts(
     known = torch.cat(embeddings)
     draws = np.random.default_rng(0)
     random = torch.stack([known[draws.choice(len(known), top, replace=False)] for _ in range(_DRAWS)])
-    return SubConcepts(
+    return TopsOfPairs(
         tuple(chosen),
         best[1].ids.cpu(),
         best[0].ids.cpu(),
