@@ -35,3 +35,12 @@ def command(*arguments: object) -> Finished:
         except SystemExit as end:
             code = end.code
     return Finished(int(code or 0), out.getvalue(), error.getvalue())  # type: ignore[call-overload]
+
+
+def error_of(*arguments: object) -> str:
+    """What a command that must refuse says: one line, exit code 2, nothing on stdout."""
+    found = command(*arguments)
+    assert (found.code, found.out) == (2, ""), found
+    lines = [line for line in found.error.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, found.error
+    return lines[0].removeprefix("error: ")

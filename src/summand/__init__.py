@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
+    from .studies.attack.run import attack
     from .studies.concepts.run import concepts
     from .studies.retrieve.run import retrieve
+    from .studies.shift.monitor import Monitor
+    from .studies.shift.run import shift
     from .studies.subconcepts.run import subconcepts
     from .studies.words.run import words
     from .text.sparse import SparseCode, sparse_code
@@ -47,6 +50,7 @@ __all__ = [
     "Heatmap",
     "Model",
     "Moments",
+    "Monitor",
     "Parts",
     "RankOne",
     "SparseCode",
@@ -57,12 +61,14 @@ __all__ = [
     "TopImages",
     "Unit",
     "__version__",
+    "attack",
     "concepts",
     "heatmap",
     "load",
     "rank_one",
     "retrieve",
     "scenes",
+    "shift",
     "sparse_code",
     "subconcepts",
     "textspan",
@@ -75,6 +81,7 @@ _HOMES = {
     "Effects": ".effects.effects",
     "Heatmap": ".maps.heatmap",
     "Model": ".models",
+    "Monitor": ".studies.shift.monitor",
     "Moments": ".statistics.moments",
     "Parts": ".effects.direct",
     "RankOne": ".statistics.principal_direction",
@@ -83,11 +90,13 @@ _HOMES = {
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
+    "attack": ".studies.attack.run",
     "concepts": ".studies.concepts.run",
     "heatmap": ".maps.heatmap",
     "load": ".models.load",
     "rank_one": ".statistics.principal_direction",
     "retrieve": ".studies.retrieve.run",
+    "shift": ".studies.shift.run",
     "sparse_code": ".text.sparse",
     "subconcepts": ".studies.subconcepts.run",
     "textspan": ".text.textspan",

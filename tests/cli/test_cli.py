@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +9,25 @@ import pytest
 from PIL import Image
 
 import summand
+from tests.commands import Finished, command
+
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
-def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "summand", *arguments], capture_output=True, text=True, cwd=cwd)
+def run(*arguments: str, cwd: Path | None = None) -> Finished:
+    with contextlib.chdir(cwd or Path.cwd()):
+        return command(*arguments)
 
 
 def test_version_and_help():
-    assert run("--version").stdout.strip() == f"summand {summand.__version__}"
-    for command in ("atlas", "heatmap", "scenes", "pools", "models"):
-        found = run(command, "--help")
-        assert found.returncode == 0
-        assert "Examples:" in found.stdout
-    assert "[default: third last]" in " ".join(run("shift", "--help").stdout.replace("│", " ").split())
+    whole = subprocess.run([sys.executable, "-m", "summand", "--version"], capture_output=True, text=True)
+    assert (whole.returncode, whole.stdout.strip()) == (0, f"summand {summand.__version__}")
+    assert run("--version").out.strip() == f"summand {summand.__version__}"
+    for name in ("atlas", "heatmap", "scenes", "pools", "models"):
+        found = run(name, "--help")
+        assert found.code == 0
+        assert "Examples:" in found.out
+    assert "[default: third last]" in " ".join(run("shift", "--help").out.replace("│", " ").split())
 
 
 def test_atlas_on_photographs_with_an_open_clip_name_and_a_broken_file(tmp_path):
@@ -34,15 +40,15 @@ def test_atlas_on_photographs_with_an_open_clip_name_and_a_broken_file(tmp_path)
         "atlas", "--images", str(tmp_path), "--model", "RN50", "--random-init", "--pool", str(texts),
         "--out", str(tmp_path / "site"), "--json", "--batch-size", "2",
     )  # fmt: skip
-    assert found.returncode == 0, found.stderr
-    result = json.loads(found.stdout)
+    assert found.code == 0, found.error
+    result = found.json
     assert result["command"] == "atlas"
     assert result["model"] == "RN50"
     assert len(result["rows"]) == 32
     assert [item["name"] for item in result["skipped"]] == ["broken.jpg"]
     assert result["residual"] < 1e-5
-    assert "RANDOM" in found.stderr
-    assert "broken.jpg" in found.stderr
+    assert "RANDOM" in found.error
+    assert "broken.jpg" in found.error
     assert Path(result["page"]).is_file()
 
 
@@ -50,14 +56,14 @@ def test_heatmap_and_scenes_end_to_end(tmp_path):
     drawn = run(
         "scenes", "--text", "a red star and a blue ring", "--count", "2", "--out", "drawn", "--json", cwd=tmp_path
     )
-    rows = json.loads(drawn.stdout)["rows"]
+    rows = drawn.json["rows"]
     assert [row["shape"] for row in rows] == ["star", "star"]
     found = run("heatmap", "drawn/images/000000.png", "a red star", "--versus", "a blue ring", "--json", cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
-    result = json.loads(found.stdout)
+    assert found.code == 0, found.error
+    result = found.json
     assert len(result["grid"][0]) == 8
     assert (tmp_path / "heatmap.png").is_file()
-    assert run("scenes", "--count", "6", "--out", "sheet.png", cwd=tmp_path).returncode == 0
+    assert run("scenes", "--count", "6", "--out", "sheet.png", cwd=tmp_path).code == 0
     assert Image.open(tmp_path / "sheet.png").size[0] > 100
 
 
@@ -76,10 +82,10 @@ def test_heatmap_and_scenes_end_to_end(tmp_path):
 )
 def test_bad_input_is_short_clear_and_exits_with_2(arguments, words, tmp_path):
     found = run(*arguments, cwd=tmp_path)
-    assert found.returncode == 2
-    assert words in found.stderr.replace("\n", " ")
-    assert "Traceback" not in found.stderr
-    assert found.stdout == ""
+    assert found.code == 2
+    assert words in found.error.replace("\n", " ")
+    assert "Traceback" not in found.error
+    assert found.out == ""
     assert not list(tmp_path.iterdir())
 
 

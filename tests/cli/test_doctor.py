@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from typer.testing import CliRunner
 
 import summand
-from summand.cli import app
 from summand.models import load as loading
+from tests.commands import command
 from tests.models.tiny_clip import clip
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["doctor", *arguments])
+    return command("doctor", *arguments)
 
 
 def test_a_healthy_model():
     found = run("scenes-vit", "--json")
-    result = json.loads(found.stdout)
-    assert found.exit_code == 0
+    result = found.json
+    assert found.code == 0
     assert result["exact"]
     assert result["findings"] == []
     assert [row["holds"] for row in result["rows"]] == [True] * 8
@@ -31,9 +28,9 @@ def test_a_healthy_model():
 
 def test_an_attention_pool_has_pairs():
     found = run("scenes-rn")
-    assert found.exit_code == 0
-    assert "pairs: sum to encode_image" in found.stdout
-    assert "can be explained exactly" in found.stderr
+    assert found.code == 0
+    assert "pairs: sum to encode_image" in found.out
+    assert "can be explained exactly" in found.error
 
 
 def test_what_does_not_hold_is_an_alarm_with_its_cause(monkeypatch):
@@ -42,11 +39,11 @@ def test_what_does_not_hold_is_an_alarm_with_its_cause(monkeypatch):
     monkeypatch.setattr(summand, "load", lambda *_, **__: summand.wrap(made))
     found = run("anything")
     assert loading.load is not summand.load
-    assert found.exit_code == 1
-    assert "image: terms sum to encode_image" in found.stdout
-    assert "forward hooks of yours on visual.transformer.resblocks.1.attn" in found.stderr
-    assert "cannot be explained exactly" in found.stderr
+    assert found.code == 1
+    assert "image: terms sum to encode_image" in found.out
+    assert "forward hooks of yours on visual.transformer.resblocks.1.attn" in found.error
+    assert "cannot be explained exactly" in found.error
 
 
 def test_bad_input():
-    assert run("scenes-vit", "--pretrained", "x").exit_code != 0
+    assert run("scenes-vit", "--pretrained", "x").code == 2

@@ -47,7 +47,11 @@ CASES = [
     (raising(MemoryError()), 2, "out of memory"),
     (raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")), 2, "smaller --batch-size"),
     (out_of_memory_in_torch, 2, "out of memory"),
-    (lambda: 1 / 0, 3, "a fault of summand, not of yours: ZeroDivisionError: division by zero (cli/pools.py, line"),
+    (
+        lambda: 1 / 0,
+        3,
+        "a fault of summand, not of yours: ZeroDivisionError: division by zero (studies/inspect/pools.py, line",
+    ),
     (raising(KeyError("vision_cfg")), 3, "KeyError: 'vision_cfg'"),
     (raising(AssertionError()), 3, "AssertionError"),
     (raising(EOFError("Ran out of input")), 3, "EOFError: Ran out of input"),
@@ -66,7 +70,7 @@ def end(monkeypatch, capsys, unchecked):
     monkeypatch.setattr("os.dup2", lambda *_: None)  # pytest's own output goes on
 
     def run(work, *options: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("summand.text.pools.pool", lambda _: work())
+        monkeypatch.setattr("summand.studies.inspect.pools.pool", lambda _: work())
         monkeypatch.setattr(sys, "argv", ["summand", *options, "pools", "general"])
         with pytest.raises(SystemExit) as left:
             main()
@@ -98,9 +102,7 @@ def test_the_traceback_is_shown_where_it_is_asked_for(end, monkeypatch, how):
 
 
 def test_an_alarm_is_still_1_and_usage_2(end, monkeypatch, capsys):
-    import typer
-
-    assert end(raising(typer.Exit(1)))[0] == 1
+    assert end(raising(SystemExit(1)))[0] == 1
     monkeypatch.setattr(sys, "argv", ["summand", "nonsense"])
     with pytest.raises(SystemExit) as left:
         main()

@@ -139,7 +139,7 @@ def test_bad_usage_is_refused_with_a_remedy(folder, tmp_path):
         (("decompose", "--held-out", "1", *out), "--held-out is a share"),
         (("label", tmp_path), "no run folder: it has no manifest.json"),
         (("label", folder, "--pool", "genral"), "did you mean 'general'"),
-        (("neuron", folder, "4.100"), "a neuron is called LAYER:NEURON"),
+        (("neuron", folder, "4x100"), "a neuron is called as 9:2914 is"),
         (("neuron", folder, "2:100"), "holds heads, neurons.4, not neurons.2"),
         (("neuron", folder, "4:512"), "counted from 0 to 511"),
         (("pair", folder, "1.2"), "not pairs"),

@@ -15,21 +15,15 @@ from .. import __version__
 from . import (  # noqa: F401
     ablate,
     atlas,
-    attack,
     debias,
     decompose,
-    doctor,
     head,
     heatmap,
     label,
-    models,
     neuron,
     pair,
-    pools,
     registers,
-    scenes,
     segment,
-    shift,
 )
 from .app import COMMANDS, run
 from .common import app, escape, stderr
@@ -71,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _new(arguments: Sequence[str]) -> bool:
     """Whether the command has moved to the new command line already."""
-    return bool(arguments) and arguments[0] in {one.name for one in COMMANDS}
+    first = next((one for one in arguments if one != "--traceback"), None)
+    return first in {"--version", *(one.name for one in COMMANDS)}
 
 
 def _say(error: BaseException, line: str) -> None:

@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, get_type_hints
@@ -31,12 +31,13 @@ class Flattened:
     field: Field[Any]
 
 
-def command(function: Callable[..., Any]) -> Callable[..., int]:
+def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Callable[..., int]:
     """A function whose parameters may be dataclasses of options → a command with every field as an option.
 
     What a field is for is said by the string below it; the docstring of the function is the command's help, and says
     of its arguments what they are, as numpydoc does. The options of `Show` are added, and the `Result` that the
-    function returns is shown as they say. The command returns its exit code.
+    function returns is shown as they say. The command returns its exit code. positional: options that may be given
+    without their names.
     """
     hints = get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
@@ -50,11 +51,12 @@ def command(function: Callable[..., Any]) -> Callable[..., int]:
             parameters.append(one.replace(annotation=kind))
     for holder, kind in [*holders.items(), ("show", Show)]:
         held |= {field.name: Flattened(holder, kind, field) for field in fields(kind)}
-    keyword = inspect.Parameter.KEYWORD_ONLY
+    keyword, either = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     for name, option in held.items():
         default = inspect.Parameter.empty if option.field.default is MISSING else option.field.default
-        parameters.append(inspect.Parameter(name, keyword, default=default, annotation=_annotation(name, option)))
-    signature = inspect.Signature(parameters)
+        kind = either if name in positional else keyword
+        parameters.append(inspect.Parameter(name, kind, default=default, annotation=_annotation(name, option)))
+    signature = inspect.Signature(sorted(parameters, key=lambda one: one.kind))
 
     def called(*args: Any, **kwargs: Any) -> int:
         given = signature.bind(*args, **kwargs)
@@ -63,7 +65,8 @@ def command(function: Callable[..., Any]) -> Callable[..., int]:
         show = _filled("show", Show, held, given.arguments)
         try:
             made = {holder: _filled(holder, kind, held, given.arguments) for holder, kind in holders.items()}
-            return shown(function.__name__, show, options, lambda: function(*args, **_own(kwargs, held), **made))
+            own = {name: value for name, value in given.arguments.items() if name not in held}
+            return shown(function.__name__, show, options, lambda: function(**own, **made))
         except OptionError as error:
             raise SummandError(f"--{error.option.replace('_', '-')} {in_shell_words(error.rest, options)}") from error
         except SummandError as error:
@@ -78,24 +81,21 @@ def _filled(holder: str, kind: type[Any], held: dict[str, Flattened], given: dic
     return kind(**{name: given[name] for name, option in held.items() if option.holder == holder})
 
 
-def _own(given: dict[str, Any], held: dict[str, Flattened]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if name not in held}
-
-
 _SHOWN = frozenset(field.name for field in fields(Show))
 
 
 def _annotation(name: str, option: Flattened) -> Any:
     hint = get_type_hints(option.kind, include_extras=True)[name]
     about = said(option.kind).get(name, "")
-    group = getattr(option.kind, "GROUP", None)
     more: dict[str, Any] = {"alias": SHORT[name]} if name in SHORT else {}
+    if hasattr(option.kind, "GROUP"):
+        more["group"] = option.kind.GROUP
     default = option.field.default
     if default is False:
         more["negative"] = ()
-    if default in (None, False, ""):
+    if default in (None, False, "", ()):
         more["show_default"] = False
-    return Annotated[hint, Parameter(help=about, group=group, negative_iterable=(), **more)]
+    return Annotated[hint, Parameter(help=about, negative_iterable=(), **more)]
 
 
 @cache
@@ -130,4 +130,4 @@ def in_shell_words(message: str, options: Any) -> str:
             return f"--{name}"
         return f"--no-{name}" if value == "False" else f"--{name} {value}"
 
-    return re.sub(rf"\b({'|'.join(names)})=('[^']*'|[^\s,;)]+)?", shell, message)
+    return re.sub(rf"(?<![\w:,'\"])({'|'.join(names)})=('[^']*'|[^\s,;)]+)?", shell, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,11 +39,17 @@ COMMANDS = (
     Named("concepts", "See", "Say what a picture holds, in the words of the neurons that it moves, and show where."),
     Named("retrieve", "See", "Find the pictures most like one, in what a unit or a property says, or as a whole."),
     Named("subconcepts", "Study", "Set the top images of a neuron against those of its pairs with single heads."),
+    Named("attack", "Study", "Find words that pull one class towards another, and draw pictures that mislead."),
+    Named("shift", "Study", "Say which units changed between two sets of images, in words; an alarm exits with 1."),
+    Named("scenes", "See", "Draw scenes with known causes: a contact sheet, or a folder with masks and attributes."),
+    Named("models", "Inspect", "List every model by name, the terms of its sum, and whether the sum is exact."),
+    Named("pools", "Inspect", "List the description pools, or the texts of one."),
+    Named("doctor", "Inspect", "Check every identity that explanations of a model rest on."),
 )
 
 
-def made() -> App:
-    """The command line."""
+def made(called: str | None = None) -> App:
+    """The command line. called: the command that is about to be run, which says by itself what it does."""
     app = App(
         name="summand",
         help=ABOUT,
@@ -57,9 +64,16 @@ def made() -> App:
     )
     groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
     for one in COMMANDS:
-        app.command(one.path, name=one.name, help=one.about, group=groups[one.group], show=one.shown)
-    app.register_install_completion_command(group=Group("Inspect", sort_key=len(GROUPS)))
+        about = _prose(options_of(one.name)) if one.name == called else one.about
+        app.command(one.path, name=one.name, group=groups[one.group], show=one.shown, help=about)
+    app.register_install_completion_command(group=groups["Inspect"])
     return app
+
+
+def _prose(function: Any) -> str:
+    """A docstring without its section of parameters. (Examples in bold, or they would be taken for a section too.)"""
+    prose = inspect.cleandoc(function.__doc__).partition("\nParameters\n---")[0].strip()
+    return prose.replace("\nExamples:\n", "\n**Examples:**\n")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -68,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     if "--traceback" in arguments:
         arguments.remove("--traceback")
         os.environ["SUMMAND_TRACEBACK"] = "1"
-    app = made()
+    app = made(arguments[0] if arguments else None)
     configured(app, arguments)
     try:
         found = app(arguments or ["--help"])

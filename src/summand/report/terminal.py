@@ -20,12 +20,13 @@ def console() -> Console:
 
 
 def show(result: Result, written: dict[str, Path]) -> None:
-    """Print a result: notes, its tables, and what was written where."""
+    """Print a result: its tables, and what was written where."""
     out = console()
     for table in result.tables():
-        out.print(drawn(table))
-    for note in result.notes:
-        out.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True)
+        if table.plain:
+            sys.stdout.write("".join(f"{value}\n" for value in table.rows[table.columns[0].name]))
+        else:
+            out.print(drawn(table))
     for what, path in written.items():
         out.print(f"{what}: [bold]{escape(str(path.resolve()))}[/]", soft_wrap=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,15 +73,14 @@ class Measured:
         return Measured(self.readings[which], self.embeddings[which], self.indices[which], self.skipped)
 
 
-def head_readings(model: Model, moments: Moments, pool: Pool, known: Concepts, layers: int = 4) -> Readings:
-    """Every head of the last `layers` layers along the concepts of the property that its TextSpan label names.
+def head_readings(model: Model, moments: Moments, pool: Pool, known: Concepts, layers: Sequence[int]) -> Readings:
+    """Every head of these layers along the concepts of the property that its TextSpan label names.
 
     A head whose first texts name no property is read along those texts themselves.
     """
     texts = model.encode_text(pool.texts).double()
-    last = range(max(0, model.tower.layers - layers), model.tower.layers)
     size = min(_LABELS, len(pool.texts))
-    labels = label_heads(moments, last, pool.texts, texts, importance(moments, texts), size)
+    labels = label_heads(moments, layers, pool.texts, texts, importance(moments, texts), size)
     along = moments.basis.double().toward(known.directions.to(texts))  # [layer, head, path, concept]
     by_name = {name: i for i, name in enumerate(known.names)}
     units, columns, weights = [], [], []
@@ -114,9 +114,9 @@ def measure(
     found, embeddings, indices = [], [], []
     with tqdm(total=len(source), desc="images", unit="img", file=sys.stderr, disable=not progress, leave=False) as bar:
         for batch in batches(source, batch_size, skipped):
-            effects, parts = effects_of([readings.group], model, pixels_of(model, batch.images))
-            found.append(readings.read(effects[readings.group].coefficients).cpu())
-            embeddings.append(F.normalize(parts.total().float(), dim=1).cpu())
+            read, embedded = read_pixels(model, pixels_of(model, batch.images), readings)
+            found.append(read)
+            embeddings.append(embedded)
             indices += batch.indices
             bar.update(batch.indices[-1] + 1 - bar.n)
     if len(indices) < FEWEST:
@@ -126,5 +126,14 @@ def measure(
             + (f" ({why})" if why else "")
         )
     return Measured(
-        torch.cat(found).numpy(), torch.cat(embeddings).numpy(), np.array(indices, dtype=np.int64), tuple(skipped)
+        np.concatenate(found), np.concatenate(embeddings), np.array(indices, dtype=np.int64), tuple(skipped)
     )
+
+
+def read_pixels(
+    model: Model, pixels: Float[Tensor, "image 3 height width"], readings: Readings
+) -> tuple[Float[np.ndarray, "image column"], Float[np.ndarray, "image embed"]]:
+    """The readings and M(x)/‖M(x)‖ of a batch."""
+    effects, parts = effects_of([readings.group], model, pixels)
+    read = readings.read(effects[readings.group].coefficients)
+    return read.cpu().numpy(), F.normalize(parts.total().float(), dim=1).cpu().numpy()
