@@ -282,8 +282,8 @@ def refused(*arguments: str) -> str:
         ("--units", "neurons:1-2", "--units must be heads, neurons, the neurons of one layer"),
         ("--units", "heads,pairs", "--units must be heads, neurons, the neurons of one layer"),
         ("--count", "0", "--count must be at least 1"),
-        ("--parity", "own", 'Choose from: "paper"'),
-        ("--parity", "paper", "name it as --concepts TEXT"),
+        ("--protocol", "own", 'Choose from: "paper"'),
+        ("--protocol", "paper", "name it as --concepts TEXT"),
         ("--by", "month", "--by groups the current images"),
     ],
 )
@@ -293,7 +293,7 @@ def test_options_that_cannot_be_are_refused_before_anything_is_read(unchecked, o
 
 def test_what_does_not_go_together_is_refused_in_python_too(unchecked):
     for options, reason in (
-        ({"parity": "own"}, "parity must be 'paper' or be left out"),
+        ({"protocol": "own"}, "protocol must be 'paper' or be left out"),
         ({"units": "neurons", "layers": "4"}, "layers must be left out"),
         ({"save_reference": "r.csv"}, r"save_reference must be a file that ends in \.npz"),
         ({}, "give two sets of images, or one and save_reference=FILE"),
@@ -463,7 +463,7 @@ def test_python_says_what_the_command_says(vit, here):
         ("--units", "heads"),
         ("--layers", "4"),
         ("--pool", "general"),
-        ("--parity", "paper"),
+        ("--protocol", "paper"),
     ],
 )
 def test_what_a_saved_reference_fixes_is_refused_first(unchecked, option, value):

@@ -23,7 +23,7 @@ class ConceptsOptions:
     """Texts in the picture's own description."""
     maps: int = 3
     """Draw maps of so many texts of the picture's own description; 0 draws nothing."""
-    parity: Literal["paper"] | None = None
+    protocol: Literal["paper"] | None = None
     """paper: weigh words by norms, as the paper's notebook, not by signed projections."""
     pool: str | None = None
     """Words to choose from: a name or a text file [default: words-30k]."""

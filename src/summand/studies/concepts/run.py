@@ -41,7 +41,7 @@ def concepts(model: Model, image: Any, reference: Any = None, *, options: Concep
         size=options.size,
         code_size=options.own_size,
         maps=options.maps,
-        parity=options.parity,
+        parity=options.protocol,
     )
     return Concepts(
         [{"word": word, "score": score} for word, score in found.words],

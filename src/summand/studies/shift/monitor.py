@@ -119,7 +119,7 @@ class Monitor:
                 result, self.reference, current, None, self._before.source if self._before else None, label,
                 self.model.random_weights,
             ),
-            options, self._names.__getitem__, data=label, skipped=skipped,
+            options, self._names.__getitem__, model=self.model.name, data=label, skipped=skipped,
             concepts=[] if named is None else named.rows(scores), notes=[*self._notes, *unread(skipped)],
         )  # fmt: skip
 

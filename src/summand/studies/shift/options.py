@@ -13,7 +13,7 @@ from ..verb import OptionError, at_least
 
 _MOST_PERMUTATIONS = 1_000_000
 _WATCHED = ("heads", "neurons", "pairs")
-_FIXED = ("units", "layers", "concepts", "parity", "pool")
+_FIXED = ("units", "layers", "concepts", "protocol", "pool")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ShiftOptions:
     """Of heads: which layers, 8-10,12 [default: the last four]."""
     concepts: str | Sequence[str] = ()
     """Also score this text (can be repeated)."""
-    parity: Literal["paper"] | None = None
+    protocol: Literal["paper"] | None = None
     """paper: score concepts as paper B's code does (templates, no pool's mean)."""
     pool: str | None = None
     """Description pool: a name or a text file [default: fits the model]."""
@@ -52,8 +52,8 @@ class ShiftOptions:
         if watched(self.units).kind != "heads" and self.layers is not None:
             raise OptionError("layers", "must be left out: it is of heads; name a layer of neurons as neurons:9")
         parse_layers(self.layers or ())
-        if self.parity not in (None, "paper"):
-            raise OptionError("parity", f"must be 'paper' or be left out, got {self.parity!r}")
+        if self.protocol not in (None, "paper"):
+            raise OptionError("protocol", f"must be 'paper' or be left out, got {self.protocol!r}")
         if self.save_reference is not None and Path(self.save_reference).suffix != ".npz":
             raise OptionError("save_reference", f"must be a file that ends in .npz, got {self.save_reference}")
 
@@ -86,8 +86,8 @@ def check(options: ShiftOptions, reference: Any, current: Any, saved: bool) -> N
             f"must be left out: the saved reference {reference} fixes what is watched; or make the reference again "
             f"with it and save_reference=FILE",
         )
-    if options.parity and not options.concepts:
-        raise OptionError("parity", "says how a named concept is scored; name it as concepts=TEXT")
+    if options.protocol and not options.concepts:
+        raise OptionError("protocol", "says how a named concept is scored; name it as concepts=TEXT")
     if current is None and (options.save_reference is None or saved):
         raise SummandError("give two sets of images, or one and save_reference=FILE to keep it for later")
     if options.by is not None and current is None:

@@ -122,9 +122,10 @@ def make_reference(
     """Choose what to watch from the reference images, and read them: one pass (three for neurons and pairs).
 
     watch: heads of these `layers` (by default the last four) along the concepts of their labels; the neurons of one
-    `layer` (by default the third last); or the pairs of an attention pool. named: texts to score as well (`named_concepts`: one to three
-    passes more), with parity="paper" as paper B's code does it. Raises `SummandError` for units that the tower does not
-    have and too few images.
+    `layer` (by default the third last); or the pairs of an attention pool. named: texts to score as well
+    (`named_concepts`: one to three passes more), with parity="paper" as paper B's code does it.
+
+    Raises `SummandError` for units that the tower does not have and too few images.
     """
     if watch not in ("heads", "neurons", "pairs"):
         raise SummandError(f"units to watch are heads, neurons or pairs, got {watch!r}")

@@ -131,6 +131,7 @@ def shift_of(
     options: Any,
     name: Callable[[int], str],
     *,
+    model: str,
     data: str,
     skipped: Sequence[Skipped],
     series: Sequence[dict[str, Any]] = (),
@@ -144,7 +145,7 @@ def shift_of(
         for unit in result.rows
     ]
     return Shift(
-        rows, options, compared=compared, model=reference.model, data=data,
+        rows, options, compared=compared, model=model, data=data,
         alarm=result.alarm or any(row["alarm"] for row in series),
         mmd=result.mmd, mmd_p=result.mmd_p, watched=reference.readings.group.name, reference=reference.label,
         images={"reference": result.reference_images, "current": result.current_images},

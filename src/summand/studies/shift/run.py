@@ -67,7 +67,7 @@ def shift(reference: Any, current: Any = None, model: Model | None = None, *, op
             result, made, measured, after.source, before.source if before else None, after.source.label,
             model.random_weights, strange_pictures(model, *sources),
         ),
-        options, after.source.name, data=after.name, skipped=skipped, series=series,
+        options, after.source.name, model=model.name, data=after.name, skipped=skipped, series=series,
         concepts=made.named.compare(model, after.source, options.batch_size, on_terminal()) if made.named else [],
         notes=[*notes, *unread(skipped)], **kept,
     )  # fmt: skip
@@ -101,7 +101,7 @@ def reference_of(model: Model, given: Reference | Given | None, options: ShiftOp
     made = make_reference(
         model, given.source, chosen, asked.kind,  # type: ignore[arg-type]
         layers=layers_of(model, options.layers, last=4) if asked.kind == "heads" else None,
-        layer=asked.layers[0] if asked.layers else None, named=options.texts, parity=options.parity,
+        layer=asked.layers[0] if asked.layers else None, named=options.texts, parity=options.protocol,
         batch_size=options.batch_size, progress=on_terminal(),
     )  # fmt: skip
     return made, notes
