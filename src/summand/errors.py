@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -12,6 +13,22 @@ class SummandError(Exception):
 
 class SummandWarning(UserWarning):
     """What was done, where the caller may have meant something else."""
+
+
+class SummandDeprecation(SummandWarning, DeprecationWarning):
+    """A name that still works and will not for ever; says what takes its place."""
+
+
+def deprecated(old: str, new: str, gone_in: str) -> None:
+    """Warn whoever calls the caller of this that a name will go, and what to use instead.
+
+    >>> with warnings.catch_warnings(record=True) as said:
+    ...     warnings.simplefilter("always")
+    ...     deprecated("open_run", "summand.open", "0.4")
+    >>> print(said[0].message)
+    open_run will go in summand 0.4; use summand.open
+    """
+    warnings.warn(f"{old} will go in summand {gone_in}; use {new}", SummandDeprecation, stacklevel=3)
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:

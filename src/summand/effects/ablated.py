@@ -12,12 +12,13 @@ from torch import Tensor
 from ..errors import SummandError
 from ..towers import Trace
 from ..towers.base import Visit
+from ..towers.bound import Bound
 
 ROUNDED = 2e-2
 """How far directions may be from those of the file, relative to their size: as far as bf16 rounds the weights."""
 
 
-class AblatedTower:
+class AblatedTower(Bound):
     """`ablate(tower, pixels)` is the trace of one forward pass in which the units' part of the heads' coefficients is
     replaced by its mean; what: the units, for a reader; units and means: what a hash of the model takes in as well.
 
@@ -25,6 +26,8 @@ class AblatedTower:
     network itself runs unchanged, so later layers still read what the units wrote (the ablation of an effect, as in
     papers A and C); this is not the same as zeroing weights.
     """
+
+    keep = "copy or pickle the summand.Model, which makes its towers anew"
 
     def __init__(
         self, tower: Any, ablate: Callable[[Any, Tensor], Trace], what: str, units: str, means: Tensor

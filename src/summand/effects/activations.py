@@ -15,6 +15,7 @@ from ..towers.base import working
 from ..towers.finite import all_finite
 from ..towers.listening import _Enough, listening
 from ..towers.residual import ResidualTower
+from ..whole_numbers import whole_number
 
 
 def readable(tower: Tower, what: str) -> ResidualTower:
@@ -32,16 +33,19 @@ def readable(tower: Tower, what: str) -> ResidualTower:
     return tower
 
 
-def check_layer(tower: ResidualTower, layer: int, later: bool = False) -> None:
-    """Raises `SummandError` for a layer that does not exist, and with later=True for one without later attention."""
+def check_layer(tower: ResidualTower, layer: int, later: bool = False) -> int:
+    """The layer as an int. Raises `SummandError` for one that does not exist, and with later=True for one without later
+    attention."""
     last = tower.layers - 1
     end = last - 1 if later else last
     valid = f"layers 0 to {end} have" if end > 0 else "layer 0 has" if end == 0 else "no layer of it has"
     what = "a second-order effect" if later else "neurons"
-    if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer <= last:
+    number = whole_number(layer)
+    if number is None or not 0 <= number <= last:
         raise SummandError(f"this model has no layer {layer!r}; {valid} {what}")
-    if layer > end:
-        raise SummandError(f"no attention comes after layer {layer}, so it has no second-order effect; {valid} one")
+    if number > end:
+        raise SummandError(f"no attention comes after layer {number}, so it has no second-order effect; {valid} one")
+    return number
 
 
 @torch.no_grad()
@@ -54,7 +58,7 @@ def activations(
     exist and for a tower that is no plain pre-norm transformer.
     """
     tower = readable(tower, "activations are")
-    check_layer(tower, layer)
+    layer = check_layer(tower, layer)
     seen: list[Tensor] = []
 
     def neurons(hidden: Tensor, _: Any) -> None:

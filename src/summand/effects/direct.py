@@ -14,10 +14,12 @@ from torch import Tensor
 from ..errors import SummandError
 from ..towers import AttentionView, Tower, Trace
 from ..towers.base import HeadMaps, unmixed, wants_gradient
-from ..towers.finite import all_finite
+from ..towers.bound import Bound
+from ..towers.finite import all_finite, check_plain
 from ..towers.pieces import CLASS, Piece
 from ..towers.residual import ResidualTower
 from ..towers.text import TextTower
+from ..whole_numbers import as_whole_number
 from .effects import Effects
 from .published import Parity, check_parity
 
@@ -35,7 +37,7 @@ def question(method: Question) -> Question:
             return method(self, *args, **kwargs)
         self._answering.add(me)
         try:
-            self._unchanged()
+            self._look_again()
             return method(self, *args, **kwargs)
         finally:
             self._answering.discard(me)
@@ -51,11 +53,13 @@ def check_directions(directions: Any, embed: int) -> None:
     if directions.layout != torch.strided or directions.is_meta or not directions.is_floating_point():
         where = "on meta" if directions.is_meta else f"{directions.layout} of {directions.dtype}"
         raise SummandError(f"directions must be an ordinary tensor of floating-point numbers, got one {where}")
+    if not wants_gradient(directions):  # gradients lead back to directions, also those of torch.func
+        check_plain(directions, "directions")
     if not all_finite(directions.detach()):
         raise SummandError("directions must be finite, got NaN or infinite numbers")
 
 
-class Parts:
+class Parts(Bound):
     r"""M(x) = embedding + Σ_l Σ_h head_{l,h} + Σ_l mlp_l + bias, each term [image, embed]; paper C, Eq. 1–6.
 
     head_{l,h} = (Σ_i a_i v_i / σ) W_O F, with F = (I − 11ᵀ/D) diag(γ) P: every term is centred by its own mean, which
@@ -67,7 +71,7 @@ class Parts:
     zero. The sum is the same. (That code also divides by ‖M(x)‖ afterwards; here the sum stays `encode_image`.)
 
     tower: a snapshot of the model; pixels: a copy that nobody else writes to. unchanged: raises `SummandError` where
-    the model is no longer the one that was asked.
+    the model is no longer the one that was asked (`models.asked_again`).
 
     Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
     need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
@@ -79,18 +83,33 @@ class Parts:
         pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
-        unchanged: Callable[[], None] | None = None,
+        unchanged: Callable[..., tuple[Any, Trace | None] | None] | None = None,
     ) -> None:
         check_parity(parity)
-        if parity is not None:
-            if not isinstance(tower, ResidualTower):
-                raise SummandError(f"parity='paper' is defined for a class-token transformer, not for a {tower.kind}")
-            tower = tower.evenly()
-        self._tower, self._pixels, self._encode = tower, pixels, encode
+        self._parity = parity
+        self._tower: Tower = self._split(tower)
+        self._pixels, self._encode = pixels, encode
         self._trace: Trace | None = None
         self._token_stream: Tensor | None = None
         self._unchanged = unchanged
         self._answering: set[int] = set()  # threads
+
+    def _split(self, tower: Any) -> Any:
+        """The tower as it is asked, by this parity."""
+        if self._parity is None:
+            return tower
+        if not isinstance(tower, ResidualTower):
+            raise SummandError(f"parity='paper' is defined for a class-token transformer, not for a {tower.kind}")
+        return tower.evenly()
+
+    def _look_again(self) -> None:
+        """Goes on with the model as it is now. Raises `SummandError` where that is another one."""
+        assert self._unchanged is not None
+        found = self._unchanged(self._trace, self.__dict__.get("_maps"), self._pixels, self._split)
+        if found is not None:
+            self._tower, self._trace = found
+            self._encode = self._tower.encode
+            self.__dict__.pop("_maps", None)
 
     @property
     @question
@@ -255,8 +274,8 @@ class Parts:
 
     def _chosen(self, layers: Collection[int] | None) -> list[int]:
         """Which layers are asked for. Raises `SummandError` for none, and for one that does not exist."""
-        chosen = list(range(self._tower.layers)) if layers is None else list(layers)
-        wrong = [layer for layer in chosen if isinstance(layer, bool) or layer not in range(self._tower.layers)]
+        chosen = list(range(self._tower.layers)) if layers is None else [as_whole_number(layer) for layer in layers]
+        wrong = [layer for layer in chosen if type(layer) is not int or layer not in range(self._tower.layers)]
         if wrong or not chosen:
             got = repr(wrong[0]) if wrong else "none"
             raise SummandError(f"this model has layers 0 to {self._tower.layers - 1}, got {got}")
@@ -297,7 +316,7 @@ class TextParts(Parts):
         tokens: Int[Tensor, "text token"],
         encode: Callable[[Tensor], Tensor],
         pieces: Sequence[Sequence[Piece]],
-        unchanged: Callable[[], None] | None = None,
+        unchanged: Callable[..., tuple[Any, Trace | None] | None] | None = None,
     ) -> None:
         super().__init__(tower, tokens, encode, unchanged=unchanged)
         # CoCa's class token is put behind the text.

@@ -10,6 +10,7 @@ from ..errors import SummandError
 from ..towers.directions import Directions
 from ..towers.finite import all_finite
 from ..towers.precision import as_written, promoted
+from ..whole_numbers import as_whole_number, whole_number
 
 
 class Effects:
@@ -95,8 +96,10 @@ class Effects:
 
     def select(self, index: slice | int | list[int]) -> Effects:
         """The effects of some units, chosen along the first unit axis (which stays, also for an int)."""
-        if isinstance(index, int):
-            index = [index]
+        one = whole_number(index)
+        index = [one] if one is not None else index
+        if isinstance(index, list):
+            index = [as_whole_number(unit) for unit in index]
         return Effects(
             self.coefficients[:, index],
             self.basis.select(index),

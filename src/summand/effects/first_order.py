@@ -29,7 +29,7 @@ def first_order(tower: Tower, pixels: Float[Tensor, "image channel height width"
     Raises `SummandError` for a layer that does not exist and for a tower that is no plain pre-norm transformer.
     """
     tower = readable(tower, "first-order effects are")
-    check_layer(tower, layer)
+    layer = check_layer(tower, layer)
     tower.verify(("neurons", layer), pixels)
     hidden: list[Tensor] = []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from ..towers import Tower
 from ..towers.base import working
 from ..towers.listening import Listener, listening
 from ..towers.residual import ResidualTower
+from ..whole_numbers import as_whole_number, whole_number
 from .activations import check_layer, readable
 from .effects import Effects
 
@@ -44,7 +44,7 @@ def indirect(
     is no plain pre-norm transformer.
     """
     tower = readable(tower, "indirect effects are")
-    check_layer(tower, layer)
+    layer = check_layer(tower, layer)
     chosen = _checked(tower, layer, neurons, batch_size)
     for identity in (("neurons", layer), ("indirect", layer)):
         tower.verify(identity, pixels)
@@ -94,7 +94,7 @@ class _Seen:
             kept["hidden"] = working(tower.batch_first(hidden))
 
         def keep_leaving(output: Tensor) -> None:
-            kept["leaving"] = tower.batch_first(output)
+            kept["leaving"] = tower.batch_first(output).clone()  # a later block may add to it in place
 
         def keep_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._calls.append((args[1:], kwargs if args else dict(list(kwargs.items())[1:])))
@@ -122,12 +122,12 @@ def _checked(tower: ResidualTower, layer: int, neurons: Sequence[int], batch_siz
     count = tower.blocks[layer].neuron_output().shape[1]
     if not isinstance(neurons, Iterable):
         raise SummandError(f"expected a list of neurons, got {neurons!r}")
-    chosen = [int(n) if isinstance(n, Integral) and not isinstance(n, bool) else n for n in neurons]
+    chosen = [as_whole_number(n) for n in neurons]
     wrong = [n for n in chosen if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n < count]
     if not chosen:
         raise SummandError(f"expected at least one of the neurons 0 to {count - 1}, got none")
     if wrong:
         raise SummandError(f"layer {layer} has neurons 0 to {count - 1}; got {wrong[0]!r}")
-    if batch_size < 1:
+    if (whole_number(batch_size) or 0) < 1:
         raise SummandError(f"batch_size must be at least 1, got {batch_size}")
     return chosen

@@ -42,7 +42,8 @@ def second_order(
     Raises `SummandError` for a layer that has no later attention, for a tower that is no plain pre-norm transformer,
     and with parity="paper" for one without a class token or a final LayerNorm.
     """
-    return second_orders(tower, pixels, [layer], parity)[0][layer]
+    (found,) = second_orders(tower, pixels, [layer], parity)[0].values()
+    return found
 
 
 @torch.no_grad()
@@ -60,6 +61,7 @@ def second_orders(
     check_parity(parity)
     assert parity is None or neurons is None
     tower = with_neurons(tower, layers)
+    layers = [check_layer(tower, layer) for layer in layers]
     tower = tower if parity is None else tower.evenly()
     for layer in layers:
         tower.verify(("neurons", layer), pixels)

@@ -20,7 +20,7 @@ def head_texts(
     """The texts that span what a head writes over a set of images, in TextSpan's order."""
     check_head(model, layer, head)
     found = collect(model, source, keep_layers=1, progress=False)
-    spans = textspan(found.moments.select([layer]), model.encode_text(list(texts)), size)
+    spans = textspan(found.moments.select([int(layer)]), model.encode_text(list(texts)), size)
     return [texts[int(i)] for i in spans.indices[0, head]]
 
 

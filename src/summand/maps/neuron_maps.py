@@ -21,6 +21,7 @@ from ..towers.finite import all_finite
 from ..towers.linear import inverse_deviation
 from ..towers.listening import _Enough, listening
 from ..towers.residual import ResidualTower
+from ..whole_numbers import whole_number
 
 Weighting = Literal["mean", "signed", "weighted"]
 
@@ -35,6 +36,7 @@ def activations(
     """
     tower = readable(model)
     check_layers(model, layers)
+    layers = [int(layer) for layer in layers]
     model.check_pixels(pixels)
     found: dict[int, Tensor] = {}
 
@@ -157,6 +159,7 @@ def second_order_maps(
     tower = readable(model)
     layers = sorted(set(range(tower.layers - 1) if layers is None else layers))
     check_layers(model, layers)
+    layers = [int(layer) for layer in layers]
     if not tower.plain or layers[-1] == tower.layers - 1:
         model.second_order(pixels, layers[-1])  # says why not
     model.check_pixels(pixels)
@@ -228,8 +231,8 @@ def neuron_map(
         found = pool_inputs(model, pixels)[1]
     else:
         check_layers(model, [layer])
-        found = activations(model, pixels, [layer])[layer]
-    if not 0 <= neuron < found.shape[2]:
+        found = activations(model, pixels, [layer])[int(layer)]
+    if whole_number(neuron) not in range(found.shape[2]):
         raise SummandError(f"layer {layer} of {model.name} has neurons 0 to {found.shape[2] - 1}, not {neuron}")
     return found[:, :, neuron].unflatten(1, model.tower.grid)
 
@@ -247,6 +250,6 @@ def readable(model: Model) -> ResidualTower:
 def check_layers(model: Model, layers: Collection[int]) -> None:
     """Raises `SummandError` for a layer that the model does not have, or none at all."""
     last = readable(model).layers - 1
-    wrong = [layer for layer in layers if not 0 <= layer <= last]
+    wrong = [layer for layer in layers if whole_number(layer) not in range(last + 1)]
     if wrong or not layers:
         raise SummandError(f"{model.name} has layers 0 to {last}, got {list(layers)}")

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import SummandError
 from ..models import Model
 from ..towers import AttentionView
+from ..whole_numbers import whole_number
 
 
 @torch.no_grad()
@@ -27,9 +28,9 @@ def token_maps(
     `SummandError` for a layer or a direction that the model does not have.
     """
     tower = model.tower
-    chosen = set(range(tower.layers) if layers is None else layers)
-    if not chosen or not chosen <= set(range(tower.layers)):
-        raise SummandError(f"layers must be some of 0 to {tower.layers - 1}, got {sorted(chosen)}")
+    chosen = list(range(tower.layers) if layers is None else layers)
+    if not chosen or any(whole_number(layer) not in range(tower.layers) for layer in chosen):
+        raise SummandError(f"layers must be some of 0 to {tower.layers - 1}, got {chosen}")
     found = model.decompose(pixels).tokens_toward(directions, chosen)[:, tower.prefix :]
     return found.transpose(1, 2).unflatten(2, tower.grid)
 
@@ -45,6 +46,7 @@ def head_maps(
     """The same of one head: ⟨c_patch^{l,h}, t⟩."""
     tower = model.tower
     check_head(model, layer, head)
+    layer, head = int(layer), int(head)
     found: list[Tensor] = []
 
     def visit(at: int, view: AttentionView) -> None:
@@ -63,7 +65,7 @@ def head_maps(
 def check_head(model: Model, layer: int, head: int) -> None:
     """Raises `SummandError` for a head that the model does not have."""
     tower = model.tower
-    if not (0 <= layer < tower.layers and 0 <= head < tower.heads):
+    if whole_number(layer) not in range(tower.layers) or whole_number(head) not in range(tower.heads):
         raise SummandError(
             f"{model.name} has no head {layer}.{head}; its heads are 0.0 to {tower.layers - 1}.{tower.heads - 1}"
         )

@@ -18,7 +18,7 @@ from ..errors import SummandError, listed
 from ..towers.base import AttentionView, unmixed, working
 from ..towers.finite import broken_weights
 from ..towers.linear import normed
-from ..towers.listening import apart, listening
+from ..towers.listening import Listener, apart, listening, own_forward
 from ..towers.pool import PoolTower
 from ..towers.residual import ResidualTower
 from .adapters import findings
@@ -152,6 +152,7 @@ def _sum(tower: Any, one: Tensor) -> tuple[str, Numbers]:
         with unmixed(one.device):
             total = trace.total(tower.head_maps())
         yield total, tower.encode(one).to(total), 0.0
+        yield from _own_blocks(tower, one)
         rows, columns = tower.grid
         if rows and set(counts) != {tower.prefix + rows * columns}:
             raise SummandError(
@@ -163,30 +164,53 @@ def _sum(tower: Any, one: Tensor) -> tuple[str, Numbers]:
     return "its terms do not sum to its own embedding", numbers()
 
 
+def _own_blocks(tower: Any, one: Tensor) -> Numbers:
+    """Behind a block whose forward is the user's own: the stream between attention and MLP, and what the MLP's module
+    gives. Whatever more the block adds would count as its MLP's."""
+    own = [(block, {}) for block in getattr(tower, "blocks", ()) if own_forward(block.module)]
+    if own:
+        with listening([each for block, seen in own for each in _listeners(tower, block, seen)], tower.visual):
+            tower.encode(one)
+    for block, seen in own:
+        with unmixed(one.device):
+            added = seen["leaving"] - seen["middle"]
+            yield added, block.added(seen["mlp"]), _slack(tower, seen["leaving"], added)
+
+
+def _listeners(tower: Any, block: Any, seen: dict[str, Tensor]) -> list[Listener]:
+    def keep(name: str) -> Callable[..., None]:
+        def listener(tokens: Tensor, _: Any = None) -> None:
+            seen[name] = working(tower.batch_first(tokens)).clone()  # a block may add to its stream in place
+
+        return listener
+
+    return [
+        (block.module.mlp, "after", keep("mlp")),
+        (block.before_mlp, "before", keep("middle")),
+        (block.module, "after", keep("leaving")),
+    ]
+
+
+def _slack(tower: Any, stream: Tensor, added: Tensor) -> float:
+    """What rounding of the stream may do to the difference of two of its states."""
+    return _EPS * torch.finfo(tower.dtype).eps * float(stream.abs().max() / added.abs().max())
+
+
 def _neurons(tower: ResidualTower, one: Tensor, layer: int) -> tuple[str, Numbers]:
     def numbers() -> Numbers:
-        block, seen = tower.blocks[layer], {}
+        block = tower.blocks[layer]
+        seen: dict[str, Tensor] = {}
 
-        def keep(name: str) -> Callable[..., None]:
-            def listener(tokens: Tensor, _: Any = None) -> None:
-                seen[name] = working(tower.batch_first(tokens))
+        def fire(hidden: Tensor, _: Any) -> None:
+            seen["hidden"] = working(tower.batch_first(hidden))
 
-            return listener
-
-        listeners = [
-            (block.neuron_map(), "before", keep("hidden")),
-            (block.module.mlp, "after", keep("mlp")),
-            (block.before_mlp, "before", keep("middle")),
-            (block.module, "after", keep("leaving")),
-        ]
-        with listening(listeners, tower.visual):
+        with listening([(block.neuron_map(), "before", fire), *_listeners(tower, block, seen)], tower.visual):
             tower.encode(one)
         with unmixed(one.device):
             written = seen["hidden"] @ block.neuron_writes() + block.neuron_bias()
             yield written, block.scaled_mlp(seen["mlp"]), 0.0
             added = seen["leaving"] - seen["middle"]
-            slack = _EPS * torch.finfo(tower.dtype).eps * float(seen["leaving"].abs().max() / added.abs().max())
-            yield written, added, slack
+            yield written, added, _slack(tower, seen["leaving"], added)
 
     return f"the neurons of layer {layer} do not write what its MLP adds to the stream", numbers()
 
@@ -197,7 +221,7 @@ def _norms(tower: ResidualTower, one: Tensor, layer: int) -> tuple[str, Numbers]
         inputs: dict[int, Tensor] = {}
 
         def enter(at: int, stream: Tensor) -> None:
-            streams[at] = working(tower.batch_first(stream))
+            streams[at] = working(tower.batch_first(stream)).clone()
 
         def look(at: int, view: AttentionView) -> None:
             inputs[at] = view.inputs

@@ -24,9 +24,10 @@ from ..effects.second_order import second_order
 from ..errors import SummandError
 from ..scenes import pretrained as scenes_models
 from ..towers import Tower, tower_of
-from ..towers.finite import all_finite
+from ..towers.finite import all_finite, check_plain
 from ..towers.text import TextTower
 from .adapters import device_of, image_dtype, unwrapped
+from .asked_again import AskedAgain
 from .guard import Guard
 from .preprocessing import as_preprocess
 from .state import Made, State, image_state
@@ -177,7 +178,8 @@ class Model:
             mean = getattr(self._image_module, "image_mean", None) or getattr(self._preprocess, "mean", _OPENAI_MEAN)
             std = getattr(self._image_module, "image_std", None) or getattr(self._preprocess, "std", _OPENAI_STD)
         shape = (1, 3, 1, 1)
-        light = pixels.detach().float().cpu() * torch.tensor(std).reshape(shape) + torch.tensor(mean).reshape(shape)
+        mean, std = (torch.tensor(values, dtype=torch.float32, device="cpu").reshape(shape) for values in (mean, std))
+        light = pixels.detach().float().cpu() * std + mean
         return (light.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
     @torch.no_grad()
@@ -241,7 +243,8 @@ class Model:
             if not tower.verify("sum", x):
                 break
             tower = self._checked(x)
-        return Parts(tower, x.clone(), tower.encode, parity, unchanged=self._image.unchanged(f"{self.name} {CHANGED}"))
+        again = AskedAgain(self._image, lambda: self.tower, f"{self.name} {CHANGED}")
+        return Parts(tower, x.clone(), tower.encode, parity, unchanged=again)
 
     def pairs(
         self, x: Float[Tensor, "image channel height width"], positions: bool = True, parity: Parity = None
@@ -337,6 +340,7 @@ class Model:
             raise SummandError(
                 f"{self.name} is on {self.device}, the pixels are on {x.device}; call x.to(model.device)"
             )
+        check_plain(x, "the pixels")
         if not all_finite(x):
             raise SummandError("the pixels hold NaN or infinite numbers; check the images and the preprocessing")
         training = in_training(tower.visual)

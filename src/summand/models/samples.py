@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 _ROUNDINGS = 64  # how many ε of its largest number a weight may be off to count as the same
 
@@ -35,15 +36,19 @@ def address(tensor: Tensor) -> int:
         return 0
 
 
+def readable(tensor: Tensor) -> bool:
+    """Whether a tensor's elements lie at strides: not nested, not sparse, not of a size that is still open (Lazy)."""
+    return (
+        not is_lazy(tensor)
+        and tensor.layout == torch.strided
+        and not tensor.is_nested
+        and type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
+    )
+
+
 def samples(tensor: Tensor) -> list[Tensor]:
     """Views of the elements that are compared."""
-    if (
-        type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__
-        or tensor.layout != torch.strided
-        or tensor.is_meta
-        or tensor.is_quantized
-        or not tensor.numel()
-    ):
+    if not readable(tensor) or tensor.is_meta or tensor.is_quantized or not tensor.numel():
         return []
     with torch.inference_mode(False), torch.no_grad():
         flat = tensor.detach().as_subclass(Tensor)

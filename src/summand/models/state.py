@@ -10,9 +10,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from ..errors import SummandError
-from ..towers.listening import PassHook
+from ..errors import SummandError, first_line
+from ..towers.listening import PassHook, pairs
 from .samples import address, copied, near, samples
 
 T = TypeVar("T")
@@ -43,17 +44,28 @@ class State:
     takes them out again), are compared up to rounding.
 
     roots: gives the modules to look at, anew at every look, each with all that is below it; a module that stands in
-    `aside` is left out, and so is what is below it.
+    `aside` is left out, and so is what is below it. unseen: attributes that are left out everywhere; unread: parameters
+    of the roots that are. core: a smaller state, of the modules without which there is no embedding and without hooks.
     """
 
-    def __init__(self, roots: Callable[[], Iterable[nn.Module]], aside: Callable[[], Iterable[nn.Module]] = tuple):
-        self._roots, self._aside = roots, aside
+    def __init__(
+        self,
+        roots: Callable[[], Iterable[nn.Module]],
+        aside: Callable[[], Iterable[nn.Module]] = tuple,
+        unseen: frozenset[str] = _UNSEEN,
+        unread: Callable[[], frozenset[str]] = frozenset,
+        core: State | None = None,
+    ):
+        self._roots, self._aside, self._unseen, self._unread, self._core = roots, aside, unseen, unread, core
         self._restless: set[tuple[int, str]] = set()
         self._rewritten: set[tuple[int, str]] = set()
         self._see()
 
     def _look(self) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
-        return _look(self._roots(), self._aside(), self._restless, self._rewritten)
+        if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+            raise SummandError(_HIDDEN)
+        left_out = self._unseen, self._unread(), self._restless
+        return _look(list(self._roots()), self._aside(), left_out, self._rewritten)
 
     def _see(self) -> None:
         for root in self._roots():
@@ -74,10 +86,14 @@ class State:
             for old, new, was, now in zip(self._tensors, tensors, self._marks, marks, strict=True):
                 if was != now if new is old else not was[0] or (was[0], *was[2:]) != (now[0], *now[2:]):
                     return False
-        if not all(torch.equal(a, b) for a, b in zip(self._sampled(), self._bits, strict=True)):
+        if not all(_equal(a, b) for a, b in zip(self._sampled(), self._bits, strict=True)):
             return False
         self._tensors, self._marks = tensors, marks
         return not rewritten or near(self._roughly, copied(rewritten))
+
+    def core_still(self) -> bool:
+        """Whether all that changed are hooks, and what stands in the model beside its towers."""
+        return self._core is not None and self._core.still()
 
     def settle(self, make_a_pass: Callable[[], object]) -> None:
         """Leave out from now on what changes although the model does no more than make a pass: counters and records.
@@ -92,6 +108,9 @@ class State:
             self._restless |= changed - rewritten
             self._rewritten = (self._rewritten | rewritten) - self._restless
             self._see()
+            if self._core is not None:
+                self._core._restless, self._core._rewritten = self._restless, self._rewritten
+                self._core._see()
 
     def _attributes(self) -> dict[tuple[int, str], tuple[tuple[Any, ...], list[Tensor], list[Tensor]]]:
         """Every attribute of every module by itself: its marks, a sample of its tensors, and these tensors, so that no
@@ -114,12 +133,27 @@ class State:
         with torch.inference_mode(False), torch.no_grad():
             for views in self._samples:
                 for view in views:
+                    if view.dtype not in _COMMON:  # complex halves and small floats, which torch does not compare
+                        view = view.resolve_conj().resolve_neg().view(_BITS[view.element_size()])
                     groups.setdefault((view.dtype, view.device), []).append(view.reshape(-1))
             whole = [torch.cat(group) for group in groups.values()]
         return [found if found.dtype not in _FLOATS else found.view(_BITS[found.element_size()]) for found in whole]
 
 
 _FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
+_COMMON = _FLOATS | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex128}
+
+
+def _equal(now: Tensor, then: Tensor) -> bool:
+    try:
+        return torch.equal(now, then)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise SummandError(f"{_HIDDEN} ({first_line(error)})") from error
+
+
+_HIDDEN = "the model's weights cannot be looked at in here; ask outside of tracing, export and fake tensors"
 
 
 def _ordered(name: str, value: Any) -> Any:
@@ -128,9 +162,9 @@ def _ordered(name: str, value: Any) -> Any:
 
 
 def _look(
-    roots: Iterable[nn.Module],
+    roots: list[nn.Module],
     aside: Iterable[nn.Module],
-    restless: set[tuple[int, str]],
+    left_out: tuple[frozenset[str], frozenset[str], set[tuple[int, str]]],
     rewritten: set[tuple[int, str]],
 ) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
     """Settings and identities in their order, the tensors, what must be kept so that no identity is used again (the
@@ -139,8 +173,9 @@ def _look(
     tensors: list[Tensor] = []
     kept: list[Any] = []
     rough: list[Tensor] = []
+    unseen, unread, restless = left_out
     seen = {id(module) for module in aside}
-    waiting = list(roots)[::-1]
+    waiting = roots[::-1]
     while waiting:
         module = waiting.pop()
         if id(module) in seen:
@@ -152,7 +187,9 @@ def _look(
         below: list[nn.Module] = []
         others = []
         for name, value in tuple(vars(module).items()):
-            if name not in _UNSEEN and not (restless and (id(module), name) in restless):
+            if name not in unseen and not (restless and (id(module), name) in restless):
+                if unread and name == "_parameters" and module in roots:
+                    value = {key: item for key, item in pairs(value) if key not in unread}
                 if type(value) in _PLAIN:
                     marks.append(value)
                 elif rewritten and (id(module), name) in rewritten:
@@ -204,7 +241,11 @@ def _unfold(items: tuple[Any, ...], value: Any, waiting: list[Any], marks: list[
 
 def _mark(tensor: Tensor) -> tuple[Any, ...]:
     """Address, version and form."""
+    if is_lazy(tensor):  # has no form yet
+        return 0, 0, tensor.dtype, tensor.device, (), ()
     version = 0 if tensor.is_inference() else tensor._version
+    if tensor.is_nested:
+        return address(tensor), version, tensor.dtype, tensor.device, tensor.layout, tensor.size(0)
     strides = tensor.stride() if tensor.layout == torch.strided else ()
     return address(tensor), version, tensor.dtype, tensor.device, tensor.shape, strides
 
@@ -215,12 +256,36 @@ _TEXT_SIDE = ("text", "text_model", "transformer", "token_embedding", "ln_final"
 
 def image_state(clip: nn.Module) -> State:
     """All that image embeddings depend on: the model without what belongs to its text side alone."""
-    return State(lambda: [clip], lambda: _children(clip, _TEXT_SIDE))
+    return _state(clip, _IMAGE_SIDE, _TEXT_SIDE)
 
 
 def text_state(clip: nn.Module) -> State:
     """All that text embeddings depend on: the model without what belongs to its image side alone."""
-    return State(lambda: [clip], lambda: _children(clip, _IMAGE_SIDE))
+    return _state(clip, _TEXT_SIDE, _IMAGE_SIDE)
+
+
+def _state(clip: nn.Module, own: tuple[str, ...], other: tuple[str, ...]) -> State:
+    def towers() -> list[nn.Module]:
+        found = dict(clip.named_children())
+        return [found[name] for name in own if name in found] or [clip]
+
+    def unread() -> frozenset[str]:
+        return _SCALES if _as_published(clip) else frozenset()
+
+    core = State(towers, unseen=_UNSEEN | {"_forward_hooks", "_forward_pre_hooks"})
+    return State(lambda: [clip], lambda: _children(clip, other), unread=unread, core=core)
+
+
+_SCALES = frozenset(("logit_scale", "logit_bias"))
+_LIBRARIES = frozenset(("open_clip", "clip", "transformers"))
+_ENTRIES = ("encode_image", "encode_text", "get_image_features", "get_text_features")
+
+
+def _as_published(clip: nn.Module) -> bool:
+    """Whether embeddings are made as the libraries write it, where the scale of the logits takes no part."""
+    made = [getattr(type(clip), name) for name in _ENTRIES if hasattr(type(clip), name)]
+    plain = all(function.__module__.partition(".")[0] in _LIBRARIES for function in made)
+    return bool(made) and plain and not any(name in vars(clip) for name in _ENTRIES)
 
 
 def _children(clip: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
@@ -256,15 +321,11 @@ class Made(Generic[T]):
                 self._found = (state, self._make(state))
             return self._found[1]
 
-    def unchanged(self, said: str) -> Callable[[], None]:
-        """Raises `SummandError` with these words where the state is no longer the one that was seen last."""
+    @property
+    def state(self) -> State | None:
+        """The state that was seen last."""
         found = self._found
-
-        def check() -> None:
-            if found is None or not found[0].still():
-                raise SummandError(said)
-
-        return check
+        return None if found is None else found[0]
 
     @contextmanager
     def as_it_is(self) -> Iterator[None]:

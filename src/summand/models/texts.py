@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..effects.direct import TextParts
 from ..errors import SummandError
 from ..towers.text import TextTower, text_features, text_tower_of
+from .asked_again import AskedAgain
 from .callers_tokenizers import check_ids, token_ids, vocabulary_size
 from .guard import Guard
 from .state import Made, text_state
@@ -132,9 +133,11 @@ class TextSide:
             tokens,
             tower.encode,
             words,
-            unchanged=self._seen.unchanged(
+            unchanged=AskedAgain(
+                self._seen,
+                lambda: self.tower,
                 f"the text side of {self.name} was changed after it was decomposed and before this question; "
-                f"decompose again"
+                f"decompose again",
             ),
         )
 
@@ -151,7 +154,8 @@ class TextSide:
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "text token"]:
         assert self.tokenizer is not None
-        tokens = token_ids(tokenized(self.tokenizer, texts), len(texts))
-        check_ids(texts, tokens, vocabulary_size(self.clip))
-        check_length(self.tokenizer, texts, tokens)
+        with torch.device("cpu"):  # whatever the caller's default is
+            tokens = token_ids(tokenized(self.tokenizer, texts), len(texts))
+            check_ids(texts, tokens, vocabulary_size(self.clip))
+            check_length(self.tokenizer, texts, tokens)
         return tokens.to(next(self.clip.parameters()).device)

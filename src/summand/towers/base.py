@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .bound import Bound
+
 _MOST_KEPT = 2**26  # numbers: 256 MB
 
 
@@ -144,7 +146,7 @@ class Rest:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Trace(Bound):
     """What one pass leaves at the pooled token. Every term is already in the embedding space but the head values.
 
     values: Σ_i a_i v_i, [image, layer, head, channel]. scale: 1/σ of the final LayerNorm (ones where there is none),
@@ -183,10 +185,11 @@ class Trace:
         return total if self.shares is None else total + self.values.shape[2] * self.shares.each().sum(dim=1)
 
 
-class Guarded:
+class Guarded(Bound):
     """A tower whose identities are checked when they are first used. guard: set by the model that the tower is of."""
 
     guard: Callable[[Any, Any, Tensor], bool] | None = None
+    keep = "copy or pickle the summand.Model, which makes its towers anew"
 
     def verify(self, what: Any, inputs: Tensor) -> bool:
         """Raises `SummandError` where the identity `what` does not hold for the first of the inputs. Whether it had to

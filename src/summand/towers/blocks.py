@@ -85,6 +85,10 @@ class Block:
         written = self.second(m.mlp(middle)) if self.post else m.mlp(self.second(middle))
         return self._scaled(2, working(written))
 
+    def added(self, written: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """What the block adds to the stream where its MLP's module gives this."""
+        return self._scaled(2, normed(self.second, written) if self.post else written)
+
     def scaled_mlp(self, written: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
         """What the MLP's module gives, as it is added to the stream."""
         return self._scaled(2, written)
@@ -177,10 +181,6 @@ class Block:
 
 
 def _kind(module: nn.Module) -> str | None:
-    """Which readable block a module is: its own class, or one that it extends without a forward of its own."""
-    for ancestor in class_of(module).__mro__:
-        if ancestor.__name__ in _READABLE:
-            return ancestor.__name__
-        if "forward" in vars(ancestor):
-            return None
-    return None
+    """Which readable block a module is: its own class, or the nearest one that it extends. Whether it still does what
+    that class does is for the guard to measure."""
+    return next((ancestor.__name__ for ancestor in class_of(module).__mro__ if ancestor.__name__ in _READABLE), None)

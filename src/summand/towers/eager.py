@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import SummandError
+
 _lock = threading.Lock()
 _inside = 0
 _stance: Any = None
@@ -30,7 +32,13 @@ def eagerly() -> Iterator[None]:
         return
     with _lock:
         if _inside == 0:
-            _stance = torch.compiler.set_stance("force_eager")  # acts at once; left through __exit__
+            try:
+                _stance = torch.compiler.set_stance("force_eager")  # acts at once; left through __exit__
+            except RuntimeError as error:
+                raise SummandError(
+                    "a question cannot be asked inside a function under torch.compile; ask outside of it, or put "
+                    "torch.compiler.disable around the function that asks"
+                ) from error
         _inside += 1
     try:
         yield

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
+from torch.nn.parameter import is_lazy
 
 from ..errors import SummandError
 
@@ -15,6 +17,22 @@ def all_finite(numbers: Tensor) -> bool:
     then is every number looked at."""
     wide = torch.promote_types(numbers.dtype, torch.float32)
     return bool(torch.isfinite(numbers.sum(dtype=wide))) or bool(torch.isfinite(numbers).all())
+
+
+def check_plain(numbers: Tensor, what: str) -> None:
+    """Raises `SummandError` for a tensor whose numbers cannot be read now: within vmap, grad or jvp of torch.func, with
+    a forward-mode tangent, fake. What is made without gradients there would come out as constant, silently."""
+    plain = type(numbers).__torch_dispatch__ is Tensor.__torch_dispatch__
+    try:
+        numbers.data_ptr()
+    except RuntimeError:
+        plain = False
+    if not plain or unpack_dual(numbers).tangent is not None:
+        raise SummandError(
+            f"{what} must be an ordinary tensor of numbers; got one of a transform (vmap, grad or jvp of torch.func, "
+            f"forward-mode derivatives, fake tensors), through which no question is differentiated or batched: ask "
+            f"outside of it"
+        )
 
 
 def check_finite(numbers: Tensor, what: str, remedy: str) -> None:
@@ -40,8 +58,13 @@ def power_of_two(numbers: Tensor, dim: int | None = None) -> Tensor:
 def broken_weights(module: nn.Module) -> Iterator[str]:
     """Parameters and buffers that hold NaN or infinite numbers, by name. A mask of −∞ is as it should be."""
     for name, value in module.named_parameters():
-        if value.is_floating_point() and not all_finite(value.detach()):
+        if _lies_here(value) and value.is_floating_point() and not all_finite(value.detach()):
             yield name
     for name, value in module.named_buffers():
-        if value.is_floating_point() and bool((torch.isnan(value) | (value == torch.inf)).any()):
+        if _lies_here(value) and value.is_floating_point() and bool((torch.isnan(value) | (value == torch.inf)).any()):
             yield name
+
+
+def _lies_here(value: Tensor) -> bool:
+    """Whether a tensor's numbers can be looked at one by one."""
+    return not (is_lazy(value) or value.is_nested or value.is_meta) and value.layout == torch.strided

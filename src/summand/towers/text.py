@@ -15,7 +15,7 @@ from .base import Guarded, HeadMaps, Rest, Trace, Visit, unmixed, working
 from .dispatch import called, check_call
 from .hf import embedding_of, run_own
 from .listening import Listener, _Enough, listening, one_pass
-from .text_parts import SUPPORTED, TextParts, read_hugging_face, read_open_clip, reads_padding
+from .text_parts import SUPPORTED, TextBlock, TextParts, read_hugging_face, read_open_clip, reads_padding
 
 
 def text_features(clip: Any, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
@@ -57,6 +57,13 @@ class TextTower(Guarded):
         self.channels = self._blocks[0].out().weight.shape[1] // self.heads
         self.embed = parts.projection().shape[1]
 
+    @property
+    def blocks(self) -> list[TextBlock]:
+        return self._blocks
+
+    def batch_first(self, tokens: Tensor) -> Tensor:
+        return tokens if self._parts.batch_first else tokens.transpose(0, 1)
+
     @torch.no_grad()
     def encode(self, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
         return text_features(self.clip, tokens)
@@ -91,8 +98,7 @@ class TextTower(Guarded):
         entering: list[Tensor] = []
         masks: list[Tensor | None] = []
 
-        def batch_first(x: Tensor) -> Tensor:
-            return x if self._parts.batch_first else x.transpose(0, 1)
+        batch_first = self.batch_first
 
         def here(x: Tensor) -> Tensor:
             return working(batch_first(x)[each, pooled])

@@ -71,6 +71,15 @@ class TextBlock:
         own = getattr(self.module, "attn_mask", None)
         return kwargs.get("attn_mask") if not isinstance(own, Tensor) else own[..., -length:, -length:]
 
+    @property
+    def before_mlp(self) -> nn.Module:
+        """Reads the stream between attention and MLP."""
+        return self.norm_2
+
+    def added(self, written: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """What the block adds to the stream where its MLP's module gives this."""
+        return self.scaled(2, written)
+
     def scaled(self, which: int, vectors: Tensor) -> Tensor:
         """LayerScale where the block has one."""
         gamma = getattr(getattr(self.module, f"ls_{which}", None), "gamma", None)

@@ -17,6 +17,7 @@ from ...errors import SummandError
 from ...statistics import saving
 from ...towers import Trace
 from ...towers.directions import Directions, Whole, alike
+from ...whole_numbers import whole_number
 from .. import Model
 
 HEADS = "ablation"
@@ -45,6 +46,7 @@ class Ablation:
         why: Sequence[str] = (),
     ) -> Ablation:
         """means: mean coefficients of all heads, as `Moments.mean` of `head_effects()` has them."""
+        heads = _checked(model, heads)
         layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]
         directions = model.tower.head_maps().directions[layers, numbers].detach().cpu()
         chosen = means[layers, numbers].to(directions).cpu()
@@ -97,3 +99,17 @@ class Ablation:
             means / trace.scale[:, None, None]
         )
         return replace(trace, values=values)
+
+
+def _checked(model: Model, heads: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The heads as ints. Raises `SummandError` for none, and for one that the model does not have."""
+    tower = model.tower
+    for head in heads:
+        numbers = [whole_number(number) for number in head] if isinstance(head, (tuple, list)) else []
+        if len(numbers) != 2 or numbers[0] not in range(tower.layers) or numbers[1] not in range(tower.heads):
+            raise SummandError(
+                f"{model.name} has heads (0, 0) to ({tower.layers - 1}, {tower.heads - 1}), (layer, head); got {head!r}"
+            )
+    if not len(heads):
+        raise SummandError("expected at least one head (layer, head) to ablate, got none")
+    return [(int(layer), int(head)) for layer, head in heads]

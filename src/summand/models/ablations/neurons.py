@@ -13,11 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...effects.ablated import ROUNDED, AblatedTower
+from ...effects.activations import check_layer
 from ...effects.second_order import second_orders, with_neurons
 from ...errors import SummandError
 from ...statistics import saving
 from ...towers import Trace
 from ...towers.directions import Directions, Whole, alike
+from ...whole_numbers import whole_number
 from .. import Model
 
 NEURONS = "neuron ablation"
@@ -52,8 +54,14 @@ class NeuronAblation:
     ) -> NeuronAblation:
         """means: mean coefficients of all neurons, as `Moments.mean` of `model.second_order(x, layer)` has them."""
         tower = with_neurons(model.tower, [layer])
-        reads = tower.neuron_directions(layer).select(list(neurons))._left.detach().cpu()
-        return cls(layer, tuple(neurons), means[list(neurons)].to(reads).cpu(), reads, model.name, tuple(why))
+        layer = check_layer(tower, layer)
+        count = tower.blocks[layer].neuron_output().shape[1]
+        wrong = [n for n in neurons if whole_number(n) not in range(count)]
+        if wrong or not len(neurons):
+            raise SummandError(f"layer {layer} has neurons 0 to {count - 1}; got {wrong[0] if wrong else 'none'}")
+        neurons = [int(n) for n in neurons]
+        reads = tower.neuron_directions(layer).select(neurons)._left.detach().cpu()
+        return cls(layer, tuple(neurons), means[neurons].to(reads).cpu(), reads, model.name, tuple(why))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """One .npz file, without pickle."""

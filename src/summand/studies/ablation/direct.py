@@ -14,6 +14,7 @@ from ...models import Model
 from ...statistics.moments import Mean, Moments
 from ...text.textspan import textspan
 from ...towers import AttentionView
+from ...whole_numbers import whole_number
 from .run import Batch, Version
 
 Head = tuple[int, int]
@@ -120,7 +121,9 @@ class HeadSets:
     def __init__(self, model: Model, sets: Mapping[str, Sequence[Head]], family: str = "terms") -> None:
         for heads in sets.values():
             check_heads(model, heads)
-        self._sets = {name: list(dict.fromkeys(heads)) for name, heads in sets.items()}  # none is removed twice
+        self._sets = {
+            name: list(dict.fromkeys((int(a), int(b)) for a, b in heads)) for name, heads in sets.items()
+        }  # none is removed twice
         self._family, self._mean = family, Mean()
 
     def learn(self, turn: int, batch: Batch) -> None:
@@ -145,7 +148,11 @@ class HeadSets:
 
 def check_heads(model: Model, heads: Sequence[Head]) -> None:
     layers, count = model.tower.layers, model.tower.heads
-    wrong = [f"{layer}.{head}" for layer, head in heads if not (0 <= layer < layers and 0 <= head < count)]
+    wrong = [
+        f"{layer}.{head}"
+        for layer, head in heads
+        if whole_number(layer) not in range(layers) or whole_number(head) not in range(count)
+    ]
     if wrong:
         raise SummandError(
             f"{model.name} has no head {listed(wrong)}; layers are 0 to {layers - 1}, heads 0 to {count - 1}, "

@@ -21,6 +21,7 @@ from ...models import Model
 from ...statistics.moments import Moments
 from ...statistics.principal_direction import rank_one
 from ...statistics.top_images import TopImages
+from ...whole_numbers import whole_number
 from .run import Batch, read
 
 Kind = Literal["second-order", "indirect", "pairs", "neurons"]
@@ -103,15 +104,18 @@ def _count(model: Model, kind: Kind, layer: int | None) -> int:
 def _chosen(neurons: int | Sequence[int] | None, count: int) -> list[int]:
     if neurons is None:
         return list(range(count))
-    if isinstance(neurons, int):
-        if neurons < 1:
-            raise SummandError(f"expected at least one neuron, got {neurons}")
-        few = min(neurons, count)
+    number = whole_number(neurons)
+    if number is not None:
+        if number < 1:
+            raise SummandError(f"expected at least one neuron, got {number}")
+        few = min(number, count)
         return [round(i * (count - 1) / max(1, few - 1)) for i in range(few)]
-    wrong = [n for n in neurons if not 0 <= n < count]
+    if isinstance(neurons, int):
+        raise SummandError(f"expected a number of neurons or which ones, got {neurons}")
+    wrong = [n for n in neurons if whole_number(n) not in range(count)]
     if wrong or not len(neurons):
         raise SummandError(f"neurons are 0 to {count - 1}, got {wrong or 'none'}")
-    return list(neurons)
+    return [int(n) for n in neurons]
 
 
 def _size(images: int, top: int) -> int:
