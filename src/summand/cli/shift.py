@@ -19,9 +19,9 @@ def shift(reference: str, current: str | None = None, *, options: ShiftOptions, 
 
     - summand shift scenes:count=500,seed=1 scenes:count=500,seed=2,shift=place/sea/0.3
     - summand shift last-year/ this-week/ --model ViT-B-16 --pretrained laion2b_s34b_b88k --out report
-    - summand shift last-year/ --save-reference reference.npz, then: summand shift reference.npz this-week/
+    - summand shift last-year/ --save-reference reference.npz
     - summand shift reference.npz pictures.csv --by month --json
-    - summand shift last-year/ this-week/ --concepts "a yellow car"  (also with --save-reference)
+    - summand shift last-year/ this-week/ --concepts "a yellow car"
 
     Parameters
     ----------

@@ -65,12 +65,12 @@ class ShiftOptions:
 
 def watched(units: str | None) -> Wanted:
     """The one kind of units that is watched, of neurons with at most one layer."""
-    found = parse_units(units or "heads")
-    if len(found) > 1 or found[0].kind not in _WATCHED or len(found[0].layers or ()) > 1:
+    first, *others = parse_units(units or "heads")
+    if others or first.kind not in _WATCHED or len(first.layers or ()) > 1:
         raise OptionError(
             "units", f"must be heads, neurons, the neurons of one layer (neurons:9) or pairs; got {units!r}"
         )
-    return found[0]
+    return first
 
 
 def is_reference(given: Any) -> bool:
