@@ -117,7 +117,7 @@ def test_what_is_kept_for_the_last_texts_follows_texts_and_weights():
 
     assert right()
     maps = model.tower.head_maps()
-    assert maps.toward(texts) is maps.toward(texts.clone())
+    assert maps.along(texts) is maps.along(texts.clone())
     texts[2] += 1
     assert right()
     texts = texts[:3]

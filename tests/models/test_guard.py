@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 import summand
 from summand.models.doctor import examine
@@ -127,21 +128,46 @@ def test_training_mode_of_a_part(part):
         summand.wrap(made).decompose(X)
 
 
+class Passes(TorchFunctionMode):
+    """Counts the passes of image towers by their convolutions, and the images in each; a hook would be of the user's,
+    and change what is counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.images = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.conv2d:
+            self.images.append(len(args[0]))
+        return function(*args, **(kwargs or {}))
+
+
+def passes_of(ask):
+    with Passes() as passes:
+        ask()
+    return passes.images
+
+
 def test_the_guard_looks_once_for_each_state():
     made = clip()
-    passes = []
-    made.visual.conv1.register_forward_hook(lambda *_: passes.append(1) and None)
     model = summand.wrap(made)
-    model.decompose(X).heads()
-    first = len(passes)
-    passes.clear()
-    model.decompose(X).heads()
-    assert len(passes) == 1 < first
+    first = passes_of(lambda: model.decompose(X).heads())
+    assert first == [1, 1, 2]
+    assert passes_of(lambda: model.decompose(X).heads()) == [2]
     with torch.no_grad():
         made.visual.proj.mul_(2)
-    passes.clear()
+    assert passes_of(lambda: model.decompose(X).heads()) == first
+
+
+def test_a_model_with_code_of_others_costs_one_more_encode():
+    made = clip()
+    made.visual.ln_post.register_forward_hook(lambda *_: None)
+    model = summand.wrap(made)
     model.decompose(X).heads()
-    assert len(passes) == first
+    assert passes_of(lambda: model.decompose(X).heads()) == [2, 2]
+    parts = model.decompose(X)
+    parts.heads()
+    assert passes_of(parts.mlps) == [2]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])

@@ -275,7 +275,7 @@ def test_a_block_that_takes_the_model_as_it_is_looks_once(monkeypatch):
     with model.as_it_is():
         for _ in range(3):
             model.second_order(X, 0)
-    assert len(looks) == 1 + 2  # and the guard after each of its checks, here of neurons and norms
+    assert len(looks) == 1 + 2 + 1  # on entering, by the guard after its checks of neurons and norms, and on leaving
     with torch.no_grad():
         made.visual.proj.mul_(2)
     assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-12

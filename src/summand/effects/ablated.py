@@ -50,8 +50,13 @@ class AblatedTower(Bound):
     def encode(self, pixels: Tensor) -> Float[Tensor, "image embed"]:
         trace = self.run(pixels)
         coefficients = (trace.values * trace.scale[:, None, None, None]).flatten(1)
-        heads = coefficients @ self._tower.head_maps().directions.flatten(0, 2).to(coefficients)
+        heads = coefficients @ self._tower.head_maps().kept.flatten(0, 2).to(coefficients)
         return (trace.embedding + heads + trace.mlps.sum(dim=1) + trace.bias).to(pixels.dtype)
+
+    def confirm(self, trace: Trace, pixels: Tensor) -> None:
+        """Raises `SummandError` where another pass gives another sum."""
+        if self.guard is not None:
+            self.guard.confirm(self, trace, pixels)
 
     @torch.no_grad()
     def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:

@@ -59,6 +59,7 @@ def activations(
     """
     tower = readable(tower, "activations are")
     layer = check_layer(tower, layer)
+    tower.verify(("neurons", layer), pixels)
     seen: list[Tensor] = []
 
     def neurons(hidden: Tensor, _: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, wraps
 from threading import get_ident
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -13,32 +13,54 @@ from torch import Tensor
 
 from ..errors import SummandError
 from ..towers import AttentionView, Tower, Trace
-from ..towers.base import HeadMaps, unmixed, wants_gradient
+from ..towers.base import HeadMaps, wants_gradient
 from ..towers.bound import Bound
 from ..towers.finite import all_finite, check_plain
 from ..towers.pieces import CLASS, Piece
+from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
 from ..towers.text import TextTower
 from ..whole_numbers import as_whole_number
 from .effects import Effects
 from .published import Parity, check_parity
 
+
+@runtime_checkable
+class Asked(Protocol):
+    """What says whether a model is as it was."""
+
+    def before(
+        self, trace: Trace | None, maps: HeadMaps | None, inputs: Tensor, prepared: Callable[[Any], Any]
+    ) -> tuple[Any, Trace | None] | None: ...
+
+    def behind(self) -> None: ...
+
+
 Question = TypeVar("Question", bound=Callable[..., Any])
 
 
 def question(method: Question) -> Question:
-    """A question to `Parts`, which is answered only while the model is what it was; asked by another one it is not
-    looked at twice."""
+    """A question to `Parts`, which is answered only where the model still is what it was when the answer is there;
+    asked by another question it is not looked at again. A question without an answer leaves nothing behind."""
 
     @wraps(method)
     def asked(self: Parts, *args: Any, **kwargs: Any) -> Any:
         me = get_ident()
-        if self._unchanged is None or me in self._answering:
+        if me in self._answering:
             return method(self, *args, **kwargs)
         self._answering.add(me)
         try:
             self._look_again()
-            return method(self, *args, **kwargs)
+            kept = self._trace
+            answer = method(self, *args, **kwargs)
+            if kept is not None and kept is self._trace:  # an answer of an earlier pass
+                self._tower.confirm(kept, self._pixels)
+            self._look_behind()
+            return answer
+        except Exception:
+            self._forget()
+            self._look_behind()  # the likelier cause
+            raise
         finally:
             self._answering.discard(me)
 
@@ -70,8 +92,8 @@ class Parts(Bound):
     layers, MLPs and the embedding, a layer's part and its output bias evenly over heads and tokens; `bias()` is then
     zero. The sum is the same. (That code also divides by ‖M(x)‖ afterwards; here the sum stays `encode_image`.)
 
-    tower: a snapshot of the model; pixels: a copy that nobody else writes to. unchanged: raises `SummandError` where
-    the model is no longer the one that was asked (`models.asked_again`).
+    tower: a snapshot of the model; pixels: a copy that nobody else writes to. asked: looks before and behind
+    every question whether the model still is the one that was decomposed (`models.asked_again`).
 
     Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
     need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
@@ -83,7 +105,7 @@ class Parts(Bound):
         pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
-        unchanged: Callable[..., tuple[Any, Trace | None] | None] | None = None,
+        asked: Asked | None = None,
     ) -> None:
         check_parity(parity)
         self._parity = parity
@@ -91,7 +113,7 @@ class Parts(Bound):
         self._pixels, self._encode = pixels, encode
         self._trace: Trace | None = None
         self._token_stream: Tensor | None = None
-        self._unchanged = unchanged
+        self._asked = asked
         self._answering: set[int] = set()  # threads
 
     def _split(self, tower: Any) -> Any:
@@ -104,23 +126,37 @@ class Parts(Bound):
 
     def _look_again(self) -> None:
         """Goes on with the model as it is now. Raises `SummandError` where that is another one."""
-        assert self._unchanged is not None
-        found = self._unchanged(self._trace, self.__dict__.get("_maps"), self._pixels, self._split)
+        maps = self.__dict__.get("_maps")
+        found = None if self._asked is None else self._asked.before(self._trace, maps, self._pixels, self._split)
         if found is not None:
             self._tower, self._trace = found
             self._encode = self._tower.encode
             self.__dict__.pop("_maps", None)
 
+    def _look_behind(self) -> None:
+        """Raises `SummandError` where the model was changed while it was asked."""
+        if self._asked is not None:
+            self._asked.behind()
+
     @property
     @question
     def trace(self) -> Trace:
+        """What the pass left, a copy."""
+        return self._passed.copied()
+
+    @property
+    def _passed(self) -> Trace:
         if self._trace is None:
             self._trace = self._tower.run(self._pixels)
         return self._trace
 
     def share(self, trace: Trace) -> None:
         """Use a pass that was made of the same images for something else, instead of making one."""
-        self._trace = trace
+        self._trace = trace.copied()
+
+    def _forget(self) -> None:
+        self._trace = self._token_stream = None
+        self.__dict__.pop("_maps", None)
 
     @cached_property
     def _maps(self) -> HeadMaps:
@@ -129,13 +165,13 @@ class Parts(Bound):
 
     @property
     def _directions(self) -> Float[Tensor, "layer head channel embed"]:
-        return self._maps.directions
+        return self._maps.kept
 
     @question
     def head_effects(self) -> Effects:
         """The heads' direct effects as `Effects`: units (layer, head), one path per value channel."""
-        coefficients, directions = self.trace.values * self.trace.scale[:, None, None, None], self._directions
-        shares = self.trace.shares
+        coefficients, directions = self._passed.values * self._passed.scale[:, None, None, None], self._directions
+        shares = self._passed.shares
         if shares is not None:  # three more paths: the output bias, μ and β
             more = shares.coefficients[:, None, None].expand(*coefficients.shape[:3], -1)
             coefficients = torch.cat([coefficients, more], dim=-1)
@@ -179,28 +215,28 @@ class Parts(Bound):
     @question
     def mlps(self) -> Float[Tensor, "image layer embed"]:
         """Direct effect of every MLP; zero layers where none writes to the output."""
-        return self.trace.mlps.clone()
+        return self._passed.mlps.clone()
 
     @question
     def embedding(self) -> Float[Tensor, "image embed"]:
         """What the pooled token held before the first block; zeros where the tower has no such term."""
-        return self.trace.embedding.clone()
+        return self._passed.embedding.clone()
 
     @question
     def bias(self) -> Float[Tensor, "image embed"]:
         """Every constant term: the attention output biases (through 1/σ) and β P."""
-        return self.trace.bias.clone()
+        return self._passed.bias.clone()
 
     @question
     def total(self) -> Float[Tensor, "image embed"]:
         """The sum of all terms; equals `encode_image` up to rounding."""
-        return self.trace.embedding + self.heads().sum(dim=(1, 2)) + self.trace.mlps.sum(dim=1) + self.trace.bias
+        return self._passed.embedding + self.heads().sum(dim=(1, 2)) + self._passed.mlps.sum(dim=1) + self._passed.bias
 
     @question
     @torch.no_grad()
     def residual(self) -> float:
         """max |total − encode_image| / max |encode_image| over the batch, against the model's own forward pass."""
-        truth = self._encode(self._pixels).to(self.trace.bias.dtype)
+        truth = self._encode(self._pixels).to(self._passed.bias.dtype)
         return float((self.total() - truth).abs().max() / truth.abs().max())
 
     @question
@@ -211,9 +247,9 @@ class Parts(Bound):
         """
         if self._token_stream is None:
             total = self._written(self._directions)
-            if self.trace.shares is not None:
+            if self._passed.shares is not None:
                 with unmixed(self._pixels.device):
-                    even = self.trace.shares.each().sum(dim=1, keepdim=True)
+                    even = self._passed.shares.each().sum(dim=1, keepdim=True)
                 total.add_(even * (self._tower.heads / total.shape[1]))
             self._token_stream = total
         return self._token_stream.clone()
@@ -266,9 +302,9 @@ class Parts(Bound):
         chosen = sorted(set(self._chosen(layers)))
         with torch.set_grad_enabled(wants_gradient(directions)):
             total = self._written(self._along(directions), chosen)
-            if self.trace.shares is not None:
+            if self._passed.shares is not None:
                 with unmixed(self._pixels.device):
-                    even = self.trace.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
+                    even = self._passed.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
                 total.add_(even[:, None] * (self._tower.heads / total.shape[1]))
         return total
 
@@ -300,7 +336,7 @@ class Parts(Bound):
     def _along(self, directions: Tensor) -> Float[Tensor, "layer head channel direction"]:
         """What each value channel adds along each direction, at unit σ."""
         with unmixed(self._pixels.device):
-            return self._maps.toward(directions)
+            return self._maps.along(directions)
 
 
 class TextParts(Parts):
@@ -316,9 +352,9 @@ class TextParts(Parts):
         tokens: Int[Tensor, "text token"],
         encode: Callable[[Tensor], Tensor],
         pieces: Sequence[Sequence[Piece]],
-        unchanged: Callable[..., tuple[Any, Trace | None] | None] | None = None,
+        asked: Asked | None = None,
     ) -> None:
-        super().__init__(tower, tokens, encode, unchanged=unchanged)
+        super().__init__(tower, tokens, encode, asked=asked)
         # CoCa's class token is put behind the text.
         self.pieces = [[*row, *[Piece(CLASS)] * (tower.extra_tokens)] for row in pieces]
 

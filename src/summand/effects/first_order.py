@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..towers import Tower
-from ..towers.base import Trace, unmixed, working
+from ..towers.base import Trace, working
 from ..towers.listening import listening
+from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
 from .activations import check_layer, readable
 from .effects import Effects

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..errors import SummandError
 from ..towers import AttentionView, Tower, Trace
-from ..towers.base import unmixed
 from ..towers.pool import PoolTower
+from ..towers.precision import unmixed
 from .effects import Effects
 from .published import Parity, check_parity, even_pair_directions
 
@@ -81,7 +81,7 @@ def _factors(tower: PoolTower, trace: Trace, view: AttentionView, added: Tensor 
         placed = view.row @ added
         read = read - placed
         values = values + torch.einsum("ihn,hcn->ihc", placed, view.value_weight)
-    rest = torch.einsum("ihc,hce->ie", values * scale, tower.head_maps().directions[0])
+    rest = torch.einsum("ihc,hce->ie", values * scale, tower.head_maps().kept[0])
     return Effects(
         (read * scale).transpose(1, 2)[..., None],
         tower.pair_directions(),

@@ -71,7 +71,7 @@ def even_directions(tower: ResidualTower, layer: int, shares: Float[Tensor, "lay
     if kept is not None and torch.equal(kept[0], shares):
         return kept[1]
     left, right, count = base._left, base._right, base._left.shape[0]
-    maps, bias = tower.head_maps().directions, blocks[layer].neuron_bias()
+    maps, bias = tower.head_maps().kept, blocks[layer].neuron_bias()
     through = []
     for vector in (bias, torch.ones_like(bias)):
         reads = torch.cat([vector @ blocks[at].value_reads(False) for at in range(layer + 1, tower.layers)])

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..towers import AttentionView, Tower, Trace
-from ..towers.base import unmixed, working
+from ..towers.base import working
 from ..towers.linear import inverse_deviation
 from ..towers.listening import listening
+from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
 from .activations import check_layer, readable
 from .effects import Effects

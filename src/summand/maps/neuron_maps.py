@@ -38,6 +38,8 @@ def activations(
     check_layers(model, layers)
     layers = [int(layer) for layer in layers]
     model.check_pixels(pixels)
+    for layer in set(layers):
+        tower.verify(("neurons", layer), pixels)
     found: dict[int, Tensor] = {}
 
     def listeners() -> Iterator[tuple[Any, str, Callable[..., Any]]]:

@@ -161,7 +161,7 @@ def similarity(
     published code does with the output bias), or repair puts the mean of its neighbours in the last patch's place.
     """
     tower = model.tower
-    maps = tower.head_maps().directions[0]  # [head, channel, embed]
+    maps = tower.head_maps().kept[0]  # [head, channel, embed]
     text = directions.to(maps)
     text = text / text.norm(dim=1, keepdim=True)
     if constant is not None:

@@ -57,7 +57,7 @@ def head_maps(
 
     model.check_pixels(pixels)
     trace = tower.run(pixels, visit)
-    maps = tower.head_maps().directions[layer, head]
+    maps = tower.head_maps().kept[layer, head]
     along = found[0] @ (maps @ directions.to(maps).T)
     return (along * trace.scale[:, None, None]).transpose(1, 2).unflatten(2, tower.grid)
 

@@ -12,15 +12,16 @@ from ..errors import SummandError
 from ..towers import Trace
 from ..towers.base import HeadMaps
 from ..towers.precision import unmixed
-from .guard import off, tolerance
-from .state import Made
+from .guard import off, tolerance, verified
+from .made import SINCE, Made
+from .state import State
 
 _ROUNDINGS = 64  # how many ε of its largest number a term may be off to count as the same
 
 
 class AskedAgain:
-    """What a decomposition may go on with. made: what the tower comes from; tower: the one of the model as it is now;
-    said: the error of a model that was changed.
+    """What a decomposition may go on with. made: what its tower comes from; tower: gives the one of the model as it is
+    now; state: that of the model when it was decomposed.
 
     Where the model is not as it was, its sum is checked anew, and what was answered is computed once more: where the
     terms and the heads' directions are the same numbers the change is of no matter (a hook that only looks,
@@ -28,11 +29,10 @@ class AskedAgain:
     have changed.
     """
 
-    def __init__(self, made: Made[Any], tower: Callable[[], Any], said: str) -> None:
-        self._made, self._tower, self._said = made, tower, said
-        self._seen = made.state
+    def __init__(self, made: Made[Any], tower: Callable[[], Any], state: State) -> None:
+        self._made, self._tower, self._seen = made, tower, state
 
-    def __call__(
+    def before(
         self,
         trace: Trace | None,
         maps: HeadMaps | None,
@@ -43,30 +43,27 @@ class AskedAgain:
         was one. maps: directions that were used. prepared: makes of a tower the one that is asked. Raises
         `SummandError` where the answers would be others."""
         seen = self._seen
-        if seen is not None and seen.still():
+        if self._made.holds(seen):
             return None
-        alike = seen is not None and seen.core_still()
+        said = f"{self._made.of} {SINCE}"
+        alike = seen.core_still()
         if not alike and trace is None:
-            raise SummandError(self._said)
+            raise SummandError(said)
         try:
-            tower = self._anew(inputs)
+            tower = verified(self._tower, inputs)
         except SummandError as error:
-            raise SummandError(f"{self._said} ({error})") from error
+            raise SummandError(f"{said} ({error})") from error
         allowed = tolerance(inputs, tower) if alike else 0.0
-        tower = prepared(tower)
+        state, tower = tower.guard.state, prepared(tower)
         now = None if trace is None else tower.run(inputs)
-        if self._made.state is seen or (now is not None and not _same(trace, now, maps, tower, allowed, inputs)):
-            raise SummandError(self._said)
-        self._seen = self._made.state
+        if state is seen or (now is not None and not _same(trace, now, maps, tower, allowed, inputs)):
+            raise SummandError(said)
+        self._seen = state
         return tower, now
 
-    def _anew(self, inputs: Tensor) -> Any:
-        tower = self._tower()
-        for _ in range(3):  # a first pass may fill caches, which are part of the state
-            if not tower.verify("sum", inputs):
-                break
-            tower = self._tower()
-        return tower
+    def behind(self) -> None:
+        """Raises `SummandError` where the model is no longer what it was when the question was asked."""
+        self._made.unchanged(self._seen, SINCE)()
 
 
 @torch.no_grad()
@@ -76,5 +73,5 @@ def _same(then: Any, now: Trace, maps: HeadMaps | None, tower: Any, allowed: flo
         terms = ("values", "scale", "embedding", "mlps", "bias")
         found = [(getattr(now, term), getattr(then, term)) for term in terms]
         if maps is not None:
-            found.append((tower.head_maps().directions, maps.directions))
+            found.append((tower.head_maps().kept, maps.kept))
     return all(one.shape == other.shape and off(one, other) <= allowed for one, other in found)

@@ -11,9 +11,11 @@ from torch.nn.utils import parametrize
 from ..errors import listed
 from ..towers.eager import is_compiled
 from ..towers.effective import class_of
+from ..towers.listening import PassHook
 from ..towers.probe import is_quantised
+from .foreign import is_known, patched
+from .global_hooks import global_hooks
 
-_KNOWN = ("torch", "open_clip", "timm", "transformers", "clip", "peft", "torchao", "accelerate", "bitsandbytes")
 _MOST = 5
 _ENTRIES = ("encode_image", "get_image_features", "encode_text", "get_text_features")
 
@@ -27,6 +29,8 @@ def findings(clip: nn.Module, ours: type | tuple[type, ...] = ()) -> list[str]:
     modules.insert(0, ("the model itself", clip))
     kinds: tuple[Callable[..., Iterator[str]], ...] = (
         lambda: _replaced_entries(clip),
+        lambda: _everywhere(),
+        lambda: _patched(modules),
         lambda: _hooks(modules, ours),
         lambda: _own_forward(modules),
         lambda: _foreign(modules),
@@ -55,11 +59,21 @@ def _replaced_entries(clip: nn.Module) -> Iterator[str]:
     yield from _said("a function set on the object in place of its class's", changed)
 
 
+def _everywhere() -> Iterator[str]:
+    names = [getattr(hook, "__qualname__", type(hook).__name__) for hook in global_hooks()]
+    yield from _said("forward hooks of yours for all modules of the process:", names, "; remove them")
+
+
+def _patched(modules: Modules) -> Iterator[str]:
+    kinds = {class_of(module) for _, module in modules}
+    yield from _said("code of yours in place of a library's:", patched(kinds), "; put the library's own back")
+
+
 def _hooks(modules: Modules, ours: type | tuple[type, ...]) -> Iterator[str]:
-    found = []
+    found, kinds = [], ours if isinstance(ours, tuple) else (ours,)
     for name, module in modules:
         for hook in (*list(module._forward_pre_hooks.values()), *list(module._forward_hooks.values())):
-            if not isinstance(hook, ours) and type(hook).__name__ != "PassHook" and not _of_torch(hook):
+            if not isinstance(hook, (PassHook, *kinds)) and not _of_torch(hook):
                 found.append(f"{name} ({getattr(hook, '__qualname__', type(hook).__name__)})")
     yield from _said("forward hooks of yours on", found, ", which may change what passes; remove them")
 
@@ -79,8 +93,8 @@ def _foreign(modules: Modules) -> Iterator[str]:
     found = []
     for name, module in modules:
         kind = class_of(module)
-        if kind.__module__.partition(".")[0] not in _KNOWN:
-            known = next(base for base in kind.__mro__ if base.__module__.partition(".")[0] in _KNOWN)
+        if not is_known(kind.__module__):
+            known = next(base for base in kind.__mro__ if is_known(base.__module__))
             more = "" if known is nn.Module else f", which may do more than {known.__name__}"
             found.append(f"{name} ({kind.__name__} of {kind.__module__}{more})")
     yield from _said("a class of none of the libraries that are read:", found)

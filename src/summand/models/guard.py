@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -15,40 +18,53 @@ from torch.nn import functional as F
 from ..effects.indirect import kept_going
 from ..effects.pairs import pairs
 from ..errors import SummandError, listed
-from ..towers.base import AttentionView, unmixed, working
+from ..towers.base import AttentionView, Trace, working
 from ..towers.finite import broken_weights
 from ..towers.linear import normed
 from ..towers.listening import Listener, apart, listening, own_forward
 from ..towers.pool import PoolTower
+from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
-from .adapters import findings
+from .findings import findings
+from .foreign import holds_foreign_code
 from .state import State
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 """How far a sum may be off by rounding alone, as a share of the largest number, by what the model computes in."""
 _MATMUL = {"highest": 0.0, "high": 5e-3, "medium": 2e-2}
 _IN_FP32 = 1e-6
+_SUM = "its terms do not sum to its own embedding"
 _EPS = 16  # roundings of a stream that are allowed for where two of its states are subtracted
 
 
 class Guard:
     """Checks identities of a model in one state, each once: at the first use, and again when the state has changed.
 
-    `guard(tower, what, inputs)` takes the first of the inputs (an image, or a text's tokens). what: "sum", the terms
-    against the model's own embedding; ("neurons", layer), that a layer's neurons write what its MLP adds to the stream;
-    ("norms", layer), that the norms in front of all later attentions do what their weights say; ("pairs",); and
-    ("indirect", layer), that a stream goes on as in the model. Raises `SummandError` that says by how much it is off
-    and what in the model may be the cause.
+    A model that holds code of others (hooks, patched methods, own modules: `foreign`) may do something else at every
+    pass, or for some images or batches alone. Of such a model every question is checked, for all of its inputs; of
+    any other one `guard(tower, what, inputs)` takes the first of the inputs (an image, or a text's tokens).
+
+    what: "sum", the terms against the model's own embedding; ("neurons", layer), that a layer's neurons write what its
+    MLP adds to the stream; ("norms", layer), that the norms in front of all later attentions do what their weights say;
+    ("pairs",); and ("indirect", layer), that a stream goes on as in the model. Raises `SummandError` that says by how
+    much it is off and what in the model may be the cause.
     """
 
     def __init__(self, clip: nn.Module, name: str, state: State) -> None:
-        self._clip, self._name, self._state = clip, name, state
+        self._clip, self._name, self.state = clip, name, state
         self._verified: set[Any] = set()
         self._lock = threading.RLock()
-        self._checking = False
+        self._checking: set[int] = set()  # threads; a check makes passes of its own
+
+    @cached_property
+    def always(self) -> bool:
+        """Whether every question is checked."""
+        return holds_foreign_code(self.state.modules())
 
     def __call__(self, tower: Any, what: Any, inputs: Tensor) -> bool:
-        """Whether there was something to check."""
+        """Whether there was something to check for the first time."""
+        if get_ident() in self._checking:
+            return False
         mixed = torch.is_autocast_enabled(inputs.device.type)
         key = (
             what,
@@ -57,21 +73,40 @@ class Guard:
             inputs.dtype,
         )
         if key in self._verified:
+            if self.always and what != "sum":  # sums are confirmed by the passes that make them
+                with self._at_work():
+                    self._check(tower, what, inputs)
             return False
         with self._lock:
-            if self._checking or key in self._verified:  # a check makes passes of its own
+            if key in self._verified:
                 return False
-            self._checking = True
-            try:
-                with apart(), torch.no_grad():
-                    self._check(tower, what, inputs[:1])
-                    if not self._state.still():  # two batches, for what remembers how large they were
-                        one = inputs[:1]
-                        self._state.settle(lambda: (tower.encode(one), tower.encode(torch.cat([one, one]))))
-                self._verified.add(key)
-            finally:
-                self._checking = False
+            with self._at_work():
+                one = inputs[:1]
+                self._check(tower, what, inputs if self.always else one)
+                if not self.state.still():  # two batches, for what remembers how large they were
+                    self.state.settle(lambda: (tower.encode(one), tower.encode(torch.cat([one, one]))))
+                    self._check(tower, what, one)  # an edit in between is none of what passes leave behind
+            self._verified.add(key)
         return True
+
+    def confirm(self, tower: Any, trace: Trace, inputs: Tensor) -> None:
+        """Where every question is checked: that the terms of this very pass sum to the model's own embedding."""
+        if self.always and get_ident() not in self._checking:
+            with self._at_work():
+                with unmixed(inputs.device):
+                    total = trace.total(tower.head_maps())
+                found = Measured(_SUM, off(total, tower.encode(inputs)), tolerance(inputs, tower))
+            if not found.holds:
+                raise SummandError(self._said(found))
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self._checking.add(get_ident())
+        try:
+            with apart(), torch.no_grad():
+                yield
+        finally:
+            self._checking.discard(get_ident())
 
     def _check(self, tower: Any, what: Any, one: Tensor) -> None:
         for found in measure(tower, what, one):
@@ -107,6 +142,17 @@ class Measured:
         return self.error <= self.allowed  # NaN does not
 
 
+def verified(look: Callable[[], Any], inputs: Tensor) -> Any:
+    """The tower that `look` gives, its sum checked. Looked at again behind a check: a first pass may fill caches,
+    which are part of the state."""
+    tower = look()
+    for _ in range(3):
+        if not tower.verify("sum", inputs):
+            break
+        tower = look()
+    return tower
+
+
 def measure(tower: Any, what: Any, one: Tensor) -> Iterator[Measured]:
     """The identity `what` of a tower, for one image or the tokens of one text, in all its parts."""
     kind, *which = (what,) if isinstance(what, str) else what
@@ -122,9 +168,7 @@ def tolerance(inputs: Tensor, tower: Any) -> float:
     """What rounding may do, in the precision that the model computes in now."""
     dtype = tower.dtype
     allowed = TOLERANCE.get(dtype, 1e-4)
-    if hasattr(
-        tower.visual, "config"
-    ):  # transformers' eager attention rounds its softmax in fp32, whatever the model is
+    if hasattr(tower.visual, "config"):  # transformers' softmax may be fp32 whatever the model is
         allowed = max(allowed, _IN_FP32)
     if dtype == torch.float32:
         allowed = max(allowed, _MATMUL.get(torch.get_float32_matmul_precision(), 0.0))
@@ -161,7 +205,7 @@ def _sum(tower: Any, one: Tensor) -> tuple[str, Numbers]:
                 f"stand before the patches, pass prefix={counts[0] - rows * columns} to summand.wrap"
             )
 
-    return "its terms do not sum to its own embedding", numbers()
+    return _SUM, numbers()
 
 
 def _own_blocks(tower: Any, one: Tensor) -> Numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from ..data.sources import as_rgb
 from ..effects.activations import activations, mean_activations
 from ..effects.direct import Parts, TextParts
 from ..effects.effects import Effects
@@ -22,23 +21,17 @@ from ..effects.pairs import pairs
 from ..effects.published import Parity
 from ..effects.second_order import second_order
 from ..errors import SummandError
-from ..scenes import pretrained as scenes_models
 from ..towers import Tower, tower_of
-from ..towers.finite import all_finite, check_plain
 from ..towers.text import TextTower
-from .adapters import device_of, image_dtype, unwrapped
+from .adapters import device_of, image_dtype
 from .asked_again import AskedAgain
-from .guard import Guard
-from .preprocessing import as_preprocess
-from .state import Made, State, image_state
+from .guard import Guard, verified
+from .made import WHILE, Made
+from .pixels import check_pixels, picture, preprocessed
+from .state import State, image_state
 from .texts import TEXT_BATCH, TextSide
-from .tokens import as_tokenizer
-from .training_mode import in_training
 
-CHANGED = "was changed after it was decomposed and before this question; decompose again"
-
-_OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+Answer = TypeVar("Answer")
 
 
 @runtime_checkable
@@ -73,11 +66,11 @@ class Model:
         prefix: int | None = None,
         ablations: tuple[Ablating, ...] = (),
     ) -> None:
-        self.clip, self.name, self.random_weights = clip, name, random_weights
+        self._clip, self.name, self.random_weights = clip, name, random_weights
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self._prefix, self._ablations = prefix, ablations
         self._texts = TextSide(clip, tokenizer, name)
-        self._image: Made[Any] = Made(lambda: image_state(self.clip), self._make_tower)
+        self._image: Made[Any] = Made(lambda: image_state(clip), self._make_tower, name)
         self.tower  # what cannot be taken apart is refused at once
 
     def _make_tower(self, state: State) -> Any:
@@ -104,6 +97,15 @@ class Model:
         )
 
     @property
+    def clip(self) -> nn.Module:
+        """The wrapped model itself. It may be changed; another one is wrapped anew."""
+        return self._clip
+
+    @clip.setter
+    def clip(self, other: nn.Module) -> None:
+        raise SummandError(f"{self.name} explains the model that it was made of; wrap the other model: summand.wrap(…)")
+
+    @property
     def tower(self) -> Tower:
         """The image side as a sum, of the model as it is now; made anew where the model has changed."""
         return self._image.current()
@@ -118,8 +120,8 @@ class Model:
         self._texts.forget()
 
     def as_it_is(self) -> AbstractContextManager[None]:
-        """For code that asks much of one batch: the image side is looked at once, on entering, and taken to stay as it
-        is, in this thread, until the block is left."""
+        """For code that asks much of one batch: the image side is looked at on entering and when the block is left, and
+        taken to stay as it is, in this thread, in between. Raises `SummandError` where it has not, on leaving."""
         return self._image.as_it_is()
 
     def ablated(self, ablation: Ablating, what: str) -> Model:
@@ -150,42 +152,16 @@ class Model:
 
     def preprocess(self, images: Image.Image | np.ndarray) -> Float[Tensor, "*image 3 height width"]:
         """A PIL image → [3, height, width]; a uint8 array [image, height, width, 3] → [image, 3, height, width]."""
-        if self._preprocess is None:
-            raise SummandError(
-                f"{self.name} was wrapped without preprocessing; pass preprocess= to summand.wrap, or give pixels"
-            )
-        if isinstance(images, np.ndarray):
-            if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-                raise SummandError(
-                    "expected a PIL image or a uint8 array [image, height, width, 3], "
-                    f"got {images.dtype} {list(images.shape)}"
-                )
-            if isinstance(self._preprocess, scenes_models.ScenePreprocess):
-                return self._preprocess(images)
-            return torch.stack([self._preprocess(Image.fromarray(image)) for image in images])
-        if not isinstance(images, Image.Image):
-            raise SummandError(f"expected a PIL image or a uint8 array, got {type(images).__name__}")
-        try:
-            return self._preprocess(as_rgb(images))
-        except ValueError as error:
-            raise SummandError(f"the picture cannot be read: {error}") from error
+        return preprocessed(self._preprocess, images, self.name)
 
     def picture(self, pixels: Float[Tensor, "image 3 height width"]) -> np.ndarray:
         """Preprocessed pixels back as the model sees them, uint8 [image, height, width, 3]."""
-        if isinstance(self._preprocess, scenes_models.ScenePreprocess):
-            mean, std = [scenes_models.MEAN] * 3, [scenes_models.STD] * 3
-        else:
-            mean = getattr(self._image_module, "image_mean", None) or getattr(self._preprocess, "mean", _OPENAI_MEAN)
-            std = getattr(self._image_module, "image_std", None) or getattr(self._preprocess, "std", _OPENAI_STD)
-        shape = (1, 3, 1, 1)
-        mean, std = (torch.tensor(values, dtype=torch.float32, device="cpu").reshape(shape) for values in (mean, std))
-        light = pixels.detach().float().cpu() * std + mean
-        return (light.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        return picture(pixels, self._preprocess, self._image_module)
 
     @torch.no_grad()
     def encode_image(self, x: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image embed"]:
         """The wrapped model's own numbers, not normalised."""
-        return self._checked(x).encode(x)
+        return self._checked(x)[1].encode(x)
 
     def encode_text(self, texts: str | Sequence[str], progress: bool = False) -> Float[Tensor, "text embed"]:
         """Unit-norm embeddings of texts, fp32 or better. progress: a bar on stderr for many texts.
@@ -238,13 +214,9 @@ class Model:
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode; where the terms do
         not sum to the model's own embedding; and, later, where the model was changed before a question is asked.
         """
-        tower = self._checked(x)
-        for _ in range(3):  # a first pass may fill caches, which are part of the state
-            if not tower.verify("sum", x):
-                break
-            tower = self._checked(x)
-        again = AskedAgain(self._image, lambda: self.tower, f"{self.name} {CHANGED}")
-        return Parts(tower, x.clone(), tower.encode, parity, unchanged=again)
+        tower = verified(lambda: self._checked(x)[1], x)
+        asked = AskedAgain(self._image, lambda: self.tower, tower.guard.state)
+        return Parts(tower, x.clone(), tower.encode, parity, asked=asked)
 
     def pairs(
         self, x: Float[Tensor, "image channel height width"], positions: bool = True, parity: Parity = None
@@ -256,7 +228,7 @@ class Model:
         out evenly over the pairs, as paper B's code does it (ModifiedResNet). Raises `SummandError` for a tower
         without an attention pool, and as `decompose` does.
         """
-        return pairs(self._checked(x), x, positions, parity)
+        return self._asked(x, lambda tower: pairs(tower, x, positions, parity))
 
     def second_order(
         self, x: Float[Tensor, "image channel height width"], layer: int, parity: Parity = None
@@ -268,7 +240,7 @@ class Model:
         transformers). Raises `SummandError` for a layer or a tower without second-order effects, and as `decompose`
         does.
         """
-        return second_order(self._checked(x), x, layer, parity)
+        return self._asked(x, lambda tower: second_order(tower, x, layer, parity))
 
     def first_order(self, x: Float[Tensor, "image channel height width"], layer: int) -> Effects:
         """What every MLP neuron of a layer writes to the pooled token itself (paper A): units (neuron,), one path.
@@ -276,7 +248,7 @@ class Model:
         With the output bias they sum to `decompose(x).mlps()[:, layer]`. Raises `SummandError` for a layer or a tower
         without neurons, and as `decompose` does.
         """
-        return first_order(self._checked(x), x, layer)
+        return self._asked(x, lambda tower: first_order(tower, x, layer))
 
     def activations(
         self, x: Float[Tensor, "image channel height width"], layer: int
@@ -285,7 +257,7 @@ class Model:
 
         Raises `SummandError` for a layer or a tower without neurons, and as `decompose` does.
         """
-        return activations(self._checked(x), x, layer)
+        return self._asked(x, lambda tower: activations(tower, x, layer))
 
     def mean_activations(
         self, batches: Iterable[Float[Tensor, "image channel height width"]], layer: int
@@ -312,70 +284,29 @@ class Model:
         neuron, batch_size of them at a time. Raises `SummandError` for a layer, neuron or means that do not fit, and
         as `decompose` does.
         """
-        return indirect(self._checked(x), x, layer, neurons, means, batch_size, progress)
+        return self._asked(x, lambda tower: indirect(tower, x, layer, neurons, means, batch_size, progress))
 
     def check_pixels(self, x: Tensor) -> None:
         """Raises `SummandError` unless x is what `encode_image` takes: [image, 3, height, width] of the tower's size,
         not empty, finite, in the model's dtype and on its device, and the model in eval mode."""
         self._checked(x)
 
-    def _checked(self, x: Tensor) -> Any:
-        """The tower, as the model is now, for pixels that it can read."""
-        tower = self.tower
-        height, width = tower.image_size
-        if isinstance(x, Tensor) and (x.is_nested or x.layout != torch.strided):
-            raise SummandError(f"{self.name} expects an ordinary tensor of pixels, got a nested or sparse one")
-        if not isinstance(x, Tensor) or x.ndim != 4 or tuple(x.shape[1:]) != (3, height, width):
-            got = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            if isinstance(x, Tensor) and x.ndim in (2, 3) and self.tower.kind.endswith("SigLIP 2"):
-                got = f"{got}, flat patches as its own processor cuts them (give that processor as preprocess=)"
-            raise SummandError(
-                f"{self.name} expects pixels [image, 3, {height}, {width}], got {got}; model.preprocess makes them"
-            )
-        if x.shape[0] == 0:
-            raise SummandError("expected at least one image, got an empty batch")
-        if x.dtype != self.dtype:
-            raise SummandError(f"{self.name} computes in {self.dtype}, got pixels in {x.dtype}; call x.to(model.dtype)")
-        if x.device != self.device:
-            raise SummandError(
-                f"{self.name} is on {self.device}, the pixels are on {x.device}; call x.to(model.device)"
-            )
-        check_plain(x, "the pixels")
-        if not all_finite(x):
-            raise SummandError("the pixels hold NaN or infinite numbers; check the images and the preprocessing")
-        training = in_training(tower.visual)
-        if training is not None:
-            where = f"{training} of {self.name}" if training else self.name
-            raise SummandError(f"{where} is in training mode, where dropout changes every pass; call .eval() on it")
-        return tower
+    def _checked(self, x: Tensor) -> tuple[State, Any]:
+        """The state of the model now, and the tower, for pixels that it can read."""
+        state, tower = self._image.seen()
+        check_pixels(x, tower, self.name, self.dtype, self.device)
+        return state, tower
 
-
-def wrap(
-    clip: nn.Module,
-    *,
-    preprocess: Callable[..., Any] | None = None,
-    tokenizer: Callable[..., Any] | None = None,
-    name: str | None = None,
-    prefix: int | None = None,
-) -> Model:
-    """A model that the caller already holds, fine-tuned or not. It is neither copied nor changed.
-
-    preprocess and tokenizer are asked for only by what uses them; processors and tokenizers of transformers are taken
-    as they are. prefix: how many tokens stand before the patches,
-    where a tower of the caller's own has more than its class says (registers). Wrappers that add nothing
-    (DataParallel, torch.compile, peft) are looked through. Raises `SummandError` for an image tower that cannot be
-    taken apart.
-    """
-    inner = unwrapped(clip)
-    size = tower_of(inner, prefix).image_size
-    preprocess, tokenizer = as_preprocess(preprocess, size), as_tokenizer(tokenizer, inner)
-    return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix)
-
-
-def pixels_of(model: Model, images: list | np.ndarray) -> Float[Tensor, "image 3 height width"]:
-    """Images as a source gives them, preprocessed, on the model's device."""
-    if isinstance(images, np.ndarray):
-        pixels = model.preprocess(images)
-    else:
-        pixels = torch.stack([model.preprocess(image) for image in images])
-    return pixels.to(model.device, model.dtype)
+    def _asked(self, x: Tensor, ask: Callable[[Any], Answer]) -> Answer:
+        """What the tower answers, where nothing has changed the model meanwhile."""
+        state, tower = self._checked(x)
+        unchanged = self._image.unchanged(state, WHILE)
+        try:
+            answer = ask(tower)
+        except SummandError:
+            raise
+        except Exception:  # of a model that is half another one
+            unchanged()
+            raise
+        unchanged()
+        return answer

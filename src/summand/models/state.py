@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import SummandError, first_line
-from ..towers.listening import PassHook, pairs
+from ..towers.listening import PassHook, entries
+from .code import Code
 from .samples import address, copied, near, samples
-
-T = TypeVar("T")
+from .sides import IMAGE_SIDE, TEXT_SIDE, only_of
 
 _PLAIN = frozenset((int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, torch.Size))
 _UNSEEN = frozenset(
@@ -27,12 +26,13 @@ _UNSEEN = frozenset(
         *("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
     )
 )
-_MOST_ITEMS = 256
+_FEW = 16
+_SMALL = 4096  # bytes
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class State:
-    """A model as it was seen: its modules, their settings, the user's hooks, and its tensors.
+    """A model as it was seen: its modules, their settings and code, the user's hooks, and its tensors.
 
     Tensors are compared by identity, address, version, dtype and device, and by a sample of their bits: element
     (k mod R, k mod C) of a matrix [R, C] for every k, and every element of a vector. So every edit of a whole row, a
@@ -58,6 +58,7 @@ class State:
     ):
         self._roots, self._aside, self._unseen, self._unread, self._core = roots, aside, unseen, unread, core
         self._restless: set[tuple[int, str]] = set()
+        self._restless_code: set[tuple[int, str]] = set()
         self._rewritten: set[tuple[int, str]] = set()
         self._see()
 
@@ -75,9 +76,19 @@ class State:
         self._samples = [samples(tensor) for tensor in self._tensors]
         self._bits = self._sampled()
         self._roughly = copied(rewritten)
+        self._code = self._see_code()
+
+    def _see_code(self) -> Code:
+        return Code({type(module) for module in self.modules()}, frozenset(self._restless_code))
+
+    def modules(self) -> list[nn.Module]:
+        """The modules that were seen."""
+        return [module for module in self._kept if isinstance(module, nn.Module)]
 
     def still(self) -> bool:
         """Whether all is as it was."""
+        if not self._code.still():
+            return False
         settings, tensors, _, rewritten = self._look()
         if settings != self._settings or len(tensors) != len(self._tensors):
             return False
@@ -98,13 +109,14 @@ class State:
     def settle(self, make_a_pass: Callable[[], object]) -> None:
         """Leave out from now on what changes although the model does no more than make a pass: counters and records.
         Weights that are the same up to rounding are compared up to it."""
-        before = self._attributes()
+        before, code = self._attributes(), self._see_code()
         make_a_pass()
         now = self._attributes()
         changed = {key for key, (marks, *_) in now.items() if key not in before or before[key][0] != marks}
         weights = {key for key in changed if key[1] != "_buffers" and key in before}
         rewritten = {key for key in weights if near(before[key][1], now[key][1])}
-        if changed:
+        if changed or not code.still():
+            self._restless_code |= code.changes()
             self._restless |= changed - rewritten
             self._rewritten = (self._rewritten | rewritten) - self._restless
             self._see()
@@ -116,15 +128,14 @@ class State:
         """Every attribute of every module by itself: its marks, a sample of its tensors, and these tensors, so that no
         address comes again while it is compared."""
         found = {}
-        for module in self._kept:
-            if isinstance(module, nn.Module):
-                for name, value in tuple(vars(module).items()):
-                    if name not in _UNSEEN:
-                        marks: list[Any] = []
-                        tensors: list[Tensor] = []
-                        _note([_ordered(name, value)], marks, tensors, [], [])
-                        marks.extend((id(tensor), _mark(tensor)) for tensor in tensors)
-                        found[id(module), name] = tuple(marks), copied(tensors), tensors
+        for module in self.modules():
+            for name, value in tuple(vars(module).items()):
+                if name not in _UNSEEN:
+                    marks: list[Any] = []
+                    tensors: list[Tensor] = []
+                    _note([_ordered(name, value)], marks, tensors, [], [])
+                    marks.extend((id(tensor), _mark(tensor)) for tensor in tensors)
+                    found[id(module), name] = tuple(marks), copied(tensors), tensors
         return found
 
     def _sampled(self) -> list[Tensor]:
@@ -189,7 +200,7 @@ def _look(
         for name, value in tuple(vars(module).items()):
             if name not in unseen and not (restless and (id(module), name) in restless):
                 if unread and name == "_parameters" and module in roots:
-                    value = {key: item for key, item in pairs(value) if key not in unread}
+                    value = {key: item for key, item in entries(value) if key not in unread}
                 if type(value) in _PLAIN:
                     marks.append(value)
                 elif rewritten and (id(module), name) in rewritten:
@@ -216,27 +227,41 @@ def _note(waiting: list[Any], marks: list[Any], tensors: list[Tensor], kept: lis
             below.append(value)
         elif isinstance(value, dict):
             holders.add(id(value))
-            keys = tuple(value)  # at once: another thread may attach a hook meanwhile
-            marks += (kind, *keys) if all(type(key) is str for key in keys) else (kind,)
-            _unfold(tuple(value.values()), value, waiting, marks, kept)
+            items = [item for item in entries(value) if not isinstance(item[1], PassHook)]
+            keys, values = zip(*items, strict=True) if items else ((), ())
+            marks += (kind, *keys) if _PLAIN.issuperset(map(type, keys)) else (kind,)
+            _unfold(values, waiting, marks)
         elif isinstance(value, (list, tuple, set, frozenset)):
             holders.add(id(value))
             marks.append(kind)
-            _unfold(tuple(value), value, waiting, marks, kept)
+            _unfold(tuple(value), waiting, marks)
         elif isinstance(value, np.ndarray):
-            marks.append(value.tobytes() if value.nbytes <= 4096 else id(value))
             kept.append(value)
+            marks += (id(value), str(value.dtype), value.shape)
+            _note_array(value, marks, tensors, waiting)
+        elif isinstance(value, bytearray):
+            marks.append(bytes(value))
         else:
             marks.append(id(value))
             kept.append(value)
 
 
-def _unfold(items: tuple[Any, ...], value: Any, waiting: list[Any], marks: list[Any], kept: list[Any]) -> None:
-    if len(items) > _MOST_ITEMS and not any(isinstance(item, (Tensor, nn.Module)) for item in items):
-        marks += (id(value), len(items))
-        kept.append(value)
-    else:  # without the hooks of a pass that another thread makes now
-        waiting.extend([item for item in items if not isinstance(item, PassHook)])
+def _unfold(items: tuple[Any, ...], waiting: list[Any], marks: list[Any]) -> None:
+    if len(items) > _FEW and _PLAIN.issuperset(map(type, items)):
+        marks.extend(items)
+    else:
+        waiting.extend(items)
+
+
+def _note_array(value: np.ndarray, marks: list[Any], tensors: list[Tensor], waiting: list[Any]) -> None:
+    """The numbers of a small array, and a sample of those of a large one, as of a tensor."""
+    if value.dtype == object:
+        waiting.extend(value.ravel().tolist())
+    elif value.nbytes > _SMALL and value.flags.writeable and value.dtype.kind in "fiub" and min(value.strides) >= 0:
+        with suppress(TypeError):  # of a kind that torch does not know
+            tensors.append(torch.from_numpy(value))
+            return
+    marks.append(value.tobytes() if value.nbytes <= _SMALL else hash(value.tobytes()))
 
 
 def _mark(tensor: Tensor) -> tuple[Any, ...]:
@@ -250,18 +275,14 @@ def _mark(tensor: Tensor) -> tuple[Any, ...]:
     return address(tensor), version, tensor.dtype, tensor.device, tensor.shape, strides
 
 
-_IMAGE_SIDE = ("visual", "vision_model", "visual_projection")
-_TEXT_SIDE = ("text", "text_model", "transformer", "token_embedding", "ln_final", "text_decoder", "text_projection")
-
-
 def image_state(clip: nn.Module) -> State:
     """All that image embeddings depend on: the model without what belongs to its text side alone."""
-    return _state(clip, _IMAGE_SIDE, _TEXT_SIDE)
+    return _state(clip, IMAGE_SIDE, TEXT_SIDE)
 
 
 def text_state(clip: nn.Module) -> State:
     """All that text embeddings depend on: the model without what belongs to its image side alone."""
-    return _state(clip, _TEXT_SIDE, _IMAGE_SIDE)
+    return _state(clip, TEXT_SIDE, IMAGE_SIDE)
 
 
 def _state(clip: nn.Module, own: tuple[str, ...], other: tuple[str, ...]) -> State:
@@ -273,7 +294,7 @@ def _state(clip: nn.Module, own: tuple[str, ...], other: tuple[str, ...]) -> Sta
         return _SCALES if _as_published(clip) else frozenset()
 
     core = State(towers, unseen=_UNSEEN | {"_forward_hooks", "_forward_pre_hooks"})
-    return State(lambda: [clip], lambda: _children(clip, other), unread=unread, core=core)
+    return State(lambda: [clip], lambda: only_of(clip, other), unread=unread, core=core)
 
 
 _SCALES = frozenset(("logit_scale", "logit_bias"))
@@ -286,58 +307,3 @@ def _as_published(clip: nn.Module) -> bool:
     made = [getattr(type(clip), name) for name in _ENTRIES if hasattr(type(clip), name)]
     plain = all(function.__module__.partition(".")[0] in _LIBRARIES for function in made)
     return bool(made) and plain and not any(name in vars(clip) for name in _ENTRIES)
-
-
-def _children(clip: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
-    found = dict(clip.named_children())
-    if not any(name in found for name in _IMAGE_SIDE):
-        return []  # a tower by itself
-    others = {id(module) for name, child in found.items() if name not in names for module in child.modules()}
-    aside = [found[name] for name in names if name in found]
-    return [child for child in aside if not any(id(module) in others for module in child.modules())]  # both sides' stay
-
-
-class Made(Generic[T]):
-    """Something that is made of a model's state, and made anew where the state has changed. Threads may share it.
-
-    see: the model's state as it is now; make: what is made of it, given the state.
-    """
-
-    def __init__(self, see: Callable[[], State], make: Callable[[State], T]) -> None:
-        self._see, self._make = see, make
-        self._lock = threading.RLock()
-        self._taken = threading.local()
-        self._found: tuple[State, T] | None = None
-
-    def current(self) -> T:
-        """The thing, of the state as it is now."""
-        found = self._found
-        if found is not None and (getattr(self._taken, "depth", 0) or found[0].still()):
-            return found[1]
-        with self._lock:
-            if self._found is None or self._found is found or not self._found[0].still():
-                self._found = None
-                state = self._see()
-                self._found = (state, self._make(state))
-            return self._found[1]
-
-    @property
-    def state(self) -> State | None:
-        """The state that was seen last."""
-        found = self._found
-        return None if found is None else found[0]
-
-    @contextmanager
-    def as_it_is(self) -> Iterator[None]:
-        """The state is looked at now and, in this thread, not again in here."""
-        self.current()
-        self._taken.depth = getattr(self._taken, "depth", 0) + 1
-        try:
-            yield
-        finally:
-            self._taken.depth -= 1
-
-    def forget(self) -> None:
-        """Make it anew at the next use, whatever the state is."""
-        with self._lock:
-            self._found = None

@@ -6,12 +6,10 @@ import contextlib
 import hashlib
 import os
 import re
-import types
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +18,11 @@ from torch import Tensor, nn
 
 from ..atomic import replacing
 from ..towers.listening import hooks_of
+from ..towers.settings import settings_of
+from .code import described_code
+from .foreign import holds_foreign_code
+from .sides import of_texts
 
-_IMAGE_SIDE = ("visual", "vision_model", "visual_projection", "logit_scale", "logit_bias", "text_decoder")
 _KEEP = 32
 _DIGEST = 16  # bytes
 
@@ -39,14 +40,15 @@ def text_weights(clip: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters and buffers of the text side, the ones that are never saved (the causal mask) included."""
     for source in (clip.named_parameters(remove_duplicate=False), clip.named_buffers(remove_duplicate=False)):
         for name, value in source:
-            if name.split(".")[0] not in _IMAGE_SIDE:
+            if of_texts(name):
                 yield name, value
 
 
 def fingerprint(clip: nn.Module, context: str = "") -> str | None:
     """SHA-256 over all that an embedding depends on but its tokens: weights by name, dtype, shape and bytes, the
-    modules and their settings (activation, eps, scaling, whether an adapter is on), and the context, which says the
-    precision. None where functions of the user's take part, which no hash can tell apart."""
+    modules, their settings (activation, eps, scaling, whether an adapter is on) and their classes' methods by name, and
+    the context, which says the precision. None where functions of the user's
+    take part, which no hash can tell apart."""
     seen = hashlib.sha256(context.encode())
     for name, value in sorted(text_weights(clip), key=lambda item: item[0]):
         try:
@@ -55,62 +57,22 @@ def fingerprint(clip: nn.Module, context: str = "") -> str | None:
             return None  # quantised, sharded or wrapped: its bytes are not to be had
         seen.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
         seen.update(flat)
-    if any(name in vars(clip) for name in _ENTRIES):
+    modules = [module for name, module in clip.named_modules(remove_duplicate=False) if of_texts(name)]
+    if holds_foreign_code(modules) or any(hooks_of(module) or _holds_tensors(module) for module in modules):
         return None
-    for name, module in clip.named_modules(remove_duplicate=False):
-        if name.split(".")[0] in _IMAGE_SIDE:
-            continue
-        if hooks_of(module) or "forward" in vars(module) or not _known(type(module)) or _holds_tensors(module):
-            return None
-        own = "" if next(module.children(), None) is not None else module.extra_repr()
-        seen.update(f"{name} {type(module).__module__}.{type(module).__qualname__} {own} {settings(module)}\n".encode())
+    seen.update(settings_of(clip, of_texts).encode())
+    seen.update(described_code({type(module) for module in modules}).encode())
     return seen.hexdigest()
 
 
-_ENTRIES = ("encode_text", "get_text_features")
-_LIBRARIES = ("torch", "open_clip", "timm", "transformers", "clip", "peft", "tests", "summand")
-
-
-def _known(kind: type) -> bool:
-    """Whether a class is a library's, with the forward that it was written with: its name stands for what it does."""
-    package = kind.__module__.partition(".")[0]
-    own = kind.forward.__module__.partition(".")[0]
-    return package in _LIBRARIES and own in _LIBRARIES and "<locals>" not in kind.__qualname__
+_OWN = frozenset(vars(nn.Module()))
 
 
 def _holds_tensors(module: nn.Module) -> bool:
     """Whether weights lie where torch does not look: in plain attributes and lists."""
-    held = [value for name, value in vars(module).items() if name not in _TORCH_OWN]
+    held = [value for name, value in vars(module).items() if name not in _OWN]
     flat = [item for value in held for item in (value if isinstance(value, (list, tuple)) else (value,))]
     return any(isinstance(item, (Tensor, np.ndarray, nn.Module)) for item in flat)
-
-
-def settings(module: nn.Module) -> list[tuple[str, str]]:
-    """Attributes of a module that are no weights, as text: numbers, names, switches, and lists of these."""
-    found = []
-    for name, value in sorted(vars(module).items()):
-        if not name.startswith("_backward") and name not in _TORCH_OWN and (text := _as_text(value)) is not None:
-            found.append((name, text))
-    return found
-
-
-_TORCH_OWN = frozenset(vars(nn.Module())) | {"_is_hf_initialized", "name_or_path"}
-
-
-def _as_text(value: Any) -> str | None:
-    if isinstance(value, (int, float, str, bool, type(None), torch.dtype)):
-        return repr(value)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        parts = [_as_text(item) for item in value]
-        return (
-            None if None in parts else repr(sorted(map(str, parts)) if isinstance(value, (set, frozenset)) else parts)
-        )
-    if isinstance(value, dict):
-        parts = [(str(key), _as_text(item)) for key, item in value.items()]
-        return repr(sorted((key, text) for key, text in parts if text is not None))
-    if isinstance(value, (types.FunctionType, types.BuiltinFunctionType, type)):
-        return f"{value.__module__}.{value.__qualname__}"
-    return None
 
 
 def digests(tokens: Int[Tensor, "text token"]) -> list[bytes]:

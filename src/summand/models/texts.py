@@ -18,8 +18,10 @@ from ..errors import SummandError
 from ..towers.text import TextTower, text_features, text_tower_of
 from .asked_again import AskedAgain
 from .callers_tokenizers import check_ids, token_ids, vocabulary_size
-from .guard import Guard
-from .state import Made, text_state
+from .guard import Guard, verified
+from .made import Made
+from .sides import IMAGE_SIDE
+from .state import text_state
 from .text_cache import TextCache, digests, fingerprint
 from .tokens import check_length, pieces, tokenized
 from .training_mode import in_training
@@ -33,7 +35,9 @@ class TextSide:
 
     def __init__(self, clip: nn.Module, tokenizer: Callable[..., Any] | None, name: str) -> None:
         self.clip, self.tokenizer, self.name = clip, tokenizer, name
-        self._seen: Made[dict[str, Any]] = Made(lambda: text_state(clip), lambda state: {"state": state})
+        self._seen: Made[dict[str, Any]] = Made(
+            lambda: text_state(clip), lambda state: {"state": state}, f"the text side of {name}"
+        )
 
     @property
     def tower(self) -> TextTower:
@@ -61,7 +65,7 @@ class TextSide:
             if not isinstance(text, str) or not text.strip():
                 raise SummandError(f"a text must be a non-empty string, got {text!r}")
         for name, child in self.clip.named_children():
-            if name in ("visual", "vision_model", "visual_projection") or type(child) in (nn.Linear, nn.LayerNorm):
+            if name in IMAGE_SIDE or type(child) in (nn.Linear, nn.LayerNorm):
                 continue
             found = in_training(child)
             if found is not None:
@@ -96,17 +100,17 @@ class TextSide:
             raise SummandError(f"batch_size must be at least 1, got {batch_size!r}")
         wanted = list(dict.fromkeys(texts))
         key = self.fingerprint() if cache else None
-        store = TextCache(self.name, key) if key is not None else None
-        if store is None:
+        if key is None:
             known = dict(zip(wanted, self.encode(wanted, batch_size, progress).cpu().numpy(), strict=True))
         else:
-            known = self._through(store, wanted, batch_size, progress)
+            known = self._through(key, wanted, batch_size, progress)
         device = next(self.clip.parameters()).device
         return torch.from_numpy(np.stack([known[text] for text in texts])).to(device)
 
-    def _through(self, store: TextCache, wanted: list[str], batch_size: int, progress: bool) -> dict[str, np.ndarray]:
-        """What the cache holds of these texts, read by the same tokens as now; the others are encoded and kept."""
-        now = {}
+    def _through(self, key: str, wanted: list[str], batch_size: int, progress: bool) -> dict[str, np.ndarray]:
+        """What the cache holds of these texts, read by the same tokens as now; the others are encoded and kept. Raises
+        `SummandError` where the model is no longer that of the key when they are."""
+        store, now = TextCache(self.name, key), {}
         for start in range(0, len(wanted), batch_size):
             some = wanted[start : start + batch_size]
             now.update(zip(some, digests(self.tokens(some)), strict=True))
@@ -114,6 +118,11 @@ class TextSide:
         new = [text for text in wanted if text not in kept or kept[text][0] != now[text]]
         if new:
             rows = self.encode(new, batch_size, progress).cpu().numpy()
+            if self.fingerprint() != key:
+                raise SummandError(
+                    f"the text side of {self.name} was changed while it read these texts (by another thread?), so "
+                    f"their embeddings are of no one model; ask again when nothing changes it"
+                )
             kept = {**store.read(), **kept}  # another process may have added some meanwhile
             kept.update({text: (now[text], row) for text, row in zip(new, rows, strict=True)})
             store.write(kept)
@@ -122,23 +131,14 @@ class TextSide:
     def parts(self, texts: list[str]) -> TextParts:
         """The texts' embeddings as sums over heads and words."""
         tokens = self.tokens(texts)
-        tower = self.tower
-        for _ in range(3):  # a first pass may fill caches, which are part of the state
-            if not tower.verify("sum", tokens):
-                break
-            tower = self.tower
+        tower = verified(lambda: self.tower, tokens)
         words = [pieces(self.tokenizer, row) for row in tokens.tolist()]
         return TextParts(
             tower,
             tokens,
             tower.encode,
             words,
-            unchanged=AskedAgain(
-                self._seen,
-                lambda: self.tower,
-                f"the text side of {self.name} was changed after it was decomposed and before this question; "
-                f"decompose again",
-            ),
+            asked=AskedAgain(self._seen, lambda: self.tower, tower.guard.state),
         )
 
     def fingerprint(self) -> str | None:

@@ -37,6 +37,11 @@ def effects_of(
     groups: Sequence[Group], model: Model, pixels: Float[Tensor, "image 3 height width"]
 ) -> tuple[dict[Group, Effects], Parts]:
     """The effects of a batch of images for every group, and its decomposition, all from one forward pass."""
+    with model.as_it_is():
+        return _effects_of(groups, model, pixels)
+
+
+def _effects_of(groups: Sequence[Group], model: Model, pixels: Tensor) -> tuple[dict[Group, Effects], Parts]:
     parts = model.decompose(pixels)
     found: dict[Group, Effects] = {}
     layers = [group.layer for group in groups if group.layer is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .bound import Bound
+from .precision import unmixed
 
 _MOST_KEPT = 2**26  # numbers: 256 MB
 
@@ -95,25 +96,35 @@ Visit = Callable[[int, AttentionView], None]
 class HeadMaps:
     """The weight-only part of the heads: direction of every value channel through everything that follows, at unit σ.
 
-    directions: W_O^{l,h} F, [layer, head, channel, embed].
+    kept: W_O^{l,h} F, [layer, head, channel, embed], as the tower keeps it: to be read, never written to.
     """
 
-    directions: Float[Tensor, "layer head channel embed"]
+    kept: Float[Tensor, "layer head channel embed"]
     _last: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    @property
+    def directions(self) -> Float[Tensor, "layer head channel embed"]:
+        """W_O^{l,h} F, a copy."""
+        return self.kept.clone()
+
     def toward(self, texts: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head channel text"]:
-        """⟨a channel's direction, text⟩. Kept for the texts asked for last, as one set of texts is drawn over many
-        images; differentiable with respect to texts that require a gradient."""
-        texts = texts.to(self.directions)
+        """⟨a channel's direction, text⟩; differentiable with respect to texts that require a gradient."""
+        along = self.along(texts)
+        return along if along.requires_grad else along.clone()
+
+    def along(self, texts: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head channel text"]:
+        """The same, kept for the texts asked for last, as one set of texts is drawn over many images: to be read, never
+        written to."""
+        texts = texts.to(self.kept)
         if wants_gradient(texts):
-            return self.directions @ texts.T
+            return self.kept @ texts.T
         with torch.inference_mode(False), torch.no_grad():
             return self._toward(texts)
 
     def _toward(self, texts: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head channel text"]:
         kept = self._last.get("texts")
         if kept is None or not torch.equal(kept[0], texts):
-            kept = (texts.clone(), self.directions @ texts.T)
+            kept = (texts.clone(), self.kept @ texts.T)
             if kept[1].numel() <= _MOST_KEPT:
                 self._last["texts"] = kept
         return kept[1]
@@ -178,9 +189,21 @@ class Trace(Bound):
     def bias(self) -> Float[Tensor, "image embed"]:
         return self._rest.bias
 
+    def copied(self) -> Trace:
+        """The same in tensors of its own."""
+        shares, pooling = self.shares, self.pooling
+        rest = Rest(self.embedding.clone(), self.mlps.clone(), self.bias.clone())
+        return Trace(
+            self.values.clone(),
+            self.scale.clone(),
+            lambda: rest,
+            None if shares is None else Shares(shares.coefficients.clone(), shares.directions.clone()),
+            None if pooling is None else pooling.clone(),
+        )
+
     def total(self, maps: HeadMaps) -> Float[Tensor, "image embed"]:
         """The sum of all terms, M(x), without a term of its own for every head."""
-        heads = torch.einsum("ilhc,lhce->ie", self.values * self.scale[:, None, None, None], maps.directions)
+        heads = torch.einsum("ilhc,lhce->ie", self.values * self.scale[:, None, None, None], maps.kept)
         total = self.embedding + heads + self.mlps.sum(dim=1) + self.bias
         return total if self.shares is None else total + self.values.shape[2] * self.shares.each().sum(dim=1)
 
@@ -188,13 +211,24 @@ class Trace(Bound):
 class Guarded(Bound):
     """A tower whose identities are checked when they are first used. guard: set by the model that the tower is of."""
 
-    guard: Callable[[Any, Any, Tensor], bool] | None = None
+    guard: Any = None
     keep = "copy or pickle the summand.Model, which makes its towers anew"
 
     def verify(self, what: Any, inputs: Tensor) -> bool:
         """Raises `SummandError` where the identity `what` does not hold for the first of the inputs. Whether it had to
         be checked, for the first time in this state of the model."""
         return self.guard is not None and self.guard(self, what, inputs)
+
+    @property
+    def always_checked(self) -> bool:
+        """Whether the model holds code of others, which may do something else at every pass."""
+        return self.guard is not None and self.guard.always
+
+    def confirm(self, trace: Trace, inputs: Tensor) -> None:
+        """Raises `SummandError` where the terms of this very pass do not sum to the model's embedding of these inputs;
+        looked at only where the model is `always_checked`."""
+        if self.guard is not None:
+            self.guard.confirm(self, trace, inputs)
 
 
 @runtime_checkable
@@ -221,6 +255,8 @@ class Tower(Protocol):
 
     def head_maps(self) -> HeadMaps: ...
 
+    def confirm(self, trace: Trace, inputs: Tensor) -> None: ...
+
     def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
         """One forward pass; `visit(layer, view)` is called for every attention layer while its inputs are alive."""
         ...
@@ -229,11 +265,6 @@ class Tower(Protocol):
 def working(tensor: Tensor) -> Tensor:
     """σ, attention rows and sums are computed in fp32, or in fp64 for a model in fp64."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-
-
-def unmixed(device: torch.device) -> AbstractContextManager[Any]:
-    """Autocast off: the model's own pass may run under it, what is made of that pass is computed in `working`."""
-    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
 
 
 def wants_gradient(directions: Tensor) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .base import unmixed
 from .eager import eagerly
+from .precision import unmixed
 
 
 class _Enough(Exception):
@@ -68,7 +68,7 @@ def _nothing() -> PassHook:
 Listener = tuple[nn.Module, str, Callable[..., Any]]
 
 
-def pairs(given: dict[Any, Any]) -> list[tuple[Any, Any]]:
+def entries(given: dict[Any, Any]) -> list[tuple[Any, Any]]:
     """What a dict holds now, while another thread may add to it or take from it."""
     while True:
         with suppress(RuntimeError):  # changed while it was listed
@@ -78,7 +78,7 @@ def pairs(given: dict[Any, Any]) -> list[tuple[Any, Any]]:
 def hooks_of(module: nn.Module) -> list[Any]:
     """The forward hooks and pre-hooks of a module that are not ours."""
     given = vars(module)
-    found = [*pairs(given.get("_forward_hooks", {})), *pairs(given.get("_forward_pre_hooks", {}))]
+    found = [*entries(given.get("_forward_hooks", {})), *entries(given.get("_forward_pre_hooks", {}))]
     return [hook for _, hook in found if not isinstance(hook, PassHook)]
 
 

@@ -11,20 +11,11 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .attention import Attention
-from .base import (
-    AttentionView,
-    Guarded,
-    HeadMaps,
-    Rest,
-    Trace,
-    Visit,
-    of_weights,
-    unmixed,
-    working,
-)
+from .base import AttentionView, Guarded, HeadMaps, Rest, Trace, Visit, of_weights, working
 from .directions import Factored
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
 from .listening import _Enough, listening, one_pass
+from .precision import unmixed
 
 
 class LatentPool:
@@ -142,7 +133,7 @@ class PoolTower(Guarded):
             with of_weights(self.device):
                 weight, _ = self._attention.value_map()
                 left = weight.permute(2, 0, 1)[:, :, None].contiguous()
-                self._pair_maps = Factored(left, maps.directions[0][:, None])
+                self._pair_maps = Factored(left, maps.kept[0][:, None])
         return self._pair_maps
 
     @property
@@ -198,7 +189,9 @@ class PoolTower(Guarded):
         with one_pass():
             entering = self.enter(pixels)
             with unmixed(pixels.device):
-                return self._read(entering, visit, pixels.dtype)
+                trace = self._read(entering, visit, pixels.dtype)
+        self.confirm(trace, pixels)
+        return trace
 
     def _read(self, entering: Tensor, visit: Visit | None, dtype: torch.dtype) -> Trace:
         """What the pool makes of the tokens that enter it. dtype: of the model's weights, which its MLP computes in."""

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import of_weights, unmixed
+from .base import of_weights
+from .precision import unmixed
 
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _SMALL = 0.4 / 127  # less than half a step of eight bits beside a one

@@ -119,7 +119,7 @@ class ResidualTower(Guarded):
                 written = self._blocks[layer].neuron_writes()
                 left = torch.stack([written @ block.value_reads(not self.even_split) for block in later], dim=1)
                 left = left.unflatten(-1, (self.heads, self.channels)).flatten(1, 2)
-                kept = Factored(left, maps.directions[layer + 1 :].flatten(0, 1))
+                kept = Factored(left, maps.kept[layer + 1 :].flatten(0, 1))
             self._neuron_maps[layer] = kept
         return kept
 
@@ -170,7 +170,9 @@ class ResidualTower(Guarded):
     def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
         self.verify("sum", pixels)
         with one_pass():
-            return self._run(pixels, visit)
+            trace = self._run(pixels, visit)
+        self.confirm(trace, pixels)
+        return trace
 
     def _run(self, pixels: Tensor, visit: Visit | None) -> Trace:
         if not self._averaged:

@@ -34,7 +34,7 @@ def settings_of(model: nn.Module, ours: Callable[[str], bool] = lambda name: Tru
     ours: which modules and buffers count, by name.
     """
     lines = [_line(name, module) for name, module in model.named_modules() if ours(name)]
-    saved = model.state_dict().keys()
+    saved = model.state_dict(keep_vars=True).keys()
     buffers = sorted((name, value) for name, value in model.named_buffers() if name not in saved and ours(name))
     return "\n".join([*lines, *(f"{name} {_of_tensor(value)}" for name, value in buffers)])
 

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
-from .base import AttentionView, Rest, Shares, Trace, Visit, unmixed, working
+from .base import AttentionView, Rest, Shares, Trace, Visit, working
 from .linear import inverse_deviation
 from .listening import Listener, _Enough, listening
+from .precision import unmixed
 
 if TYPE_CHECKING:
     from .residual import ResidualTower

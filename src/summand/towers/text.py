@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import Guarded, HeadMaps, Rest, Trace, Visit, unmixed, working
+from .base import Guarded, HeadMaps, Rest, Trace, Visit, working
 from .dispatch import called, check_call
 from .hf import embedding_of, run_own
 from .listening import Listener, _Enough, listening, one_pass
+from .precision import unmixed
 from .text_parts import SUPPORTED, TextBlock, TextParts, read_hugging_face, read_open_clip, reads_padding
 
 
@@ -87,7 +88,9 @@ class TextTower(Guarded):
     def run(self, tokens: Int[Tensor, "text token"], visit: Visit | None = None) -> Trace:
         self.verify("sum", tokens)
         with one_pass():
-            return self._run(tokens, visit)
+            trace = self._run(tokens, visit)
+        self.confirm(trace, tokens)
+        return trace
 
     def _run(self, tokens: Int[Tensor, "text token"], visit: Visit | None) -> Trace:
         pooled = self._parts.pooled(tokens)

@@ -48,7 +48,7 @@ class Ablation:
         """means: mean coefficients of all heads, as `Moments.mean` of `head_effects()` has them."""
         heads = _checked(model, heads)
         layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]
-        directions = model.tower.head_maps().directions[layers, numbers].detach().cpu()
+        directions = model.tower.head_maps().kept[layers, numbers].detach().cpu()
         chosen = means[layers, numbers].to(directions).cpu()
         return cls(tuple(heads), chosen, directions, model.name, tuple(why))
 
@@ -78,7 +78,7 @@ class Ablation:
 
     def on(self, tower: Any, name: str) -> AblatedTower:
         """The tower with these heads ablated. Raises `SummandError` where they are not those of this tower."""
-        now = tower.head_maps().directions
+        now = tower.head_maps().kept
         layers, numbers = [layer for layer, _ in self.heads], [head for _, head in self.heads]
         fits = (
             max(layers) < now.shape[0]

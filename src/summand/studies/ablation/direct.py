@@ -101,7 +101,7 @@ def check_class_token(model: Model) -> None:
 @torch.no_grad()
 def own_terms(batch: Batch) -> Float[Tensor, "image layer embed"]:
     """Σ_h a_0 v_0 W_O F / σ of every layer: token 0 of the token decomposition, without the others."""
-    directions = batch.model.tower.head_maps().directions
+    directions = batch.model.tower.head_maps().kept
     total: list[Tensor] = []
 
     def visit(layer: int, view: AttentionView) -> None:

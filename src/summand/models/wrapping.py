@@ -1,0 +1,36 @@
+"""Models that the caller already holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from ..towers import tower_of
+from .adapters import unwrapped
+from .model import Model
+from .preprocessing import as_preprocess
+from .tokens import as_tokenizer
+
+
+def wrap(
+    clip: nn.Module,
+    *,
+    preprocess: Callable[..., Any] | None = None,
+    tokenizer: Callable[..., Any] | None = None,
+    name: str | None = None,
+    prefix: int | None = None,
+) -> Model:
+    """A model that the caller already holds, fine-tuned or not. It is neither copied nor changed.
+
+    preprocess and tokenizer are asked for only by what uses them; processors and tokenizers of transformers are taken
+    as they are. prefix: how many tokens stand before the patches,
+    where a tower of the caller's own has more than its class says (registers). Wrappers that add nothing
+    (DataParallel, torch.compile, peft) are looked through. Raises `SummandError` for an image tower that cannot be
+    taken apart.
+    """
+    inner = unwrapped(clip)
+    size = tower_of(inner, prefix).image_size
+    preprocess, tokenizer = as_preprocess(preprocess, size), as_tokenizer(tokenizer, inner)
+    return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix)
