@@ -22,7 +22,7 @@ OPTIONS = ShiftOptions(permutations=99, batch_size=16)
 
 @pytest.fixture(scope="module")
 def whole(vit) -> Shift:
-    return summand.shift(BEFORE, AFTER, vit, options=OPTIONS, concepts="the sea")
+    return summand.shift(BEFORE, AFTER, vit, options=OPTIONS, concept="the sea")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def pixels(vit) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def kept(vit, tmp_path_factory):
     path = tmp_path_factory.mktemp("reference") / "r.npz"
-    summand.shift(BEFORE, model=vit, options=OPTIONS, concepts="the sea", save_reference=path)
+    summand.shift(BEFORE, model=vit, options=OPTIONS, concept="the sea", save_reference=path)
     return path
 
 
@@ -52,7 +52,7 @@ def assert_same(report: Shift, whole: Shift, within: float) -> None:
 
 
 def test_batches_are_tested_as_the_whole_is(vit, whole, pixels):
-    watching = monitor(vit, BEFORE, concepts="the sea")
+    watching = monitor(vit, BEFORE, concept="the sea")
     for some in pixels.split(16):
         watching.update(some)
     assert len(watching) == 48
@@ -87,7 +87,7 @@ def test_images_of_every_form_are_read(vit, whole, kept, tmp_path):
     watching.update([Image.fromarray(image) for image in images[32:47]])
     watching.update(Image.fromarray(images[47]))
     report = watching.report()
-    assert_same(report, whole, 1e-12)
+    assert_same(report, whole, 1e-5)  # 15 images and one round otherwise than 16
     assert [item["name"] for item in report.skipped] == ["zz.png"]
     assert any("zz.png" in note for note in report.notes)
     assert_whole(report)

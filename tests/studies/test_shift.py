@@ -283,7 +283,7 @@ def refused(*arguments: str) -> str:
         ("--units", "heads,pairs", "--units must be heads, neurons, the neurons of one layer"),
         ("--count", "0", "--count must be at least 1"),
         ("--protocol", "own", 'Choose from: "paper"'),
-        ("--protocol", "paper", "name it as --concepts TEXT"),
+        ("--protocol", "paper", "name it as --concept TEXT"),
         ("--by", "month", "--by groups the current images"),
     ],
 )
@@ -418,9 +418,9 @@ def test_the_command_line(here, reference):
 
 def test_a_saved_reference_says_the_same_as_its_images(vit, here):
     before, after = "scenes:count=40,seed=1", "scenes:count=30,seed=2,shift=place/sea/0.6"
-    kept = command("shift", before, "--save-reference", "r.npz", "--concepts", "a red, striped star", "--json").json
+    kept = command("shift", before, "--save-reference", "r.npz", "--concept", "a red, striped star", "--json").json
     assert (kept["rows"], kept["saved"], kept["images"]) == ([], "r.npz", {"reference": 40})
-    whole = summand.shift(before, after, vit, concepts="a red, striped star", permutations=99)
+    whole = summand.shift(before, after, vit, concept="a red, striped star", permutations=99)
     later = summand.shift("r.npz", after, permutations=99)
     assert [row["concept"] for row in later.concepts] == ["a red, striped star"]
     assert later.rows["p"].to_numpy() == pytest.approx(whole.rows["p"].to_numpy(), rel=1e-6)
@@ -440,13 +440,13 @@ def test_python_says_what_the_command_says(vit, here):
         "4-5",
         "--permutations",
         "99",
-        "--concepts",
+        "--concept",
         "the sea",
-        "--concepts",
+        "--concept",
         "a star",
     )
     record = command("shift", *some, *shell, "--json").json
-    result = summand.shift(*some, vit, by="place", layers="4-5", permutations=99, concepts=["the sea", "a star"])
+    result = summand.shift(*some, vit, by="place", layers="4-5", permutations=99, concept=["the sea", "a star"])
     same(record, result)
     assert {unit.split(".")[0] for unit in result.rows["unit"]} == {"4", "5"}
     assert again("shift", record, here) == record
@@ -459,7 +459,7 @@ def test_python_says_what_the_command_says(vit, here):
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("--concepts", "a yellow car"),
+        ("--concept", "a yellow car"),
         ("--units", "heads"),
         ("--layers", "4"),
         ("--pool", "general"),

@@ -21,7 +21,7 @@ def shift(reference: str, current: str | None = None, *, options: ShiftOptions, 
     - summand shift last-year/ this-week/ --model ViT-B-16 --pretrained laion2b_s34b_b88k --out report
     - summand shift last-year/ --save-reference reference.npz
     - summand shift reference.npz pictures.csv --by month --json
-    - summand shift last-year/ this-week/ --concepts "a yellow car"
+    - summand shift last-year/ this-week/ --concept "a yellow car"
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from ..verb import OptionError, at_least
 
 _MOST_PERMUTATIONS = 1_000_000
 _WATCHED = ("heads", "neurons", "pairs")
-_FIXED = ("units", "layers", "concepts", "protocol", "pool")
+_FIXED = ("units", "layers", "concept", "protocol", "pool")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ShiftOptions:
     """What to watch: heads, neurons, neurons:9 or pairs [default: heads; neurons are of the third last layer]."""
     layers: str | Sequence[int] | None = None
     """Of heads: which layers, 8-10,12 [default: the last four]."""
-    concepts: str | Sequence[str] = ()
+    concept: str | Sequence[str] | None = None
     """Also score this text (can be repeated)."""
     protocol: Literal["paper"] | None = None
     """paper: score concepts as paper B's code does (templates, no pool's mean)."""
@@ -60,7 +60,7 @@ class ShiftOptions:
     @property
     def texts(self) -> tuple[str, ...]:
         """The concepts that were named."""
-        return (self.concepts,) if isinstance(self.concepts, str) else tuple(self.concepts)
+        return (self.concept,) if isinstance(self.concept, str) else tuple(self.concept or ())
 
 
 def watched(units: str | None) -> Wanted:
@@ -86,8 +86,8 @@ def check(options: ShiftOptions, reference: Any, current: Any, saved: bool) -> N
             f"must be left out: the saved reference {reference} fixes what is watched; or make the reference again "
             f"with it and save_reference=FILE",
         )
-    if options.protocol and not options.concepts:
-        raise OptionError("protocol", "says how a named concept is scored; name it as concepts=TEXT")
+    if options.protocol and not options.concept:
+        raise OptionError("protocol", "says how a named concept is scored; name it as concept=TEXT")
     if current is None and (options.save_reference is None or saved):
         raise SummandError("give two sets of images, or one and save_reference=FILE to keep it for later")
     if options.by is not None and current is None:

@@ -136,4 +136,5 @@ def read_pixels(
     """The readings and M(x)/‖M(x)‖ of a batch."""
     effects, parts = effects_of([readings.group], model, pixels)
     read = readings.read(effects[readings.group].coefficients)
-    return read.cpu().numpy(), F.normalize(parts.total().float(), dim=1).cpu().numpy()
+    embeddings = F.normalize(parts.total().float(), dim=1)
+    return read.cpu().contiguous().numpy(), embeddings.cpu().contiguous().numpy()
