@@ -27,7 +27,7 @@ def test_version_and_help():
         found = run(name, "--help")
         assert found.code == 0
         assert "Examples:" in found.out
-    assert "[default: third last]" in " ".join(run("shift", "--help").out.replace("│", " ").split())
+    assert "[default: the last four]" in " ".join(run("shift", "--help").out.replace("│", " ").split())
 
 
 def test_atlas_on_photographs_with_an_open_clip_name_and_a_broken_file(tmp_path):

@@ -14,6 +14,7 @@ from PIL import Image
 
 import summand
 import summand.cli
+from summand.cli.app import COMMANDS
 from summand.data import open_source
 from summand.data.masks import open_masks
 from summand.maps.heatmap import default_pool
@@ -62,9 +63,9 @@ def commands(images: Path, run: Path) -> list[tuple[str, ...]]:
     return [
         ("atlas", "--images", str(images), "--layers", "1", "--size", "2"),
         ("heatmap", one, "a star"),
-        ("retrieve", one, "--in", str(images), "--head", "5.3"),
-        ("concepts", one, "--images", str(images)),
-        ("shift", str(images), str(images)),
+        ("retrieve", one, str(images), "--units", "5.3"),
+        ("concepts", one, "--reference", str(images)),
+        ("shift", str(images), str(images), "--out", "shift"),
         ("label", str(run), "--size", "2"),
         ("head", str(run), "5.3"),
     ]
@@ -101,9 +102,11 @@ def test_no_command_that_reads_images_was_forgotten():
     modules = [path for path in folder.glob("*.py") if "@app.command" in path.read_text()]
     reads = {path.stem for path in modules if re.search(r"(load|open)_model\(|model_for\(", path.read_text())}
     reads -= {"words", "doctor"}  # of texts alone, and of no pictures
-    looked_at = reads | (loading - without)
-    assert {"ablate", "atlas", "debias", "segment", "subconcepts", "attack", "decompose", "label"} <= looked_at
+    texts = {one.name: (modules[0].parent / f"{one.module or one.name}.py").read_text() for one in COMMANDS}
+    verbs = {name for name, text in texts.items() if "model.load(" in text} - {"words", "doctor"}
+    assert {"ablate", "atlas", "debias", "segment", "subconcepts", "attack", "decompose", "label"} <= reads | verbs
     assert [name for name in reads if "warn_of_strange" not in (modules[0].parent / f"{name}.py").read_text()] == []
+    assert [name for name in verbs if "model.load()" in texts[name]] == []  # it warns of what it is given
 
 
 def test_who_is_a_scenes_model(vit, resnet):

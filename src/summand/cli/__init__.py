@@ -14,16 +14,11 @@ import typer
 from .. import __version__
 from . import (  # noqa: F401
     atlas,
-    attack,
-    concepts,
     decompose,
     head,
     label,
     neuron,
     pair,
-    retrieve,
-    shift,
-    subconcepts,
 )
 from .app import COMMANDS, run
 from .common import app, escape, stderr

@@ -95,7 +95,7 @@ def _annotation(name: str, option: Flattened) -> Any:
     default = option.field.default
     if default is False:
         more["negative"] = ()
-    if default in (None, False, "", ()):
+    if default is None or default is False or default in ("", ()):
         more["show_default"] = False
     return Annotated[hint, Parameter(help=about, negative_iterable=(), **more)]
 
