@@ -18,7 +18,7 @@ from summand.studies.ablation.kinds import families, read_pools
 from summand.studies.ablation.options import read_kinds
 from summand.studies.ablation.reconstructions import Reconstruction, SparsePairs
 from summand.studies.ablation.together import Together
-from summand.studies.shift import Reference, make_reference
+from summand.studies.shift.reference import Reference, make_reference
 from summand.studies.shift.scores import named_concepts
 from summand.text.pools import pool, random_directions
 from tests.commands import command

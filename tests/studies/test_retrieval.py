@@ -147,8 +147,8 @@ def test_python_says_what_the_command_says(vit, query, tmp_path):
 def test_a_property_is_that_of_labelled_heads(vit, query, unchecked):
     source = open_source("scenes:count=160,seed=31")
     found = summand.retrieve(vit, query, source, property="colour", layers="4-5", top=2)
-    passed = collect(vit, source, progress=False)
-    units = property_units(vit, passed.moments, pool("scenes"), "colour", [4, 5])
+    moments = summand.survey(vit, source, units="heads", held_out=0, top=0).moments("heads")
+    units = property_units(vit, moments, pool("scenes"), "colour", [4, 5])
     assert found.units == [unit.name for unit in units]
     assert {name.split(".")[0] for name in found.units} <= {"4", "5"}
     assert found.title == f"nearest by colour: heads {', '.join(found.units)}"

@@ -10,7 +10,7 @@ import torch
 from ...data.pictures import as_picture
 from ...maps.heatmap import default_pool
 from ...models import Model
-from ...survey import collect
+from ...survey import Group, survey_of
 from ...unit import Unit, units_of
 from ..given import Given, few, images_of, layers_of, on_terminal, readable_pool, unread
 from ..verb import verb
@@ -62,7 +62,8 @@ def _units_of_property(model: Model, given: Given, options: RetrieveOptions) -> 
     if given.run is not None and "heads" in given.run.manifest.groups:
         moments = given.run.moments("heads")
     else:
-        moments = collect(model, few(given, _LABEL_IMAGES), 1, options.batch_size, on_terminal()).moments
+        some = few(given, _LABEL_IMAGES)
+        moments = survey_of(model, some, [Group("heads")], top=0, batch_size=options.batch_size).moments("heads")
     chosen, notes = readable_pool(model, options.pool or default_pool(model))
     return property_units(model, moments, chosen, options.property, layers), notes
 

@@ -82,7 +82,7 @@ def tops_of_pairs(
         raise SummandError(f"{source.label} holds {len(source)} image(s), fewer than the {top} top images asked for")
     group = groups_of(model, [Wanted("pairs")])[0]
     every = with_pairs(model.tower).pair_directions().shape[0]
-    chosen = list(range(every)) if neurons is None else neurons
+    chosen = list(range(every)) if neurons is None else list(neurons)
     _check(chosen, every)
     pairs, rows = MomentsOf(group, of=lambda batch: batch.effects(group).select(chosen)), Embeddings()
     summed = MomentsOf(group, of=lambda batch: batch.effects(group).select(chosen).sum_over_last_unit())
