@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import SummandError
+from ..errors import InexactError, SummandError
 from ..towers import AttentionView, Tower, Trace
 from ..towers.base import HeadMaps, wants_gradient
 from ..towers.bound import Bound
@@ -33,6 +33,8 @@ class Asked(Protocol):
         self, trace: Trace | None, maps: HeadMaps | None, inputs: Tensor, prepared: Callable[[Any], Any]
     ) -> tuple[Any, Trace | None] | None: ...
 
+    def anew(self, inputs: Tensor, prepared: Callable[[Any], Any]) -> Any: ...
+
     def behind(self) -> None: ...
 
 
@@ -52,7 +54,12 @@ def question(method: Question) -> Question:
         try:
             self._look_again()
             kept = self._trace
-            answer = method(self, *args, **kwargs)
+            try:
+                answer = method(self, *args, **kwargs)
+            except InexactError:
+                if kept is not None or not self._anew():
+                    raise
+                answer = method(self, *args, **kwargs)
             if kept is not None and kept is self._trace:  # an answer of an earlier pass
                 self._tower.confirm(kept, self._pixels)
             self._look_behind()
@@ -132,6 +139,14 @@ class Parts(Bound):
             self._tower, self._trace = found
             self._encode = self._tower.encode
             self.__dict__.pop("_maps", None)
+
+    def _anew(self) -> bool:
+        """Goes on with a tower that is made anew of the model, where that may be another one."""
+        self._forget()
+        tower = None if self._asked is None else self._asked.anew(self._pixels, self._split)
+        if tower is not None:
+            self._tower, self._encode = tower, tower.encode
+        return tower is not None
 
     def _look_behind(self) -> None:
         """Raises `SummandError` where the model was changed while it was asked."""
