@@ -459,6 +459,34 @@ def test_a_block_that_takes_the_model_as_it_is_looks_when_it_is_left():
     assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-9
 
 
+@pytest.mark.parametrize("when", ["before", "within", "at every turn", "back"])
+def test_what_is_asked_at_once_is_of_the_model_as_it_is_in_the_end(when):
+    made, calls = clip(), []
+    model = summand.wrap(made)
+    assert off(model.at_once(lambda: model.decompose(X).total()), made.encode_image(X)) < 1e-9
+
+    def work():
+        calls.append(1)
+        found = model.decompose(X).total()
+        if when == "at every turn" or (when == "within" and len(calls) == 1):
+            made.visual.proj.data.mul_(2)
+        return found
+
+    if when == "back":
+        handle = made.visual.register_forward_hook(lambda *_: None)
+        handle.remove()
+    if when == "before":
+        made.visual.proj.data.mul_(2)
+    if when == "at every turn":
+        with pytest.raises(summand.SummandError, match="changed while"):
+            model.at_once(work)
+        return
+    assert off(model.at_once(work), made.encode_image(X)) < 1e-9
+    assert len(calls) == (1 if when == "back" else 2)
+    with pytest.raises(KeyError):
+        model.at_once(lambda: {}["an error of the work itself"])
+
+
 def test_another_model_is_wrapped_anew():
     model = summand.wrap(clip(), tokenizer=letters)
     with pytest.raises(summand.SummandError, match="wrap the other model"):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import InexactError, SummandError
 from ..towers import AttentionView, Tower, Trace
-from ..towers.base import HeadMaps, wants_gradient
+from ..towers.base import HeadMaps, Reads, wants_gradient
 from ..towers.bound import Bound
 from ..towers.finite import all_finite, check_plain
 from ..towers.pieces import CLASS, Piece
@@ -316,7 +316,7 @@ class Parts(Bound):
         check_directions(directions, self._tower.embed)
         chosen = sorted(set(self._chosen(layers)))
         with torch.set_grad_enabled(wants_gradient(directions)):
-            total = self._written(self._along(directions), chosen)
+            total = self._written(self._along(directions), chosen, self._reads(directions))
             if self._passed.shares is not None:
                 with unmixed(self._pixels.device):
                     even = self._passed.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
@@ -332,7 +332,9 @@ class Parts(Bound):
             raise SummandError(f"this model has layers 0 to {self._tower.layers - 1}, got {got}")
         return chosen
 
-    def _written(self, along: Tensor, layers: Collection[int] | None = None) -> Float[Tensor, "image token direction"]:
+    def _written(
+        self, along: Tensor, layers: Collection[int] | None = None, reads: Reads | None = None
+    ) -> Float[Tensor, "image token direction"]:
         """Σ_l Σ_h a_i v_i along^{l,h} / σ of every token, in a pass of its own."""
         total: Tensor | None = None
 
@@ -340,13 +342,18 @@ class Parts(Bound):
             nonlocal total
             if layers is None or layer in layers:
                 with torch.set_grad_enabled(along.requires_grad):
-                    written = view.written(along[layer])
+                    written = view.written(along[layer], reads, layer)
                     total = written if total is None else total.add_(written)
 
         with torch.no_grad():
             self._trace = self._tower.run(self._pixels, visit)
         assert total is not None
         return total.mul_(self._trace.scale[:, None, None])
+
+    def _reads(self, directions: Tensor) -> Reads | None:
+        """What is kept for these directions. Not of a model that holds code of others, which may make other weights at
+        every pass."""
+        return None if self._tower.always_checked else self._maps.reads(directions)
 
     def _along(self, directions: Tensor) -> Float[Tensor, "layer head channel direction"]:
         """What each value channel adds along each direction, at unit σ."""

@@ -172,13 +172,17 @@ def heatmap(
             unit, place = _numbers(pair, ".", "pair", "neuron.head, such as 624.21")
             draw = partial(pair_map, model, directions=directions, neuron=unit, head=place)
             quantity = f"activation × similarity of pair {pair}"
-    found = []
-    with model.as_it_is():
+
+    def drawn() -> list[Heatmap]:
         share = share_of(model) if windows is None else (1.0, 1.0)
+        found = []
         for maps, picture in _read(model, pictures, draw, windows):
             check_sound(model, maps, "the map")
             signed = neuron is None or bool((maps < 0).any())
             found.append(Heatmap(titles, _array(maps), picture, quantity, signed, share))
+        return found
+
+    found = model.at_once(drawn)
     return found if several else found[0]
 
 

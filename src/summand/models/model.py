@@ -132,6 +132,11 @@ class Model:
         taken to stay as it is, in this thread, in between. Raises `SummandError` where it has not, on leaving."""
         return self._image.as_it_is()
 
+    def at_once(self, work: Callable[[], Answer]) -> Answer:
+        """What `work` gives, a function that asks much of one batch, as in `as_it_is` but with one look, behind it; it
+        is called again where the model is no longer as it was last seen."""
+        return self._image.at_once(work)
+
     def ablated(self, ablation: Ablating, what: str) -> Model:
         """The same model with some units always at their mean; what: these units, for its name."""
         return Model(
