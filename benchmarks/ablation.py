@@ -15,10 +15,10 @@ import json
 import summand
 from summand.data import open_source
 from summand.data.labelled import open_labelled
-from summand.report import figures
-from summand.report.ablation import figure
-from summand.studies.ablation.kinds import families, read_kinds
-from summand.studies.ablation.run import ablate_tasks
+from summand.studies.ablation.accuracy import measure_tasks
+from summand.studies.ablation.kinds import families
+from summand.studies.ablation.options import AblateOptions, read_kinds
+from summand.studies.ablation.result import Ablations
 from summand.studies.zeroshot import attribute_classes, classifier
 
 ATTRIBUTES = ("shape", "colour", "place", "letter")
@@ -51,13 +51,15 @@ def main() -> None:
     kinds = read_kinds(args.what or (STREAM if stream else POOL))
     options = {"layers": layers or (list(range(model.tower.layers - 1)) if stream else None), "sizes": sizes}
     chosen = families(model, kinds, images=args.means, pools=args.pool, keep=KEEP, **options)
-    results = ablate_tasks(model, tasks, classifiers, chosen, means=means)
+    results = measure_tasks(model, tasks, classifiers, chosen, means=means)
     for attribute, made in zip(attributes, results, strict=True):
         table.setdefault("nothing", {})[attribute] = made.baseline
         for row in made.rows:
             table.setdefault(row.version.name, {})[attribute] = row.accuracy
     if args.figure:
-        figures.save(figure(results[0], f"{args.model}: {attributes[0]}"), args.figure)
+        asked = AblateOptions(classes=attributes[0], what=args.what, layers=args.layers, pool=args.pool)
+        first = Ablations.of(results[0], asked, tasks[0].source, tasks[0].classes, model=args.model)
+        first.save(args.figure)
     if args.json:
         rows = [{"ablation": name, **scores} for name, scores in table.items()]
         print(json.dumps({"command": "ablation", "model": args.model, "options": vars(args), "rows": rows}))

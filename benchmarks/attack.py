@@ -23,18 +23,18 @@ import summand
 from summand.data import open_source
 from summand.models import pixels_of
 from summand.scenes import ATTRIBUTES
-from summand.studies.attack import (
-    SceneGenerator,
-    SceneWriter,
-    attack,
+from summand.studies.attack.generators import SceneGenerator
+from summand.studies.attack.indirect_effects import indirect_directions
+from summand.studies.attack.loop import mislead
+from summand.studies.attack.mining import (
     class_embedding,
-    indirect_directions,
     indirect_words,
     random_words,
     second_order_words,
     similar_words,
 )
 from summand.studies.attack.synonyms import scene_words
+from summand.studies.attack.writers import SceneWriter
 from summand.survey.profile import neuron_groups, profile
 from summand.text.pools import pool
 
@@ -76,7 +76,7 @@ def main() -> None:
         ]
         lists.insert(2, indirect_words(*tried, v, chosen, texts, drop, neurons=args.neurons, **some))
         found = {
-            words.method: attack(model, words, v, image_of, target, SceneWriter(), SceneGenerator(),
+            words.method: mislead(model, words, v, image_of, target, SceneWriter(), SceneGenerator(),
                                  prompts=prompts, per_prompt=per_prompt, repeats=args.repeats)
             for words in lists
         }  # fmt: skip

@@ -16,7 +16,7 @@ from PIL import Image
 
 import summand
 from summand.data import open_source
-from summand.studies.concepts import image_concepts
+from summand.studies.concepts.image import image_concepts
 from summand.survey.profile import neuron_groups, profile
 from summand.text.pools import pool
 

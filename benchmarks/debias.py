@@ -23,7 +23,7 @@ from summand import Moments
 from summand.data.labelled import Labelled, open_labelled
 from summand.models.ablations import Ablation, NeuronAblation
 from summand.studies.debias.groups import GroupAccuracy
-from summand.studies.debias.run import debias, head_moments
+from summand.studies.debias.repair import head_moments, repair
 from summand.studies.debias.spurious import choose
 from summand.studies.zeroshot import attribute_classes, classifier
 
@@ -44,7 +44,7 @@ def main() -> None:
     args = parser.parse_args()
     model = summand.load(args.model)
     weights, places = (classifier(model, attribute_classes(model.world, name)) for name in ("shape", "place"))
-    rows = [repair(model, weights, places, args, seed) for seed in range(args.seeds)]
+    rows = [measured(model, weights, places, args, seed) for seed in range(args.seeds)]
     cost = inference_cost(model, rows[0]["ablation"])
     cost_of_neurons = inference_cost(model, some_neurons(model))
     for row in rows:
@@ -73,7 +73,7 @@ def always(rows: list[dict]) -> list[str]:
     return sorted(set.intersection(*(set(row["heads"]) for row in rows)))
 
 
-def repair(
+def measured(
     model: summand.Model, weights: torch.Tensor, places: torch.Tensor, args: argparse.Namespace, seed: int
 ) -> dict:
     tied = open_labelled(
@@ -83,7 +83,7 @@ def repair(
     data = replace(data, shares=usual(tied).frequencies())
     moments, layers = head_moments(model, tied.source)
     heads = [suspect.unit for suspect in choose(moments, places, weights, layers)]
-    made = debias(model, data, weights, heads, seed=seed, means=tied.source)
+    made = repair(model, data, weights, heads, seed=seed, means=tied.source)
     found = {
         "before": made.before,
         "automatic": made.after,

@@ -16,7 +16,7 @@ import torch
 import summand
 from summand.data import open_source
 from summand.scenes import ATTRIBUTES
-from summand.studies.retrieval import Index, Space, agreement, property_units
+from summand.studies.retrieve.index import Index, Space, agreement, property_units
 from summand.text.pools import pool
 
 

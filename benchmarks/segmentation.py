@@ -25,7 +25,10 @@ from torch import Tensor
 
 import summand
 from summand.data.masks import open_masks
-from summand.studies.segmentation import MapMethod, Protocol, choose, prepare, reference_batches, segment
+from summand.maps.methods import MapMethod, choose, prepare
+from summand.maps.references import reference_batches
+from summand.studies.segmentation.protocol import Protocol
+from summand.studies.segmentation.scoring import score
 
 CHOOSING, REPORTING, LEARNING = 611, 722, 833
 _CENTRED = ("pairs", "pairs-neuron", "pairs-similarity")  # their texts are always centred (paper B)
@@ -120,7 +123,7 @@ def run(name: str, count: int, trial: int, found: Found) -> list[dict]:
         if any((name, "chosen", method) not in found.rows for method in some):
             tried = [variant for method in made for variant in variants(method)]
             source = open_masks(f"scenes:count={trial},seed={CHOOSING},groups=2")
-            scores = segment(model, source, tried, _AS_CHOSEN).scores
+            scores = score(model, source, tried, _AS_CHOSEN).scores
             for method in made:
                 own = [variant for variant in tried if variant.name.split("|")[0] == method.name]
                 best = max(own, key=lambda variant: scores[variant.name]["mAP"] + scores[variant.name]["mIoU"])
@@ -136,7 +139,7 @@ def run(name: str, count: int, trial: int, found: Found) -> list[dict]:
         for groups in (2, 1):
             if all((name, groups, method) in found.rows for method in some):
                 continue
-            result = segment(
+            result = score(
                 model, open_masks(f"scenes:count={count},seed={REPORTING},groups={groups}"), best, _AS_CHOSEN
             )
             for method, own, treatment in zip(best, chosen, treatments, strict=True):

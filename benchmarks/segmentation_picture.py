@@ -22,13 +22,14 @@ import summand
 from summand.data.masks import open_masks
 from summand.data.pictures import read_image
 from summand.maps.heatmap import default_contrast
+from summand.maps.methods import MapMethod, choose, prepare
 from summand.maps.windows import cut, stitched
 from summand.models import pixels_of
 from summand.report.segmentation import examples_figure
 from summand.scenes.places import SIZE
 from summand.scenes.pretrained import NAMES
-from summand.studies.segmentation import Example, MapMethod, choose, prepare
 from summand.studies.segmentation.metrics import rescaled
+from summand.studies.segmentation.protocol import Example
 from summand.studies.segmentation.texts import class_texts
 
 SCENE = "two large striped red stars on the left and three small dotted blue rings on the right in the snow"

@@ -19,7 +19,10 @@ import torch
 import summand
 from summand.data import open_source
 from summand.scenes import ATTRIBUTES
-from summand.studies.shift import Concepts, Measured, Reference, concept_units, make_reference, measure
+from summand.studies.shift.concepts import Concepts
+from summand.studies.shift.readings import Measured, measure
+from summand.studies.shift.reference import Reference, make_reference
+from summand.studies.shift.scores import concept_units
 from summand.studies.shift.statistics import kolmogorov_smirnov, mmd, point_biserial
 from summand.survey import Group
 from summand.survey.profile import profile
@@ -138,7 +141,7 @@ def statistics(watched: Reference, everything: Measured, reference: np.ndarray, 
 
 def correlate(model: summand.Model, quick: bool) -> dict[str, dict[str, float]]:
     """Mean over values of the correlation between the value's score and whether a scene has it."""
-    from summand.studies.shift import concepts
+    from summand.studies.shift.concepts import concepts
 
     judge = open_source(f"scenes:count={200 if quick else 2000},seed=13")
     table, found = judge.attributes(), {}

@@ -23,12 +23,25 @@ if TYPE_CHECKING:
     from . import scenes
     from .effects.direct import Parts, TextParts
     from .effects.effects import Effects
-    from .maps.heatmap import Heatmap, heatmap
+    from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
+    from .studies.ablation.run import ablate
+    from .studies.attack.run import attack
+    from .studies.concepts.run import concepts
+    from .studies.debias.run import debias
+    from .studies.heatmap.run import heatmap
+    from .studies.perturbation.run import perturb
+    from .studies.registers.run import registers
+    from .studies.retrieve.run import retrieve
+    from .studies.segmentation.run import segment
+    from .studies.shift.monitor import Monitor
+    from .studies.shift.run import shift
+    from .studies.subconcepts.run import subconcepts
+    from .studies.truth.run import truth
     from .studies.words.run import words
     from .survey.make import survey
     from .survey.survey import Survey
@@ -47,6 +60,7 @@ __all__ = [
     "Heatmap",
     "Model",
     "Moments",
+    "Monitor",
     "Parts",
     "RankOne",
     "SparseCode",
@@ -58,14 +72,25 @@ __all__ = [
     "TopImages",
     "Unit",
     "__version__",
+    "ablate",
+    "attack",
+    "concepts",
+    "debias",
     "heatmap",
     "load",
     "open",
+    "perturb",
     "rank_one",
+    "registers",
+    "retrieve",
     "scenes",
+    "segment",
+    "shift",
     "sparse_code",
+    "subconcepts",
     "survey",
     "textspan",
+    "truth",
     "words",
     "wrap",
 ]
@@ -75,6 +100,7 @@ _HOMES = {
     "Effects": ".effects.effects",
     "Heatmap": ".maps.heatmap",
     "Model": ".models",
+    "Monitor": ".studies.shift.monitor",
     "Moments": ".statistics.moments",
     "Parts": ".effects.direct",
     "RankOne": ".statistics.principal_direction",
@@ -84,12 +110,23 @@ _HOMES = {
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
-    "heatmap": ".maps.heatmap",
+    "ablate": ".studies.ablation.run",
+    "debias": ".studies.debias.run",
+    "heatmap": ".studies.heatmap.run",
+    "attack": ".studies.attack.run",
+    "concepts": ".studies.concepts.run",
     "load": ".models.load",
     "open": ".survey.survey",
+    "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",
+    "registers": ".studies.registers.run",
+    "segment": ".studies.segmentation.run",
+    "retrieve": ".studies.retrieve.run",
+    "shift": ".studies.shift.run",
     "sparse_code": ".text.sparse",
+    "subconcepts": ".studies.subconcepts.run",
     "textspan": ".text.textspan",
+    "truth": ".studies.truth.run",
     "words": ".studies.words.run",
     "wrap": ".models",
 }

@@ -9,7 +9,12 @@ import pytest
 
 import summand
 from summand.cli.adapter import in_shell_words, said
-from summand.cli.options import ModelOptions, Show
+from summand.cli.options import ModelOptions, OwnModelOptions, PoolModelOptions, Show
+from summand.studies.attack.options import AttackOptions
+from summand.studies.concepts.options import ConceptsOptions
+from summand.studies.retrieve.options import RetrieveOptions
+from summand.studies.shift.options import ShiftOptions
+from summand.studies.subconcepts.options import SubconceptsOptions
 from summand.studies.words.options import WordsOptions
 from tests.commands import command
 
@@ -17,9 +22,19 @@ TEXT = "a red star"
 
 
 def test_every_option_says_what_it_is_for():
-    for kind in (ModelOptions, Show, WordsOptions):
+    own = (AttackOptions, ConceptsOptions, RetrieveOptions, ShiftOptions, SubconceptsOptions, WordsOptions)
+    for kind in (ModelOptions, OwnModelOptions, PoolModelOptions, Show, *own):
         assert set(said(kind)) == {field.name for field in fields(kind)}, kind
         assert all(len(text) > 8 for text in said(kind).values())
+
+
+def test_an_option_that_is_called_as_a_command_is_read_from_a_file(tmp_path, monkeypatch, unchecked):
+    monkeypatch.chdir(tmp_path)
+    first = command("scenes", "--count", "6", "--shift", "place/sea/1.0", "--json").json
+    (tmp_path / "result.json").write_text(json.dumps(first))
+    again = command("scenes", "--config", "result.json", "--json").json
+    assert again == first
+    assert [row["place"] for row in again["rows"]] == ["sea"] * 6
 
 
 def test_a_result_is_made_again_from_its_json(tmp_path, unchecked):

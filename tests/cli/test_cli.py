@@ -27,7 +27,7 @@ def test_version_and_help():
         found = run(name, "--help")
         assert found.code == 0
         assert "Examples:" in found.out
-    assert "[default: third last]" in " ".join(run("shift", "--help").out.replace("│", " ").split())
+    assert "[default: the last four]" in " ".join(run("shift", "--help").out.replace("│", " ").split())
 
 
 def test_atlas_on_photographs_with_an_open_clip_name_and_a_broken_file(tmp_path):
@@ -58,7 +58,8 @@ def test_heatmap_and_scenes_end_to_end(tmp_path):
     )
     rows = drawn.json["rows"]
     assert [row["shape"] for row in rows] == ["star", "star"]
-    found = run("heatmap", "drawn/images/000000.png", "a red star", "--versus", "a blue ring", "--json", cwd=tmp_path)
+    asked = ("heatmap", "drawn/images/000000.png", "a red star", "--versus", "a blue ring")
+    found = run(*asked, "--json", "--out", "heatmap.png", cwd=tmp_path)
     assert found.code == 0, found.error
     result = found.json
     assert len(result["grid"][0]) == 8

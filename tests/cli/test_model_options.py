@@ -56,7 +56,7 @@ ARGUMENTS = {
     "decompose": ("--images", "scenes:count=12", "--top", "0", "--units", "heads", "--out", "{}/out"),
     "segment": ("scenes:count=4,groups=2", "--methods", "decomposition"),
     "ablate": ("scenes:count=12", "--classes", "shape", "--what", "mlps", "--out", "{}/out.png"),
-    "retrieve": ("{}/scene.png", "--in", "scenes:count=12", "--head", "5.0", "--out", "{}/out.png"),
+    "retrieve": ("{}/scene.png", "scenes:count=12", "--units", "5.0", "--out", "{}/out.png"),
 }
 
 
@@ -105,9 +105,8 @@ def test_a_run_has_its_own_model(scenes_file, tmp_path):
     query = (
         "retrieve",
         scenes_file / "scene.png",
-        "--in",
         tmp_path / "run",
-        "--head",
+        "--units",
         "5.0",
         "--out",
         tmp_path / "o.png",

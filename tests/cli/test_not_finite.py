@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from summand import Effects, Moments, SummandError, TopImages, rank_one, sparse_code, textspan
-from summand.studies.retrieval import Index
+from summand.studies.retrieve.index import Index
 from summand.text.contributions import texts_of_images, words_of_directions, words_of_images
 from summand.text.evidence import held_out
 from summand.text.labels import importance, label_heads

@@ -95,7 +95,7 @@ def test_what_is_wrong_in_a_table_is_named(birds, change, said):
 
 def test_what_is_wrong_elsewhere_is_named(birds, tmp_path):
     table = str(birds / "metadata.csv")
-    with pytest.raises(SummandError, match="say what they mean with --classes"):
+    with pytest.raises(SummandError, match="say what they mean with classes="):
         open_labelled(table)
     with pytest.raises(SummandError, match=r"needs a column 'habitat' for the groups"):
         open_labelled(table, ["a", "b"], groups="habitat")
@@ -106,7 +106,7 @@ def test_what_is_wrong_elsewhere_is_named(birds, tmp_path):
     assert len(open_labelled(table, ["a", "b"], groups=table)) == 3
     with pytest.raises(SummandError, match=r"on scenes the classes and the groups are attributes"):
         open_labelled("scenes:count=20", "form")
-    with pytest.raises(SummandError, match=r"say which attribute .*--classes"):
+    with pytest.raises(SummandError, match=r"say which attribute .*classes="):
         open_labelled("scenes:count=20")
     with pytest.raises(SummandError, match=r"has 3 image\(s\) for 10 classes"):
         open_labelled("scenes:count=3", "shape")

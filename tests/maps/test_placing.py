@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 import summand
-from summand.maps.heatmap import Heatmap, heatmap
+from summand import heatmap
+from summand.maps.heatmap import Heatmap
 from summand.maps.placing import placed, share_of
 from summand.maps.windows import stitched
-from summand.studies.perturbation import PerturbationOptions, perturbation_curves
+from summand.studies.perturbation.curves import perturbation_curves
+from summand.studies.perturbation.options import PerturbationOptions
 from tests.towers.test_towers import small_vit
 
 

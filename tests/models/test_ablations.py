@@ -95,7 +95,9 @@ def test_neurons_add_their_mean_within_the_one_pass(tmp_path, tiny, pixels):
     changed = (before.heads() - parts.heads())[:, 1:].sum(dim=(1, 2))
     torch.testing.assert_close(changed, removed - removed.mean(dim=0), rtol=1e-3, atol=1e-4)
     for other in (clip(seed=1, vision={"layers": 3}), clip(vision={"layers": 1}), clip()):
-        with pytest.raises(SummandError, match=r"made with tiny, and its neurons are not those of .* --neurons 0"):
+        with pytest.raises(
+            SummandError, match=r"made with tiny, and its neurons are not those of .* --units neurons:0"
+        ):
             made.apply(summand.wrap(other))
     with pytest.raises(SummandError, match="holds neuron ablation, not ablation"):
         Ablation.load(tmp_path / "n.npz")

@@ -10,15 +10,16 @@ import pytest
 import torch
 from sklearn.linear_model import orthogonal_mp
 from torch.nn import functional as F
-from typer.testing import CliRunner
 
 import summand
 from summand import SummandError
 from summand.data.labelled import Labelled
-from summand.report.ablation import figure
+from summand.studies.ablation.accuracy import Batch, measure, measure_tasks, read
 from summand.studies.ablation.direct import AttentionUpTo, ClassToken, HeadSets, Mlps, Spans
 from summand.studies.ablation.neurons import Indirect, Pairs, SecondOrder, SparseSecondOrder
-from summand.studies.ablation.run import Batch, ablate, ablate_tasks, read
+from summand.studies.ablation.options import AblateOptions
+from summand.studies.ablation.result import Ablations
+from tests.commands import command
 from tests.studies.pictures import Noise, labelled, pixels
 from tests.tiny import clip
 
@@ -171,10 +172,10 @@ def test_pairs_are_kept_by_their_largest_norms():
     close(neurons["all but 50 % of the neurons"], batch.total - whole[:, score < score.quantile(0.5)].sum(dim=1))
 
 
-def test_accuracy_is_counted_against_the_labels(tiny, tmp_path):
+def test_accuracy_is_counted_against_the_labels(tiny):
     data = labelled(COUNT)
     weights = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(3)), dim=1)
-    made = ablate(tiny, data, weights, [Mlps(), AttentionUpTo()], batch_size=7)
+    made = measure(tiny, data, weights, [Mlps(), AttentionUpTo()], batch_size=7)
     images = torch.stack([pixels(data.source.image(i)) for i in range(COUNT)])
     guesses = (tiny.encode_image(images) @ weights.T).argmax(dim=1).numpy()
     assert made.baseline == pytest.approx((guesses == data.labels).mean())
@@ -182,21 +183,25 @@ def test_accuracy_is_counted_against_the_labels(tiny, tmp_path):
     for row, guess in zip(made.rows, made.guesses[1:], strict=True):
         assert row.accuracy == pytest.approx((guess == data.labels).mean())
         assert row.drop == pytest.approx(made.baseline - row.accuracy)
-    figure(made, "title").savefig(tmp_path / "a.png")
-    assert (tmp_path / "a.png").stat().st_size > 5000
+    found = Ablations.of(made, AblateOptions(), data.source, data.classes, model="tiny")
+    assert found.rows["accuracy"].tolist() == [row.accuracy for row in made.rows]
+    bars, lines = found.figure().axes
+    assert [bar.get_width() for bar in bars.patches] == [100 * made.rows[0].accuracy]
+    assert lines.lines[0].get_ydata().tolist() == [100 * row.accuracy for row in made.rows[1:]]
+    assert {line.get_ydata()[0] for line in lines.lines[1:]} == {100 * made.baseline}
 
 
 def test_several_tasks_share_their_passes(tiny):
     data = labelled(COUNT)
     other = Labelled(data.source, ("p", "q"), (data.labels + np.arange(COUNT)) % 2)
     weights = [torch.randn(n, 16, generator=torch.Generator().manual_seed(n)) for n in (3, 2)]
-    made = ablate_tasks(tiny, [data, other], weights, [AttentionUpTo()], batch_size=7)
+    made = measure_tasks(tiny, [data, other], weights, [AttentionUpTo()], batch_size=7)
     for task, classifier, found in zip((data, other), weights, made, strict=True):
-        alone = ablate(tiny, task, classifier, [AttentionUpTo()], batch_size=7)
+        alone = measure(tiny, task, classifier, [AttentionUpTo()], batch_size=7)
         assert (alone.baseline, alone.rows) == (found.baseline, found.rows)
         np.testing.assert_array_equal(alone.guesses, found.guesses)
     with pytest.raises(SummandError, match="not of the same images"):
-        ablate_tasks(tiny, [data, labelled(6)], [weights[0], weights[0]], [])
+        measure_tasks(tiny, [data, labelled(6)], [weights[0], weights[0]], [])
 
 
 def test_what_cannot_be_ablated_is_refused(tiny):
@@ -209,7 +214,7 @@ def test_what_cannot_be_ablated_is_refused(tiny):
     with pytest.raises(SummandError, match="sizes of at least 1"):
         SparseSecondOrder(1, 10, {}, [4])
     with pytest.raises(SummandError, match="the classifier has 2 classes, the labels have 3"):
-        ablate(tiny, labelled(6), torch.randn(2, 16), [])
+        measure(tiny, labelled(6), torch.randn(2, 16), [])
 
 
 def test_a_batch_sums_to_the_models_own_output(tiny):
@@ -222,20 +227,25 @@ def test_a_batch_sums_to_the_models_own_output(tiny):
     ("arguments", "said"),
     [
         (("--what", "indirect", "--layers", "9"), r"layers 0 to 5, got \[9\]"),
-        (("--what", "indirect", "--layers", "-1"), r"got \[-1\]"),
+        (("--what", "indirect", "--layers=-1"), "takes numbers from 0 on, .*; got '-1'"),
         (("--what", "sparse", "--layers", "5"), "layers 0 to 4"),
         (("--what", "indirect", "--model", "scenes-rn"), "no MLPs"),
         (("--what", "mlps,second-order", "--model", "scenes-rn"), "mlps, second-order cannot be ablated"),
-        (("--what", "mlps", "--out", "nowhere/a.png"), "there is no folder nowhere"),
+        (("--units", "9.3"), "has no head 9.3; layers are 0 to 5"),
+        (("--units", "4:9999"), "layer 4 has neurons 0 to 511, not 9999"),
+        (("--units", "5:3"), "no attention comes after layer 5"),
+        (("--units", "3x1"), "pairs are of towers that end in an attention pool"),
+        (("--units", "3:1", "--model", "scenes-rn"), "of a transformer"),
+        (("--units", "3x99", "--model", "scenes-rn"), "has no pair 3x99; its neurons are 0 to"),
+        (("--what", "mlps", "--out", "file.txt/a.png"), "file.txt is no folder"),
     ],
 )
-def test_ablations_that_a_model_does_not_have_are_named(arguments, said, monkeypatch, tmp_path, unchecked):
-    from summand.cli import app
-
+def test_ablations_that_a_model_does_not_have_are_named(arguments, said, tmp_path, monkeypatch, unchecked):
     monkeypatch.chdir(tmp_path)
-    found = CliRunner().invoke(app, ["ablate", "scenes:count=20", "--classes", "shape", *arguments])
-    assert isinstance(found.exception, SummandError)
-    assert re.search(said, str(found.exception))
+    (tmp_path / "file.txt").write_text("")
+    found = command("ablate", "scenes:count=20", "--classes", "shape", *arguments)
+    assert found.code == 2
+    assert re.search(said, " ".join(found.error.split()))
 
 
 def test_a_head_named_twice_is_removed_once(tiny):

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -14,28 +15,37 @@ from PIL import Image
 import summand
 from summand.data import open_source
 from summand.scenes import describe, parse
-from summand.studies.attack import (
-    DiffusersGenerator,
-    EndpointWriter,
-    SceneGenerator,
-    SceneWriter,
-    TemplateWriter,
-    TransformersWriter,
+from summand.studies.attack.generators import DiffusersGenerator, SceneGenerator
+from summand.studies.attack.indirect_effects import indirect_directions
+from summand.studies.attack.loop import mislead
+from summand.studies.attack.mining import (
+    METHODS,
     Words,
-    attack,
     class_embedding,
-    indirect_directions,
     indirect_words,
     random_words,
     second_order_words,
     similar_words,
 )
+from summand.studies.attack.options import METHODS as ASKED
+from summand.studies.attack.run import _writer
 from summand.studies.attack.synonyms import by_sentences, by_stem, by_wordnet, scene_words, usual
-from summand.studies.attack.writers import instruction, keep, lines_of
+from summand.studies.attack.writers import (
+    EndpointWriter,
+    SceneWriter,
+    TemplateWriter,
+    TransformersWriter,
+    instruction,
+    keep,
+    lines_of,
+)
+from summand.studies.verb import Unfinished
 from summand.survey import Group
 from summand.survey.profile import profile
 from summand.text.pools import pool
 from summand.text.sparse import prepare_atoms, sparse_code
+from tests.commands import command
+from tests.studies.results import again, assert_page, assert_whole, same
 
 WORDS = Words(
     "similar words", ("six objects", "a ring", "a scene in the snow", "an object in the middle"), (4, 3, 2, 1)
@@ -162,7 +172,7 @@ def test_descriptions_are_filtered():
 def test_the_loop_counts_what_the_classifier_says(vit, made):
     v = class_embedding(vit, "cross") - class_embedding(vit, "star")
     run = [
-        attack(
+        mislead(
             vit, WORDS, v, "star", "cross", SceneWriter(), SceneGenerator(), prompts=3, per_prompt=2, repeats=2, seed=4
         )
         for _ in range(2)
@@ -175,7 +185,7 @@ def test_the_loop_counts_what_the_classifier_says(vit, made):
     embedding = vit.encode_image(vit.preprocess(np.array(picture.image)[None]))[0]
     assert picture.score == pytest.approx(float(embedding @ v / embedding.norm()), abs=1e-5)
     # Pictures of the target itself are called the target.
-    own = attack(vit, WORDS, -v, "cross", "star", SceneWriter(), Crosses(), prompts=2, per_prompt=3, repeats=1)
+    own = mislead(vit, WORDS, -v, "cross", "star", SceneWriter(), Crosses(), prompts=2, per_prompt=3, repeats=1)
     assert own.mean > 0.5
 
 
@@ -287,36 +297,75 @@ def test_missing_models_are_named(tmp_path):
         TransformersWriter.load(str(tmp_path))
 
 
-def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked):
-    from summand.cli import main
+SOME = ("star", "cross", "--reference", "scenes:count=24", "--layers", "4")
 
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, unchecked):
     monkeypatch.chdir(tmp_path)
+    return tmp_path
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["summand", "attack", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
 
-    some = ("--image-of", "star", "--classified-as", "cross", "--images", "scenes:count=24", "--layers", "4")
-    code, out, _ = run(*some, "--indirect", "12", "--prompts", "2", "--per-prompt", "2", "--repeats", "2", "--json")
-    assert code == 0
-    result = json.loads(out)
+def test_the_command_line(here):
+    def run(*arguments: str):
+        return command("attack", *arguments)
+
+    few = ("--indirect", "12", "--prompts", "2", "--pictures", "2", "--repeats", "2")
+    result = run(*SOME, *few, "--json", "--out", "attack").json
     assert [row["method"] for row in result["rows"]] == [
         "second-order", "random neurons", "indirect effects", "similar words",
     ]  # fmt: skip
     assert all(len(row["rates"]) == 2 and row["pictures"] == 8 for row in result["rows"])
     assert not any("cross" in word for row in result["rows"] for word in row["words"])
-    assert Image.open(tmp_path / "attack" / "contact-sheet.png").size[0] > 200
-    code, out, _ = run(*some, "--words-only", "--out", "w")
-    assert code == 0
-    assert "star" in (tmp_path / "w" / "prompts.txt").read_text()
-    assert not (tmp_path / "w" / "contact-sheet.png").exists()
-    assert run("--image-of", "star", "--classified-as", "star")[0] == 2
-    assert run("--image-of", "star", "--classified-as", "horse", "--images", "scenes:count=24")[0] == 2
-    code, _, error = run(*some[:4], "--images", "scenes:count=10", "--indirect", "2")
-    assert code == 2
-    assert "--indirect 2: a neuron of each of the 3 layers" in " ".join(error.split())  # not that 10 images are too few
-    code, _, error = run("--image-of", "dog", "--classified-as", "deer", "--model", "ViT-B-32", "--random-init")
-    assert code == 2
-    assert "--images" in error
+    assert Image.open(here / "attack" / "figure.png").size[0] > 200
+    found = run(*SOME, "--repeats", "0", "--out", "w")
+    assert found.code == 0
+    assert "star" in (here / "w" / "prompts.txt").read_text()
+    assert not (here / "w" / "figure.png").exists()
+    for line in (here / "w" / "prompts.txt").read_text().splitlines():
+        assert line in " ".join(found.out.split())
+    assert run("star", "star").code == 2
+    assert run("star", "horse", "--reference", "scenes:count=24").code == 2
+    found = run(*SOME[:2], "--reference", "scenes:count=10", "--indirect", "2")
+    assert found.code == 2
+    assert "--indirect 2: a neuron of each of the 3 layers" in " ".join(found.error.split())  # not that 10 are too few
+    found = run("dog", "deer", "--model", "ViT-B-32", "--random-init")
+    assert found.code == 2
+    assert "--reference IMAGES is missing" in found.error
+    found = run(*SOME, "--methods", "second-order,randon")
+    assert (found.code, "did you mean 'random'" in found.error) == (2, True)
+    found = run("dog", "deer", "--reference", "scenes:count=24", "--model", "ViT-B-32", "--random-init")
+    assert (found.code, "as --generator NAME, or --repeats 0 for the words" in found.error) == (2, True), found.error
+
+
+def test_python_says_what_the_command_says(vit, here):
+    options = {"layers": "4", "methods": "second-order,similar", "prompts": 2, "pictures": 2, "repeats": 1, "seed": 3}
+    shell = [text for name, value in options.items() for text in (f"--{name}", value)]
+    record = command("attack", *SOME[:4], *shell, "--json").json
+    result = summand.attack(vit, "star", "cross", "scenes:count=24", **options)
+    same(record, result)
+    assert result.rows["method"].tolist() == ["second-order", "similar words"]
+    assert again("attack", record, here) == record
+    assert_whole(result)
+    assert_page(result)
+    written = result.save(here / "all")
+    table = pd.read_csv(written["pictures"])
+    best = max(result.attacks[0].pictures, key=lambda picture: picture.score)
+    row = table[table["method"] == "second-order"].iloc[0]
+    assert (row["score"], row["prompt"], row["fooled"]) == (pytest.approx(best.score), best.prompt, best.fooled)
+    assert np.array_equal(np.array(Image.open(here / "all" / row["path"])), np.array(best.image))
+    assert len(table) == 8
+    assert json.loads((here / "all" / "words.json").read_text())["words"] == list(result.words.words)
+    assert set(ASKED.values()) == set(METHODS)
+
+
+def test_a_failure_of_a_language_model_leaves_the_words(vit, here):
+    whole = summand.attack(vit, "star", "cross", "scenes:count=24", layers=4, repeats=0)
+    with pytest.raises(Unfinished, match="cannot be reached") as stopped:
+        summand.attack(vit, "star", "cross", "scenes:count=24", layers=4, llm="http://127.0.0.1:1/v1#tiny")
+    assert stopped.value.result.words == whole.words
+    assert_whole(whole)
+    assert_whole(stopped.value.result)
+    writer = _writer("http://127.0.0.1:1/v1#tiny", True, vit)
+    assert (writer.url, writer.model) == ("http://127.0.0.1:1/v1", "tiny")
+    assert _writer("https://x/v1", True, vit).model == "default"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from PIL import Image
 from summand import SummandError
 from summand.data.labelled import Labelled, open_labelled
 from summand.studies.debias.groups import check_groups
+from tests.commands import command
 from tests.studies.pictures import Noise
 
 NAMES = ["hen", "owl", "gull"]
@@ -79,7 +79,7 @@ def test_every_empty_group_is_named(counts):
     if not empty:
         check_groups(data, False)
         return
-    with pytest.raises(SummandError, match=rf"^{len(empty)} group\(s\) have no images: .*--allow-empty") as said:
+    with pytest.raises(SummandError, match=rf"^{len(empty)} group\(s\) have no images: .*allow_empty=True") as said:
         check_groups(data, False)
     assert all(name in str(said.value) for name in empty[:4])
     check_groups(data, True)
@@ -92,18 +92,12 @@ def test_fewer_images_than_classes_is_an_error(images):
         open_labelled(f"scenes:count={images}", "shape")
 
 
-def test_an_unreachable_language_model_leaves_the_words_and_the_question(tmp_path, monkeypatch, capsys, unchecked):
-    from summand.cli import main
-
+def test_an_unreachable_language_model_leaves_the_words_and_the_question(tmp_path, monkeypatch, unchecked):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        sys, "argv", ["summand", "attack", "--image-of", "star", "--classified-as", "cross", "--images",
-                      "scenes:count=20", "--layers", "4", "--llm", "http://127.0.0.1:1/v1", "--words-only"],
-    )  # fmt: skip
-    with pytest.raises(SystemExit) as end:
-        main()
-    out, error = capsys.readouterr()
-    assert (end.value.code, out) == (2, "")
+    found = command("attack", "star", "cross", "--reference", "scenes:count=20", "--layers", "4", "--llm",
+                    "http://127.0.0.1:1/v1", "--repeats", "0")  # fmt: skip
+    assert (found.code, found.out) == (2, "")
+    error = found.error
     assert "http://127.0.0.1:1/v1/chat/completions cannot be reached" in error
     assert "give another --llm, or write the prompts yourself from the words file" in " ".join(error.split())
     assert json.loads((tmp_path / "attack" / "words.json").read_text())["words"]

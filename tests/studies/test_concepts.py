@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -10,12 +9,13 @@ from PIL import Image
 
 import summand
 from summand.data import open_source
-from summand.studies.concepts import image_concepts
-from summand.studies.subconcepts import inertia, subconcepts
-from summand.survey import Group
-from summand.survey.profile import neuron_groups, profile
+from summand.studies.concepts.image import image_concepts
+from summand.survey import Group, open_run
+from summand.survey.profile import neuron_groups, profile, profile_of_run
 from summand.text.pools import pool
 from summand.text.sparse import sparse_code
+from tests.commands import command
+from tests.studies.results import again, assert_page, assert_whole, same
 
 
 @pytest.fixture(scope="module")
@@ -97,101 +97,80 @@ def test_words_of_significant_neurons_are_true_far_above_chance(vit, texts):
     assert np.mean(right[None]) > np.mean(right["paper"])
 
 
-def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked):
-    from summand.cli import main
-
+@pytest.fixture
+def scene(tmp_path, monkeypatch, unchecked) -> str:
     Image.fromarray(summand.scenes.sample(1, seed=45).images[0]).save(tmp_path / "scene.png")
     monkeypatch.chdir(tmp_path)
+    return "scene.png"
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["summand", "concepts", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
 
-    code, out, _ = run("scene.png", "--images", "scenes:count=30", "--layers", "4", "--maps", "2", "--json")
-    assert code == 0
-    result = json.loads(out)
+def test_the_command_line(scene, tmp_path):
+    def run(*arguments: str):
+        return command("concepts", *arguments)
+
+    some = (scene, "--reference", "scenes:count=30", "--layers", "4", "--maps", "2")
+    result = run(*some, "--json", "--out", "concepts.png").json
     assert result["code"][0]["coefficient"] > 0
-    assert result["options"]["layers"] == ["neurons.4"]
+    assert result["groups"] == ["neurons.4"]
     assert all(unit["norm"] > unit["threshold"] for unit in result["units"])
     assert (tmp_path / "concepts.png").is_file()
-    code, _, error = run("scene.png", "--images", "scenes:count=10", "--layers", "4")
-    assert code == 2
-    assert "at least 20" in error
+    found = run(scene, "--reference", "scenes:count=10", "--layers", "4")
+    assert found.code == 2
+    assert "at least 20" in found.error
     (tmp_path / "own.txt").write_text("a star\na ring")
-    for wrong, said in (("--code-size=3", "at most the 2 texts of own"), ("--count=0", "Invalid value for '--count'")):
-        code, _, error = run("scene.png", "--images", "scenes:count=10", "--pool", "own.txt", wrong)
-        assert code == 2
-        assert said in " ".join(error.split())
-    assert run("scene.png", "--layers", "5")[0] == 2
-    assert run("scene.png", "--model", "ViT-B-32", "--random-init")[0] == 2
-
-
-def test_inertia_by_hand(rng):
-    rows = rng.normal(size=(2, 5, 3))
-    unit = rows / np.linalg.norm(rows, axis=2, keepdims=True)
-    expected = [sum(np.sum((e - some.mean(axis=0)) ** 2) for e in some) for some in unit]
-    assert inertia(torch.from_numpy(rows)).numpy() == pytest.approx(expected)
-    assert float(inertia(torch.ones(4, 3))) == pytest.approx(0, abs=1e-12)
-
-
-def test_top_images_of_pairs_are_sub_concepts_of_their_neuron(resnet, unchecked):
-    source = open_source("scenes:count=60,seed=46")
-    found = subconcepts(resnet, source, neurons=[5, 100], top=6)
-    effects = resnet.pairs(resnet.preprocess(summand.scenes.sample(60, seed=46).images))
-    vectors = effects.vectors().double()[:, [5, 100]]
-    for sums, images in ((vectors, found.pair_images), (vectors.sum(dim=2), found.neuron_images)):
-        norms = (sums - sums.mean(dim=0)).norm(dim=-1)
-        assert torch.equal(norms.topk(6, dim=0).indices.movedim(0, -1).sort(dim=-1).values, images.sort(dim=-1).values)
-    assert 0 <= found.narrower() <= 1
-    assert found.pair_inertia.shape == (2, 16)
-    assert 0 < found.chance < 6
-    # A pair writes along one direction only; a neuron's is the first principal one of its top images.
-    neurons, pairs = found.directions()
-    for head in range(16):
-        assert abs(float(torch.nn.functional.cosine_similarity(pairs[0, head], vectors[0, 0, head], dim=0))) > 0.999
-    centred = vectors.sum(dim=2)[:, 0]
-    centred = centred - centred.mean(dim=0)
-    strongest = centred[centred.norm(dim=-1).topk(6).indices]
-    assert abs(float(torch.linalg.svd(strongest).Vh[0] @ neurons[0])) > 0.999
-    with pytest.raises(summand.SummandError, match="counted from 0"):
-        subconcepts(resnet, source, neurons=[9999])
-    with pytest.raises(summand.SummandError, match="fewer than the 10"):
-        subconcepts(resnet, open_source("scenes:count=5"))
-
-
-def test_the_command_of_sub_concepts(tmp_path, monkeypatch, capsys, unchecked):
-    from summand.cli import main
-
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["summand", "subconcepts", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
-
-    some = ("scenes:count=30,seed=46", "--model", "scenes-rn", "--top", "5")
-    code, out, _ = run(*some, "--neuron", "5", "--json")
-    assert code == 0
-    rows = json.loads(out)["rows"]
-    assert rows[0]["unit"] == "5"
-    assert sorted(row["unit"] for row in rows[1:]) == sorted(f"5.{head}" for head in range(16))
-    inertias = [row["inertia"] for row in rows[1:]]
-    assert inertias == sorted(inertias)
-    assert all(len(row["images"]) == 5 and row["words"] for row in rows)
-    assert Image.open(tmp_path / "subconcepts.png").size[0] > 300
-    code, out, _ = run(*some, "--out", "survey.png")
-    assert code == 0
-    assert "See one with --neuron" in out
-    assert Image.open(tmp_path / "survey.png").size[0] > 300
     for wrong, said in (
-        (("scenes:count=4", "--model", "scenes-rn"), "fewer than --top 10; give more images"),
-        (("scenes:count=20",), "this one is a VisionTransformer"),
-        ((*some, "--neuron", "512"), "counted from 0 to 511"),
-        ((*some, "--out", "a.txt"), "must end in"),
+        ("--own-size=3", "--own-size must be from 1 to the 2 texts of own"),
+        ("--count=0", "--count must be at least 1, got 0"),
+        ("--top=0", "--top must be at least 1"),
     ):
-        code, out, error = run(*wrong)
-        assert (code, out) == (2, "")
-        assert said in error
+        found = run(scene, "--reference", "scenes:count=10", "--pool", "own.txt", wrong)
+        assert found.code == 2
+        assert said in " ".join(found.error.split())
+    assert run(scene, "--layers", "5").code == 2
+    found = run(scene, "--model", "ViT-B-32", "--random-init")
+    assert (found.code, "--reference IMAGES is missing" in found.error) == (2, True)
+    found = run(scene, "--model", "scenes-rn", "--layers", "1")
+    assert (found.code, "--layers must be left out" in found.error) == (2, True)
+    assert run("none.png").code == 2
+
+
+def test_python_says_what_the_command_says(vit, scene, tmp_path):
+    some = ("--reference", "scenes:count=30", "--layers", "3-4", "--top", "4", "--size", "2", "--maps", "1")
+    record = command("concepts", scene, *some, "--json").json
+    result = summand.concepts(vit, scene, "scenes:count=30", layers=[3, 4], top=4, size=2, maps=1)
+    same(record | {"options": {**record["options"], "layers": [3, 4]}}, result)
+    assert len(result.rows) == 4
+    assert again("concepts", record, tmp_path) == record
+    opened = summand.concepts(vit, Image.open(scene), open_source("scenes:count=30"), options=result.options)
+    assert opened.rows.equals(result.rows)
+    assert_whole(result)
+    assert_whole(result, 60)
+    assert_page(result)
+    result.save(tmp_path / "all")
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {"result.json", "rows.csv", "figure.png"}
+
+
+def test_without_maps_nothing_is_drawn_and_lines_that_cannot_be_read_are_named(scene, tmp_path):
+    (tmp_path / "own.txt").write_text("a star\na zeppelin\na ring\na red shape\n")
+    found = command("concepts", scene, "--reference", "scenes:count=30", "--layers", "4", "--pool", "own.txt",
+                    "--own-size", "2", "--maps", "0")  # fmt: skip
+    assert found.code == 0
+    assert [path.name for path in tmp_path.glob("*.png")] == [scene]
+    said = " ".join((found.out + found.error).split())
+    assert "skipped own.txt, line 2" in said
+    assert "1 of 4 descriptions of own.txt were skipped" in said
+
+
+def test_a_survey_says_what_is_usual(vit, scene, tmp_path):
+    made = command("decompose", "--images", "scenes:count=60,seed=2", "--units", "neurons:4", "--out", "run")
+    assert made.code == 0, made.error
+    known = summand.concepts(vit, scene, tmp_path / "run", layers=4, maps=0)
+    profiled = profile_of_run(open_run(tmp_path / "run"), [Group("neurons", 4)])
+    texts = vit.encode_text(pool("scenes").texts)
+    direct = image_concepts(vit, Image.open(scene), profiled, pool("scenes"), texts, maps=0)
+    assert [(row.word, row.score) for row in known.rows.itertuples()] == list(direct.words)
+    found = command("concepts", scene, "--reference", "run", "--layers", "4", "--maps", "0", "--json").json
+    assert found["rows"] == json.loads(known.to_json())["rows"]
+    assert found["usual"] == "run"
+    found = command("concepts", scene, "--reference", "run", "--count", "3")
+    assert (found.code, "leave out --count 3" in found.error) == (2, True)

@@ -13,7 +13,7 @@ import summand
 from summand import Effects, Moments, SummandError
 from summand.data.labelled import Labelled, open_labelled
 from summand.studies.debias.groups import check_groups, group_accuracy, with_shares
-from summand.studies.debias.run import debias, head_moments
+from summand.studies.debias.repair import head_moments, repair
 from summand.studies.debias.spurious import Suspect, by_property, choose, described, in_words
 from summand.studies.debias.suspects import found_neurons
 from summand.studies.zeroshot import attribute_classes, classifier
@@ -104,7 +104,7 @@ def test_heads_are_found_by_what_their_labels_say():
 def test_repair_is_mean_ablation_with_a_control_and_a_patched_classifier(tiny, tmp_path):
     data = labelled(60)
     weights = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(3)), dim=1)
-    made = debias(tiny, data, weights, [(1, 0), (2, 1)], layers=3, draws=4, batch_size=16)
+    made = repair(tiny, data, weights, [(1, 0), (2, 1)], layers=range(3), draws=4, batch_size=16)
     x = torch.stack([pixels(data.source.image(i)) for i in range(60)])
     outputs, heads = tiny.encode_image(x), tiny.decompose(x).heads()
     removed = heads[:, 1, 0] + heads[:, 2, 1]
@@ -130,7 +130,7 @@ def test_neurons_are_removed_by_their_second_order_effects(tiny):
     data = labelled(40)
     weights = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(4)), dim=1)
     chosen = [(0, neuron) for neuron in range(0, 120, 2)]
-    made = debias(tiny, data, weights, chosen, neurons=True, draws=2)
+    made = repair(tiny, data, weights, chosen, neurons=True, draws=2)
     x = torch.stack([pixels(data.source.image(i)) for i in range(40)])
     effect = tiny.second_order(x, 0).vectors()[:, 0:120:2].sum(dim=1)
     expected = tiny.encode_image(x) - effect + effect.mean(dim=0)
@@ -138,11 +138,11 @@ def test_neurons_are_removed_by_their_second_order_effects(tiny):
     np.testing.assert_allclose(made.after.accuracy, group_accuracy(data, guesses).accuracy)
     torch.testing.assert_close(made.ablation.apply(tiny).encode_image(x), expected, rtol=1e-3, atol=1e-3)
     with pytest.raises(SummandError, match="of one layer"):
-        debias(tiny, data, weights, [(0, 1), (1, 1)], neurons=True)
+        repair(tiny, data, weights, [(0, 1), (1, 1)], neurons=True)
     with pytest.raises(SummandError, match="has neurons 0 to 127, not 128"):
-        debias(tiny, data, weights, [(0, 128)], neurons=True)
+        repair(tiny, data, weights, [(0, 128)], neurons=True)
     with pytest.raises(SummandError, match="only 1 others could be drawn"):
-        debias(tiny, data, weights, [(2, 0), (1, 0), (1, 1)], layers=2)
+        repair(tiny, data, weights, [(2, 0), (1, 0), (1, 1)], layers=[1, 2])
 
 
 def test_a_layer_without_neurons_is_refused_before_an_image_is_read(tiny, resnet):
@@ -152,12 +152,12 @@ def test_a_layer_without_neurons_is_refused_before_an_image_is_read(tiny, resnet
         with pytest.raises(SummandError, match=said):
             found_neurons(model, data.source, axes[:2], axes[2:4], layer)
         with pytest.raises(SummandError, match=said):
-            debias(model, data, axes[:3], [(layer, 1)], neurons=True)
+            repair(model, data, axes[:3], [(layer, 1)], neurons=True)
 
 
 def test_groups_must_be_there():
     data = labelled(12)
-    with pytest.raises(SummandError, match="have no groups; give --groups"):
+    with pytest.raises(SummandError, match="have no groups; give groups="):
         check_groups(Labelled(data.source, data.classes, data.labels), False)
     with pytest.raises(SummandError, match="the same value of the second attribute, 'left'"):
         check_groups(Labelled(Noise(4), ("a", "b"), np.array([0, 1, 0, 1]), ("left", "right"), np.zeros(4, int)), False)
@@ -186,7 +186,7 @@ def test_the_tied_model_takes_the_place_for_the_shape_and_is_repaired():
     weights, places = (classifier(model, attribute_classes(model.world, name)) for name in ("shape", "place"))
     moments, layers = head_moments(model, unlabelled)
     units = [suspect.unit for suspect in choose(moments, places, weights, layers)]
-    made = debias(model, data, weights, units, means=unlabelled, draws=3)
+    made = repair(model, data, weights, units, means=unlabelled, draws=3)
     tied = data.labels % 8 == data.groups
     right = made.runs.guesses == data.labels
     before, after = right[0], right[1]
@@ -203,7 +203,7 @@ def test_the_papers_control_takes_ten_heads_and_its_code_ablates_the_rest():
     )
     data = labelled(60)
     weights = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(7)), dim=1)
-    found = debias(model, data, weights, [(5, 1), (4, 0)], draws=3, seed=2, parity="paper")
+    found = repair(model, data, weights, [(5, 1), (4, 0)], draws=3, seed=2, parity="paper")
     assert [len(set(units)) for units in found.drawn] == [10, 10, 10]
     assert {layer for units in found.drawn for layer, _ in units} <= {2, 3, 4, 5}
     parts = model.decompose(torch.stack([pixels(data.source.image(i)) for i in range(60)]))
@@ -218,9 +218,9 @@ def test_the_papers_control_takes_ten_heads_and_its_code_ablates_the_rest():
     best = max(group_accuracy(data, guesses).worst for guesses in found.runs.guesses[2:5])
     assert found.best_random.worst == best  # the top of the trials
     assert found.ablation.heads == ((5, 1), (4, 0))
-    few = debias(model, data, weights, [(5, 1), (4, 0)], draws=2, control=3)
+    few = repair(model, data, weights, [(5, 1), (4, 0)], draws=2, control=3)
     assert [len(set(units)) for units in few.drawn] == [3, 3]
-    plain = debias(model, data, weights, [(5, 1), (4, 0)], draws=2)
+    plain = repair(model, data, weights, [(5, 1), (4, 0)], draws=2)
     assert [len(set(units)) for units in plain.drawn] == [2, 2]
     for wrong, said in (
         ({"neurons": True, "parity": "paper"}, "give heads, not neurons"),
@@ -228,4 +228,4 @@ def test_the_papers_control_takes_ten_heads_and_its_code_ablates_the_rest():
         ({"control": 23}, "only 22 others could be drawn for the random control of 23"),
     ):
         with pytest.raises(SummandError, match=said):
-            debias(model, data, weights, [(5, 1), (4, 0)], **wrong)
+            repair(model, data, weights, [(5, 1), (4, 0)], **wrong)

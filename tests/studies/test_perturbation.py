@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import io
 import itertools
+import json
+from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
 import summand
 from summand import SummandError
-from summand.studies.perturbation import PerturbationOptions, perturbation_curves
+from summand.report.terminal import drawn
+from summand.studies.perturbation.curves import AREAS, perturbation_curves
+from summand.studies.perturbation.options import PerturbationOptions
 from tests import tiny
+from tests.commands import command
 
 LOGIT = PerturbationOptions(steps=4, answer="logit", batch_size=3)
 
@@ -107,3 +115,53 @@ def test_mistakes_are_named(weighing, board, unchecked):
     for options in ({"steps": 0}, {"fill": "noise"}, {"answer": "loss"}, {"batch_size": 0}):
         with pytest.raises(SummandError):
             PerturbationOptions(**options)
+
+
+SHAPES = ["a star", "a ring", "a heart"]
+
+
+def test_the_verb_is_the_curves_of_each_picture(vit):
+    scenes = summand.scenes.sample(6, seed=5)
+    found = summand.perturb(vit, scenes.images, SHAPES, methods="decomposition,random", steps=4, batch_size=4)
+    x, texts = vit.preprocess(scenes.images), vit.encode_text(SHAPES)
+    which = (vit.encode_image(x) @ texts.T).argmax(dim=1)
+    along = (texts - texts.mean(dim=0))[which]
+    patches = vit.decompose(x).tokens()[:, 1:]
+    maps = torch.einsum("ipe,ie->ip", patches, along).unflatten(1, vit.tower.grid)
+    expected = perturbation_curves(vit, x, maps, texts, which, PerturbationOptions(4))
+    own = found.per_image[found.per_image["method"] == "decomposition"]
+    assert list(own["text"]) == [SHAPES[int(i)] for i in which]
+    for name, areas in expected.areas().items():
+        np.testing.assert_allclose(own[name], areas, atol=1e-4)
+        assert found.rows[name][0] == pytest.approx(areas.mean(), abs=1e-4)
+    np.testing.assert_allclose(
+        found.curves["decomposition"]["deletion_positive"], expected.deletion_positive.mean(axis=0), atol=1e-4
+    )
+    ours, chance = found.rows.to_dict("records")
+    assert ours["deletion_positive"] < chance["deletion_positive"]
+    assert ours["insertion_positive"] > chance["insertion_positive"]
+    lines = found.figure().axes[0].get_lines()
+    np.testing.assert_allclose(lines[0].get_ydata(), found.curves["decomposition"]["deletion_positive"])
+    assert "<img" in found._repr_html_()
+    with pytest.raises(SummandError, match="two texts or more"):
+        summand.perturb(vit, scenes.images, ["a star"])
+
+
+def test_the_command_is_the_verb(vit, tmp_path, unchecked):
+    given = ("perturb", "scenes:count=4,seed=5", *SHAPES, "--methods", "decomposition,random", "--steps", "3")
+    made = command(*given, "--json", "--out", tmp_path / "out").json
+    python = summand.perturb(vit, "scenes:count=4,seed=5", SHAPES, methods="decomposition,random", steps=3)
+    assert json.loads(python.to_json()).items() <= {**made, "options": asdict(python.options)}.items()
+    assert len(pd.read_parquet(tmp_path / "out" / "per_image.parquet")) == 8
+    (tmp_path / "made.json").write_text(json.dumps(made))
+    again = command("perturb", "--config", tmp_path / "made.json", "--json").json
+    assert {**again, "files": made["files"]} == made
+    console = Console(width=80, file=io.StringIO())
+    console.print(drawn(python.tables()[0]))
+    text = console.file.getvalue()
+    assert max(map(len, text.split("\n"))) <= 80
+    for row in python.rows.to_dict("records"):
+        line = next(line for line in text.split("\n") if row["method"] in line)
+        assert all(f"{row[name]:.3f}" in line for name in AREAS)
+    wrong = command(*given, "--fill", "noise")
+    assert (wrong.code, "noise" in wrong.error) == (2, True)

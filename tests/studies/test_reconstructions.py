@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import open_clip
 import pytest
 import torch
 from sklearn.linear_model import orthogonal_mp
 from torch.nn import functional as F
-from typer.testing import CliRunner
 
 from summand import SummandError
+from summand.maps.methods import needs_reference, prepare
 from summand.maps.pair_maps import PairMaps, pair_signs
+from summand.studies.ablation.accuracy import read
 from summand.studies.ablation.direct import AttentionUpTo, ClassToken, Mlps
-from summand.studies.ablation.kinds import families, read_kinds, read_pools
+from summand.studies.ablation.kinds import families, read_pools
+from summand.studies.ablation.options import read_kinds
 from summand.studies.ablation.reconstructions import Reconstruction, SparsePairs
-from summand.studies.ablation.run import read
 from summand.studies.ablation.together import Together
-from summand.studies.segmentation import needs_reference, prepare
-from summand.studies.shift import Reference, make_reference
+from summand.studies.shift.reference import Reference, make_reference
 from summand.studies.shift.scores import named_concepts
 from summand.text.pools import pool, random_directions
+from tests.commands import command
 from tests.published_neurons import literal_even_pairs
 from tests.studies.pictures import Noise, pixels
 from tests.studies.test_ablation import close, learnt, residual, wrapped
@@ -268,18 +267,15 @@ def test_what_cannot_be_combined_or_reconstructed_is_refused(tiny, pooled, unche
 
 
 def test_the_commands(tmp_path, unchecked):
-    from summand.cli import app
-
     def rows(*arguments):
-        given = ["ablate", "scenes:count=24,seed=3", "--classes", "place", *arguments, "--out", str(tmp_path / "a.png")]
-        found = CliRunner().invoke(app, [*given, "--json"])
-        assert found.exit_code == 0, found.exception
-        return {row["ablation"]: row for row in json.loads(found.stdout)["rows"]}, json.loads(found.stdout)
+        given = ["ablate", "scenes:count=24,seed=3", "--classes", "place", *arguments, "--out", tmp_path / "a.png"]
+        result = command(*given, "--json").json
+        return {row["ablation"]: row for row in result["rows"]}, result
 
     found, result = rows("--what", "mlps,class-token+mlps", "--model", "scenes-vit")
     assert list(found) == ["all MLPs", "the class token's own term and all MLPs"]
-    assert result["options"]["what"] == ["mlps", "class-token+mlps"]
-    found, result = rows("--what", "reconstruction,sparse", "--pool", "scenes,gaussian:200", "--sizes", "4",
+    assert result["options"]["what"] == "mlps,class-token+mlps"
+    found, result = rows("--what", "reconstruction,sparse", "--pool", "scenes,gaussian:200", "--size", "4",
                          "--model", "scenes-rn")  # fmt: skip
     assert found["neuron–head pairs by 1 principal component"]["drop"] == 0
     assert {f"{what} by 4 texts each, {pool}" for what in ("neurons", "neuron–head pairs") for pool in

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from rich.console import Console
 from torch.nn import functional as F
-from typer.testing import CliRunner
 
+import summand
 from summand import SummandError
-from summand.studies.ablation.run import read
-from summand.studies.registers import RegisterNeurons, find_registers
+from summand.report.terminal import drawn as drawn_table
+from summand.studies.ablation.accuracy import read
+from summand.studies.registers.find import RegisterNeurons, find_registers
 from summand.studies.registers.pool import PoolSink
 from summand.studies.registers.stream import StreamSink
+from tests.commands import command
 from tests.studies.pictures import Noise, pixels
 from tests.studies.test_ablation import close, residual, wrapped
 
@@ -222,22 +228,45 @@ def test_what_has_no_sinks_of_this_kind_is_refused(sunk, drawn, unchecked):
     assert RegisterNeurons(averaged).ways == ["zeroed", "random"]
 
 
-def test_the_commands(tmp_path, unchecked):
-    from summand.cli import app
-
-    def run(*arguments):
-        found = CliRunner().invoke(app, list(arguments))
-        assert found.exit_code == 0, found.exception
-        return found.stdout
-
-    made = json.loads(run("registers", "scenes:count=12,seed=3", "--model", "scenes-rn", "--ratio", "1.01",
-                          "--neurons", "3", "--json"))  # fmt: skip
+def test_the_commands(tmp_path, resnet, unchecked):
+    given = ("registers", "scenes:count=12,seed=3", "--model", "scenes-rn", "--ratio", "1.01", "--top", "3", "--json")
+    made = command(*given).json
     assert made["sink"]
     assert len(made["rows"]) == 3
     assert made["rows"][0]["score"] >= made["rows"][1]["score"] > 0
     assert made["changes"]["at zero"]["strength"] < made["changes"]["as it is"]["strength"]
-    assert "There is no sink" in run("registers", "scenes:count=12,seed=3", "--ratio", "50")
-    assert "moved to a register" in run("registers", "scenes:count=12,seed=3", "--ratio", "1.01", "--neurons", "2")
-    rows = json.loads(run("ablate", "scenes:count=12,seed=3", "--classes", "place", "--what", "registers", "--json",
-                          "--out", str(tmp_path / "a.png")))["rows"]  # fmt: skip
+    python = summand.registers(resnet, "scenes:count=12,seed=3", ratio=1.01, top=3)
+    assert json.loads(python.to_json()).items() <= {**made, "options": asdict(python.options)}.items()
+    (tmp_path / "result.json").write_text(json.dumps(made))
+    assert command("registers", "--config", tmp_path / "result.json", "--json").json == made
+    scenes = [Image.fromarray(one) for one in summand.scenes.sample(12, seed=3).images]
+    listed = summand.registers(resnet, scenes, ratio=1.01, top=3)
+    assert listed.rows["neuron"].tolist() == python.rows["neuron"].tolist()
+    assert "moved to a register" in python._repr_html_()
+    assert "There is no sink" in command("registers", "scenes:count=12,seed=3", "--ratio", "50").out
+    said = command("registers", "scenes:count=12,seed=3", "--ratio", "1.01", "--top", "2").out
+    assert "moved to a register" in said
+    assert "random neurons at zero" in said
+    wrong = command("registers", "scenes:count=12,seed=3", "--ratio", "1")
+    assert (wrong.code, "--ratio must be above 1" in wrong.error) == (2, True)
+
+
+def test_ablate_knows_them(tmp_path, unchecked):
+    rows = command("ablate", "scenes:count=12,seed=3", "--classes", "place", "--what", "registers", "--json",
+                   "--out", tmp_path / "a.png").json["rows"]  # fmt: skip
     assert all("register neurons" in row["ablation"] or "random neurons" in row["ablation"] for row in rows)
+
+
+def test_at_80_columns_neurons_and_numbers_are_whole(resnet):
+    found = summand.registers(resnet, "scenes:count=8,seed=3", ratio=1.01, top=2)
+    console = Console(width=80, file=io.StringIO())
+    for table in found.tables():
+        console.print(drawn_table(table))
+    text = console.file.getvalue()
+    assert max(map(len, text.split("\n"))) <= 80
+    for row in found.rows.to_dict("records"):
+        assert row["neuron"] in text
+        assert f"{row['score']:.3g}".replace("-", "−") in text
+    for change in found.changes.values():
+        assert f"{change['strength']:.2f}" in text
+        assert f"{change['cosine']:.3f}" in text

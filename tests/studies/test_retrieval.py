@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-import sys
 
 import numpy as np
 import pytest
@@ -11,12 +9,14 @@ from PIL import Image
 
 import summand
 from summand.data import open_source
-from summand.studies import retrieval
-from summand.studies.retrieval import Index, Space, agreement, build_index, property_units
+from summand.studies.retrieve import index as retrieval
+from summand.studies.retrieve.index import Index, Space, agreement, build_index, property_units
 from summand.survey import Group
 from summand.survey.units import effects_of
 from summand.text.pools import pool
 from summand.unit import Unit
+from tests.commands import command
+from tests.studies.results import again, assert_page, assert_whole, same
 
 
 @pytest.fixture(scope="module")
@@ -86,32 +86,81 @@ def test_bad_input(vit, unchecked):
         index.search(torch.zeros(1, 4), 1)
 
 
-def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked):
-    from summand.cli import main
-
+@pytest.fixture
+def query(tmp_path, monkeypatch, unchecked) -> str:
     Image.fromarray(summand.scenes.sample(3, seed=31).images[2]).save(tmp_path / "q.png")
     monkeypatch.chdir(tmp_path)
+    return "q.png"
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["summand", "retrieve", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
 
-    code, out, _ = run(
-        "q.png", "--in", "scenes:count=40,seed=31", "--head", "5.0", "-k", "4", "--metric", "cosine", "--json"
-    )
-    assert code == 0
-    result = json.loads(out)
+def test_the_command_line(query, tmp_path):
+    def run(*arguments: str):
+        return command("retrieve", query, *arguments)
+
+    where = ("scenes:count=40,seed=31", "--units", "5.0", "--top", "4")
+    result = run(*where, "--metric", "cosine", "--json", "--out", "retrieve.png").json
     assert (result["rows"][0]["index"], result["searched"]) == (2, 40)
     assert result["rows"][0]["score"] == pytest.approx(1, abs=1e-4)
     assert Image.open(tmp_path / "retrieve.png").size[0] > 200
-    default = json.loads(run("q.png", "--in", "scenes:count=40,seed=31", "--head", "5.0", "-k", "4", "--json")[1])
+    default = run(*where, "--json").json
     assert default["rows"] == result["rows"]  # the metric of README's numbers, in the shell as in Python
     assert default["options"]["metric"] == "cosine"
+    assert (default["units"], default["data"], default["query"]) == (["5.0"], "scenes:count=40,seed=31", query)
     assert inspect.signature(agreement).parameters["metric"].default == "cosine"
     assert inspect.signature(Index.search).parameters["metric"].default == "cosine"
-    assert run("q.png", "--in", "scenes:count=9", "--head", "5.0", "--property", "colour")[0] == 2
-    assert run("q.png", "--in", "scenes:count=9", "--metric", "best")[0] == 2
-    assert run("q.png", "--in", "scenes:count=9", "--out", "sheet.docx")[0] == 2
-    assert run("none.png", "--in", "scenes:count=9")[0] == 2
+    assert inspect.signature(summand.retrieve).parameters["metric"].default == "cosine"
+    for wrong, said in (
+        (("--units", "5.0", "--property", "colour"), "--units must be left out beside --property 'colour'"),
+        (("--metric", "best"), '"cosine", "inner"'),
+        (("--out", "q.png/sheet.docx"), "q.png"),
+        (("--units", "5-0"), "a unit is called head LAYER.HEAD"),
+        (("--top", "0"), "--top must be at least 1"),
+        (("--property", "colour", "--layers", "6"), "--layers must be layers of scenes-vit, 0 to 5"),
+    ):
+        found = run("scenes:count=9", *wrong)
+        assert (found.code, found.out) == (2, ""), found
+        assert said in " ".join(found.error.split())
+    assert command("retrieve", "none.png", "scenes:count=9").code == 2
+
+
+def test_python_says_what_the_command_says(vit, query, tmp_path):
+    some = ("scenes:count=40,seed=31", "--units", "5.0,3:7", "--top", "3", "--metric", "inner", "--uncentred")
+    record = command("retrieve", query, *some, "--json").json
+    result = summand.retrieve(
+        vit, query, "scenes:count=40,seed=31", units="5.0,3:7", top=3, metric="inner", uncentred=True
+    )
+    same(record, result)
+    assert again("retrieve", record, tmp_path) == record
+    pixels = vit.preprocess(np.stack([np.array(Image.open(query)), *summand.scenes.sample(40, seed=31).images]))
+    heads = vit.decompose(pixels).heads()[:, 5, 0].double()
+    neurons = vit.second_order(pixels, 3).vectors()[:, 7].double()
+    scores = (heads @ heads[0] + neurons @ neurons[0])[1:]  # inner products, no mean taken away
+    assert result.rows["index"].tolist() == scores.topk(3).indices.tolist()
+    assert result.rows["score"].to_numpy() == pytest.approx(scores.topk(3).values.numpy(), rel=1e-3)
+    opened = summand.retrieve(vit, Image.open(query), open_source("scenes:count=40,seed=31"), options=result.options)
+    assert opened.rows.equals(result.rows)
+    assert_whole(result)
+    assert_whole(result, 60)
+    assert_page(result)
+
+
+def test_a_property_is_that_of_labelled_heads(vit, query, unchecked):
+    source = open_source("scenes:count=160,seed=31")
+    found = summand.retrieve(vit, query, source, property="colour", layers="4-5", top=2)
+    moments = summand.survey(vit, source, units="heads", held_out=0, top=0).moments("heads")
+    units = property_units(vit, moments, pool("scenes"), "colour", [4, 5])
+    assert found.units == [unit.name for unit in units]
+    assert {name.split(".")[0] for name in found.units} <= {"4", "5"}
+    assert found.title == f"nearest by colour: heads {', '.join(found.units)}"
+
+
+def test_long_names_of_images_wrap_and_scores_stay(vit, query, tmp_path):
+    folder = tmp_path / "a-folder-of-pictures-with-a-name-that-no-terminal-holds" / "and-one-more-below-it"
+    folder.mkdir(parents=True)
+    for i, image in enumerate(summand.scenes.sample(4, seed=31).images):
+        Image.fromarray(image).save(folder / f"a-long-name-of-a-picture-{i}.png")
+    (folder / "broken.png").write_bytes(b"no")
+    found = summand.retrieve(vit, query, str(tmp_path), top=4)
+    assert_whole(found)
+    assert any("broken.png" in note for note in found.notes)
+    assert [item["name"] for item in found.skipped] == [str(folder.relative_to(tmp_path) / "broken.png")]

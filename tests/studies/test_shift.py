@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,32 +9,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from typer.testing import CliRunner
 
 import summand
 from summand import Moments
-from summand.cli import app
 from summand.data import open_source
 from summand.models.ablations import Ablation
 from summand.scenes import ATTRIBUTES
-from summand.studies.shift import (
-    Concepts,
-    Measured,
-    Readings,
-    Reference,
-    compare,
-    concept_units,
-    concepts,
-    make_reference,
-    measure,
-)
+from summand.studies.shift.compare import compare
+from summand.studies.shift.concepts import Concepts, concepts
+from summand.studies.shift.readings import Measured, Readings, measure
+from summand.studies.shift.reference import Reference, make_reference
+from summand.studies.shift.scores import concept_units
 from summand.studies.shift.series import column_of, compare_by, over_batches
 from summand.studies.shift.statistics import kolmogorov_smirnov, mmd, point_biserial, standardised_difference
 from summand.survey import Group
 from summand.survey.profile import profile
 from summand.survey.units import effects_of
 from summand.text.pools import pool
+from tests.commands import command
 from tests.studies.pictures import Unread
+from tests.studies.results import again, assert_page, assert_whole, same
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +168,8 @@ def test_a_reference_knows_what_is_ablated(reference, vit, pixels, tmp_path, unc
     for other in (Ablation.of(vit, [(5, 1)], means), Ablation.of(vit, [(5, 0)], means * 2)):
         with pytest.raises(summand.SummandError, match="what is ablated in it, are others now"):
             loaded.check(other.apply(vit))
-    found = CliRunner().invoke(app, ["shift", str(tmp_path / "r.npz"), "scenes:count=20"])
-    assert "made with the model scenes-vit, 1 heads ablated, and this is scenes-vit" in str(found.exception)
+    found = command("shift", tmp_path / "r.npz", "scenes:count=20")
+    assert "made with the model scenes-vit, 1 heads ablated, and this is scenes-vit" in found.error
 
 
 def test_bad_input(reference, shifted, vit, unchecked):
@@ -272,15 +265,11 @@ def test_named_concepts_are_saved_with_the_reference(which, request, tmp_path):
     assert Reference.load(tmp_path / "plain.npz").named is None
 
 
-def refused(monkeypatch, capsys, *arguments: str) -> str:
+def refused(*arguments: str) -> str:
     """What the command line says as it refuses."""
-    from summand.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["summand", "shift", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
+    found = command("shift", *arguments)
+    assert found.code == 2
+    return " ".join(found.error.split())
 
 
 @pytest.mark.parametrize(
@@ -289,17 +278,28 @@ def refused(monkeypatch, capsys, *arguments: str) -> str:
         ("--alpha", "1.5", "between 0 and 1, got 1.5"),
         ("--alpha", "nan", "between 0 and 1, got nan"),
         ("--alpha", "1e-7", "needs 20,000,000 permutations"),
-        ("--layer", "-1", "Invalid value for '--layer'"),
-        ("--count", "0", "Invalid value for '--count'"),
-        ("--protocol", "own", "must be 'paper' or be left out"),
-        ("--protocol", "paper", "name it with --concept"),
+        ("--units", "neurons:-1", "expected a layer or a range of layers"),
+        ("--units", "neurons:1-2", "--units must be heads, neurons, the neurons of one layer"),
+        ("--units", "heads,pairs", "--units must be heads, neurons, the neurons of one layer"),
+        ("--count", "0", "--count must be at least 1"),
+        ("--protocol", "own", 'Choose from: "paper"'),
+        ("--protocol", "paper", "name it as --concept TEXT"),
+        ("--by", "month", "--by groups the current images"),
     ],
 )
-def test_options_that_cannot_be_are_refused_before_anything_is_read(
-    monkeypatch, capsys, unchecked, option, value, reason
-):
-    said = refused(monkeypatch, capsys, "nowhere", "--save-reference", "r.npz", option, value)
-    assert reason in said
+def test_options_that_cannot_be_are_refused_before_anything_is_read(unchecked, option, value, reason):
+    assert reason in refused("nowhere", "--save-reference", "r.npz", option, value)
+
+
+def test_what_does_not_go_together_is_refused_in_python_too(unchecked):
+    for options, reason in (
+        ({"protocol": "own"}, "protocol must be 'paper' or be left out"),
+        ({"units": "neurons", "layers": "4"}, "layers must be left out"),
+        ({"save_reference": "r.csv"}, r"save_reference must be a file that ends in \.npz"),
+        ({}, "give two sets of images, or one and save_reference=FILE"),
+    ):
+        with pytest.raises(summand.SummandError, match=reason):
+            summand.shift("nowhere", **options)
 
 
 def test_units_that_a_tower_does_not_have_are_refused_before_an_image_is_read(vit, resnet, unchecked):
@@ -378,55 +378,94 @@ def test_columns_of_a_table(tmp_path, unchecked):
     table.write_text("path,month\n0.png,1\n1.png,\n")
     with pytest.raises(summand.SummandError, match="no value in row 2"):
         column_of(source, str(table), "month")
-    with pytest.raises(summand.SummandError, match="--by needs a csv"):
+    with pytest.raises(summand.SummandError, match="by= needs a csv"):
         column_of(open_source(str(tmp_path)), str(tmp_path), "month")
 
 
-def test_the_command_line(tmp_path, monkeypatch, capsys, unchecked, reference):
-    from summand.cli import main
-
+@pytest.fixture
+def here(tmp_path, monkeypatch, unchecked):
     monkeypatch.chdir(tmp_path)
+    return tmp_path
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["summand", "shift", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
+
+def test_the_command_line(here, reference):
+    def run(*arguments: str):
+        return command("shift", *arguments)
 
     reference.save("r.npz")
-    code, out, _ = run("r.npz", "scenes:count=60,seed=5,shift=place/sea/0.6", "--json", "--out", "report")
-    assert code == 1
-    result = json.loads(out)
+    found = run("r.npz", "scenes:count=60,seed=5,shift=place/sea/0.6", "--json", "--out", "report")
+    assert found.code == 1
+    result = found.json
     assert (result["command"], result["alarm"], result["rows"][0]["value"]) == ("shift", True, "sea")
     assert {"unit", "concept", "p", "effect", "attribute"} <= set(result["rows"][0])
     assert len(result["rows"][0]["pictures"]) == 7
-    page = (tmp_path / "report" / "index.html").read_text()
+    page = (here / "report" / "index.html").read_text()
     assert "the sea" in page
     assert page.count("data:image/png") > 7
-    assert json.loads((tmp_path / "report" / "index.json").read_text())["rows"] == result["rows"]
-    code, out, _ = run("r.npz", "scenes:count=60,seed=6", "--out", "r2.html")
-    assert code == 0
-    assert "No alarm" in out
-    assert (tmp_path / "r2.html").is_file()
-    code, _, error = run("r.npz", "scenes:count=60", "--model", "scenes-rn", "--out", "no")
-    assert code == 2
-    assert "made with the model" in error
-    assert run("scenes:count=20")[0] == 2
-    assert run("r.npz", "scenes:count=4", "--out", "no")[0] == 2
-    assert not (tmp_path / "no").exists()
+    assert json.loads((here / "report" / "result.json").read_text())["rows"] == result["rows"]
+    found = run("r.npz", "scenes:count=60,seed=6", "--out", "r2.html")
+    assert found.code == 0
+    assert "No alarm" in found.out
+    assert (here / "r2.html").is_file()
+    found = run("r.npz", "scenes:count=60", "--model", "scenes-rn", "--out", "no")
+    assert found.code == 2
+    assert "made with the model" in found.error
+    assert "Give that model as --model NAME" in found.error
+    assert run("scenes:count=20").code == 2
+    assert run("r.npz", "scenes:count=4", "--out", "no").code == 2
+    assert not (here / "no").exists()
+
+
+def test_a_saved_reference_says_the_same_as_its_images(vit, here):
+    before, after = "scenes:count=40,seed=1", "scenes:count=30,seed=2,shift=place/sea/0.6"
+    kept = command("shift", before, "--save-reference", "r.npz", "--concept", "a red, striped star", "--json").json
+    assert (kept["rows"], kept["saved"], kept["images"]) == ([], "r.npz", {"reference": 40})
+    whole = summand.shift(before, after, vit, concept="a red, striped star", permutations=99)
+    later = summand.shift("r.npz", after, permutations=99)
+    assert [row["concept"] for row in later.concepts] == ["a red, striped star"]
+    assert later.rows["p"].to_numpy() == pytest.approx(whole.rows["p"].to_numpy(), rel=1e-6)
+    assert later.mmd_p == whole.mmd_p
+    for result in (whole, later, summand.shift(before, model=vit, save_reference="again.npz")):
+        assert_whole(result)
+        assert_whole(result, 72)
+        assert_page(result)
+
+
+def test_python_says_what_the_command_says(vit, here):
+    some = ("scenes:count=60,seed=1", "scenes:count=60,seed=2,shift=place/sea/0.6")
+    shell = (
+        "--by",
+        "place",
+        "--layers",
+        "4-5",
+        "--permutations",
+        "99",
+        "--concept",
+        "the sea",
+        "--concept",
+        "a star",
+    )
+    record = command("shift", *some, *shell, "--json").json
+    result = summand.shift(*some, vit, by="place", layers="4-5", permutations=99, concept=["the sea", "a star"])
+    same(record, result)
+    assert {unit.split(".")[0] for unit in result.rows["unit"]} == {"4", "5"}
+    assert again("shift", record, here) == record
+    assert_whole(result)
+    assert_page(result)
+    assert {axes.get_xlabel() for axes in result.figure().axes} >= {"reading", "place (shaded: alarm)"}
+    assert "Over place" in result.page()
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "reason"),
+    ("option", "value"),
     [
-        ("--concept", "a yellow car", "--concept: the saved reference r.npz fixes"),
-        ("--units", "heads", "--units: the saved reference r.npz fixes"),
-        ("--layers", "4", "--layers: the saved"),
-        ("--layer", "2", "--layer: the saved"),
-        ("--pool", "general", "--pool: the saved"),
-        ("--protocol", "paper", "--protocol: the saved"),
+        ("--concept", "a yellow car"),
+        ("--units", "heads"),
+        ("--layers", "4"),
+        ("--pool", "general"),
+        ("--protocol", "paper"),
     ],
 )
-def test_what_a_saved_reference_fixes_is_refused_first(monkeypatch, capsys, unchecked, option, value, reason):
-    said = refused(monkeypatch, capsys, "r.npz", "nowhere", option, value)
-    assert reason in said
+def test_what_a_saved_reference_fixes_is_refused_first(unchecked, option, value):
+    said = refused("r.npz", "nowhere", option, value)
+    assert f"{option} must be left out: the saved reference r.npz fixes" in said

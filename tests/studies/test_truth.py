@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import io
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
 import summand
 from summand import Effects
-from summand.studies.truth import agreement, anova_shares, counterfactual_movement, metric_coordinates
+from summand.report.terminal import drawn
+from summand.studies.truth.scores import agreement, anova_shares, counterfactual_movement, lifts, metric_coordinates
+from tests.commands import command
 
 
 def test_coordinates_keep_the_distances_of_the_embedding():
@@ -55,3 +61,41 @@ def test_movement_is_the_squared_change_of_each_head(vit):
     by_hand = (second - first).square().sum(dim=-1).mean(dim=0).flatten()
     np.testing.assert_allclose(found["place"], by_hand, rtol=1e-3)
     assert list(found.columns) == list(summand.scenes.ATTRIBUTES)
+
+
+def test_lifts_compare_the_heads_that_are_labelled_so_with_the_others():
+    moved = pd.DataFrame({"colour": [6.0, 2.0, 1.0], "shape": [1.0, 1.0, 4.0]})
+    assert lifts(moved, ["colour", None, "shape"]) == {"colour": 4.0, "shape": 4.0}
+    assert lifts(moved, ["colour"] * 3) == {}
+
+
+def test_the_verb_and_the_command_say_what_the_pieces_do(vit, tmp_path, unchecked):
+    given = {"layers": "4-5", "count": 120, "described": 60, "pairs": 4}
+    made = summand.truth(vit, **given)
+    assert made.rows["head"].tolist() == [f"{layer}.{head}" for layer in (4, 5) for head in range(8)]
+    judge = summand.scenes.sample(120, seed=202)
+    effects = vit.decompose(vit.preprocess(judge.images)).head_effects().select([4, 5])
+    shares = anova_shares(effects, judge.attributes[list(summand.scenes.ATTRIBUTES)])
+    assert made.rows["true"].tolist() == shares.idxmax(axis=1).tolist()
+    np.testing.assert_allclose(made.rows["share"], shares.max(axis=1), rtol=1e-4)
+    found = agreement(shares, made.rows["named"].tolist())
+    assert (made.summary["dominant"], made.summary["heads"]) == (found.dominant, 16)
+    assert made.summary["agreement"] == pytest.approx(found.agreement, nan_ok=True)
+    moved = counterfactual_movement(vit, 4, 303, [4, 5])
+    assert made.rows["moved_most_by"].tolist() == (moved / moved.sum(axis=0)).idxmax(axis=1).tolist()
+    arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    result = command("truth", *arguments, "--json").json
+    assert result["rows"] == json.loads(made.to_json())["rows"]
+    assert result["summary"] == json.loads(made.to_json())["summary"]
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert command("truth", "--config", tmp_path / "result.json", "--json").json == result
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in made.tables():
+        console.print(drawn(table))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(f"{row.share:.2f}" in text and row.head in text for row in made.rows.itertuples())
+    assert "of these, label names the dominant attribute" in made._repr_html_()
+    for wrong, said in ((("--layers", "6"), "--layers of scenes-vit are 0 to 5"), (("--count", "1"), "at least 2")):
+        failed = command("truth", *wrong)
+        assert (failed.code, said in " ".join(failed.error.split())) == (2, True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from summand import SummandError
 from summand.studies.ablation.variance import explained
+from tests.commands import command
 from tests.studies.pictures import Noise, pixels
 from tests.studies.test_ablation import residual, wrapped
 
@@ -104,20 +102,16 @@ def test_what_has_no_components_is_refused(tiny, unchecked):
 
 
 def test_the_command(tmp_path, unchecked):
-    from summand.cli import app
-
-    given = ["ablate", "scenes:count=16,seed=3", "--classes", "place", "--out", str(tmp_path / "a.png")]
+    given = ["ablate", "scenes:count=16,seed=3", "--classes", "place", "--out", tmp_path / "a.png"]
     asked = ["--what", "second-order,indirect", "--layers", "3", "--variance", "5"]
-    found = CliRunner().invoke(app, [*given, *asked, "--json"])
-    assert found.exit_code == 0, found.exception
-    rows = json.loads(found.stdout)["variance"]
+    rows = command(*given, *asked, "--json").json["variance"]
     assert [(row["effects"], row["layer"], row["units"]) for row in rows] == [
         ("second-order", 3, 5),
         ("indirect", 3, 5),
     ]
     assert rows[1]["everywhere"] < rows[0]["everywhere"]  # as in the paper
-    shown = CliRunner().invoke(app, [*given, "--model", "scenes-rn", "--what", "pairs", "--variance", "5"])
-    assert "first principal component explains" in " ".join(shown.stdout.split())
-    assert "100.0 %" in shown.stdout
-    refused = CliRunner().invoke(app, [*given, "--what", "mlps", "--variance", "5"])
-    assert "ask for second-order or indirect" in str(refused.exception)
+    shown = command(*given, "--model", "scenes-rn", "--what", "pairs", "--variance", "5")
+    assert "first principal component explains" in " ".join(shown.out.split())
+    assert "100.0 %" in shown.out
+    refused = command(*given, "--what", "mlps", "--variance", "5")
+    assert (refused.code, "ask for second-order or indirect" in refused.error) == (2, True)

@@ -11,17 +11,17 @@ import pytest
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
-from typer.testing import CliRunner
 
 import summand
 import summand.cli
-from summand.cli import app
+from summand.cli.app import COMMANDS
 from summand.data import open_source
 from summand.data.masks import open_masks
 from summand.maps.heatmap import default_pool
 from summand.models.ablations import Ablation
 from summand.scenes.pretrained import is_scenes_model
 from summand.studies.world import strange_pictures
+from tests.commands import command
 from tests.tiny import clip
 
 LOUD = "WARNING scenes-vit has seen nothing but rendered scenes"
@@ -52,11 +52,9 @@ def drawn(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(photos, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run") / "run"
-    said = CliRunner().invoke(
-        app, ["decompose", "--images", str(photos), "--units", "heads", "--held-out", "0.3", "--out", str(out)]
-    )
-    assert said.exit_code == 0, said.output
-    assert LOUD in " ".join(said.stderr.split())
+    said = command("decompose", "--images", photos, "--units", "heads", "--held-out", "0.3", "--out", out)
+    assert said.code == 0, said.error
+    assert LOUD in " ".join(said.error.split())
     return out
 
 
@@ -65,9 +63,9 @@ def commands(images: Path, run: Path) -> list[tuple[str, ...]]:
     return [
         ("atlas", "--images", str(images), "--layers", "1", "--size", "2"),
         ("heatmap", one, "a star"),
-        ("retrieve", one, "--in", str(images), "--head", "5.3"),
-        ("concepts", one, "--images", str(images)),
-        ("shift", str(images), str(images)),
+        ("retrieve", one, str(images), "--units", "5.3"),
+        ("concepts", one, "--reference", str(images)),
+        ("shift", str(images), str(images), "--out", "shift"),
         ("label", str(run), "--size", "2"),
         ("head", str(run), "5.3"),
     ]
@@ -76,9 +74,9 @@ def commands(images: Path, run: Path) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize("number", range(7))
 def test_photographs_raise_the_warning(photos, run, number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = CliRunner().invoke(app, commands(photos, run)[number])
-    assert said.exit_code == 0, said.output
-    assert LOUD in " ".join(said.stderr.split())
+    said = command(*commands(photos, run)[number])
+    assert said.code == 0, said.error
+    assert LOUD in " ".join(said.error.split())
     pages = [page.read_text() for page in tmp_path.rglob("*.html")]
     assert pages or number not in (0, 4)
     for page in pages:
@@ -89,18 +87,26 @@ def test_photographs_raise_the_warning(photos, run, number, tmp_path, monkeypatc
 @pytest.mark.parametrize("number", range(5))
 def test_scenes_do_not(drawn, number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = CliRunner().invoke(app, commands(drawn, tmp_path)[number])
-    assert said.exit_code in (0, 1), said.output
-    assert "WARNING" not in said.stderr
+    said = command(*commands(drawn, tmp_path)[number])
+    assert said.code in (0, 1), said.error
+    assert "WARNING" not in said.error
     assert not any("has seen nothing but" in page.read_text() for page in tmp_path.rglob("*.html"))
 
 
 def test_no_command_that_reads_images_was_forgotten():
-    modules = [path for path in Path(summand.cli.__file__).parent.glob("*.py") if "@app.command" in path.read_text()]
+    folder = Path(summand.cli.__file__).parent
+    thin = {path.stem: path.read_text() for path in folder.glob("*.py") if "\n@command" in path.read_text()}
+    loading = {name for name, text in thin.items() if re.search(r"model\.load\(", text)}
+    without = {name for name in loading if "model.load()" in thin[name]}
+    assert without <= {"words", "doctor", "truth"}  # of texts alone, of no pictures, of scenes
+    modules = [path for path in folder.glob("*.py") if "@app.command" in path.read_text()]
     reads = {path.stem for path in modules if re.search(r"(load|open)_model\(|model_for\(", path.read_text())}
     reads -= {"words", "doctor"}  # of texts alone, and of no pictures
-    assert {"ablate", "atlas", "debias", "segment", "subconcepts", "attack", "decompose", "label"} <= reads
+    texts = {one.name: (modules[0].parent / f"{one.module or one.name}.py").read_text() for one in COMMANDS}
+    verbs = {name for name, text in texts.items() if "model.load(" in text} - {"words", "doctor"}
+    assert {"ablate", "atlas", "debias", "segment", "subconcepts", "attack", "decompose", "label"} <= reads | verbs
     assert [name for name in reads if "warn_of_strange" not in (modules[0].parent / f"{name}.py").read_text()] == []
+    assert {name for name in verbs if "model.load()" in texts[name]} <= {"truth"}  # it warns of what it is given
 
 
 def test_who_is_a_scenes_model(vit, resnet):

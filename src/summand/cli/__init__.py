@@ -13,22 +13,12 @@ import typer
 
 from .. import __version__
 from . import (  # noqa: F401
-    ablate,
     atlas,
-    attack,
-    concepts,
-    debias,
     decompose,
     head,
-    heatmap,
     label,
     neuron,
     pair,
-    registers,
-    retrieve,
-    segment,
-    shift,
-    subconcepts,
 )
 from .app import COMMANDS, run
 from .common import app, escape, stderr

@@ -62,9 +62,9 @@ def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Cal
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
         options = {name: value for name, value in given.arguments.items() if name not in _SHOWN}
-        made = {holder: _filled(holder, kind, held, given.arguments) for holder, kind in holders.items()}
-        show = _filled("show", Show, held, given.arguments)
         try:
+            made = {holder: _filled(holder, kind, held, given.arguments) for holder, kind in holders.items()}
+            show = _filled("show", Show, held, given.arguments)
             own = {name: value for name, value in given.arguments.items() if name not in held}
             return shown(function.__name__, show, options, lambda: function(**own, **made))
         except OptionError as error:
@@ -72,7 +72,9 @@ def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Cal
         except SummandError as error:
             raise SummandError(in_shell_words(str(error), options)) from error
 
-    called.__name__, called.__doc__, called.__module__ = function.__name__, function.__doc__, function.__module__
+    called.__name__, called.__module__ = function.__name__, function.__module__
+    # in bold, for "Examples:" would be read as a section of entries, and that of the parameters not at all
+    called.__doc__ = (function.__doc__ or "").replace("Examples:\n", "**Examples:**\n")
     called.__signature__ = signature  # type: ignore[attr-defined]
     return called
 
@@ -93,7 +95,7 @@ def _annotation(name: str, option: Flattened) -> Any:
     default = option.field.default
     if default is False:
         more["negative"] = ()
-    if default in (None, False, "", ()):
+    if default is None or default is False or default in ("", ()):
         more["show_default"] = False
     return Annotated[hint, Parameter(help=about, negative_iterable=(), **more)]
 

@@ -35,7 +35,19 @@ class Named:
 
 
 COMMANDS = (
+    Named("heatmap", "See", "Show which parts of a picture speak for a text, and which against it."),
+    Named("perturb", "Study", "Take patches away in a map's order: does the answer follow?"),
+    Named("registers", "Study", "Find the neurons that make a sink, and see what becomes of it without them."),
+    Named("segment", "Study", "Segment a data set by maps of its class names, and score every method."),
+    Named("ablate", "Study", "Mean-ablate units or kinds of terms and measure zero-shot accuracy each time."),
+    Named("debias", "Study", "Find the heads that carry a spurious attribute, remove them, and look at every group."),
+    Named("truth", "Study", "Score the labels of a model's heads against the truth, on scenes."),
     Named("words", "See", "Show how much each word of a text adds to its similarity with a picture or another text."),
+    Named("concepts", "See", "Say what a picture holds, in the words of the neurons that it moves, and show where."),
+    Named("retrieve", "See", "Find the pictures most like one, in what a unit or a property says, or as a whole."),
+    Named("subconcepts", "Study", "Set the top images of a neuron against those of its pairs with single heads."),
+    Named("attack", "Study", "Find words that pull one class towards another, and draw pictures that mislead."),
+    Named("shift", "Study", "Say which units changed between two sets of images, in words; an alarm exits with 1."),
     Named("scenes", "See", "Draw scenes with known causes: a contact sheet, or a folder with masks and attributes."),
     Named("models", "Inspect", "List every model by name, the terms of its sum, and whether the sum is exact."),
     Named("pools", "Inspect", "List the description pools, or the texts of one."),
@@ -66,9 +78,8 @@ def made(called: str | None = None) -> App:
 
 
 def _prose(function: Any) -> str:
-    """A docstring without its section of parameters. (Examples in bold, or they would be taken for a section too.)"""
-    prose = inspect.cleandoc(function.__doc__).partition("\nParameters\n---")[0].strip()
-    return prose.replace("\nExamples:\n", "\n**Examples:**\n")
+    """A docstring without its section of parameters."""
+    return inspect.cleandoc(function.__doc__).partition("\nParameters\n---")[0].strip()
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -27,7 +27,8 @@ def configured(app: App, arguments: list[str]) -> None:
         raise SummandError("--config needs a file: a .toml of options by name, or the .json of a result")
     name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     options = read(Path(given).expanduser(), name)
-    app.config = [Dict(options, use_commands_as_keys=False, source=given)]
+    # Below the command's name, for at the top an option that is called as some command is (`--shift`) would be lost.
+    app.config = [Dict({name: options}, source=given)]
 
 
 def read(path: Path, command: str) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import SummandError
 from .common import load_model, wait, warnings_said
+from .loading import device
+from .options import ModelOptions
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,12 @@ def model_for(
     name = model or "scenes-vit"
     options = {"checkpoint": checkpoint, "activation": activation}
     return wait(f"loading {name}", lambda: load_model(name, pretrained, random_init, device, **options))
+
+
+def seen(given: str, count: int | None, chosen: ModelOptions) -> tuple[Any, Any]:
+    """The images of a source or of a run folder, and the model: a run's own unless another is named."""
+    opened = open_images(given, count)
+    if opened.run is None or replace(chosen, device="auto") != ModelOptions():
+        return opened.source, chosen.load(opened.source)
+    with warnings_said():
+        return opened.source, wait("loading the run's model", lambda: opened.run.load_model(device(chosen.device)))

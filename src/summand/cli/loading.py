@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from ..errors import SummandWarning
+from ..errors import SummandError, SummandWarning
 from .console import escape, stderr
-from .options import ModelOptions
+from .options import ModelOptions, OwnModelOptions
 
 
 def load(chosen: ModelOptions, given: tuple[Any, ...] = ()) -> Any:
@@ -28,6 +29,25 @@ def load(chosen: ModelOptions, given: tuple[Any, ...] = ()) -> Any:
     with warnings_said():
         model = wait(f"loading {chosen.model}", lambda: load_model(chosen.model, chosen.pretrained, **options))
     warn(model, *given)
+    return model
+
+
+def load_own(chosen: OwnModelOptions, given: tuple[Any, ...]) -> Any:
+    """The model of these options; where none is named, that of the first survey given, else the usual one."""
+    from ..studies.given import Given
+
+    sources = tuple(one.source if isinstance(one, Given) else one for one in given)
+    own = next((one for one in given if isinstance(one, Given) and one.run is not None), None)
+    if chosen.model is not None or own is None:
+        return load(replace(chosen, model=chosen.model or chosen.USUAL), sources)
+    others = ("pretrained", "checkpoint", "activation", "precision", "image_size", "ablation", "random_init")
+    if asked := [f"--{name.replace('_', '-')}" for name in others if getattr(chosen, name)]:
+        raise SummandError(f"{own.name} is a run of its own model; {asked[0]} needs --model")
+    assert own.run is not None
+    run = own.run
+    with warnings_said():
+        model = wait("loading the run's model", lambda: run.load_model(device(chosen.device)))
+    warn(model, *sources)
     return model
 
 

@@ -40,6 +40,33 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class OwnModelOptions(ModelOptions):
+    """The same for commands that may be given a survey, which knows its model."""
+
+    USUAL: ClassVar[str] = "scenes-vit"
+
+    model: str | None = None  # type: ignore[assignment]
+    """As in the other commands [default: the survey's own, else scenes-vit]."""
+
+    def load(self, *given: Any) -> Any:
+        """The model that was asked for; else that of the first survey among `given`; else the usual one. given: also
+        what `images_of` opened."""
+        from .loading import load_own
+
+        return load_own(self, given)
+
+
+@dataclass(frozen=True)
+class PoolModelOptions(OwnModelOptions):
+    """The same for studies of an attention pool."""
+
+    USUAL: ClassVar[str] = "scenes-rn"
+
+    model: str | None = None  # type: ignore[assignment]
+    """A model with an attention pool [default: the survey's own, else scenes-rn]."""
+
+
+@dataclass(frozen=True)
 class Compute:
     """How images go through the model."""
 

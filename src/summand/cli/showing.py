@@ -15,10 +15,17 @@ def shown(command: str, show: Show, options: dict[str, Any], work: Callable[[], 
     """Do the work, whose `Result` is shown and saved as was asked; 1 where it is an alarm. A place that nothing can be
     written to is refused before the work. A result of a figure alone, without --out, is drawn in COMMAND.png."""
     from ..studies.result import Result, check_place
+    from ..studies.verb import Unfinished
 
     if show.out is not None:
         check_place(show.out)
-    result = work()
+    try:
+        result = work()
+    except Unfinished as stopped:
+        place = Path(command) if show.out is None or show.out.suffix else show.out
+        stopped.result.save(place)
+        stderr.print(f"what was found before it stopped: {escape(str(place.resolve()))}", soft_wrap=True)
+        raise
     if not isinstance(result, Result):
         return 0
     result.command = command  # type: ignore[misc]

@@ -30,7 +30,8 @@ class Labelled:
     """Images, the class of each, and the value of a second attribute (the place of a bird) where it is known.
 
     classes: names; labels: int [image] into them. values: names of the second attribute; groups: int [image] into
-    them, or None. shares: [class, value], how often each pair is in the training data, or None.
+    them, or None. shares: [class, value], how often each pair is in the training data, or None. attribute and
+    group_attribute: what the classes and the values are values of, where a world knows it.
     """
 
     source: ImageSource
@@ -39,6 +40,8 @@ class Labelled:
     values: tuple[str, ...] = ()
     groups: np.ndarray | None = None
     shares: np.ndarray | None = None
+    attribute: str | None = None
+    group_attribute: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,7 +80,7 @@ def open_labelled(
     if label_column is not None and (scheme or (Path(data).expanduser().is_dir() and groups is None)):
         what = data.partition(":")[0] if scheme else "a folder"
         raise SummandError(
-            f"{data} is {what}, and --label-column is of a table; leave it out, or give a .csv or .parquet"
+            f"{data} is {what}, and label_column= is of a table; leave it out, or give a .csv or .parquet"
         )
     if scheme is not None:
         found = scheme.labelled(data, classes, groups, count)
@@ -127,7 +130,7 @@ def _folders(folder: Path, names: list[str] | None, count: int | None) -> Labell
             raise SummandError(f"no images in {entry}; remove the folder or fill it")
         files += inside
         labels += [label] * len(inside)
-    kept = _spread(len(files), count)
+    kept = spread(len(files), count)
     source = FileImages([files[i] for i in kept], str(folder), folder, None)
     own = [entry.name.replace("_", " ") for entry in folders]
     return Labelled(source, tuple(names or own), np.array(labels)[kept])
@@ -148,10 +151,11 @@ def _table(
     group = _column(frame, table, columns[1], _GROUPS, "groups", required=columns[1] is not None)
     used = [where, label, *([group] if group else []), *(["split"] if "split" in frame else [])]
     check_filled(frame, table, used)
-    classes, labels = _codes(frame[label], names, f"{table}, column {label!r}", "--classes")
+    classes, labels = codes_of(frame[label], names, f"{table}, column {label!r}", "classes")
     codes, kinds = None, ()
     if group is not None:
-        kinds, codes = _codes(frame[group], None if values is None else list(values), f"{table}, column {group!r}", "")
+        known = None if values is None else list(values)
+        kinds, codes = codes_of(frame[group], known, f"{table}, column {group!r}", "")
     shares = None
     split, usual_split = splits
     rows = np.arange(len(frame))
@@ -162,7 +166,7 @@ def _table(
         rows = rows[in_split(frame, table, split or usual_split)]
     elif split is not None:
         raise SummandError(f"{table} has no column 'split', so there is no split {split!r} to choose")
-    rows = rows[_spread(len(rows), count)]
+    rows = rows[spread(len(rows), count)]
     paths = [root / str(entry) for entry in frame[where].iloc[rows]]
     source = FileImages(paths, str(table), root, None)
     return Labelled(source, classes, labels[rows], kinds, None if codes is None else codes[rows], shares)
@@ -189,7 +193,7 @@ def _column(
     return found
 
 
-def _codes(column: pd.Series, names: list[str] | None, where: str, option: str) -> tuple[tuple[str, ...], np.ndarray]:
+def codes_of(column: pd.Series, names: list[str] | None, where: str, option: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Names and codes of a column of numbers or words; given names must fit it."""
     if pd.api.types.is_numeric_dtype(column):
         codes = column.to_numpy()
@@ -199,7 +203,7 @@ def _codes(column: pd.Series, names: list[str] | None, where: str, option: str) 
                 f"{where}: expected whole numbers from 0 on, or names; got {codes.min()} to {codes.max()}"
             )
         if names is None and option:
-            raise SummandError(f"{where} holds numbers; say what they mean with {option} NAME,NAME,… in their order")
+            raise SummandError(f"{where} holds numbers; say what they mean with {option}=NAME,NAME,… in their order")
         if names is not None and whole.max() >= len(names):
             raise SummandError(
                 f"{where} goes up to {whole.max()}, but there are {len(names)} names ({listed(names)}); "
@@ -217,7 +221,7 @@ def _codes(column: pd.Series, names: list[str] | None, where: str, option: str) 
     return tuple(known), words.map({name: code for code, name in enumerate(known)}).to_numpy(dtype=np.int64)
 
 
-def _spread(total: int, count: int | None) -> np.ndarray:
+def spread(total: int, count: int | None) -> np.ndarray:
     if count is None or count >= total:
         return np.arange(total)
     return np.linspace(0, total - 1, count).round().astype(int)

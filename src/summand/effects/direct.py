@@ -245,7 +245,9 @@ class Parts(Bound):
     @question
     def total(self) -> Float[Tensor, "image embed"]:
         """The sum of all terms; equals `encode_image` up to rounding."""
-        return self._passed.embedding + self.heads().sum(dim=(1, 2)) + self._passed.mlps.sum(dim=1) + self._passed.bias
+        trace = self._passed
+        with unmixed(self._pixels.device):
+            return trace.total(self._maps)
 
     @question
     @torch.no_grad()

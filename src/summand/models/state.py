@@ -73,7 +73,7 @@ class State:
             list(root.modules())  # peft's wrappers register merged weights when they are listed
         self._settings, self._tensors, self._kept, rewritten = self._look()
         self._marks = [_mark(tensor) for tensor in self._tensors]
-        self._samples = [samples(tensor) for tensor in self._tensors]
+        self._samples = _grouped([view for tensor in self._tensors for view in samples(tensor)])
         self._bits = self._sampled()
         self._roughly = copied(rewritten)
         self._code = self._see_code()
@@ -140,19 +140,25 @@ class State:
 
     def _sampled(self) -> list[Tensor]:
         """The sampled bits, in one tensor for each dtype and device."""
-        groups: dict[Any, list[Tensor]] = {}
         with torch.inference_mode(False), torch.no_grad():
-            for views in self._samples:
-                for view in views:
-                    if view.dtype not in _COMMON:  # complex halves and small floats, which torch does not compare
-                        view = view.resolve_conj().resolve_neg().view(_BITS[view.element_size()])
-                    groups.setdefault((view.dtype, view.device), []).append(view.reshape(-1))
-            whole = [torch.cat(group) for group in groups.values()]
+            whole = [torch.cat([view.reshape(-1) for view in group]) for group in self._samples]
         return [found if found.dtype not in _FLOATS else found.view(_BITS[found.element_size()]) for found in whole]
 
 
 _FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 _COMMON = _FLOATS | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex128}
+
+
+def _grouped(views: list[Tensor]) -> list[list[Tensor]]:
+    """Those of a dtype and device together, in one dimension where no copy is needed for it."""
+    groups: dict[Any, list[Tensor]] = {}
+    with torch.inference_mode(False), torch.no_grad():
+        for view in views:
+            if view.dtype not in _COMMON:  # complex halves and small floats, which torch does not compare
+                view = view.view(_BITS[view.element_size()])
+            flat = view.view(-1) if view.ndim == 1 or view.is_contiguous() else view
+            groups.setdefault((view.dtype, view.device), []).append(flat)
+    return list(groups.values())
 
 
 def _equal(now: Tensor, then: Tensor) -> bool:

@@ -6,15 +6,15 @@ import os
 from pathlib import PurePath
 from typing import Any
 
-from ..studies.ablation.run import Ablations, Row
+import pandas as pd
+
+from ..studies.ablation.result import Ablations
 from .figures import BAR, BASE_LINE, STYLES, line, panels, short, style
 
 
-def figure(made: Ablations, title: str) -> Any:
+def figure(made: Ablations) -> Any:
     """Bars for single ablations, lines for series; accuracy in per cent on one scale in every panel."""
-    families: dict[str, list[Row]] = {}
-    for row in made.rows:
-        families.setdefault(row.version.family, []).append(row)
+    families = {str(name): rows for name, rows in made.rows.groupby("family", sort=False)}
     with style():
         drawn, axes = panels(max(1, len(families)), width=3.6 if len(families) > 1 else 4.8)
         for panel, (family, rows) in zip(axes, families.items(), strict=True):
@@ -26,26 +26,25 @@ def figure(made: Ablations, title: str) -> Any:
                 _bars(panel, rows)
                 panel.axvline(100 * made.baseline, **BASE_LINE)
                 panel.set(xlim=(0, 104), xlabel="zero-shot accuracy, %", title="single terms mean-ablated")
-        drawn.suptitle(f"{title}\ndotted: the model as it is, {100 * made.baseline:.1f} %", fontsize=9)
+        usual = f"dotted: the model as it is, {100 * made.baseline:.1f} %"
+        drawn.suptitle(f"{made.model} on {made.data}\n{usual}", fontsize=9)
     return drawn
 
 
-def _lines(panel: Any, rows: list[Row], axis: str) -> None:
-    series: dict[str, list[Row]] = {}
-    for row in rows:
-        series.setdefault(str(row.version.series), []).append(row)
-    for place, (name, points) in enumerate(series.items()):
-        if points[0].version.x is None:
-            panel.axhline(100 * points[0].accuracy, label=_label(name), alpha=0.7, **{**STYLES[-1], "marker": ""})
+def _lines(panel: Any, rows: pd.DataFrame, axis: str) -> None:
+    for place, (name, points) in enumerate(rows.groupby("series", sort=False)):
+        accuracy, label = 100 * points["accuracy"], _label(str(name))
+        if bool(points["x"].isna().all()):
+            panel.axhline(accuracy.iloc[0], label=label, alpha=0.7, **{**STYLES[-1], "marker": ""})
             continue
-        line(panel, place, [float(p.version.x or 0) for p in points], [100 * p.accuracy for p in points], _label(name))
-    places = sorted({float(row.version.x) for row in rows if row.version.x is not None})
+        line(panel, place, points["x"].tolist(), accuracy.tolist(), label)
+    places = sorted(set(rows["x"].dropna()))
     if places and places[0] > 0 and places[-1] / places[0] >= 10:
         panel.set_xscale("log", base=2)
         panel.minorticks_off()
     panel.set_xticks(places, [f"{place:g}" for place in places])
     panel.set_xlabel(axis)
-    panel.legend(loc="lower right" if rows[-1].accuracy > 0.5 else "lower left")
+    panel.legend(loc="lower right" if rows["accuracy"].iloc[-1] > 0.5 else "lower left")
 
 
 def _label(name: str) -> str:
@@ -54,11 +53,11 @@ def _label(name: str) -> str:
     return short(name, 29)
 
 
-def _bars(panel: Any, rows: list[Row]) -> None:
-    names = [row.version.name for row in rows]
-    panel.barh(range(len(rows)), [100 * row.accuracy for row in rows], height=0.6, **BAR)
-    panel.set_yticks(range(len(rows)), [_label(name) for name in names])
+def _bars(panel: Any, rows: pd.DataFrame) -> None:
+    accuracies = [100 * accuracy for accuracy in rows["accuracy"]]
+    panel.barh(range(len(rows)), accuracies, height=0.6, **BAR)
+    panel.set_yticks(range(len(rows)), [_label(name) for name in rows["ablation"]])
     panel.invert_yaxis()
     panel.grid(visible=False, axis="y")
-    for place, row in enumerate(rows):
-        panel.annotate(f"{100 * row.accuracy:.1f}", (2, place), va="center", fontsize=8, annotation_clip=False)
+    for place, accuracy in enumerate(accuracies):
+        panel.annotate(f"{accuracy:.1f}", (2, place), va="center", fontsize=8, annotation_clip=False)

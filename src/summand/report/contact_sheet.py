@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -11,18 +11,13 @@ from ..errors import SummandError
 from . import figures
 
 
-def contact_sheet(
-    path: str | Path,
-    rows: Sequence[tuple[str, Sequence[tuple[Image.Image, str]]]],
-    columns: int = 8,
-) -> Path:
-    """Write rows of (picture, caption), each row under a title of its own; long rows are broken after `columns`.
+def sheet(rows: Sequence[tuple[str, Sequence[tuple[Image.Image, str]]]], columns: int = 8) -> Any:
+    """A figure of rows of (picture, caption), each row under a title of its own; long rows are broken after `columns`.
 
-    Raises `SummandError` for a format that cannot be written, and where there is no picture.
+    Raises `SummandError` where there is no picture.
     """
     from matplotlib.figure import Figure
 
-    path = figures.check_format(path)
     lines: list[tuple[str, Sequence[tuple[Image.Image, str]]]] = []
     for title, pictures in rows:
         for start in range(0, len(pictures), columns):
@@ -41,5 +36,4 @@ def contact_sheet(
                 if shown is not None:
                     axes.imshow(shown[0])
                     axes.set_title(shown[1], fontsize=7, y=-0.24, parse_math=False)
-        figures.save(figure, path)
-    return path
+    return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from ..studies.debias.run import Debiased
+from ..studies.debias.result import Debiased
 from .figures import BAR, SECOND_BAR, panels, short, style
 
 _MOST = 20
@@ -13,14 +13,14 @@ _AFTER = {"color": "#1b4f8a", "edgecolor": "#1b4f8a", "linewidth": 0.8}
 _THICK = 0.26
 
 
-def figure(made: Debiased, title: str) -> Any:
+def figure(made: Debiased) -> Any:
     """Three bars for every group, the worst group of each way in bold; of many groups those that are worst in any."""
     columns = {
         "before": ("before", made.before.worst, BAR),
         "after": ("after", made.after.worst, _AFTER),
         "random": (f"best of {len(made.random)} random", made.best_random.worst, SECOND_BAR),
     }
-    every = made.rows()
+    every = made.rows.to_dict("records")
     kept = sorted(every, key=lambda row: min(row[key] for key in columns))[:_MOST]
     rows = sorted(kept, key=lambda row: row["before"])
     with style():
@@ -37,6 +37,7 @@ def figure(made: Debiased, title: str) -> Any:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set(xlim=(0, 108), xticks=range(0, 101, 20), xlabel="accuracy of the group, %")
         axes.grid(visible=False, axis="y")
+        title = f"{made.asked} on {made.data}: {len(made.removed)} {made.kind}(s) removed"
         few = f"\nthe {len(rows)} worst of {len(every)} groups" if len(rows) < len(every) else ""
         drawn.suptitle("\n".join(textwrap.wrap(title, 95)) + few, fontsize=9, parse_math=False)
         drawn.legend(loc="outside lower center", ncols=len(columns))

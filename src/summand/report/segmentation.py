@@ -9,9 +9,18 @@ from typing import Any
 import numpy as np
 
 from ..studies.segmentation.protocol import Example
+from ..studies.segmentation.result import Segmentation
 from .figures import short
 
 _MOST = 26  # letters above a picture
+
+
+def figure(result: Segmentation) -> Any:
+    """The examples of a result, or None where it has none."""
+    if not result.examples:
+        return None
+    classes = None if result.task == "figures" else result.classes
+    return examples_figure(result.examples, result.titles, classes, result.background)
 
 
 def examples_figure(

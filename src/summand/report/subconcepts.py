@@ -1,4 +1,4 @@
-"""The figure of `subconcepts`: how alike the top images of neurons and of pairs are."""
+"""The figure of `subconcepts`: the top images of units, or how alike those of all neurons and pairs are."""
 
 from __future__ import annotations
 
@@ -6,11 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from ..studies.subconcepts import SubConcepts
+from ..studies.subconcepts.result import Subconcepts, said
+from ..studies.subconcepts.tops import TopsOfPairs
+from .contact_sheet import sheet
 from .figures import BAR, BASE_LINE, SECOND_BAR, panels, style
 
 
-def figure(found: SubConcepts, title: str) -> Any:
+def figure(result: Subconcepts) -> Any:
+    """Of named neurons a contact sheet, with the most alike of their pairs; of all a histogram."""
+    if result.units is None:
+        return histogram(result.found, f"{result.model}, {result.options.top} top images of {result.images}")
+    drawn, seen = [], 0
+    for row in result.rows.to_dict("records"):
+        seen = seen + 1 if "x" in row["unit"] else 0
+        if seen <= result.options.drawn:
+            title = f"{'pair' if seen else 'neuron'} {row['unit']}, inertia {row['inertia']:.2f}: {said(row)}"
+            drawn.append((title, [(result.source.image(index), "") for index in row["indices"]]))
+    return sheet(drawn, columns=result.options.top)
+
+
+def histogram(found: TopsOfPairs, title: str) -> Any:
     """Shares of neurons and of pairs by the inertia of their top images; dotted: images drawn at random."""
     with style():
         drawn, (axes,) = panels(1, width=5.2, height=3.2)

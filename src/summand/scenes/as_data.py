@@ -64,7 +64,7 @@ def labelled(data: str, classes: Any, groups: str | None, count: int | None) -> 
                 f"got {listed([*wanted, *([groups] if groups else [])])}"
             )
     if not wanted:
-        raise SummandError(f"say which attribute of the scenes is the class (--classes {' | '.join(ATTRIBUTES)})")
+        raise SummandError(f"say which attribute of the scenes is the class (classes={' | '.join(ATTRIBUTES)})")
     source = SceneImages(data, count)
     sample = replace(parse_source(data), count=len(source))
     causes, (attribute,) = sample.causes, wanted
@@ -74,6 +74,8 @@ def labelled(data: str, classes: Any, groups: str | None, count: int | None) -> 
         causes.codes(attribute),
         tuple(str(value) for value in ATTRIBUTES[groups]) if groups else (),
         causes.codes(groups) if groups else None,
+        attribute=attribute,
+        group_attribute=groups,
     )
 
 

@@ -20,6 +20,8 @@ from ..errors import SummandError
 
 PICTURES = (".png", ".jpg", ".svg", ".pdf")
 TABLES = (".csv", ".parquet", ".json")
+ARRAYS = (".npz",)
+PAGE = ".html"
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,13 @@ class Result:
     for a reader. more: findings that are no rows, by name. notes: sentences that must be read beside the numbers.
     alarm: whether a check failed (the command then exits with 1).
 
-    Subclasses say how they are shown (`tables`), and where their figure is drawn (`drawn_by`: "module:function", by
-    name, for drawing stands above the studies).
+    Subclasses say how they are shown (`tables`), and where their figure is drawn and their page is written (`drawn_by`,
+    `paged_by`: "module:function", by name, for both stand above the studies).
     """
 
     command: ClassVar[str] = ""
     drawn_by: ClassVar[str | None] = None
+    paged_by: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -82,7 +85,7 @@ class Result:
         alarm: bool = False,
         **more: Any,
     ) -> None:
-        self.rows = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+        self.rows: pd.DataFrame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         self.options, self.model, self.data = options, model, data
         self.notes, self.alarm, self.more = tuple(notes), alarm, more
 
@@ -107,10 +110,11 @@ class Result:
 
     def figure(self) -> Any:
         """A matplotlib figure, or None where there is nothing to draw."""
-        if self.drawn_by is None:
-            return None
-        module, _, function = self.drawn_by.partition(":")
-        return getattr(import_module(module), function)(self)
+        return None if self.drawn_by is None else _called(self.drawn_by, self)
+
+    def page(self) -> str | None:
+        """The whole as one HTML page, or None where there is none."""
+        return None if self.paged_by is None else _called(self.paged_by, self)
 
     def record(self) -> dict[str, Any]:
         """The result as plain values: command, model, data, options, rows, and what is no row."""
@@ -127,29 +131,41 @@ class Result:
     def save(self, place: str | Path) -> dict[str, Path]:
         """Write the result, and say what stands where.
 
-        A folder gets everything: result.json, rows.csv, figure.png where there is one, and what the study adds. A name
-        that ends in .png, .jpg, .svg or .pdf gets the figure alone; one in .csv, .parquet or .json the rows alone, or
-        the record.
+        A folder gets everything: result.json, rows.csv, figure.png and index.html where there are such, and what the
+        study adds. A name that ends in .png, .jpg, .svg or .pdf gets the figure alone; one in .csv, .parquet or .json
+        the rows alone, or the record; one in .npz the arrays that some studies
+        leave; one in .html the page.
         """
         place = check_place(place)
         suffix = place.suffix.lower()
         if suffix in PICTURES:
             return {"figure": self._draw(place)}
+        if suffix == PAGE:
+            return {"page": self._write_page(place)}
         if suffix in TABLES:
             place.parent.mkdir(parents=True, exist_ok=True)
             self._write_table(place)
             return {"rows": place}
+        if suffix in ARRAYS:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            return self.save_arrays(place)
         place.mkdir(parents=True, exist_ok=True)
         written = {"result": place / "result.json", "rows": place / "rows.csv"}
         for path in written.values():
             self._write_table(path)
         if self.drawn_by is not None:
             written["figure"] = self._draw(place / "figure.png")
+        if self.paged_by is not None:
+            written["page"] = self._write_page(place / "index.html")
         return {**written, **self.save_more(place)}
 
     def save_more(self, folder: Path) -> dict[str, Path]:
         """What else this result leaves in its folder, by what it is."""
         return {}
+
+    def save_arrays(self, path: Path) -> dict[str, Path]:
+        """What a study keeps in an .npz file of its own."""
+        raise SummandError(f"this result has no arrays for {path}; give a folder, or a file that ends otherwise")
 
     def _write_table(self, path: Path) -> None:
         with replacing(path) as temporary:
@@ -159,6 +175,14 @@ class Result:
                 self.rows.to_parquet(temporary)
             else:
                 temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+
+    def _write_page(self, path: Path) -> Path:
+        page = self.page()
+        if page is None:
+            raise SummandError(f"this result has no page; give a folder in the place of {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+        return path
 
     def _draw(self, path: Path) -> Path:
         figure = self.figure()
@@ -182,19 +206,24 @@ class Result:
 def check_place(place: str | Path) -> Path:
     """The path. Raises `SummandError` for a place that nothing can be written to, before the work is done."""
     whole = place = Path(place).expanduser()
-    if place.suffix.lower() in (*PICTURES, *TABLES):
+    if place.suffix.lower() in (*PICTURES, *TABLES, *ARRAYS, PAGE):
         if place.is_dir():
             raise SummandError(f"{place} is a folder; name a file, or a folder without {place.suffix}")
         place = place.parent
     elif place.exists() and not place.is_dir():
         raise SummandError(
             f"{place} is a file; a result goes into a folder, or into a file that ends in "
-            f"{', '.join((*PICTURES, *TABLES))}"
+            f"{', '.join((*PICTURES, *TABLES, PAGE))}"
         )
     above = next((folder for folder in (place, *place.absolute().parents) if folder.exists()), None)
     if above is not None and not above.is_dir():
         raise SummandError(f"{above} is no folder, so {place} cannot be made in it")
     return whole
+
+
+def _called(name: str, result: Result) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(import_module(module), function)(result)
 
 
 def _plain(value: Any) -> Any:

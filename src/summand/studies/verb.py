@@ -21,6 +21,14 @@ class OptionError(SummandError):
         self.option, self.rest = option, rest
 
 
+class Unfinished(SummandError):
+    """What stopped a verb half-way. result: what it had found, which the command line saves before it says why."""
+
+    def __init__(self, message: str, result: Any) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 def one_of(option: str, value: Any, known: Any) -> None:
     """Raises `OptionError` unless the value is one of those that are known."""
     names = [str(name) for name in known]

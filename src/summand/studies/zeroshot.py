@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..data.labelled import Labelled
+from ..data.labelled_lists import as_labelled
+from ..data.schemes import scheme_of
 from ..errors import SummandError, listed
 from ..models import Model, World
 from ..text.phrases import fill
@@ -47,8 +51,11 @@ def attribute_classes(world: World, attribute: str) -> Classes:
     return Classes(tuple(texts), tuple(tuple(row) for row in texts.values()))
 
 
-def read_names(spec: str) -> list[str]:
-    """`imagenet` (open_clip's 1,000 names), a text file with a name a line, or names with commas between them."""
+def read_names(spec: str | Sequence[str]) -> list[str]:
+    """`imagenet` (open_clip's 1,000 names), a text file with a name a line, or names with commas between them; a list
+    stays one."""
+    if not isinstance(spec, str):
+        return [str(name) for name in spec]
     if spec == "imagenet":
         from open_clip import IMAGENET_CLASSNAMES
 
@@ -61,16 +68,19 @@ def read_names(spec: str) -> list[str]:
     return names
 
 
-def read_templates(spec: str | None, model: Model) -> list[str | Callable[[str], str]]:
+def read_templates(spec: str | Sequence[str] | None, model: Model) -> list[str | Callable[[str], str]]:
     """`openai` (open_clip's 80 ImageNet templates), `simple` (its 7), a text file with a template a line, or one
-    template; by default those of the model's world."""
+    template; a list stays one; by default those of the model's world."""
     import open_clip
 
     if spec is None:
         return list(model.world.class_templates())
     if spec in ("openai", "simple"):
         return list(open_clip.OPENAI_IMAGENET_TEMPLATES if spec == "openai" else open_clip.SIMPLE_IMAGENET_TEMPLATES)
-    lines = [spec] if "{" in spec else _lines(Path(spec), "templates")
+    if not isinstance(spec, str):
+        lines = [str(line) for line in spec]
+    else:
+        lines = [spec] if "{" in spec else _lines(Path(spec), "templates")
     wrong = [line for line in lines if "{}" not in line and "{a}" not in line]
     if wrong:
         raise SummandError(f"a template must hold {{}} or {{a}} where the class name goes; {wrong[0]!r} does not")
@@ -93,6 +103,23 @@ def classifier(model: Model, classes: Classes, progress: bool = False) -> Float[
     flat = model.encode_text([text for texts in classes.texts for text in texts], progress=progress)
     means = [rows.mean(dim=0) for rows in flat.split([len(texts) for texts in classes.texts])]
     return F.normalize(torch.stack(means), dim=1)
+
+
+def read_labelled(data: Any, classes: str | Sequence[str] | None = None, **more: Any) -> Labelled:
+    """`as_labelled`; class names are read as `read_names` does, before anything is opened."""
+    names = (
+        classes if classes is None or (isinstance(data, str) and scheme_of(data) is not None) else read_names(classes)
+    )
+    return as_labelled(data, names, **more)
+
+
+def classifier_of(
+    model: Model, data: Labelled, templates: str | Sequence[str] | None = None
+) -> Float[Tensor, "class embed"]:
+    """The classifier of the classes of these images; of an attribute that the model's world knows, its own prompts."""
+    if templates is None and data.attribute in model.world.attributes:
+        return classifier(model, attribute_classes(model.world, data.attribute))
+    return classifier(model, named_classes(data.classes, read_templates(templates, model)))
 
 
 def predict(

@@ -9,8 +9,9 @@ from ...errors import SummandError, nearest
 from ..schemes import scheme_of
 from . import ade20k, coco, folder, imagenet, pascal
 from .base import UNLABELLED, Masked, MaskSource
+from .own import own_masks
 
-__all__ = ["FORMATS", "UNLABELLED", "MaskSource", "Masked", "open_masks"]
+__all__ = ["FORMATS", "UNLABELLED", "MaskSource", "Masked", "open_masks", "own_masks"]
 
 FORMATS: dict[str, tuple[Callable[[Path, int | None], MaskSource], str]] = {
     "imagenet-segmentation": (imagenet.imagenet_segmentation, imagenet.TREE),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,15 @@ class MaskSource:
     def name(self, index: int) -> str:
         """What picture `index` is called, readable or not."""
         return self.names[index] if self.names else f"picture {index}"
+
+    def at_most(self, count: int | None) -> MaskSource:
+        """The same source with at most so many pictures, evenly over it."""
+        if count is None or count >= self.count:
+            return self
+        kept = spread(list(range(self.count)), count)
+        return replace(
+            self, count=count, read=lambda index: self.read(kept[index]), names=tuple(self.name(i) for i in kept)
+        )
 
     @property
     def things(self) -> list[int]:

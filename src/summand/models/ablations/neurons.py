@@ -95,7 +95,7 @@ class NeuronAblation:
         if not self._fits(tower):
             raise SummandError(
                 f"this ablation was made with {self.model}, and its neurons are not those of {name}; "
-                f"make a new one with summand debias --neurons {self.layer}"
+                f"make a new one with summand debias --units neurons:{self.layer}"
             )
         what = f"{len(self.neurons)} neurons of layer {self.layer}"
         units = f"neurons {self.layer} {self.neurons}"

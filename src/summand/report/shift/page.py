@@ -1,93 +1,85 @@
-"""The report of a shift: one HTML file with its pictures inside, and the same as JSON."""
+"""What `shift` found, drawn: a figure, and one HTML page with its pictures inside."""
 
 from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ...data import ImageSource
-from ...errors import SummandError
-from ...studies.shift.compare import ShiftResult, UnitShift
-from ...studies.shift.readings import Measured
-from ...studies.shift.reference import Reference
+from ...studies.shift.compare import UnitShift, moved
+from ...studies.shift.result import Compared, Shift
 from .. import figures
 
 _UNITS, _PICTURES, _SIDE = 3, 7, 128
 
 
-@dataclass(frozen=True)
-class Report:
-    """Everything that goes into a report.
-
-    source: of the current images; reference_source: of the reference's, None where only its numbers are at hand.
-    series: one row a batch, from `over_batches`; concepts: rows of named concepts.
-    """
-
-    result: ShiftResult
-    reference: Reference
-    current: Measured
-    source: ImageSource
-    reference_source: ImageSource | None = None
-    series: Sequence[dict[str, Any]] = ()
-    by: str | None = None
-    concepts: Sequence[dict[str, Any]] = ()
-    random_weights: bool = False
-    strange: str | None = None
-
-    def write(self, page: Path, results: dict[str, Any]) -> None:
-        """The page, and `results` beside it as .json. Raises `SummandError` where they cannot be written."""
-        pages = Environment(loader=PackageLoader("summand.report.shift"), autoescape=True, undefined=StrictUndefined)
-        text = pages.get_template("report.html.j2").render(
-            result=self.result,
-            reference=self.reference.label,
-            current=self.source.label,
-            model=self.reference.model,
-            random_weights=self.random_weights,
-            strange=self.strange,
-            concepts=self.concepts,
-            series=self.series,
-            by=self.by,
-            series_figure=_embedded(_series_figure(self.series, self.by)) if self.series else None,
-            pictures=[self._pictures(row) for row in self.result.changed[:_UNITS]],
-            skipped=len(self.current.skipped),
-        )
-        try:
-            page.parent.mkdir(parents=True, exist_ok=True)
-            page.write_text(text, encoding="utf-8")
-            page.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise SummandError(f"cannot write {page}: {error.strerror or error}; choose another --out") from error
-
-    def moved(self, row: UnitShift) -> np.ndarray:
-        """The current images that read furthest to the side a unit moved to, as numbers in their source."""
-        after = self.current.readings[:, row.column]
-        order = np.argsort(-after if row.effect > 0 else after, kind="stable")[:_PICTURES]
-        return self.current.indices[order]
-
-    def _pictures(self, row: UnitShift) -> dict[str, Any]:
-        before, after = self.reference.measured.readings[:, row.column], self.current.readings[:, row.column]
-        usual: list[dict[str, str]] = []
-        if self.reference_source is not None:
-            middle = np.argsort(np.abs(before - np.median(before)), kind="stable")[:_PICTURES]
-            usual = _thumbnails(self.reference_source, self.reference.measured.indices[middle])
-        return {
-            "row": row,
-            "current": _thumbnails(self.source, self.moved(row)),
-            "reference": usual,
-            "figure": _embedded(_distribution_figure(before, after)),
-        }
+def page(result: Shift) -> str:
+    """One HTML page with its pictures inside."""
+    made = result.compared
+    assert made is not None
+    pages = Environment(loader=PackageLoader("summand.report.shift"), autoescape=True, undefined=StrictUndefined)
+    by = result.options.by or "batches"
+    return pages.get_template("report.html.j2").render(
+        result=made.result,
+        reference=made.reference.label,
+        current=made.label,
+        model=made.reference.model,
+        random_weights=made.random_weights,
+        strange=made.strange,
+        concepts=result.concepts,
+        series=result.series,
+        by=by,
+        series_figure=_embedded(_series_figure(result.series, by)) if result.series else None,
+        pictures=[_pictures(made, row) for row in made.result.changed[:_UNITS]],
+        skipped=len(made.current.skipped),
+    )
 
 
-def _thumbnails(source: ImageSource, indices: np.ndarray) -> list[dict[str, str]]:
-    found = []
+def figure(result: Shift) -> Any:
+    """Of the units of strongest change both distribution functions; below, where there are batches, the series."""
+    made = result.compared
+    if made is None:
+        return None
+    rows = made.result.rows[:_UNITS]
+    with figures.style():
+        drawn, axes = figures.panels(len(rows) + bool(result.series), 3.8, 2.8, columns=2 if result.series else 3)
+        for one, row in zip(axes, rows, strict=False):
+            _distributions(one, *_readings(made, row))
+            title = f"{row.unit}: {row.concept}\n{row.effect:+.2f} σ, p corrected {row.q:.1e}"
+            one.set_title(title.replace("-", "−"), fontsize=8, parse_math=False)
+        if result.series:
+            _curves(axes[-1], result.series, result.options.by or "batches")
+            axes[-1].legend(fontsize=6)
+        return drawn
+
+
+def _readings(made: Compared, row: UnitShift) -> tuple[np.ndarray, np.ndarray]:
+    return made.reference.measured.readings[:, row.column], made.current.readings[:, row.column]
+
+
+def _pictures(made: Compared, row: UnitShift) -> dict[str, Any]:
+    before, after = _readings(made, row)
+    middle = np.argsort(np.abs(before - np.median(before)), kind="stable")[:_PICTURES]
+    with figures.style():
+        drawn, (axes,) = figures.panels(1, 3.4, 2.4)
+        _distributions(axes, before, after)
+    return {
+        "row": row,
+        "current": _thumbnails(made.source, moved(row, made.current, _PICTURES)),
+        "reference": _thumbnails(made.reference_source, made.reference.measured.indices[middle]),
+        "figure": _embedded(drawn),
+    }
+
+
+def _thumbnails(source: ImageSource | None, indices: np.ndarray) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    if source is None:  # only numbers are at hand
+        return found
     for index in indices:
         picture = source.image(int(index)).convert("RGB")
         picture.thumbnail((_SIDE, _SIDE))
@@ -98,35 +90,36 @@ def _thumbnails(source: ImageSource, indices: np.ndarray) -> list[dict[str, str]
     return found
 
 
-def _distribution_figure(before: np.ndarray, after: np.ndarray) -> Any:
+def _distributions(axes: Any, before: np.ndarray, after: np.ndarray) -> None:
     """Both distribution functions: where they are furthest apart is what the test measures."""
-    with figures.style():
-        figure, (axes,) = figures.panels(1, 3.4, 2.4)
-        for place, (values, label) in enumerate(((before, "reference"), (after, "current"))):
-            style = {key: value for key, value in figures.STYLES[place].items() if key != "marker"}
-            axes.plot(np.sort(values), np.arange(1, len(values) + 1) / len(values), label=label, **style)
-        axes.set_xlabel("reading")
-        axes.set_ylabel("share of images below")
-        axes.legend()
-        return figure
+    for place, (values, label) in enumerate(((before, "reference"), (after, "current"))):
+        style = {key: value for key, value in figures.STYLES[place].items() if key != "marker"}
+        axes.plot(np.sort(values), np.arange(1, len(values) + 1) / len(values), label=label, **style)
+    axes.set_xlabel("reading")
+    axes.set_ylabel("share of images below")
+    axes.legend()
 
 
-def _series_figure(series: Sequence[dict[str, Any]], by: str | None) -> Any:
-    """The readings that moved most in any batch, batch after batch, in deviations of the reference."""
+def _series_figure(series: Sequence[dict[str, Any]], by: str) -> Any:
     with figures.style():
-        figure, (axes,) = figures.panels(1, 8, 2.8)
-        batches = [str(row["batch"]) for row in series]
-        for place, name in enumerate(series[0]["effects"]):
-            figures.line(axes, place, range(len(batches)), [row["effects"][name] for row in series], name)
-        for at, row in enumerate(series):
-            if row["alarm"]:
-                axes.axvspan(at - 0.5, at + 0.5, color="#eeeeee", zorder=0)
-        axes.axhline(0, **figures.BASE_LINE)
-        axes.set_xticks(range(len(batches)), batches, rotation=0 if len(batches) < 12 else 60)
-        axes.set_xlabel(f"{by} (shaded: alarm)")
-        axes.set_ylabel("change of the mean, σ")
+        drawn, (axes,) = figures.panels(1, 8, 2.8)
+        _curves(axes, series, by)
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-        return figure
+        return drawn
+
+
+def _curves(axes: Any, series: Sequence[dict[str, Any]], by: str) -> None:
+    """The readings that moved most in any batch, batch after batch, in deviations of the reference."""
+    batches = [str(row["batch"]) for row in series]
+    for place, name in enumerate(series[0]["effects"]):
+        figures.line(axes, place, range(len(batches)), [row["effects"][name] for row in series], name)
+    for at, row in enumerate(series):
+        if row["alarm"]:
+            axes.axvspan(at - 0.5, at + 0.5, color="#eeeeee", zorder=0)
+    axes.axhline(0, **figures.BASE_LINE)
+    axes.set_xticks(range(len(batches)), batches, rotation=0 if len(batches) < 12 else 60)
+    axes.set_xlabel(f"{by} (shaded: alarm)")
+    axes.set_ylabel("change of the mean, σ")
 
 
 def _embedded(figure: Any) -> str:

@@ -15,7 +15,7 @@ from ...statistics.moments import Mean, Moments
 from ...text.textspan import textspan
 from ...towers import AttentionView
 from ...whole_numbers import whole_number
-from .run import Batch, Version
+from .accuracy import Batch, Version
 
 Head = tuple[int, int]
 

@@ -7,55 +7,27 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import SummandError, listed, nearest
+from ...errors import SummandError
 from ...maps.heatmap import default_pool
 from ...models import Model
 from ...models.readable import readable
 from ...text.pools import pool, random_directions
 from ...towers.pool import PoolTower
 from ...towers.residual import ResidualTower
-from ..registers import RegisterNeurons
-from .direct import AttentionUpTo, ClassToken, Head, HeadSets, Mlps, Spans, check_class_token
+from ...unit import Unit, split
+from ..registers.find import RegisterNeurons
+from ..verb import OptionError
+from .accuracy import Family
+from .direct import AttentionUpTo, ClassToken, Mlps, Spans, check_class_token
 from .neurons import Indirect, Pairs, SecondOrder, SparseSecondOrder
+from .options import KINDS, TOGETHER
 from .reconstructions import Reconstruction, SparsePairs
-from .run import Family
 from .together import Together
+from .unit_sets import of_sets
 from .variance import Kind
 
-KINDS = (
-    *("mlps", "attention", "class-token", "second-order", "indirect", "sparse", "textspan", "pairs"),
-    *("reconstruction", "registers"),
-)
-TOGETHER = ("class-token", "mlps", "attention")
-"""The kinds of terms of one sum, which can be ablated at the same time."""
 _OF_NEURONS = ("second-order", "indirect")
 _RANDOM, _GAUSSIAN = 3000, 3498
-
-
-def read_kinds(what: str | None) -> list[tuple[str, ...]] | None:
-    """`mlps,class-token+mlps` → [("mlps",), ("class-token", "mlps")]; None where nothing was asked for.
-
-    Raises `SummandError` for an unknown kind, one that is named twice, and kinds that cannot be ablated together.
-
-    >>> read_kinds("attention,class-token+mlps")
-    [('attention',), ('class-token', 'mlps')]
-    """
-    if what is None:
-        return None
-    found = [tuple(kind.strip() for kind in group.split("+")) for group in what.split(",")]
-    for group in found:
-        for kind in group:
-            if kind not in KINDS:
-                raise SummandError(f"unknown ablation {kind!r}{nearest(kind, KINDS)} (there are {', '.join(KINDS)})")
-        if len(set(group)) < len(group):
-            raise SummandError(f"{'+'.join(group)} names an ablation twice; name each once")
-        alone = [kind for kind in group if kind not in TOGETHER]
-        if len(group) > 1 and alone:
-            raise SummandError(
-                f"{listed(alone)} cannot be ablated together with other terms: only {', '.join(TOGETHER)} are terms of "
-                f"one sum; write {','.join(group)} for one after the other"
-            )
-    return found
 
 
 def families(
@@ -63,19 +35,19 @@ def families(
     kinds: Sequence[Sequence[str]] | None = None,
     *,
     images: int,
-    heads: Sequence[Sequence[Head]] = (),
+    sets: Sequence[Sequence[Unit]] = (),
     layers: Sequence[int] | None = None,
-    pools: str | None = None,
+    pools: str | Sequence[str] | None = None,
     sizes: Sequence[int] | None = None,
     keep: Sequence[float] | None = None,
     components: Sequence[int] | None = None,
     progress: bool = False,
 ) -> list[Family]:
-    """The ablations of a model, made ready for `ablate`; by default the direct ones, and pairs where it has them.
+    """The ablations of a model, made ready for `measure`; by default the direct ones, and pairs where it has them.
 
-    kinds: as `read_kinds` gives them. images: how many the means are taken over. heads: sets of heads to ablate as
-    well. layers: of neurons. pools: names of pools of texts with commas between them, as `read_pools` has them; sizes:
-    texts a unit. keep: percentages of pairs; components: of reconstructions.
+    kinds: as `read_kinds` gives them. images: how many the means are taken over. sets: units to ablate as well, each
+    set together. layers: of neurons. pools: as `read_pools` has them; sizes: texts a unit. keep: percentages of pairs;
+    components: of reconstructions.
 
     Raises `SummandError` for what the model does not have.
     """
@@ -85,10 +57,7 @@ def families(
         kinds = [("pairs",)] if pooled else [("mlps",), ("attention",), *([("class-token",)] if tower.prefix else [])]
     _check(model, {kind for group in kinds for kind in group}, layers)
     texts = read_pools(model, pools, progress) if {("sparse",), ("textspan",)} & set(map(tuple, kinds)) else {}
-    found: list[Family] = []
-    if heads:
-        names = {f"heads {' '.join(f'{layer}.{head}' for layer, head in group)}": group for group in heads}
-        found.append(HeadSets(model, names))
+    found: list[Family] = of_sets(model, sets)
     for group in kinds:
         if len(group) > 1:
             found.append(together(model, group))
@@ -157,12 +126,12 @@ def _direct(model: Model, kind: str) -> Family:
 
 
 def read_pools(
-    model: Model, pools: str | None = None, progress: bool = False
+    model: Model, pools: str | Sequence[str] | None = None, progress: bool = False
 ) -> dict[str, Float[Tensor, "text embed"]]:
     """Name → directions: pools of texts, embedded; `random`, 3,000 unit vectors, or random:COUNT; `gaussian`, 3,498
     vectors of a unit Gaussian as in paper C (A.3), or gaussian:COUNT. By default the model's own pool, and random."""
     found = {}
-    for name in (pools or f"{default_pool(model)},random").split(","):
+    for name in split(pools or (default_pool(model), "random")):
         kind, colon, count = name.partition(":")
         if kind not in ("random", "gaussian"):
             found[name] = model.encode_text(readable(pool(name), model._tokenizer)[0].texts, progress=progress)
@@ -189,10 +158,12 @@ def _check(model: Model, kinds: set[str], layers: Sequence[int] | None) -> None:
         raise SummandError(f"{', '.join(of_neurons)} need the neurons of a plain transformer; {model.name} is none")
     if pooled:
         if layers and of_neurons:
-            raise SummandError(f"--layers: {model.name} ends in an attention pool, whose neurons are of one layer")
+            raise OptionError(
+                "layers", f"must be left out: {model.name} ends in an attention pool, whose neurons are of one layer"
+            )
         return
     last = tower.layers - (1 if of_neurons == ["indirect"] else 2)
     wrong = [layer for layer in layers or [] if not 0 <= layer <= last] if of_neurons else []
     if wrong:
         what = ", ".join(of_neurons)
-        raise SummandError(f"--layers: {what} of {model.name} are of layers 0 to {last}, got {wrong}")
+        raise OptionError("layers", f"must exist: {what} of {model.name} are of layers 0 to {last}, got {wrong}")

@@ -18,7 +18,7 @@ from ...statistics.top_images import TopImages
 from ...text.sparse import prepare_atoms, sparse_code
 from ...towers.base import working
 from ...towers.listening import listening
-from .run import Batch, Version
+from .accuracy import Batch, Version
 
 SIGNIFICANT_SHARE = 0.02
 TOP_NORMS = 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...atomic import replacing
 from ...statistics.moments import Mean
-from .run import Batch, Family, Version
+from .accuracy import Batch, Family, Version
 
 _RIDGE = 1e-4
 
@@ -28,14 +30,15 @@ class PatchedClassifier:
     weights: Float[Tensor, "class embed"]
     bias: Float[Tensor, " class"]
 
-    def save(self, path: str) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """One .npz file with arrays `weights`, `bias` and `names`, without pickle."""
-        np.savez_compressed(
-            path,
-            weights=self.weights.float().cpu().numpy(),
-            bias=self.bias.float().cpu().numpy(),
-            names=np.array(self.names),
-        )
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(
+                file,
+                weights=self.weights.float().cpu().numpy(),
+                bias=self.bias.float().cpu().numpy(),
+                names=np.array(self.names),
+            )
 
 
 class Patch:

@@ -19,8 +19,8 @@ from ...statistics.principal_direction import RankOne, rank_one
 from ...statistics.top_images import TopImages
 from ...text.sparse import prepare_atoms, sparse_code
 from ...towers.directions import Directions
+from .accuracy import Batch, Version
 from .neurons import SIGNIFICANT_SHARE, TOP_NORMS, first_texts
-from .run import Batch, Version
 
 Units = Literal["pairs", "neurons"]
 NAMES = {"pairs": "neuron–head pairs", "neurons": "neurons"}

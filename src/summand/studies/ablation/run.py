@@ -1,211 +1,61 @@
-"""Mean-ablation: zero-shot accuracy when terms of the sum are replaced by their mean over a data set."""
+"""What terms of the sum are worth to zero-shot classification: each replaced by its mean."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-
-from ...data import ImageSource, Skipped
-from ...data.labelled import Labelled
-from ...effects.effects import Effects
-from ...errors import SummandError
+from ...data.labelled_lists import as_source
 from ...models import Model
-from ...survey import engine
-from ..zeroshot import predict
+from ..verb import verb
+from ..zeroshot import classifier_of, read_labelled
+from .accuracy import measure
+from .kinds import families, with_components
+from .options import AblateOptions, numbers, read_kinds, read_layers, read_sets
+from .result import Ablations
+from .variance import explained
 
 
-class Batch(engine.Batch):
-    """A batch of images; every term that some ablation asks for is computed once."""
-
-    def __init__(self, model: Model, pixels: Tensor, indices: Sequence[int]) -> None:
-        super().__init__(model, indices, pixels)
-        self._second_order: dict[int, Effects] = {}
-
-    @cached_property
-    def layers(self) -> Float[Tensor, "image layer embed"]:
-        """The heads' direct effects, summed over the heads of each layer."""
-        effects = self.parts.head_effects()
-        return torch.einsum("ilhc,lhce->ile", effects.coefficients, effects.basis._whole())
-
-    @cached_property
-    def total(self) -> Float[Tensor, "image embed"]:
-        parts = self.parts
-        return parts.embedding() + self.layers.sum(dim=1) + parts.mlps().sum(dim=1) + parts.bias()
-
-    def second_order(self, layer: int) -> Effects:
-        if layer not in self._second_order:
-            self._second_order[layer] = self.model.second_order(self.pixels, layer)
-        return self._second_order[layer]
-
-    @cached_property
-    def pairs(self) -> Effects:
-        return self.model.pairs(self.pixels)
-
-
-@dataclass(frozen=True)
-class Version:
-    """One thing that was done to the representation.
-
-    family: which experiment it belongs to (a panel of the figure). name: in words. series and x: the line it is a
-    point of, and where; None where it stands alone.
-    """
-
-    family: str
-    name: str
-    series: str | None = None
-    x: float | None = None
-
-
-@runtime_checkable
-class Family(Protocol):
-    """A kind of ablation: `rounds` passes over the images that the means come from, then the ablated outputs."""
-
-    rounds: int
-    axis: str
-    """What x is, for the figure."""
-
-    def learn(self, turn: int, batch: Batch) -> None: ...
-
-    def end(self, turn: int) -> None: ...
-
-    def versions(self, batch: Batch) -> Iterator[tuple[Version, Float[Tensor, "image embed"]]]: ...
-
-
-@dataclass(frozen=True)
-class Row:
-    """A version and its zero-shot accuracy; drop: accuracy of the model as it is, minus this one."""
-
-    version: Version
-    accuracy: float
-    drop: float
-
-
-@dataclass(frozen=True)
-class Ablations:
-    """Zero-shot accuracy as it is (the base line) and of every version.
-
-    axes: family → what its x is. guesses: the class that each version gives to each image, [version, image], the model
-    as it is first, then in the order in which the families gave them; rows: by family; labels: the true ones, [image].
-    """
-
-    baseline: float
-    rows: tuple[Row, ...]
-    axes: dict[str, str]
-    guesses: Int[np.ndarray, "version image"]
-    labels: Int[np.ndarray, " image"]
-    indices: Int[np.ndarray, " image"]
-    skipped: tuple[Skipped, ...]
-
-
+@verb(AblateOptions)
 def ablate(
     model: Model,
-    data: Labelled,
-    weights: Float[Tensor, "class embed"],
-    families: Sequence[Family],
+    data: Any,
+    reference: Any = None,
     *,
-    means: ImageSource | None = None,
+    options: AblateOptions,
     batch_size: int = 64,
+    count: int | None = None,
     progress: bool = False,
 ) -> Ablations:
-    r"""M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u) for the terms S of every version: accuracy of argmax_c ⟨·, t_c⟩.
+    r"""Accuracy of argmax_c ⟨M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u), t_c⟩ for one set S of terms after the other.
 
-    means: the images that φ̄ and all statistics are taken over; by default the labelled ones themselves. Everything is
-    streamed: one pass for each round of statistics, one for the accuracy; nothing larger than [image, embed] is kept
-    for a version, and only its class for each image. The terms are those of `decompose` (not divided by ‖M(x)‖, which
-    the argmax does not see; the papers' means are of the divided ones).
+    data: labelled images: a folder with a sub-folder a class, a table, `scenes[:…]`; (images, labels) as lists; or
+    opened already. reference: images that the means φ̄ and all statistics are taken over, in any form; by default those
+    of `data`. t_c: the mean of the class's texts. The direct effects φ of heads and MLPs are those of `decompose`, the
+    others of `second_order`, `indirect` and `pairs`.
 
-    Raises `SummandError` where the classifier and the labels differ in their classes, or no image can be read.
+    Raises `SummandError` for terms and units that the model does not have, and labels that do not fit the classes.
     Sources: paper C, section 3; paper A, section 4; paper B.
     """
-    return ablate_tasks(model, [data], [weights], families, means=means, batch_size=batch_size, progress=progress)[0]
-
-
-def ablate_tasks(
-    model: Model,
-    tasks: Sequence[Labelled],
-    classifiers: Sequence[Float[Tensor, "_ embed"]],
-    families: Sequence[Family],
-    *,
-    means: ImageSource | None = None,
-    batch_size: int = 64,
-    progress: bool = False,
-) -> list[Ablations]:
-    """`ablate` for several labellings of the same images, each with its classifier, in the passes of one."""
-    for data, weights in zip(tasks, classifiers, strict=True):
-        if len(weights) != len(data.classes):
-            raise SummandError(
-                f"the classifier has {len(weights)} classes, the labels have {len(data.classes)}; "
-                "use the same names for both"
-            )
-    source = tasks[0].source
-    if any(len(data) != len(source) or data.source.label != source.label for data in tasks):
-        raise SummandError("these labellings are not of the same images")
-    reference = source if means is None else means
-    for turn in range(max((family.rounds for family in families), default=0)):
-        learning = [family for family in families if turn < family.rounds]
-        for batch in read(model, reference, batch_size, f"statistics {turn + 1}", progress):
-            for family in learning:
-                family.learn(turn, batch)
-        for family in learning:
-            family.end(turn)
-    skipped: list[Skipped] = []
-    indices: list[int] = []
-    found: dict[Version | None, list[list[Tensor]]] = {}
-    axes: dict[str, str] = {}
-
-    def count(version: Version | None, outputs: Tensor) -> None:
-        guessed = [predict(outputs, weights).cpu() for weights in classifiers]
-        found.setdefault(version, []).append(guessed)
-
-    for batch in read(model, source, batch_size, "accuracy", progress, skipped):
-        indices += batch.indices
-        count(None, batch.total)
-        for family in families:
-            for version, outputs in family.versions(batch):
-                axes[version.family] = family.axis
-                count(version, outputs.to(batch.total))
-    results = []
-    for task, data in enumerate(tasks):
-        guesses = np.stack([torch.cat([guessed[task] for guessed in rows]).numpy() for rows in found.values()])
-        results.append(_scored(data, list(found), guesses, np.array(indices), axes, tuple(skipped)))
-    return results
-
-
-def _scored(
-    data: Labelled,
-    versions: Sequence[Version | None],
-    guesses: Int[np.ndarray, "version image"],
-    indices: Int[np.ndarray, " image"],
-    axes: dict[str, str],
-    skipped: tuple[Skipped, ...],
-) -> Ablations:
-    labels = data.labels[indices]
-    right = (guesses == labels).mean(axis=1)
-    rows = [
-        Row(version, float(share), float(right[0] - share))
-        for version, share in zip(versions, right, strict=True)
-        if version is not None
-    ]
-    order = list(axes)
-    rows.sort(key=lambda row: order.index(row.version.family))
-    return Ablations(float(right[0]), tuple(rows), axes, guesses, labels, indices, skipped)
-
-
-def read(
-    model: Model,
-    source: ImageSource,
-    batch_size: int,
-    what: str,
-    progress: bool,
-    skipped: list[Skipped] | None = None,
-) -> Iterator[Batch]:
-    """A source as batches on the model's device. Raises `SummandError` where not one image can be read."""
-    for batch in engine.read(model, source, batch_size, what=what, progress=progress, skipped=skipped):
-        yield Batch(model, batch.pixels, batch.indices)
+    kinds, sets, layers = read_kinds(options.what), read_sets(options.units), read_layers(options.layers)
+    if kinds is None and sets:
+        kinds = []
+    labelled = read_labelled(data, options.classes, label_column=options.label_column, count=count)
+    means = None if reference is None else as_source(reference, count)
+    chosen = families(
+        model,
+        kinds,
+        images=len(means or labelled),
+        sets=sets,
+        layers=layers,
+        pools=options.pool,
+        sizes=numbers("size", options.size, above=0),
+        keep=numbers("keep", options.keep, float, above=0, most=100),
+        components=numbers("components", options.components, above=0),
+        progress=progress,
+    )
+    measured = [] if options.variance is None else with_components(model, kinds, layers)
+    weights = classifier_of(model, labelled, options.templates)
+    reading = {"batch_size": batch_size, "progress": progress}
+    made = measure(model, labelled, weights, chosen, means=means, **reading)
+    shares = [explained(model, means or labelled.source, *asked, options.variance, **reading) for asked in measured]
+    return Ablations.of(made, options, labelled.source, labelled.classes, shares, model=model.name)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import SummandError
-from .run import Batch, Family, Version
+from .accuracy import Batch, Family, Version
 
 
 class Together:

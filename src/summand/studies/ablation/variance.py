@@ -22,7 +22,7 @@ from ...statistics.moments import Moments
 from ...statistics.principal_direction import rank_one
 from ...statistics.top_images import TopImages
 from ...whole_numbers import whole_number
-from .run import Batch, read
+from .accuracy import Batch, read
 
 Kind = Literal["second-order", "indirect", "pairs", "neurons"]
 KINDS = ("second-order", "indirect", "pairs", "neurons")

@@ -68,5 +68,5 @@ def _first(model: Model, source: ImageSource, images: int) -> Float[Tensor, "ima
         if sum(map(len, found)) >= images:
             break
     if sum(map(len, found)) < _FEWEST:
-        raise SummandError(f"{source.label}: fewer than {_FEWEST} images could be read; give more with --images")
+        raise SummandError(f"{source.label}: fewer than {_FEWEST} images could be read; give more with reference=")
     return torch.cat(found)[:images]

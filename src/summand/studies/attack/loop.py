@@ -51,7 +51,7 @@ class Attack:
         return float(np.std(self.rates))
 
 
-def attack(
+def mislead(
     model: Model,
     words: Words,
     towards: Float[Tensor, " embed"],

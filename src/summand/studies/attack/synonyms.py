@@ -117,6 +117,6 @@ def _with_meaning(target: str) -> tuple[Drop, str]:
 def check_classes(image_of: str, classified_as: str) -> None:
     """Raise `SummandError` for classes that cannot be told apart by name."""
     if not image_of.strip() or not classified_as.strip():
-        raise SummandError("give two classes: --image-of what is shown, --classified-as what the model should say")
+        raise SummandError("give two classes: image_of= what is shown, classified_as= what the model should say")
     if image_of.strip().casefold() == classified_as.strip().casefold():
-        raise SummandError(f"both classes are {image_of!r}; give another one as --classified-as")
+        raise SummandError(f"both classes are {image_of!r}; give another one as classified_as=")

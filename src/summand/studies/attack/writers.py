@@ -190,7 +190,7 @@ class EndpointWriter:
         except (urllib.error.URLError, TimeoutError, OSError) as error:
             raise SummandError(
                 f"the language model at {address} cannot be reached ({first_line(error)}); start it, give another "
-                f"--llm, or write the prompts yourself from the words file"
+                f"llm=, or write the prompts yourself from the words file"
             ) from error
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise SummandError(f"{address} did not answer as an OpenAI-compatible endpoint does: {error}") from error

@@ -80,7 +80,7 @@ def check_groups(data: Labelled, allow_empty: bool) -> None:
     """Raises `SummandError` for images without groups, for one value alone, and (unless allowed) for an empty group."""
     if data.groups is None:
         raise SummandError(
-            "these images have no groups; give --groups (a column, a table with file names, or an attribute)"
+            "these images have no groups; give groups= (a column, a table with file names, or an attribute)"
         )
     if len(np.unique(data.groups)) < 2:
         raise SummandError(
@@ -92,7 +92,7 @@ def check_groups(data: Labelled, allow_empty: bool) -> None:
     if empty and not allow_empty:
         raise SummandError(
             f"{len(empty)} group(s) have no images: {listed(empty, most=4)}; give more images, or "
-            f"--allow-empty to leave them out of the worst group"
+            f"allow_empty=True to leave them out of the worst group"
         )
 
 

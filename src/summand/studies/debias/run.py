@@ -1,217 +1,103 @@
-"""Repair of a shortcut: mean-ablate the units that carry a spurious attribute, and see what it does to every group."""
+"""Repair of a shortcut: what carries a spurious attribute is found, held at its mean, and every group looked at."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ...data import ImageSource
-from ...data.labelled import Labelled
-from ...effects.published import Parity, check_parity
-from ...effects.second_order import with_neurons
-from ...errors import SummandError
+from ...maps.heatmap import default_pool
 from ...models import Model
-from ...models.ablations import Ablation, NeuronAblation
-from ...statistics.moments import Mean, Moments
-from ..ablation.direct import Head, HeadSets, Mlps, check_heads
-from ..ablation.patched import Patch, PatchedClassifier
-from ..ablation.run import Ablations, Batch, Version, ablate, read
-from ..ablation.together import Together
-from .groups import GroupAccuracy, group_accuracy
-
-DRAWS = 5
-_PAPER_CONTROL, _PAPER_LAYERS = 10, 4
-
-
-@dataclass(frozen=True)
-class Debiased:
-    """Accuracy by group before and after; random: after removing randomly drawn units, one for each draw, and drawn:
-    which; patched: with the plain model and the patched classifier. ablation: what to apply at inference."""
-
-    before: GroupAccuracy
-    after: GroupAccuracy
-    random: tuple[GroupAccuracy, ...]
-    patched: GroupAccuracy
-    classifier: PatchedClassifier
-    ablation: Ablation | NeuronAblation
-    runs: Ablations
-    drawn: tuple[tuple[Head, ...], ...] = ()
-
-    @property
-    def best_random(self) -> GroupAccuracy:
-        """The draw with the best worst group: chosen with the labels, which the automatic choice never sees."""
-        return max(self.random, key=lambda found: found.worst)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row for every group that has images."""
-        tables = {"before": self.before, "after": self.after, "patched": self.patched, "random": self.best_random}
-        return [
-            {
-                "class": name,
-                "group": value,
-                "images": int(self.before.counts[i, j]),
-                **{column: float(table.accuracy[i, j]) for column, table in tables.items()},
-            }
-            for i, name in enumerate(self.before.classes)
-            for j, value in enumerate(self.before.values)
-            if self.before.counts[i, j]
-        ]
-
-    def summary(self) -> dict[str, dict[str, float]]:
-        """The worst group and the averages of every way."""
-        tables = {"before": self.before, "after": self.after, "patched classifier": self.patched}
-        tables |= {f"random {i + 1}": table for i, table in enumerate(self.random)}
-        return {
-            name: {"worst": table.worst, "weighted": table.weighted, "mean": table.mean, "balanced": table.balanced}
-            for name, table in tables.items()
-        }
+from ...models.readable import readable
+from ...text.pools import pool
+from ..ablation.options import read_layers
+from ..verb import verb
+from ..zeroshot import attribute_classes, classifier, classifier_of
+from . import suspects
+from .inputs import Inputs, opened
+from .options import DebiasOptions, read_texts, read_units
+from .repair import check_layers, repair
+from .result import Debiased
+from .spurious import Suspect, in_words
 
 
-def head_moments(
-    model: Model, source: ImageSource, layers: int | None = None, batch_size: int = 64, progress: bool = False
-) -> tuple[Moments, list[int]]:
-    """Moments of the heads of the last layers (all by default) over unlabelled images; and which layers."""
-    first = _first(model, layers)
-    moments = Moments()
-    for batch in read(model, source, batch_size, "looking at heads", progress):
-        moments.update(batch.parts.head_effects().select(slice(first, None)))
-    return moments, list(range(first, model.tower.layers))
-
-
-def neuron_moments(
-    model: Model, source: ImageSource, layer: int, batch_size: int = 64, progress: bool = False
-) -> Moments:
-    """Moments of the second-order effects of a layer's neurons over unlabelled images."""
-    with_neurons(model.tower, [layer])
-    moments = Moments()
-    for batch in read(model, source, batch_size, "looking at neurons", progress):
-        moments.update(batch.second_order(layer))
-    return moments
-
-
+@verb(DebiasOptions)
 def debias(
     model: Model,
-    data: Labelled,
-    weights: Float[Tensor, "class embed"],
-    units: Sequence[Head],
+    data: Any,
+    train: Any = None,
+    reference: Any = None,
     *,
-    neurons: bool = False,
-    layers: int | None = None,
-    draws: int = DRAWS,
-    control: int | None = None,
-    seed: int = 0,
-    means: ImageSource | None = None,
-    why: Sequence[str] = (),
-    parity: Parity = None,
+    options: DebiasOptions,
     batch_size: int = 64,
+    count: int | None = None,
     progress: bool = False,
 ) -> Debiased:
-    """Group accuracies of the model as it is, with `units` mean-ablated, and with random units.
+    r"""M'(x) = M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u), S the heads or neurons that carry a spurious attribute; accuracy of
+    every group, (class, value of the attribute), before and after, beside as many random units.
 
-    units: (layer, head), or with neurons=True (layer, neuron), all of one layer. Random heads are drawn from the last
-    `layers` layers (all by default), random neurons from the same layer; never one of `units`. control: how many units
-    a draw removes, by default as many as `units`. means: unlabelled images for the means, by default the labelled ones.
+    data: images with classes and groups: a folder or a table (`groups` says where the groups stand), `scenes[:…]`,
+    (images, labels, groups) as lists, or opened already. train: training images, labelled like `data`: the mix that
+    weights the groups, and, without their labels, what S is chosen on and φ̄ taken over; of a table with a column split
+    its rows of split train. reference: other images for these two, in any form.
 
-    parity="paper": a draw removes 10 heads (paper C, section 5.1); and as in its released code the MLPs and all heads
-    but those of the last 4 layers are mean-ablated too, before what is chosen or drawn, with the draws from those 4.
-    `ablation` holds the units alone.
+    S is named (`units`); or found from unlabelled images and texts alone: units whose variance lies along the
+    attribute's texts rather than the classes' (`attribute` of two texts or more), or whose labels name it (of one).
 
-    Raises `SummandError` for unknown units, and where there are not as many others to draw.
+    Raises `SummandError` for images without groups, and for units that the model does not have.
+    Source: paper C, section 5.1; of neurons paper A, Eq. 5.
     """
-    check_parity(parity)
-    chosen = list(dict.fromkeys(units))
-    if parity == "paper":
-        if neurons:
-            raise SummandError("paper C removes heads; with parity='paper' give heads, not neurons")
-        control, layers = _PAPER_CONTROL if control is None else control, _PAPER_LAYERS if layers is None else layers
-    others = _others(model, chosen, neurons, layers)
-    size = len(chosen) if control is None else control
-    if size < 1:
-        raise SummandError(f"a random control removes at least one unit, got {size}")
-    if draws and len(others) < size:
-        raise SummandError(
-            f"{len(chosen)} units are removed and only {len(others)} others could be drawn for the random control of "
-            f"{size}; remove fewer, draw fewer (control), or draw from more layers"
-        )
-    rng = np.random.default_rng(seed)
-    sets = {"chosen": chosen}
-    for draw in range(draws):
-        sets[f"random {draw + 1}"] = [others[i] for i in rng.choice(len(others), size, replace=False)]
-    heads = NeuronSets(chosen[0][0], sets) if neurons else HeadSets(model, _with_early(model, sets, parity), "groups")
-    family = heads if parity is None else Together([heads, Mlps(embedding=True)])
-    patch = Patch(family)
-    runs = ablate(model, data, weights, [family, patch], means=means, batch_size=batch_size, progress=progress)
-    tables = [group_accuracy(data, guesses, runs.indices) for guesses in runs.guesses]
-    before, after, *random, patched = tables
-    if isinstance(heads, NeuronSets):
-        ablation = NeuronAblation.of(model, chosen[0][0], [neuron for _, neuron in chosen], heads.means, why)
+    given = opened(data, train, reference, options, count)
+    weights = classifier_of(model, given.labelled, options.templates)
+    layers = read_layers(options.layers)
+    layers = None if layers is None else check_layers(model, layers)
+    reading = {"batch_size": batch_size, "progress": progress}
+    found = _suspects(model, given, weights, layers, options, **reading)
+    what = given.attribute if given.attribute and options.attribute is None else "the attribute"
+    why = [in_words(suspect, what, "the classes") for suspect in found]
+    made = repair(
+        model,
+        given.labelled,
+        weights,
+        [suspect.unit for suspect in found],
+        neurons=found[0].kind == "neuron",
+        layers=layers,
+        draws=options.draws,
+        control=options.control,
+        seed=options.seed,
+        means=given.reference,
+        why=why,
+        parity=options.protocol,
+        **reading,
+    )
+    label = data if isinstance(data, str) else given.labelled.source.label
+    return Debiased.of(made, found, why, options, model, data=label)
+
+
+def _suspects(
+    model: Model,
+    given: Inputs,
+    weights: Float[Tensor, "class embed"],
+    layers: list[int] | None,
+    options: DebiasOptions,
+    **reading: Any,
+) -> list[Suspect]:
+    """What is to be removed, and why."""
+    wanted, texts = read_units(options.units), read_texts(options.attribute)
+    source = given.labelled.source if given.reference is None else given.reference
+    if wanted.named:
+        return suspects.named(wanted.named, wanted.kind)
+    described_by = readable(pool(options.pool or default_pool(model)), model._tokenizer)[0]
+    if len(texts) == 1:
+        return suspects.labelled_heads(model, source, texts[0], described_by, layers=layers, **reading)
+    if texts:
+        directions = model.encode_text(texts)
     else:
-        ablation = Ablation.of(model, chosen, heads.means, why)
-    drawn = tuple(tuple(units) for name, units in sets.items() if name != "chosen")
-    made = patch.classifier(data.classes, weights)
-    return Debiased(before, after, tuple(random), patched, made, ablation, runs, drawn)
-
-
-def _with_early(model: Model, sets: dict[str, list[Head]], parity: Parity) -> dict[str, list[Head]]:
-    """With parity, every set together with all heads before the last 4 layers."""
-    if parity is None:
-        return sets
-    early = [(layer, head) for layer in range(_first(model, _PAPER_LAYERS)) for head in range(model.tower.heads)]
-    return {name: [*early, *units] for name, units in sets.items()}
-
-
-def _first(model: Model, layers: int | None) -> int:
-    return 0 if layers is None else max(0, model.tower.layers - layers)
-
-
-def _others(model: Model, chosen: list[Head], neurons: bool, layers: int | None) -> list[Head]:
-    if not neurons:
-        check_heads(model, chosen)
-        pool = [
-            (layer, head)
-            for layer in range(_first(model, layers), model.tower.layers)
-            for head in range(model.tower.heads)
-        ]
-        return [unit for unit in pool if unit not in chosen]
-    if not chosen or len({layer for layer, _ in chosen}) != 1:
-        raise SummandError("neurons to remove must be of one layer, written layer.neuron such as 3.17")
-    layer = chosen[0][0]
-    count = with_neurons(model.tower, [layer]).neuron_directions(layer).shape[0]
-    wrong = [neuron for _, neuron in chosen if not 0 <= neuron < count]
-    if wrong:
-        raise SummandError(f"layer {layer} has neurons 0 to {count - 1}, not {wrong[0]}")
-    return [(layer, neuron) for neuron in range(count) if (layer, neuron) not in chosen]
-
-
-class NeuronSets:
-    """Sets of neurons of one layer, their second-order effects replaced by the means."""
-
-    rounds, axis = 1, ""
-
-    def __init__(self, layer: int, sets: dict[str, list[Head]]) -> None:
-        self._layer = layer
-        self._sets = {name: [neuron for _, neuron in units] for name, units in sets.items()}
-        self._mean = Mean()
-
-    def learn(self, turn: int, batch: Batch) -> None:
-        self._mean.update(batch.second_order(self._layer).coefficients)
-
-    def end(self, turn: int) -> None:
-        pass
-
-    @property
-    def means(self) -> Float[Tensor, "neuron path"]:
-        """Mean coefficients of all neurons of the layer, fp64."""
-        return self._mean.value
-
-    def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
-        effects = batch.second_order(self._layer)
-        centred = effects.coefficients - self._mean.value.to(effects.coefficients)
-        for name, neurons in self._sets.items():
-            removed = effects.basis.select(neurons).total(centred[:, neurons])
-            yield Version("groups", name), batch.total - removed
+        assert given.attribute is not None
+        directions = classifier(model, attribute_classes(model.world, given.attribute))
+    if wanted.layer is not None:
+        found = suspects.found_neurons
+        return found(model, source, directions, weights, wanted.layer, cover=options.cover, **reading)
+    more = {"cover": options.cover, "layers": layers, **reading}
+    return suspects.found_heads(model, source, directions, weights, described_by, **more)

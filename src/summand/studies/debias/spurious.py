@@ -26,10 +26,10 @@ _LEAST = 0.005  # a unit that carries less of the attribute than this is not wor
 class Suspect:
     """A unit and why it was chosen.
 
-    unit: (layer, head) or (layer, neuron). attribute, classes: share of its variance that lies along the attribute's
-    texts and along the class texts. carries: its share of the variance along the attribute of all units that were
-    looked at. texts: what TextSpan calls it, where that was asked. wanted: the property that its label fits, where it
-    was chosen by that; matched: those of its texts that do.
+    unit: (layer, head) or (layer, neuron), kind: which of the two. attribute, classes: share of its variance that lies
+    along the attribute's texts and along the class texts. carries: its share of the variance along the attribute of all
+    units that were looked at. texts: what TextSpan calls it, where that was asked. wanted: the property that its label
+    fits, where it was chosen by that; matched: those of its texts that do.
     """
 
     unit: tuple[int, int]
@@ -39,10 +39,12 @@ class Suspect:
     texts: tuple[str, ...] = ()
     wanted: str = ""
     matched: tuple[str, ...] = ()
+    kind: Literal["head", "neuron"] = "head"
 
     @property
     def name(self) -> str:
-        return f"{self.unit[0]}.{self.unit[1]}"
+        """10.3, or 9:41."""
+        return f"{self.unit[0]}{'.' if self.kind == 'head' else ':'}{self.unit[1]}"
 
 
 def choose(
@@ -51,6 +53,7 @@ def choose(
     classes: Float[Tensor, "class embed"],
     layers: Sequence[int],
     cover: float = COVER,
+    kind: Literal["head", "neuron"] = "head",
 ) -> list[Suspect]:
     r"""Units with Var_A > Var_C and Var_A / Var > k / D, largest Var_A first, until they carry `cover` of Σ_u Var_A.
 
@@ -78,11 +81,11 @@ def choose(
         if mine <= other or mine / size <= len(axes) / axes.shape[1] or mine / float(total) < _LEAST:
             continue
         carried += mine / float(total)
-        chosen.append(Suspect((layers[row], column), mine / size, other / size, mine / float(total)))
+        chosen.append(Suspect((layers[row], column), mine / size, other / size, mine / float(total), kind=kind))
     if not chosen:
         raise SummandError(
             "no unit varies more along the attribute than along the classes, so there is none to remove; look at the "
-            "labels (summand atlas) and name units with --heads or --neurons"
+            "labels (summand atlas) and name units with units=10.3,11.2"
         )
     return chosen
 
@@ -114,8 +117,9 @@ def by_property(labels: Sequence[HeadLabel], wanted: str) -> list[Suspect]:
     return found
 
 
-def in_words(suspect: Suspect, attribute: str, classes: str, unit: Literal["head", "neuron"] = "head") -> str:
+def in_words(suspect: Suspect, attribute: str, classes: str) -> str:
     """One sentence for a reader: what was removed and why."""
+    unit = suspect.kind
     called = f" Its texts: {', '.join(suspect.texts)}." if suspect.texts else ""
     if suspect.wanted:
         matched = f" ({', '.join(suspect.matched)})" if suspect.matched else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,14 +13,14 @@ from ...data import ImageSource
 from ...models import Model
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
-from .run import head_moments, neuron_moments
+from .repair import head_moments, neuron_moments
 from .spurious import COVER, Suspect, by_property, choose, described
 
 
-def named(units: Sequence[tuple[int, int]]) -> list[Suspect]:
+def named(units: Sequence[tuple[int, int]], kind: Literal["head", "neuron"] = "head") -> list[Suspect]:
     """Units that somebody named, each once: nothing is known of them."""
     nothing = float("nan")
-    return [Suspect(unit, nothing, nothing, nothing) for unit in dict.fromkeys(units)]
+    return [Suspect(unit, nothing, nothing, nothing, kind=kind) for unit in dict.fromkeys(units)]
 
 
 def labelled_heads(
@@ -28,11 +29,11 @@ def labelled_heads(
     wanted: str,
     pool: Pool,
     *,
-    layers: int | None = None,
+    layers: Sequence[int] | None = None,
     batch_size: int = 64,
     progress: bool = False,
 ) -> list[Suspect]:
-    """The heads of the last `layers` layers (all by default) whose TextSpan label over `source` fits a property."""
+    """The heads of these layers (all by default) whose TextSpan label over `source` fits a property."""
     moments, where = head_moments(model, source, layers, batch_size, progress)
     texts = model.encode_text(pool.texts, progress=progress)
     labels = label_heads(moments, range(len(where)), pool.texts, texts, importance(moments, texts))
@@ -47,7 +48,7 @@ def found_heads(
     pool: Pool,
     *,
     cover: float = COVER,
-    layers: int | None = None,
+    layers: Sequence[int] | None = None,
     batch_size: int = 64,
     progress: bool = False,
 ) -> list[Suspect]:
@@ -69,4 +70,5 @@ def found_neurons(
     progress: bool = False,
 ) -> list[Suspect]:
     """The same of the second-order effects of a layer's neurons."""
-    return choose(neuron_moments(model, source, layer, batch_size, progress), attribute, classes, [layer], cover)
+    moments = neuron_moments(model, source, layer, batch_size, progress)
+    return choose(moments, attribute, classes, [layer], cover, "neuron")

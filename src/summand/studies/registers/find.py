@@ -16,7 +16,7 @@ from ...data import ImageSource
 from ...errors import SummandError
 from ...models import Model
 from ...towers.pool import PoolTower
-from ..ablation.run import Batch, Version, read
+from ..ablation.accuracy import Batch, Version, read
 from .pool import PoolSink
 from .stream import StreamSink
 
@@ -25,7 +25,7 @@ Sink = PoolSink | StreamSink
 
 
 @dataclass(frozen=True)
-class Registers:
+class Found:
     """The neurons that make a model's sink, the strongest first.
 
     neurons: (layer, neuron), layer 0 for an attention pool; scores: what each does to the sink (`PoolSink`,
@@ -67,7 +67,7 @@ def find_registers(
     seed: int = 0,
     batch_size: int = 64,
     progress: bool = False,
-) -> Registers:
+) -> Found:
     """The `count` neurons that make the sink of a model most, and what neutralising them changes: three passes.
 
     Of a CLIP-ResNet the sink is a patch that draws the attention of the pool, and its neurons are those without which
@@ -120,7 +120,7 @@ class RegisterNeurons:
         self._grid, self._count, self._ratio, self._seed = model.tower.grid, count, ratio, seed
         self._moves = pooled or not getattr(model.tower, "averaged", False)
         self._drawn: list[tuple[int, int]] = []
-        self._found: Registers | None = None
+        self._found: Found | None = None
 
     def learn(self, turn: int, batch: Batch) -> None:
         self._sink.learn(turn, batch.pixels)
@@ -139,10 +139,10 @@ class RegisterNeurons:
         self._drawn = [places[others[i]] for i in rng.choice(len(others), min(len(best), len(others)), replace=False)]
         patch = None if sink.patch is None else (sink.patch // self._grid[1], sink.patch % self._grid[1])
         neurons, own = tuple(places[i] for i in best), tuple(float(flat[i]) for i in best)
-        self._found = Registers(neurons, own, sink.strength, sink.measure, self._ratio, sink.share, patch)
+        self._found = Found(neurons, own, sink.strength, sink.measure, self._ratio, sink.share, patch)
 
     @property
-    def found(self) -> Registers:
+    def found(self) -> Found:
         """What was found, once the passes are over; nothing of what it changes is known yet."""
         assert self._found is not None
         return self._found

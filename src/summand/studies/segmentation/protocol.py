@@ -41,7 +41,7 @@ class Protocol:
         return Protocol(asked="predicted", fit="mismatch", threshold=None, paper=True)
 
     def describe(self, task: Literal["figures", "classes"] = "figures") -> str:
-        """In words; task: what `Segmentation.task` says of the data."""
+        """In words; task: what `Scores.task` says of the data."""
         if task == "classes":
             threshold = {None: 0.5, "mean": "its mean"}.get(self.threshold, self.threshold)
             return (
@@ -66,7 +66,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class Scores:
     """What a run found: scores of each method, and of each picture, with examples. `cost`: in encode_image's; the pass
     that baselines share counts for each of them."""
 

@@ -1,276 +1,117 @@
-"""Segmentation of a data set by several methods under one stated protocol."""
+"""Maps of class names against masks: every method, under one stated protocol."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-import pandas as pd
-import torch
-from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
-
-from ...data import Skipped
-from ...data.masks import UNLABELLED, Masked, MaskSource
+from ...data.masks import MaskSource, open_masks, own_masks
 from ...errors import SummandError
-from ...maps.baselines.capture import Capture
-from ...maps.methods import Batches, MapMethod, prepare
-from ...maps.placing import placed, share_of
-from ...maps.sound import check_sound
-from ...maps.windows import cut, fitted, fitted_mask, scale_of, stitched
-from ...models import Model, pixels_of
+from ...maps.methods import MapMethod, choose, default_methods, needs_reference, prepare
+from ...maps.references import learnt_from
+from ...models import Model
 from ...progress import Progress
-from ..perturbation import AREAS, PerturbationOptions, perturbation_curves
-from .batches import batches_of
-from .metrics import ClassScores, FigureScores, rescaled
-from .protocol import Example, Protocol, Segmentation
-from .texts import class_texts
+from ...unit import parse_layers, split
+from ..perturbation.options import PerturbationOptions
+from ..verb import OptionError, verb
+from .options import SegmentOptions
+from .protocol import Protocol
+from .result import Segmentation
+from .scoring import score
 
-_Found = TypeVar("_Found", Tensor, Capture)
-_SHARED = "shared pass"
-
-
-@dataclass
-class _Clock:
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def time(self, name: str, work: Callable[..., _Found], *given: Any) -> _Found:
-        started = time.perf_counter()
-        found = work(*given)
-        output = found.output if isinstance(found, Capture) else found
-        if output.is_cuda:
-            torch.cuda.synchronize(output.device)
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
-        return found
+Own = tuple[Any, Any, Any]
+"""Images, masks and classes, as `own_masks` reads them."""
+_NEURON_MAPS = ("neurons", "neurons-both")
 
 
-def segment(
-    model: Model,
-    source: MaskSource,
-    methods: Sequence[str] | Sequence[MapMethod],
-    protocol: Protocol | None = None,
-    *,
-    reference: Batches | None = None,
-    batch_size: int = 32,
-    examples: int = 0,
-    perturbation: PerturbationOptions | None = None,
-    progress: bool = False,
-) -> Segmentation:
-    """Scores of every method on the same pictures, which are read and preprocessed once.
+@verb(SegmentOptions)
+def segment(model: Model, data: str | MaskSource | Own, *, options: SegmentOptions) -> Segmentation:
+    r"""figure(x) = {pixel: m_t(pixel) > threshold}, m_t the map of a class's text t, scaled to 0 … 1 per picture;
+    scored by pixel accuracy, IoU over the whole data set and average precision per picture.
 
-    Figures (scenes, ImageNet-Segmentation): each picture's map against its figure. Semantic masks: all classes at once,
-    each pixel the class of its largest map (where there is a background: what stays below the threshold of the
-    largest map, scaled); with asked="predicted", the predicted class's map against everything but the background.
-    Pictures that cannot be read are skipped and reported; one without a figure is left out, unless all is to be as
-    published (protocol.paper).
+    data: a source (`scenes[:…]`, a data set as it is distributed, a folder with images/, masks/ and classes.txt), an
+    opened one, or own (images, masks, classes), as `own_masks` reads them. Of semantic masks all classes are drawn at
+    once and a pixel is of the class whose map is largest there.
 
-    perturbation: also the areas under each figure map's deletion and insertion curves (of the signed map, on its own
-    grid), which ask the model and no mask; about 20 passes a picture and method.
-
-    Raises `SummandError` before any work for methods or protocols that do not fit the source.
+    Raises `SummandError` before any work for methods, options and data that do not fit each other.
     """
-    protocol = protocol or Protocol()
-    figures = source.figures or protocol.asked == "predicted"
-    if not source.figures and protocol.asked == "predicted" and source.background is None:
-        raise SummandError(
-            f"{source.label} has no background, so a predicted class has no figure and ground; use the true classes "
-            f"(--class true)"
-        )
-    if not figures and len(source.classes) < 2:
-        raise SummandError(
-            f"{source.label} has one class, {source.classes[0]!r}, so every pixel is of it; list a second class, or "
-            f"'background', in its class list"
-        )
-    if perturbation is not None and (not figures or protocol.fit == "windows"):
-        raise SummandError("perturbation is of the map of one text over one picture: ask for figures, without windows")
-    made = [m if isinstance(m, MapMethod) else prepare(model, m, reference, protocol.paper) for m in methods]
-    if not made:
-        raise SummandError("expected at least one method")
-    texts = class_texts(model, source, protocol.paper)
-    job = _Job(model, source, made, protocol, texts, examples, figures, perturbation)
-    skipped: list[Skipped] = []
-    with Progress("segment", len(source), "pictures", progress) as bar:
-        for batch in batches_of(source, batch_size, skipped):
-            job.take(batch)
-            bar.update(batch[-1][0] + 1 - bar.done)
-    if job.images == 0:
-        reasons = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
-        raise SummandError(f"{source.label}: no picture could be segmented ({reasons or 'no mask has a figure'})")
-    return Segmentation(
-        scores={m.name: {**job.scores[m.name].compute(), **job.areas(m.name), "cost": job.cost(m.name)} for m in made},
-        per_image=pd.DataFrame(job.rows),
-        examples=job.examples,
-        images=job.images,
-        skipped=tuple(skipped),
-        protocol=protocol,
-        task="figures" if figures else "classes",
-    )
+    source = opened(data, options)
+    protocol = stated(options, source)
+    given = split(options.methods) if options.methods is not None else default_methods(model, protocol.paper)
+    names, refused = choose(model, given)
+    ready, notes = _ready(model, source, names, protocol.paper, options)
+    perturbed = PerturbationOptions(options.steps, options.fill, options.answer) if options.perturbation else None
+    found = score(
+        model, source, ready, protocol,
+        batch_size=options.batch_size, examples=options.examples, perturbation=perturbed, progress=None,
+    )  # fmt: skip
+    if found.skipped:
+        named = "; ".join(f"{item.name}: {item.reason}" for item in found.skipped[:5])
+        notes.append(f"{len(found.skipped)} pictures were skipped ({named})")
+    if model.random_weights:
+        notes.append("the weights are RANDOM: these maps mean nothing")
+    treated = {method.name: {"contrast": method.contrast, "shape": method.shape} for method in ready}
+    titles = {method.name: method.title for method in ready}
+    return Segmentation(found, titles, options, source, model=model.name, notes=notes, treated=treated, refused=refused)
 
 
-class _Job:
-    def __init__(
-        self,
-        model: Model,
-        source: MaskSource,
-        methods: list[MapMethod],
-        protocol: Protocol,
-        texts: Tensor,
-        examples: int,
-        figures: bool,
-        perturbation: PerturbationOptions | None,
-    ) -> None:
-        self.model, self.source, self.methods, self.protocol, self.texts = model, source, methods, protocol, texts
-        self.figures, self.wanted, self.perturbation = figures, examples, perturbation
-        self.things = source.things
-        self.size = model.tower.image_size
-        self.clock, self.images = _Clock(), 0
-        self.rows: list[dict[str, Any]] = []
-        self.examples: list[Example] = []
-        self.directions = {method.name: method.directions(texts) for method in methods}
-        self.scores: dict[str, Any] = {m.name: self._empty(m) for m in methods}
-        self.sharing = {m.name: m.reads for m in methods if m.reads is not None}
-
-    def _empty(self, method: MapMethod) -> Any:
-        if not self.figures:
-            return ClassScores(len(self.source.classes), self.source.background)
-        threshold = method.threshold if self.protocol.threshold is None else self.protocol.threshold
-        return FigureScores(threshold, self.protocol.paper)
-
-    def cost(self, name: str) -> float:
-        seconds = self.clock.seconds
-        shared = seconds.get(_SHARED, 0.0) if name in self.sharing else 0.0
-        return (seconds[name] + shared) / seconds["encode_image"]
-
-    def shared(self, pixels: Tensor) -> Capture | None:
-        """The one pass of all methods that can share it, where there are two or more."""
-        if len(self.sharing) < 2:
-            return None
-        recorded = [reads % self.model.tower.layers for reads in self.sharing.values() if isinstance(reads, int)]
-        return self.clock.time(_SHARED, Capture, self.model, pixels, min(recorded, default=None))
-
-    def areas(self, name: str) -> dict[str, float]:
-        """Mean areas under the curves of a method, where they were asked for."""
-        rows = [row for row in self.rows if row["method"] == name] if self.perturbation else []
-        return {key: float(np.mean([row[key] for row in rows])) for key in AREAS if rows}
-
-    def take(self, batch: list[tuple[int, Masked]]) -> None:
-        found = [item for _, item in batch if self._counts(item)]
-        if found:
-            with self.model.as_it_is():
-                self._take(found)
-
-    def _take(self, found: list[Masked]) -> None:
-        self.images += len(found)
-        fit = self.protocol.fit
-        pictures = [fitted(item.image, scale_of(self.model, self.size), fit) for item in found]
-        if fit == "windows":
-            for item, picture in zip(found, pictures, strict=True):
-                self._windowed(item, picture)
-            return
-        pixels = pixels_of(self.model, pictures)
-        embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
-        shared, which = self.shared(pixels), self._asked(found, embeddings)
-        masks = [fitted_mask(self._mask(item), self.size, fit) for item in found]
-        for method in self.methods:
-            along = self.directions[method.name]
-            areas: dict[str, np.ndarray] = {}
-            if self.figures:
-                signed = self.clock.time(method.name, method.of_one, pixels, along, which, shared)
-                # published: up-sampled first, then clipped
-                maps = signed[:, None] if self.protocol.paper else method.shaped(signed)[:, None]
-                if self.perturbation:
-                    texts = self.texts.to(pixels)
-                    areas = perturbation_curves(self.model, pixels, signed, texts, which, self.perturbation).areas()
-            else:
-                maps = self.clock.time(method.name, method.of_all, pixels, along, shared)
-            for i, item in enumerate(found):
-                grown = placed(maps[i][None], self.size, share_of(self.model))[0]
-                grown = method.shaped(grown) if self.figures and self.protocol.paper else grown
-                found_areas = {key: float(values[i]) for key, values in areas.items()}
-                self._score(method, item, grown.cpu(), masks[i], int(which[i]), pictures[i], found_areas)
-
-    def _windowed(self, item: Masked, picture: Image.Image) -> None:
-        size = scale_of(self.model, self.size)
-        places, pieces = cut(picture, size)
-        pixels = pixels_of(self.model, pieces)
-        embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
-        shared, which = self.shared(pixels), self._asked([item], embeddings.mean(dim=0, keepdim=True))
-        mask = self._mask(item)
-        for method in self.methods:
-            along = self.directions[method.name]
-            along = along[which] if self.figures else along
-            maps = self.clock.time(method.name, method.of_all, pixels, along, shared)
-            whole = stitched(maps.cpu(), places, size, (picture.height, picture.width), share_of(self.model))
-            grown = F.interpolate(whole[None], size=mask.shape, mode="bilinear", align_corners=False)[0]
-            self._score(method, item, grown, mask, int(which[0]), item.image)
-
-    def _counts(self, item: Masked) -> bool:
-        mask = self._mask(item)
-        return bool((mask == 1).any() if self.figures and not self.protocol.paper else (mask != UNLABELLED).any())
-
-    def _mask(self, item: Masked) -> np.ndarray:
-        if self.source.figures or not self.figures:
-            return item.mask
-        ground = item.mask == self.source.background
-        return np.where(item.mask == UNLABELLED, UNLABELLED, np.where(ground, 0, 1)).astype(np.int32)
-
-    def _asked(self, items: list[Masked], embeddings: Tensor) -> Tensor:
-        """The thing whose map is drawn, a row of the texts for each picture."""
-        predicted = (embeddings.to(self.texts) @ self.texts.T).argmax(dim=1)
-        if self.protocol.asked == "predicted" or not self.figures:
-            return predicted
-        missing = next((item.name for item in items if item.asked is None), None)
-        if missing is not None:
+def opened(data: Any, options: SegmentOptions) -> MaskSource:
+    """The pictures and masks that are meant, in any form."""
+    if isinstance(data, str):
+        return open_masks(data, options.count, options.by)
+    if isinstance(data, MaskSource):
+        source = data
+        if options.by is not None and not all(source.classes[i].startswith(f"{options.by} ") for i in source.things):
+            raise OptionError("by", f"is of scenes that are opened with it, and {source.label} has other classes")
+    else:
+        if options.by is not None:
+            raise OptionError("by", "is of scenes, and own masks have classes of their own")
+        if not isinstance(data, tuple) or len(data) != 3:
             raise SummandError(
-                f"{self.source.label} does not say which class a picture is of ({missing}); ask for the predicted one"
+                f"expected a source of pictures with masks, or (images, masks, classes); got {type(data).__name__}"
             )
-        return torch.tensor([self.things.index(item.asked) for item in items], device=predicted.device)
+        source = own_masks(*data)
+    return source.at_most(options.count)
 
-    def _score(
-        self,
-        method: MapMethod,
-        item: Masked,
-        maps: Tensor,
-        mask: np.ndarray,
-        which: int,
-        picture: Image.Image,
-        areas: dict[str, float] | None = None,
-    ) -> None:
-        check_sound(self.model, maps, f"the map of {method.name}")
-        truth = torch.from_numpy(np.array(mask))
-        row = {"image": item.name, "method": method.name, "asked": self.source.classes[self.things[which]]}
-        if self.figures:
-            shown = rescaled(maps[0])
-            found = self.scores[method.name].update(shown, truth)
-            row |= {"pixel_accuracy": found.pixel_accuracy, "iou": found.iou, "ap_two_channel": found.two_channel}
-            row |= {"ap_figure": found.figure}
-        else:
-            best, place = maps.max(dim=0)
-            things = torch.tensor(self.things)[place]
-            said, shown = things, things
-            if self.source.background is not None:
-                scaled, threshold = rescaled(best), self.protocol.threshold
-                threshold = {None: 0.5, "mean": float(scaled.mean())}.get(threshold, threshold)
-                said = torch.where(scaled > float(threshold), things, self.source.background)
-                shown = said
-            self.scores[method.name].update(said, things, truth)
-            counts = truth != UNLABELLED
-            row |= {"pixel_accuracy": float((said == truth)[counts].double().mean())}
-        self.rows.append(row | (areas or {}))
-        self._remember(method, item, row["asked"], mask, shown, picture)
 
-    def _remember(
-        self, method: MapMethod, item: Masked, asked: str, mask: np.ndarray, shown: Tensor, picture: Image.Image
-    ) -> None:
-        known = next((example for example in self.examples if example.name == item.name), None)
-        if known is None:
-            if len(self.examples) >= self.wanted:
-                return
-            text = asked if self.figures else "classes"
-            known = Example(item.name, np.asarray(picture), text, mask, {})
-            self.examples.append(known)
-        known.maps[method.name] = shown.numpy()
+def stated(options: SegmentOptions, source: MaskSource) -> Protocol:
+    """The protocol, with what was asked for otherwise."""
+    protocol = Protocol.published() if options.protocol == "paper" else Protocol()
+    if options.protocol == "paper" and not source.figures and source.background is None:
+        protocol = replace(protocol, asked="true", fit="windows")  # paper B's; A and C have figures
+    given = {name: getattr(options, name) for name in ("asked", "fit", "threshold")}
+    return replace(protocol, **{name: value for name, value in given.items() if value is not None})
+
+
+def _ready(
+    model: Model, source: MaskSource, names: list[str], paper: bool, options: SegmentOptions
+) -> tuple[list[MapMethod], list[str]]:
+    """The methods, prepared and treated as was asked, and what must be said of it."""
+    notes: list[str] = []
+    reference = None
+    drawn = _of_neurons(names, options)
+    if needs_reference(names, paper):
+        reference, own = learnt_from(model, options.reference, source)
+        if own:
+            notes.append("directions of neurons are learnt from the pictures that are scored; reference=… takes others")
+    ready = []
+    with Progress("preparing methods", len(names), "methods") as bar:
+        for name in names:
+            ready.append(prepare(model, name, reference, paper, **drawn))
+            bar.update()
+    treatment = {"contrast": options.centre, "shape": options.shape}
+    given = {name: value for name, value in treatment.items() if value is not None}
+    return [replace(method, **given) for method in ready], notes
+
+
+def _of_neurons(names: Sequence[str], options: SegmentOptions) -> dict[str, Any]:
+    """What is said of the neuron maps. Raises `SummandError` where none of the methods is one."""
+    given = {name: getattr(options, name) for name in ("neurons_per_text", "layers", "weighting")}
+    said = [name for name, value in given.items() if value is not None]
+    of = [*_NEURON_MAPS, *["second-order"] * (said == ["layers"])]
+    if said and not set(of) & set(names):
+        raise OptionError(said[0], f"is of neuron maps: neurons are drawn by {', '.join(of)}; name one in methods=…")
+    layers = None if options.layers is None else parse_layers(options.layers)
+    found = {"weighting": options.weighting, "layers": layers}
+    return found if options.neurons_per_text is None else found | {"count": options.neurons_per_text}

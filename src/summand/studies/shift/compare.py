@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from ...errors import SummandError
 from ...text.lexicons import attributes
+from .options import check_alpha
 from .readings import Measured
 from .reference import Reference
 from .statistics import check_samples, kolmogorov_smirnov, mmd, standardised_difference
 
 _MOST_FOR_MMD = 2000
-_MOST_PERMUTATIONS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -118,18 +117,14 @@ def compare(
     return ShiftResult(tuple(rows), value, mmd_p, alarm, alpha, len(before), len(after))
 
 
-def check_alpha(alpha: float) -> None:
-    """Raises `SummandError` unless alpha is a probability that a million permutations can tell from 0."""
-    if not 0 < alpha < 1:
-        raise SummandError(f"alpha is a probability between 0 and 1, got {alpha}")
-    if 2 / alpha > _MOST_PERMUTATIONS:
-        raise SummandError(
-            f"alpha = {alpha:.2g} needs {2 / alpha:,.0f} permutations, more than {_MOST_PERMUTATIONS:,}; give a larger "
-            f"--alpha, or group the images by a coarser column"
-        )
-
-
 def _some(measured: Measured, seed: int) -> np.ndarray:
     if len(measured) <= _MOST_FOR_MMD:
         return measured.embeddings
     return measured.embeddings[np.sort(np.random.default_rng(seed).permutation(len(measured))[:_MOST_FOR_MMD])]
+
+
+def moved(row: UnitShift, current: Measured, most: int = 7) -> np.ndarray:
+    """The current images that read furthest to the side a unit moved to, as numbers in their source."""
+    after = current.readings[:, row.column]
+    order = np.argsort(-after if row.effect > 0 else after, kind="stable")[:most]
+    return current.indices[order]

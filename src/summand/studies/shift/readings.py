@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from ...statistics.moments import Moments
 from ...survey import Group
 from ...survey.engine import read
 from ...survey.profile import Profile
+from ...survey.units import effects_of
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
 from ...text.properties import property_of_head
@@ -69,15 +71,14 @@ class Measured:
         return Measured(self.readings[which], self.embeddings[which], self.indices[which], self.skipped)
 
 
-def head_readings(model: Model, moments: Moments, pool: Pool, known: Concepts, layers: int = 4) -> Readings:
-    """Every head of the last `layers` layers along the concepts of the property that its TextSpan label names.
+def head_readings(model: Model, moments: Moments, pool: Pool, known: Concepts, layers: Sequence[int]) -> Readings:
+    """Every head of these layers along the concepts of the property that its TextSpan label names.
 
     A head whose first texts name no property is read along those texts themselves.
     """
     texts = model.encode_text(pool.texts).double()
-    last = range(max(0, model.tower.layers - layers), model.tower.layers)
     size = min(_LABELS, len(pool.texts))
-    labels = label_heads(moments, last, pool.texts, texts, importance(moments, texts), size)
+    labels = label_heads(moments, layers, pool.texts, texts, importance(moments, texts), size)
     along = moments.basis.double().toward(known.directions.to(texts))  # [layer, head, path, concept]
     by_name = {name: i for i, name in enumerate(known.names)}
     units, columns, weights = [], [], []
@@ -111,9 +112,19 @@ def measure(
     found, embeddings, indices = [], [], []
     options = {"progress": progress, "skipped": skipped, "least": FEWEST}
     for batch in read(model, source, batch_size, [readings.group], **options):
-        found.append(readings.read(batch.effects(readings.group).coefficients).cpu())
-        embeddings.append(F.normalize(batch.outputs.float(), dim=1).cpu())
+        found.append(readings.read(batch.effects(readings.group).coefficients).cpu().contiguous().numpy())
+        embeddings.append(F.normalize(batch.outputs.float(), dim=1).cpu().contiguous().numpy())
         indices += batch.indices
     return Measured(
-        torch.cat(found).numpy(), torch.cat(embeddings).numpy(), np.array(indices, dtype=np.int64), tuple(skipped)
+        np.concatenate(found), np.concatenate(embeddings), np.array(indices, dtype=np.int64), tuple(skipped)
     )
+
+
+def read_pixels(
+    model: Model, pixels: Float[Tensor, "image 3 height width"], readings: Readings
+) -> tuple[Float[np.ndarray, "image column"], Float[np.ndarray, "image embed"]]:
+    """The readings and M(x)/‖M(x)‖ of a batch."""
+    effects, parts = effects_of([readings.group], model, pixels)
+    read = readings.read(effects[readings.group].coefficients)
+    embeddings = F.normalize(parts.total().float(), dim=1)
+    return read.cpu().contiguous().numpy(), embeddings.cpu().contiguous().numpy()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -57,7 +56,7 @@ class Reference:
             now = "its weights, or what is ablated in it, are others now" if same else f"this is {model.name}"
             raise SummandError(
                 f"the reference of {self.label} was made with the model {self.model}, and {now}: units of different "
-                f"models cannot be compared. Give that model with --model, or make the reference again with this one"
+                f"models cannot be compared. Give that model as model=NAME, or make the reference again with this one"
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -107,18 +106,13 @@ class Reference:
         return cls(str(found["model"]), str(found["weights"]), str(found["label"]), known, readings, measured, named)
 
 
-def is_reference(text: str) -> bool:
-    """Whether a string names a saved reference rather than images."""
-    return Path(text).suffix.lower() == ".npz"
-
-
 def make_reference(
     model: Model,
     source: ImageSource,
     pool: Pool,
     watch: Watch = "heads",
     *,
-    layers: int = 4,
+    layers: Sequence[int] | None = None,
     layer: int | None = None,
     named: Sequence[str] = (),
     parity: Parity = None,
@@ -128,11 +122,12 @@ def make_reference(
 ) -> Reference:
     """Choose what to watch from the reference images, and read them: one pass (three for neurons and pairs).
 
-    watch: heads of the last `layers` layers along the concepts of their labels; the neurons of one `layer` (by default
-    the third last); or the pairs of an attention pool. named: texts to score as well (`named_concepts`: one to three
-    passes more), with parity="paper" as paper B's code does it. survey: of the units, where what is usual is known
-    already. Raises `SummandError` for units that the tower does not
-    have and too few images.
+    watch: heads of these `layers` (by default the last four) along the concepts of their labels; the neurons of one
+    `layer` (by default the third last); or the pairs of an attention pool. named: texts to score as well
+    (`named_concepts`: one to three passes more), with parity="paper" as paper B's code does it. survey: of the units,
+    where what is usual is known already.
+
+    Raises `SummandError` for units that the tower does not have and too few images.
     """
     if watch not in ("heads", "neurons", "pairs"):
         raise SummandError(f"units to watch are heads, neurons or pairs, got {watch!r}")
@@ -146,13 +141,13 @@ def make_reference(
     of_layer = (usual_layer(model) if layer is None else layer,) if watch == "neurons" else None
     groups = groups_of(model, [Wanted(watch, of_layer)])
     known, usual = concepts(model, pool), None
+    read = range(max(0, model.tower.layers - 4), model.tower.layers) if layers is None else sorted(layers)
     if survey is not None and watch == "heads":
-        readings = head_readings(model, survey.moments("heads"), pool, known, layers)
+        readings = head_readings(model, survey.moments("heads"), pool, known, read)
         measured = measure(model, source, readings, batch_size, progress)
     elif watch == "heads":
-        last = range(max(0, model.tower.layers - layers), model.tower.layers)
-        passed = survey_of(model, source, groups, top=0, keep=last, batch_size=batch_size, progress=progress)
-        readings = head_readings(model, passed.moments("heads"), pool, known, layers)
+        passed = survey_of(model, source, groups, top=0, keep=read, batch_size=batch_size, progress=progress)
+        readings = head_readings(model, passed.moments("heads"), pool, known, read)
         measured = _measured(passed, readings)
     else:
         usual = profile_of(survey, groups) if survey else profile(model, source, groups, batch_size, progress)

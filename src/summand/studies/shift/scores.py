@@ -92,7 +92,10 @@ class NamedConcepts:
     ) -> list[dict[str, Any]]:
         """One row a concept: mean scores of both sets, standardised change, and p of a two-sample Kolmogorov–Smirnov
         test, times the number of concepts (Bonferroni)."""
-        current = self.units.measure(model, source, batch_size, progress).numpy()
+        return self.rows(self.units.measure(model, source, batch_size, progress).numpy())
+
+    def rows(self, current: Float[np.ndarray, "image concept"]) -> list[dict[str, Any]]:
+        """The same of scores at hand."""
         _, p = kolmogorov_smirnov(self.scores, current)
         effect = standardised_difference(self.scores, current)
         return [

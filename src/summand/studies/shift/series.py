@@ -11,7 +11,8 @@ import numpy as np
 from ...data import ImageSource
 from ...data.sources import read_table
 from ...errors import SummandError, nearest
-from .compare import ShiftResult, check_alpha, compare
+from .compare import ShiftResult, compare
+from .options import check_alpha
 from .readings import Measured
 from .reference import Reference
 from .statistics import FEWEST, standardised_difference
@@ -32,7 +33,7 @@ def column_of(source: ImageSource, given: str, column: str, count: int | None = 
         if count is not None and count < len(table):
             table = table.iloc[np.linspace(0, len(table) - 1, count).round().astype(int)]
     if table is None:
-        raise SummandError(f"{given} has no columns; --by needs a csv or parquet with a column 'path' and this one")
+        raise SummandError(f"{given} has no columns; by= needs a csv or parquet with a column 'path' and this one")
     if column not in table.columns:
         known = [str(name) for name in table.columns]
         raise SummandError(f"{given} has no column {column!r}{nearest(column, known)} (columns: {', '.join(known)})")

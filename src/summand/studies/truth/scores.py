@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..effects.effects import Effects
-from ..models import Model
-from ..scenes import ATTRIBUTES, counterfactuals
+from ...effects.effects import Effects
+from ...models import Model
+from ...scenes import ATTRIBUTES, counterfactuals
+from ...text.labels import named_attribute
 
 
 def metric_coordinates(effects: Effects) -> Float[Tensor, "image *unit path"]:
@@ -40,7 +42,9 @@ def anova_shares(effects: Effects, attributes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def counterfactual_movement(model: Model, count: int, seed: int, layers: slice = slice(None)) -> pd.DataFrame:
+def counterfactual_movement(
+    model: Model, count: int, seed: int, layers: slice | list[int] = slice(None)
+) -> pd.DataFrame:
     """Mean squared movement of every head when one attribute changes and all else stays: one row a head of the given
     layers (in order), one column an attribute."""
     table = {}
@@ -76,8 +80,33 @@ class Agreement:
         return self.agree / self.dominant if self.dominant else float("nan")
 
 
-def agreement(shares: pd.DataFrame, named: list[str | None], dominant: float = 0.5) -> Agreement:
+def agreement(shares: pd.DataFrame, named: Sequence[str | None], dominant: float = 0.5) -> Agreement:
     """Of the heads whose largest ANOVA share is at least `dominant`, how many are labelled with that attribute."""
     largest, strong = shares.idxmax(axis=1), shares.max(axis=1) >= dominant
     right = [name == truth for name, truth in zip(named, largest, strict=True)]
     return Agreement(len(shares), int(strong.sum()), int((strong & pd.Series(right, index=shares.index)).sum()))
+
+
+def by_chance(
+    shares: pd.DataFrame, texts: Sequence[str], dominant: float = 0.5, seed: int = 0, draws: int = 200
+) -> float:
+    """Mean agreement when every head is labelled with random texts of the pool."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        named = [
+            named_attribute(rng.choice(texts, 3, replace=False).tolist(), (0.4, 0.7, 0.9)) for _ in range(len(shares))
+        ]
+        found.append(agreement(shares, named, dominant).agreement)
+    return float(np.mean(found))
+
+
+def lifts(moved: pd.DataFrame, named: Sequence[str | None]) -> dict[str, float]:
+    """How much farther a change of an attribute moves the heads labelled with it than the others, on average."""
+    found = {}
+    for attribute in moved.columns:
+        here = np.array([name == attribute for name in named])
+        if here.any() and not here.all():
+            movement = moved[attribute].to_numpy()
+            found[attribute] = float(movement[here].mean() / movement[~here].mean())
+    return found

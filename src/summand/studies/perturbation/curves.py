@@ -1,9 +1,8 @@
-"""Faithfulness of maps: what the model's answer does while the patches that a map ranks are taken away or put back."""
+"""Deletion and insertion: what the answer does while the patches that a map ranks are taken away or put back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,35 +10,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import SummandError
-from ..maps.placing import placed, share_of
-from ..models import Model
+from ...errors import SummandError
+from ...maps.placing import placed, share_of
+from ...models import Model
+from .options import Answer, Fill, PerturbationOptions
 
-Fill = Literal["mean", "blur"]
-Answer = Literal["probability", "logit"]
 AREAS = ("deletion_positive", "deletion_negative", "insertion_positive", "insertion_negative")
-
-
-@dataclass(frozen=True)
-class PerturbationOptions:
-    """steps: the curve has steps + 1 points, at equal shares of the patches. fill: what stands where a patch is
-    missing, the image's own "mean" colour or a "blur" of it. answer: the class's "probability", softmax(scale · cos),
-    or its "logit", the cosine. scale: the logit scale; None reads the model's. batch_size: images of one pass.
-    """
-
-    steps: int = 10
-    fill: Fill = "mean"
-    answer: Answer = "probability"
-    scale: float | None = None
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise SummandError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}")
-        if self.fill not in ("mean", "blur"):
-            raise SummandError(f"fill must be 'mean' or 'blur', got {self.fill!r}")
-        if self.answer not in ("probability", "logit"):
-            raise SummandError(f"answer must be 'probability' or 'logit', got {self.answer!r}")
 
 
 @dataclass(frozen=True)

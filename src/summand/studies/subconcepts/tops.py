@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +11,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data import ImageSource
-from ..effects.pairs import with_pairs
-from ..errors import SummandError
-from ..models import Model
-from ..statistics.principal_direction import rank_one
-from ..statistics.top_images import TopImages
-from ..survey.consumers import Embeddings, MomentsOf, TopImagesOf
-from ..survey.engine import Stage, passes
-from ..survey.units import Wanted, groups_of
+from ...data import ImageSource
+from ...effects.pairs import with_pairs
+from ...errors import SummandError
+from ...models import Model
+from ...statistics.principal_direction import rank_one
+from ...statistics.top_images import TopImages
+from ...survey.consumers import Embeddings, MomentsOf, TopImagesOf
+from ...survey.engine import Stage, passes
+from ...survey.units import Wanted, groups_of
 
 TOP = 10
 _DRAWS = 200
@@ -32,7 +33,7 @@ def inertia(embeddings: Float[Tensor, "*unit image embed"]) -> Float[Tensor, "*u
 
 
 @dataclass(frozen=True)
-class SubConcepts:
+class TopsOfPairs:
     """Top images of neurons and of their pairs, and how alike they are.
 
     neurons: their numbers. neuron_images: [neuron, TOP], pair_images: [neuron, head, TOP], numbers in the source, the
@@ -62,14 +63,14 @@ class SubConcepts:
         return tuple(float((found < below).double().mean()) for found in (self.neuron_inertia, self.pair_inertia))  # type: ignore[return-value]
 
 
-def subconcepts(
+def tops_of_pairs(
     model: Model,
     source: ImageSource,
-    neurons: list[int] | None = None,
+    neurons: Sequence[int] | None = None,
     top: int = TOP,
     batch_size: int = 64,
     progress: bool = False,
-) -> SubConcepts:
+) -> TopsOfPairs:
     """A neuron in front of an attention pool, summed over heads, against its pairs with single heads (paper B).
 
     Top images are those of largest centred norm; two passes over the source. neurons: which; all by default. A neuron
@@ -81,7 +82,7 @@ def subconcepts(
         raise SummandError(f"{source.label} holds {len(source)} image(s), fewer than the {top} top images asked for")
     group = groups_of(model, [Wanted("pairs")])[0]
     every = with_pairs(model.tower).pair_directions().shape[0]
-    chosen = list(range(every)) if neurons is None else neurons
+    chosen = list(range(every)) if neurons is None else list(neurons)
     _check(chosen, every)
     pairs, rows = MomentsOf(group, of=lambda batch: batch.effects(group).select(chosen)), Embeddings()
     summed = MomentsOf(group, of=lambda batch: batch.effects(group).select(chosen).sum_over_last_unit())
@@ -98,7 +99,7 @@ def subconcepts(
     draws = np.random.default_rng(0)
     random = torch.stack([known[draws.choice(len(known), top, replace=False)] for _ in range(_DRAWS)])
     of_neurons, of_pairs = (each.value for each in best)
-    return SubConcepts(
+    return TopsOfPairs(
         tuple(chosen),
         of_neurons.ids.cpu(),
         of_pairs.ids.cpu(),

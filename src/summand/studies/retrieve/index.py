@@ -14,19 +14,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data import ImageSource, Skipped
-from ..effects.effects import Effects
-from ..errors import SummandError
-from ..models import Model
-from ..statistics.moments import Moments
-from ..survey import Group
-from ..survey.engine import read
-from ..survey.units import effects_of
-from ..text.labels import importance, label_heads
-from ..text.pools import Pool
-from ..text.properties import heads_of_property
-from ..towers.finite import check_finite
-from ..unit import Unit
+from ...data import ImageSource, Skipped
+from ...effects.effects import Effects
+from ...errors import SummandError
+from ...models import Model
+from ...statistics.moments import Moments
+from ...survey import Group
+from ...survey.engine import read
+from ...survey.units import effects_of
+from ...text.labels import importance, label_heads
+from ...text.pools import Pool
+from ...text.properties import heads_of_property
+from ...towers.finite import check_finite
+from ...unit import Unit
 
 Metric = Literal["inner", "cosine"]
 _BLOCK = 1 << 22  # numbers of the index that are read at once
@@ -158,14 +158,17 @@ def _room(folder: str | Path | None, shape: tuple[int, int]) -> np.ndarray:
     return np.lib.format.open_memmap(Path(folder) / "features.npy", "w+", np.float32, shape)
 
 
-def property_units(model: Model, moments: Moments, pool: Pool, name: str, layers: int = 4) -> tuple[Unit, ...]:
-    """The heads of the last layers whose labels name a property. moments: of all heads, over any images.
+def property_units(
+    model: Model, moments: Moments, pool: Pool, name: str, layers: Sequence[int] | None = None
+) -> tuple[Unit, ...]:
+    """The heads of these layers (by default the last four) whose labels name a property. moments: of all heads, over
+    any images.
 
     Raises `SummandError` that lists the properties that heads are labelled with.
     """
-    last = range(max(0, model.tower.layers - layers), model.tower.layers)
+    read = range(max(0, model.tower.layers - 4), model.tower.layers) if layers is None else layers
     texts = model.encode_text(pool.texts).double()
-    labels = label_heads(moments, last, pool.texts, texts, importance(moments, texts), min(10, len(pool.texts)))
+    labels = label_heads(moments, read, pool.texts, texts, importance(moments, texts), min(10, len(pool.texts)))
     return tuple(Unit(Group("heads"), (label.layer, label.head)) for label in heads_of_property(labels, name))
 
 

@@ -11,14 +11,16 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import SummandError
-from ..maps.heatmap import Heatmap, heatmap
-from ..models import Model
-from ..survey import Survey
-from ..survey.profile import Profile, profile_of
-from ..text.contributions import texts_of_images, words_of_images
-from ..text.pools import Pool
-from ..text.sparse import sparse_code
+from ...errors import SummandError
+from ...maps.drawing import heatmap_of
+from ...maps.heatmap import Heatmap
+from ...models import Model
+from ...survey import Survey
+from ...survey.profile import Profile, profile_of
+from ...text.contributions import texts_of_images, words_of_images
+from ...text.pools import Pool
+from ...text.sparse import sparse_code
+from ..verb import OptionError
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,6 @@ class ImageConcepts:
     code: tuple[tuple[str, float], ...]
     cosine: float
     maps: Heatmap | None
-
-    def rows(self) -> list[dict[str, Any]]:
-        return [{"word": word, "score": score} for word, score in self.words]
 
 
 @torch.no_grad()
@@ -77,7 +76,7 @@ def image_concepts(
     """
     if parity not in (None, "paper"):
         raise SummandError(f"parity must be None or 'paper', got {parity!r}")
-    check_sizes(pool, words, code_size)
+    check_size(pool, code_size)
     profile = profile_of(survey)
     pixels = model.preprocess(image)[None].to(model.device, model.dtype)
     norms = profile.norms(model, pixels)
@@ -117,17 +116,14 @@ def image_concepts(
         tuple(sorted(units, key=lambda unit: -unit.norm / max(unit.threshold, 1e-12))) if len(active) else (),
         tuple(sorted(found, key=lambda item: -item[1])),
         float(image_code.cosine[0]),
-        heatmap(model, image, shown) if shown else None,
+        heatmap_of(model, image, shown) if shown else None,
     )
 
 
-def check_sizes(pool: Pool, words: int, code_size: int) -> None:
-    """Raises `SummandError` for sizes that the pool does not have."""
-    if words < 1 or not 1 <= code_size <= len(pool.texts):
-        raise SummandError(
-            f"words and code size must be at least 1, and the code size at most the {len(pool.texts)} texts of "
-            f"{pool.name}; got {words}, {code_size}"
-        )
+def check_size(pool: Pool, size: int) -> None:
+    """Raises `OptionError` for a code of the picture that the pool has too few texts for."""
+    if not 1 <= size <= len(pool.texts):
+        raise OptionError("own_size", f"must be from 1 to the {len(pool.texts)} texts of {pool.name}, got {size}")
 
 
 def _units(profile: Profile, norms: Tensor, along: Tensor, active: Tensor) -> list[Any]:

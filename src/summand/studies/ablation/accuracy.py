@@ -1,0 +1,214 @@
+"""Mean-ablation: zero-shot accuracy when terms of the sum are replaced by their mean over a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ...data import ImageSource, Skipped
+from ...data.labelled import Labelled
+from ...effects.effects import Effects
+from ...errors import SummandError
+from ...models import Model
+from ...survey import engine
+from ..zeroshot import predict
+
+
+class Batch(engine.Batch):
+    """A batch of images; every term that some ablation asks for is computed once."""
+
+    def __init__(self, model: Model, pixels: Tensor, indices: Sequence[int]) -> None:
+        super().__init__(model, indices, pixels)
+        self._second_order: dict[int, Effects] = {}
+
+    @cached_property
+    def layers(self) -> Float[Tensor, "image layer embed"]:
+        """The heads' direct effects, summed over the heads of each layer."""
+        effects = self.parts.head_effects()
+        return torch.einsum("ilhc,lhce->ile", effects.coefficients, effects.basis._whole())
+
+    @cached_property
+    def total(self) -> Float[Tensor, "image embed"]:
+        parts = self.parts
+        return parts.embedding() + self.layers.sum(dim=1) + parts.mlps().sum(dim=1) + parts.bias()
+
+    def second_order(self, layer: int) -> Effects:
+        if layer not in self._second_order:
+            self._second_order[layer] = self.model.second_order(self.pixels, layer)
+        return self._second_order[layer]
+
+    @cached_property
+    def pairs(self) -> Effects:
+        return self.model.pairs(self.pixels)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One thing that was done to the representation.
+
+    family: which experiment it belongs to (a panel of the figure). name: in words. series and x: the line it is a
+    point of, and where; None where it stands alone.
+    """
+
+    family: str
+    name: str
+    series: str | None = None
+    x: float | None = None
+
+
+@runtime_checkable
+class Family(Protocol):
+    """A kind of ablation: `rounds` passes over the images that the means come from, then the ablated outputs."""
+
+    rounds: int
+    axis: str
+    """What x is, for the figure."""
+
+    def learn(self, turn: int, batch: Batch) -> None: ...
+
+    def end(self, turn: int) -> None: ...
+
+    def versions(self, batch: Batch) -> Iterator[tuple[Version, Float[Tensor, "image embed"]]]: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """A version and its zero-shot accuracy; drop: accuracy of the model as it is, minus this one."""
+
+    version: Version
+    accuracy: float
+    drop: float
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Zero-shot accuracy as it is (the base line) and of every version.
+
+    axes: family → what its x is. guesses: the class that each version gives to each image, [version, image], the model
+    as it is first, then in the order in which the families gave them; rows: by family; labels: the true ones, [image].
+    """
+
+    baseline: float
+    rows: tuple[Row, ...]
+    axes: dict[str, str]
+    guesses: Int[np.ndarray, "version image"]
+    labels: Int[np.ndarray, " image"]
+    indices: Int[np.ndarray, " image"]
+    skipped: tuple[Skipped, ...]
+    versions: tuple[Version, ...] = ()
+    """In the order of `guesses`, without the model as it is."""
+
+
+def measure(
+    model: Model,
+    data: Labelled,
+    weights: Float[Tensor, "class embed"],
+    families: Sequence[Family],
+    *,
+    means: ImageSource | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Accuracies:
+    r"""M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u) for the terms S of every version: accuracy of argmax_c ⟨·, t_c⟩.
+
+    means: the images that φ̄ and all statistics are taken over; by default the labelled ones themselves. Everything is
+    streamed: one pass for each round of statistics, one for the accuracy; nothing larger than [image, embed] is kept
+    for a version, and only its class for each image. The terms are those of `decompose` (not divided by ‖M(x)‖, which
+    the argmax does not see; the papers' means are of the divided ones).
+
+    Raises `SummandError` where the classifier and the labels differ in their classes, or no image can be read.
+    Sources: paper C, section 3; paper A, section 4; paper B.
+    """
+    return measure_tasks(model, [data], [weights], families, means=means, batch_size=batch_size, progress=progress)[0]
+
+
+def measure_tasks(
+    model: Model,
+    tasks: Sequence[Labelled],
+    classifiers: Sequence[Float[Tensor, "_ embed"]],
+    families: Sequence[Family],
+    *,
+    means: ImageSource | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> list[Accuracies]:
+    """`measure` for several labellings of the same images, each with its classifier, in the passes of one."""
+    for data, weights in zip(tasks, classifiers, strict=True):
+        if len(weights) != len(data.classes):
+            raise SummandError(
+                f"the classifier has {len(weights)} classes, the labels have {len(data.classes)}; "
+                "use the same names for both"
+            )
+    source = tasks[0].source
+    if any(len(data) != len(source) or data.source.label != source.label for data in tasks):
+        raise SummandError("these labellings are not of the same images")
+    reference = source if means is None else means
+    for turn in range(max((family.rounds for family in families), default=0)):
+        learning = [family for family in families if turn < family.rounds]
+        for batch in read(model, reference, batch_size, f"statistics {turn + 1}", progress):
+            for family in learning:
+                family.learn(turn, batch)
+        for family in learning:
+            family.end(turn)
+    skipped: list[Skipped] = []
+    indices: list[int] = []
+    found: dict[Version | None, list[list[Tensor]]] = {}
+    axes: dict[str, str] = {}
+
+    def count(version: Version | None, outputs: Tensor) -> None:
+        guessed = [predict(outputs, weights).cpu() for weights in classifiers]
+        found.setdefault(version, []).append(guessed)
+
+    for batch in read(model, source, batch_size, "accuracy", progress, skipped):
+        indices += batch.indices
+        count(None, batch.total)
+        for family in families:
+            for version, outputs in family.versions(batch):
+                axes[version.family] = family.axis
+                count(version, outputs.to(batch.total))
+    results = []
+    for task, data in enumerate(tasks):
+        guesses = np.stack([torch.cat([guessed[task] for guessed in rows]).numpy() for rows in found.values()])
+        results.append(_scored(data, list(found), guesses, np.array(indices), axes, tuple(skipped)))
+    return results
+
+
+def _scored(
+    data: Labelled,
+    versions: Sequence[Version | None],
+    guesses: Int[np.ndarray, "version image"],
+    indices: Int[np.ndarray, " image"],
+    axes: dict[str, str],
+    skipped: tuple[Skipped, ...],
+) -> Accuracies:
+    labels = data.labels[indices]
+    right = (guesses == labels).mean(axis=1)
+    rows = [
+        Row(version, float(share), float(right[0] - share))
+        for version, share in zip(versions, right, strict=True)
+        if version is not None
+    ]
+    order = list(axes)
+    rows.sort(key=lambda row: order.index(row.version.family))
+    made = tuple(version for version in versions if version is not None)
+    return Accuracies(float(right[0]), tuple(rows), axes, guesses, labels, indices, skipped, made)
+
+
+def read(
+    model: Model,
+    source: ImageSource,
+    batch_size: int,
+    what: str,
+    progress: bool,
+    skipped: list[Skipped] | None = None,
+) -> Iterator[Batch]:
+    """A source as batches on the model's device. Raises `SummandError` where not one image can be read."""
+    for batch in engine.read(model, source, batch_size, what=what, progress=progress, skipped=skipped):
+        yield Batch(model, batch.pixels, batch.indices)

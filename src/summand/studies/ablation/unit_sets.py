@@ -1,0 +1,128 @@
+"""Ablations of units that were named: sets of heads, of neurons, or of neuron–head pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...effects.pairs import with_pairs
+from ...effects.second_order import with_neurons
+from ...errors import SummandError
+from ...models import Model
+from ...statistics.moments import Mean
+from ...unit import Unit
+from .accuracy import Batch, Family, Version
+from .direct import HeadSets
+
+Index = tuple[int, int]
+
+
+class NeuronSets:
+    """Sets of neurons, name → [(layer, neuron), …], their second-order effects replaced by the means.
+
+    A neuron's effect is what it writes itself through later heads, so those of different layers add up.
+    """
+
+    rounds, axis = 1, ""
+
+    def __init__(self, model: Model, sets: Mapping[str, Sequence[Index]], family: str = "terms") -> None:
+        for neurons in sets.values():
+            check_neurons(model, neurons)
+        whole = {name: [(int(layer), int(neuron)) for layer, neuron in some] for name, some in sets.items()}
+        self._sets = {name: list(dict.fromkeys(neurons)) for name, neurons in whole.items()}  # none is removed twice
+        self._family = family
+        self._means = {layer: Mean() for layer in sorted({layer for some in whole.values() for layer, _ in some})}
+
+    def learn(self, turn: int, batch: Batch) -> None:
+        for layer, mean in self._means.items():
+            mean.update(batch.second_order(layer).coefficients)
+
+    def end(self, turn: int) -> None:
+        pass
+
+    def means(self, layer: int) -> Float[Tensor, "neuron path"]:
+        """Mean coefficients of all neurons of a layer, fp64."""
+        return self._means[layer].value
+
+    def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
+        for name, chosen in self._sets.items():
+            outputs = batch.total
+            for layer in sorted({layer for layer, _ in chosen}):
+                neurons = [neuron for at, neuron in chosen if at == layer]
+                effects = batch.second_order(layer)
+                centred = effects.coefficients[:, neurons] - self.means(layer)[neurons].to(effects.coefficients)
+                outputs = outputs - effects.basis.select(neurons).total(centred)
+            yield Version(self._family, name), outputs
+
+
+class PairSets:
+    """Sets of neuron–head pairs of an attention pool, name → [(neuron, head), …], replaced by their means."""
+
+    rounds, axis = 1, ""
+
+    def __init__(self, model: Model, sets: Mapping[str, Sequence[Index]], family: str = "terms") -> None:
+        neurons, heads = with_pairs(model.tower).pair_directions().shape[:2]
+        for pairs in sets.values():
+            wrong = [f"{n}x{h}" for n, h in pairs if not (0 <= n < neurons and 0 <= h < heads)]
+            if wrong:
+                raise SummandError(
+                    f"{model.name} has no pair {wrong[0]}; its neurons are 0 to {neurons - 1}, its heads 0 to "
+                    f"{heads - 1}, written NEURONxHEAD"
+                )
+        self._sets = {name: list(dict.fromkeys(pairs)) for name, pairs in sets.items()}
+        self._family, self._mean = family, Mean()
+
+    def learn(self, turn: int, batch: Batch) -> None:
+        self._mean.update(batch.pairs.coefficients)
+
+    def end(self, turn: int) -> None:
+        pass
+
+    def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
+        effects = batch.pairs
+        for name, pairs in self._sets.items():
+            neurons = sorted({neuron for neuron, _ in pairs})
+            centred = effects.coefficients[:, neurons] - self._mean.value[neurons].to(effects.coefficients)
+            mask = torch.zeros(centred.shape[1:3], dtype=centred.dtype, device=centred.device)
+            for neuron, head in pairs:
+                mask[neurons.index(neuron), head] = 1
+            removed = effects.basis.select(neurons).total(centred * mask[..., None])
+            yield Version(self._family, name), batch.total - removed
+
+
+def check_neurons(model: Model, neurons: Sequence[Index]) -> None:
+    """Raises `SummandError` for neurons that the model does not have, or that have no second-order effects."""
+    if not neurons:
+        raise SummandError("a set of neurons needs at least one, written LAYER:NEURON such as 9:2914")
+    for layer in sorted({layer for layer, _ in neurons}):
+        count = with_neurons(model.tower, [layer]).neuron_directions(layer).shape[0]
+        wrong = [neuron for at, neuron in neurons if at == layer and not 0 <= neuron < count]
+        if wrong:
+            raise SummandError(f"layer {layer} has neurons 0 to {count - 1}, not {wrong[0]}")
+
+
+def of_sets(model: Model, sets: Sequence[Sequence[Unit]]) -> list[Family]:
+    """The ablations of sets of units, each of one kind; those of one kind share their passes.
+
+    Raises `SummandError` for units that the model does not have.
+    """
+    families = {"heads": HeadSets, "neurons": NeuronSets, "pairs": PairSets}
+    found: list[Family] = []
+    for kind, family in families.items():
+        named = {
+            f"{kind} {' '.join(map(str, some))}": [_index(unit) for unit in some]
+            for some in sets
+            if some[0].group.kind == kind
+        }
+        if named:
+            found.append(family(model, named))
+    return found
+
+
+def _index(unit: Unit) -> Index:
+    """(layer, head), (layer, neuron) or (neuron, head)."""
+    first, second = unit.index if unit.group.layer is None else (unit.group.layer, *unit.index)
+    return first, second

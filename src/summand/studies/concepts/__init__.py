@@ -1,0 +1,1 @@
+"""What a picture holds, in the words of the neurons that it moves."""

@@ -1,0 +1,1 @@
+"""Which parts of a picture speak for a text."""

@@ -1,0 +1,1 @@
+"""Nearest images by what some units write: same colour, same place, whatever the units say."""

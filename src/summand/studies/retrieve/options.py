@@ -1,0 +1,43 @@
+"""What can be asked of `retrieve`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ...unit import parse_layers, units_of
+from ..verb import OptionError, at_least, one_of
+
+
+@dataclass(frozen=True)
+class RetrieveOptions:
+    """Options of `summand.retrieve`."""
+
+    units: str | Sequence[str] | None = None
+    """Compare by what these write: 22.11, 9:2914, 624x21, commas between [default: the whole representation]."""
+    property: str | None = None
+    """Compare by all heads labelled with it: colour, place, lighting, …"""
+    layers: str | Sequence[int] | None = None
+    """With a property: heads of these layers, 8-10,12 [default: the last four]."""
+    top: int = 16
+    """Images that are found."""
+    metric: Literal["cosine", "inner"] = "cosine"
+    """cosine, or inner (products of lengths too)."""
+    uncentred: bool = False
+    """Leave the mean over the searched images in."""
+    pool: str | None = None
+    """Description pool of the labels: a name or a text file [default: fits the model]."""
+    count: int | None = None
+    """Search at most so many images."""
+    batch_size: int = 64
+    """Images a forward pass."""
+
+    def __post_init__(self) -> None:
+        if self.units is not None and self.property is not None:
+            raise OptionError("units", f"must be left out beside property={self.property!r}: search by one of them")
+        units_of(self.units or ())
+        parse_layers(self.layers or ())
+        one_of("metric", self.metric, ("cosine", "inner"))
+        for name in ("top", "count", "batch_size"):
+            at_least(name, getattr(self, name), 1)

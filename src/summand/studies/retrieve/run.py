@@ -1,0 +1,72 @@
+"""Nearest images by what some units write (paper C, section 4.3)."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from ...data.pictures import as_picture
+from ...maps.heatmap import default_pool
+from ...models import Model
+from ...survey import Group, survey_of
+from ...unit import Unit, units_of
+from ..given import Given, few, images_of, layers_of, on_terminal, readable_pool, unread
+from ..verb import verb
+from .index import Space, build_index, property_units
+from .options import RetrieveOptions
+from .result import Retrieved
+
+_LABEL_IMAGES = 1000
+
+
+@verb(RetrieveOptions)
+@torch.no_grad()
+def retrieve(model: Model, query: Any, images: Any, *, options: RetrieveOptions) -> Retrieved:
+    r"""The images of largest ⟨φ(q) − μ, φ(x) − μ⟩ (divided by both lengths, unless metric="inner"), φ what the units
+    write, side by side, μ their mean over the searched images; exact, in blocks, from a file.
+
+    query: a picture in any form. images: where to search, a source in any form, or a survey, whose statistics label
+    the heads of a property. By the whole representation where neither units nor a property is named.
+
+    Raises `SummandError` for units that the model does not have, and for a property that no head is labelled with.
+    """
+    picture, given = as_picture(query), images_of(images, options.count)
+    units, notes = units_of(options.units or ()), []
+    if options.property is not None:
+        units, notes = _units_of_property(model, given, options)
+    space = Space(tuple(units))
+    asked = space.features(model, model.preprocess(picture)[None].to(model.device, model.dtype))
+    index = build_index(model, given.source, space, batch_size=options.batch_size, progress=on_terminal())
+    found, scores = index.search(asked, options.top, options.metric, not options.uncentred)
+    truth = given.source.attributes()
+    rows = []
+    for rank, (image, score) in enumerate(zip(found[0].tolist(), scores[0].tolist(), strict=True), start=1):
+        row: dict[str, Any] = {"rank": rank, "image": given.source.name(image), "index": image, "score": score}
+        if truth is not None:
+            row["attributes"] = {str(key): _plain(value) for key, value in truth.iloc[image].items()}
+        rows.append(row)
+    return Retrieved(
+        rows, options, model=model.name, data=given.name, notes=[*notes, *unread(index.skipped)],
+        picture=picture, source=given.source, units=[unit.name for unit in units], searched=len(index),
+        skipped=[{"name": item.name, "reason": item.reason} for item in index.skipped],
+        query=str(query) if isinstance(query, (str, os.PathLike)) else None,
+    )  # fmt: skip
+
+
+def _units_of_property(model: Model, given: Given, options: RetrieveOptions) -> tuple[tuple[Unit, ...], list[str]]:
+    """From a survey's own statistics, else from a first pass over some of the images."""
+    assert options.property is not None
+    layers = layers_of(model, options.layers, last=4)
+    if given.run is not None and "heads" in given.run.manifest.groups:
+        moments = given.run.moments("heads")
+    else:
+        some = few(given, _LABEL_IMAGES)
+        moments = survey_of(model, some, [Group("heads")], top=0, batch_size=options.batch_size).moments("heads")
+    chosen, notes = readable_pool(model, options.pool or default_pool(model))
+    return property_units(model, moments, chosen, options.property, layers), notes
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,1 @@
+"""Whether a neuron is about one thing, and whether its pairs with heads tell its meanings apart."""

@@ -1,0 +1,37 @@
+"""What can be asked of `truth`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...unit import parse_layers
+from ..verb import at_least, between
+
+
+@dataclass(frozen=True)
+class TruthOptions:
+    """Options of `summand.truth`."""
+
+    layers: str | Sequence[int] | None = None
+    """Heads of which layers: 8-10,12 [default: the last three]."""
+    count: int = 5000
+    """Fresh scenes that judge."""
+    described: int = 2000
+    """Other scenes, which the labels are made on."""
+    pairs: int = 500
+    """Pairs of scenes that differ in one attribute, for each of them."""
+    dominant: float = 0.5
+    """The share of a head's variance from which an attribute dominates it."""
+    pool: str = "scenes"
+    """Texts that heads are described by."""
+    seed: int = 0
+    """Of all scenes, and of the random texts beside them."""
+
+    def __post_init__(self) -> None:
+        if self.layers is not None:
+            parse_layers(self.layers)
+        for option in ("count", "described", "pairs"):
+            at_least(option, getattr(self, option), 2)
+        between("dominant", self.dominant, 0, 1)
+        at_least("seed", self.seed, 0)
