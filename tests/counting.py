@@ -17,6 +17,20 @@ class Texts(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+class Read(TorchFunctionMode):
+    """The shape of what every linear layer with one of these weights reads."""
+
+    def __init__(self, weights: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.weights = {id(weight) for weight in weights}
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.nn.functional.linear and id(args[1]) in self.weights:
+            self.shapes.append(tuple(args[0].shape))
+        return function(*args, **(kwargs or {}))
+
+
 class Passes(TorchFunctionMode):
     """The batch of every pass that begins with a convolution over `channels` channels."""
 

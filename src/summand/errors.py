@@ -11,6 +11,10 @@ class SummandError(Exception):
     """What was expected, what came, and what to do about it, in one message."""
 
 
+class InexactError(SummandError):
+    """A model that is not what its terms say: how far off, and what in it may be why."""
+
+
 class SummandWarning(UserWarning):
     """What was done, where the caller may have meant something else."""
 

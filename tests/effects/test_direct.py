@@ -125,3 +125,34 @@ def test_what_is_kept_for_the_last_texts_follows_texts_and_weights():
     with torch.no_grad():
         clip.visual.transformer.resblocks[1].attn.out_proj.weight.mul_(1.5)
     assert right()
+
+
+@pytest.mark.parametrize("way", ["again", "inference", "edited", "switched", "other", "parity", "pooled"])
+def test_few_directions_twice_are_the_tokens_toward_them(way):
+    """What is kept of the first time is that of these directions and these weights."""
+    clip = small_vit(pool_type="avg") if way == "pooled" else small_vit()
+    model, x = summand.wrap(clip), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    parity = "paper" if way == "parity" else None
+    few = torch.randn(3, 24, dtype=torch.float64)
+    attention, scale = clip.visual.transformer.resblocks[1].attn, {"by": 1.0}
+    if way == "switched":
+
+        class Scaled(torch.nn.Module):
+            def forward(self, weight):
+                return weight * scale["by"]
+
+        torch.nn.utils.parametrize.register_parametrization(attention, "in_proj_weight", Scaled())
+    with torch.inference_mode(way == "inference"):
+        first = model.decompose(x, parity=parity).tokens_toward(few)
+    if way == "edited":
+        with torch.no_grad():
+            attention.in_proj_weight[48:].mul_(2)
+    if way == "switched":
+        scale["by"] = 2.0
+    few = few.flip(0) if way == "other" else few.clone()
+    parts = model.decompose(x, parity=parity)
+    again = parts.tokens_toward(few)
+    torch.testing.assert_close(again, parts.tokens() @ few.T, rtol=0, atol=1e-12)
+    torch.testing.assert_close(again, parts.toward(few).sum(dim=(1, 2)), rtol=0, atol=1e-12)
+    if way in ("edited", "switched", "other"):
+        assert (again - first).abs().max() > 1e-3

@@ -167,6 +167,56 @@ def test_a_switch_that_no_look_sees(where, how, what, asked, on_first):
             same(model, made, name)
 
 
+@pytest.mark.parametrize("of", ["hook", "pre-hook", "forward"])
+@pytest.mark.parametrize("side", ["image", "text"])
+def test_what_a_block_adds_beside_its_attention_and_its_mlp(of, side):
+    """The sum does not see it: less of the stream, or more of it, would count as the MLP's."""
+    made, switch = clip(), {"on": False}
+    at = -1 if of == "pre-hook" else -2  # what is done in front of the first block is the embedding's
+    block = (made.visual.transformer if side == "image" else made.transformer).resblocks[at]
+    if of == "pre-hook":
+        block.register_forward_pre_hook(lambda _, given: (given[0] * 0.5, *given[1:]) if switch["on"] else None)
+    else:
+        (as_a_hook if of == "hook" else as_a_forward)(block, when_on(switch))
+    model = summand.wrap(made, tokenizer=letters)
+
+    def parts(model):
+        return model.decompose(X) if side == "image" else model.decompose_text(TEXTS)
+
+    kept = parts(model)
+    assert kept.residual() < 1e-12
+    switch["on"] = True
+    for asked in (model, summand.wrap(made, tokenizer=letters)):
+        with pytest.raises(summand.SummandError, match=r"not what its attention and its MLP write.*resblocks\.[012]"):
+            parts(asked).mlps()
+    with pytest.raises(summand.SummandError, match="cannot be explained exactly"):
+        kept.mlps()
+    if side == "image":
+        for name in ("second_order", "first_order", "indirect"):
+            assert answer(model, name) is None
+
+
+@pytest.mark.parametrize("question", ["second_order", "first_order", "indirect", "total"])
+def test_what_a_layer_amounts_to_is_read_anew_where_a_switch_moves_it(question):
+    """As of a model whose weights are what the switch makes of them."""
+    ask = {
+        "second_order": lambda model: model.second_order(X, 0).vectors(),
+        "first_order": lambda model: model.first_order(X, 0).vectors(),
+        "indirect": lambda model: model.indirect(X, 0, [3], torch.zeros(5, 128).double()).vectors(),
+        "total": lambda model: model.decompose(X).total(),
+    }[question]
+    made, switch, halved = clip(), {"on": False}, clip()
+    as_a_forward(made.visual.transformer.resblocks[0].mlp.c_proj, when_on(switch))
+    with torch.no_grad():
+        for parameter in halved.visual.transformer.resblocks[0].mlp.c_proj.parameters():
+            parameter.mul_(0.5)
+    truth = {on: ask(summand.wrap(halved if on else clip())) for on in (False, True)}
+    model = summand.wrap(made)
+    for on in (False, True, False):
+        switch["on"] = on
+        assert off(ask(model), truth[on]) < 1e-9
+
+
 def test_the_terms_of_an_earlier_pass_are_confirmed():
     made, switch = clip(), {"on": False}
     as_a_hook(made.visual.transformer.resblocks[1].attn, when_on(switch))
@@ -223,6 +273,7 @@ PATCHES = {
     "torch.nn.functional.layer_norm": (F, "layer_norm", lambda *args, **more: NORM(*args, **more) * 1.1),
     "open_clip.model.text_global_pool": (open_clip.model, "text_global_pool", lambda x, *args, **more: x[:, 1]),
 }
+OF_NO_IMAGE_NUMBER = ("CLIP.encode_text", "Module.__call__", "open_clip.model.text_global_pool")
 
 
 @pytest.mark.parametrize("name", sorted(PATCHES))
@@ -233,14 +284,20 @@ def test_patches_of_classes_and_functions(monkeypatch, name, question):
     parts = early.decompose(X)
     answer(early, question)
     parts.heads()
+    plain = made.encode_image(X)
     assert findings(made) == []
     with monkeypatch.context() as patch:
         patch.setattr(*PATCHES[name])
         assert any(name in found for found in findings(made))
         same(early, made, question)
         same(late, made, question)
-        with pytest.raises(summand.SummandError, match="was changed after it was decomposed"):
-            parts.heads()
+        if name in OF_NO_IMAGE_NUMBER:
+            assert torch.equal(made.encode_image(X), plain)
+            assert off(parts.heads(), summand.wrap(made).decompose(X).heads()) < 1e-12
+        else:
+            assert off(made.encode_image(X), plain) > 1e-3
+            with pytest.raises(summand.SummandError, match="was changed after it was decomposed"):
+                parts.heads()
     same(early, made, question)
     assert answer(early, question) is not None
 
@@ -400,6 +457,34 @@ def test_a_block_that_takes_the_model_as_it_is_looks_when_it_is_left():
     with pytest.raises(KeyError):  # an error of the block itself is the one that comes
         failed()
     assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-9
+
+
+@pytest.mark.parametrize("when", ["before", "within", "at every turn", "back"])
+def test_what_is_asked_at_once_is_of_the_model_as_it_is_in_the_end(when):
+    made, calls = clip(), []
+    model = summand.wrap(made)
+    assert off(model.at_once(lambda: model.decompose(X).total()), made.encode_image(X)) < 1e-9
+
+    def work():
+        calls.append(1)
+        found = model.decompose(X).total()
+        if when == "at every turn" or (when == "within" and len(calls) == 1):
+            made.visual.proj.data.mul_(2)
+        return found
+
+    if when == "back":
+        handle = made.visual.register_forward_hook(lambda *_: None)
+        handle.remove()
+    if when == "before":
+        made.visual.proj.data.mul_(2)
+    if when == "at every turn":
+        with pytest.raises(summand.SummandError, match="changed while"):
+            model.at_once(work)
+        return
+    assert off(model.at_once(work), made.encode_image(X)) < 1e-9
+    assert len(calls) == (1 if when == "back" else 2)
+    with pytest.raises(KeyError):
+        model.at_once(lambda: {}["an error of the work itself"])
 
 
 def test_another_model_is_wrapped_anew():

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import summand
+from tests.counting import Read
 from tests.oracles import literal_attention_pool, literal_vit, perturb
 
 
@@ -123,28 +124,13 @@ def test_hooks_go_when_the_forward_pass_fails(monkeypatch):
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in clip.modules())
 
 
-class Recording(torch.nn.Module):
-    """An MLP that notes how many tokens it is given."""
-
-    def __init__(self, mlp, seen):
-        super().__init__()
-        self.mlp, self.seen = mlp, seen
-
-    def forward(self, tokens):
-        self.seen.append(tokens.shape[1])
-        return self.mlp(tokens)
-
-
 def test_the_last_block_is_computed_for_the_class_token_only():
     clip = small_vit()
-    seen = []
-    for block in clip.visual.transformer.resblocks:
-        block.mlp = Recording(block.mlp, seen).eval()
     model, x = summand.wrap(clip), torch.randn(2, 3, 32, 32, dtype=torch.float64)
     model.decompose(x).heads()  # the guard looks as well
-    seen.clear()
-    model.decompose(x).heads()
-    assert seen == [17, 17, 1]
+    with Read([block.mlp.c_fc.weight for block in clip.visual.transformer.resblocks]) as read:
+        model.decompose(x).heads()
+    assert [shape[1] for shape in read.shapes] == [17, 17, 1]
 
 
 def test_maps_follow_weights_that_are_changed_in_place():

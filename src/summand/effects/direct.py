@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import SummandError
+from ..errors import InexactError, SummandError
 from ..towers import AttentionView, Tower, Trace
-from ..towers.base import HeadMaps, wants_gradient
+from ..towers.base import HeadMaps, Reads, wants_gradient
 from ..towers.bound import Bound
 from ..towers.finite import all_finite, check_plain
 from ..towers.pieces import CLASS, Piece
@@ -32,6 +32,8 @@ class Asked(Protocol):
     def before(
         self, trace: Trace | None, maps: HeadMaps | None, inputs: Tensor, prepared: Callable[[Any], Any]
     ) -> tuple[Any, Trace | None] | None: ...
+
+    def anew(self, inputs: Tensor, prepared: Callable[[Any], Any]) -> Any: ...
 
     def behind(self) -> None: ...
 
@@ -52,7 +54,12 @@ def question(method: Question) -> Question:
         try:
             self._look_again()
             kept = self._trace
-            answer = method(self, *args, **kwargs)
+            try:
+                answer = method(self, *args, **kwargs)
+            except InexactError:
+                if kept is not None or not self._anew():
+                    raise
+                answer = method(self, *args, **kwargs)
             if kept is not None and kept is self._trace:  # an answer of an earlier pass
                 self._tower.confirm(kept, self._pixels)
             self._look_behind()
@@ -132,6 +139,14 @@ class Parts(Bound):
             self._tower, self._trace = found
             self._encode = self._tower.encode
             self.__dict__.pop("_maps", None)
+
+    def _anew(self) -> bool:
+        """Goes on with a tower that is made anew of the model, where that may be another one."""
+        self._forget()
+        tower = None if self._asked is None else self._asked.anew(self._pixels, self._split)
+        if tower is not None:
+            self._tower, self._encode = tower, tower.encode
+        return tower is not None
 
     def _look_behind(self) -> None:
         """Raises `SummandError` where the model was changed while it was asked."""
@@ -230,7 +245,9 @@ class Parts(Bound):
     @question
     def total(self) -> Float[Tensor, "image embed"]:
         """The sum of all terms; equals `encode_image` up to rounding."""
-        return self._passed.embedding + self.heads().sum(dim=(1, 2)) + self._passed.mlps.sum(dim=1) + self._passed.bias
+        trace = self._passed
+        with unmixed(self._pixels.device):
+            return trace.total(self._maps)
 
     @question
     @torch.no_grad()
@@ -301,7 +318,7 @@ class Parts(Bound):
         check_directions(directions, self._tower.embed)
         chosen = sorted(set(self._chosen(layers)))
         with torch.set_grad_enabled(wants_gradient(directions)):
-            total = self._written(self._along(directions), chosen)
+            total = self._written(self._along(directions), chosen, self._reads(directions))
             if self._passed.shares is not None:
                 with unmixed(self._pixels.device):
                     even = self._passed.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
@@ -317,7 +334,9 @@ class Parts(Bound):
             raise SummandError(f"this model has layers 0 to {self._tower.layers - 1}, got {got}")
         return chosen
 
-    def _written(self, along: Tensor, layers: Collection[int] | None = None) -> Float[Tensor, "image token direction"]:
+    def _written(
+        self, along: Tensor, layers: Collection[int] | None = None, reads: Reads | None = None
+    ) -> Float[Tensor, "image token direction"]:
         """Σ_l Σ_h a_i v_i along^{l,h} / σ of every token, in a pass of its own."""
         total: Tensor | None = None
 
@@ -325,13 +344,18 @@ class Parts(Bound):
             nonlocal total
             if layers is None or layer in layers:
                 with torch.set_grad_enabled(along.requires_grad):
-                    written = view.written(along[layer])
+                    written = view.written(along[layer], reads, layer)
                     total = written if total is None else total.add_(written)
 
         with torch.no_grad():
             self._trace = self._tower.run(self._pixels, visit)
         assert total is not None
         return total.mul_(self._trace.scale[:, None, None])
+
+    def _reads(self, directions: Tensor) -> Reads | None:
+        """What is kept for these directions. Not of a model that holds code of others, which may make other weights at
+        every pass."""
+        return None if self._tower.always_checked else self._maps.reads(directions)
 
     def _along(self, directions: Tensor) -> Float[Tensor, "layer head channel direction"]:
         """What each value channel adds along each direction, at unit σ."""

@@ -61,19 +61,21 @@ class Drawing:
 
     def of(self, pictures: Sequence[Picture]) -> list[Heatmap]:
         """The maps of some pictures, in one pass."""
-        with self.model.as_it_is():
-            shown = [replace(one, image=as_rgb(one.image)) for one in pictures]
-            if self.options.windows is not None:
-                return [self._windowed(one, self.options.windows) for one in shown]
-            pixels = pixels_of(self.model, [one.image for one in shown])
-            maps, embeddings = self.draw(pixels)
-            check_sound(self.model, maps, "the map")
-            grids, alike = maps.float().cpu().numpy(), self._alike(pixels, embeddings)
-            seen, share = self.model.picture(pixels), share_of(self.model)
-            return [
-                self._made(one, grids[i], seen[i], share, alike[i] if alike else (), partial(box_of, self.model))
-                for i, one in enumerate(shown)
-            ]
+        shown = [replace(one, image=as_rgb(one.image)) for one in pictures]
+        return self.model.at_once(lambda: self._drawn(shown))
+
+    def _drawn(self, shown: Sequence[Picture]) -> list[Heatmap]:
+        if self.options.windows is not None:
+            return [self._windowed(one, self.options.windows) for one in shown]
+        pixels = pixels_of(self.model, [one.image for one in shown])
+        maps, embeddings = self.draw(pixels)
+        check_sound(self.model, maps, "the map")
+        grids, alike = maps.float().cpu().numpy(), self._alike(pixels, embeddings)
+        seen, share = self.model.picture(pixels), share_of(self.model)
+        return [
+            self._made(one, grids[i], seen[i], share, alike[i] if alike else (), partial(box_of, self.model))
+            for i, one in enumerate(shown)
+        ]
 
     def _windowed(self, one: Picture, across: int) -> Heatmap:
         size = scale_of(self.model, self.model.tower.image_size)
@@ -133,8 +135,9 @@ def drawing(model: Model, texts: Sequence[str], options: HeatmapOptions) -> Draw
             lambda pixels: (maps(pixels)[:, None], None), None, signed=False,
         )  # fmt: skip
     method = None if options.method in (None, _PLAIN) else _prepared(model, options)
-    encoded = model.encode_text(list(texts))
-    directions = _directions(model, list(texts), encoded, options, method)
+    others = _others(model, options, method)
+    encoded, against = model.encode_text([*texts, *others]).split([len(texts), len(others)])
+    directions = _directions(model, list(texts), encoded, against, options, method)
     title = f"{texts[0]}  (red)\nversus {options.versus}  (blue)"
     titles = (title,) if options.versus is not None else tuple(texts)
     asked = encoded if options.versus is None else directions
@@ -173,17 +176,20 @@ def _prepared(model: Model, options: HeatmapOptions) -> MapMethod:
     return replace(prepare(model, name, learnt), shape="signed")  # what speaks against a text is shown too
 
 
+def _others(model: Model, options: HeatmapOptions, method: MapMethod | None) -> list[str]:
+    """The texts whose mean is taken away from each of those that are drawn."""
+    if options.versus is not None:
+        return [options.versus]
+    if options.contrast is None and method is not None and not method.contrast:
+        return []
+    return default_contrast(model) if options.contrast is None else contrast_texts(options.contrast)
+
+
 def _directions(
-    model: Model, texts: list[str], encoded: Tensor, options: HeatmapOptions, method: MapMethod | None
+    model: Model, texts: list[str], encoded: Tensor, against: Tensor, options: HeatmapOptions, method: MapMethod | None
 ) -> Float[Tensor, "text embed"]:
     """What is drawn for each text."""
-    if options.versus is not None:
-        found = encoded - model.encode_text(options.versus)
-    elif options.contrast is None and method is not None and not method.contrast:
-        found = encoded
-    else:
-        others = default_contrast(model) if options.contrast is None else contrast_texts(options.contrast)
-        found = encoded - model.encode_text(others).mean(dim=0)
+    found = encoded - against.mean(dim=0) if len(against) else encoded
     check_sound(model, found, "the embedding of a text")
     same = [text for text, row in zip(texts, found, strict=True) if float(row.norm()) < _SAME]
     if same:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -171,7 +172,7 @@ def _held(model: nn.Module) -> Iterator[str]:
 
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's tensors are; the CPU for one that keeps them where torch does not look (packed weights)."""
-    for tensor in (*module.parameters(), *module.buffers()):
+    for tensor in chain(module.parameters(), module.buffers()):  # the first one, of thousands
         return tensor.device
     return torch.device("cpu")
 
@@ -183,7 +184,7 @@ def image_dtype(module: nn.Module) -> torch.dtype:
         weight = getattr(each, "weight", None) if isinstance(each, (nn.Conv2d, nn.Linear)) else None
         if isinstance(weight, Tensor) and weight.dtype.is_floating_point:
             return weight.dtype
-    for tensor in (*module.parameters(), *module.buffers()):
+    for tensor in chain(module.parameters(), module.buffers()):
         if tensor.dtype.is_floating_point:
             return tensor.dtype
     return torch.float32

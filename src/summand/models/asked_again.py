@@ -12,7 +12,8 @@ from ..errors import SummandError
 from ..towers import Trace
 from ..towers.base import HeadMaps
 from ..towers.precision import unmixed
-from .guard import off, tolerance, verified
+from .guard import verified
+from .identities import off, tolerance
 from .made import SINCE, Made
 from .state import State
 
@@ -50,7 +51,7 @@ class AskedAgain:
         if not alike and trace is None:
             raise SummandError(said)
         try:
-            tower = verified(self._tower, inputs)
+            tower = verified(self._tower, inputs, self._made.forget)
         except SummandError as error:
             raise SummandError(f"{said} ({error})") from error
         allowed = tolerance(inputs, tower) if alike else 0.0
@@ -60,6 +61,16 @@ class AskedAgain:
             raise SummandError(said)
         self._seen = state
         return tower, now
+
+    def anew(self, inputs: Tensor, prepared: Callable[[Any], Any]) -> Any:
+        """The tower to ask from now on, where what the one before was made of is no longer how the model acts. None
+        where the model holds no code of others, which alone can do this unseen."""
+        if not self._tower().always_checked:
+            return None
+        self._made.forget()
+        tower = verified(self._tower, inputs, self._made.forget)
+        self._seen = tower.guard.state
+        return prepared(tower)
 
     def behind(self) -> None:
         """Raises `SummandError` where the model is no longer what it was when the question was asked."""

@@ -13,7 +13,7 @@ from ..errors import SummandError
 from ..towers.listening import apart
 from ..towers.pool import PoolTower
 from .adapters import findings
-from .guard import measure
+from .identities import measure
 from .model import Model
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from ..errors import SummandError
 from .state import State
 
 T = TypeVar("T")
+Answer = TypeVar("Answer")
 
 SINCE = "was changed after it was decomposed and before this question was answered; decompose again"
 WHILE = (
@@ -72,13 +73,36 @@ class Made(Generic[T]):
     def as_it_is(self) -> Iterator[None]:
         """The state is looked at now and when this is left, and, in this thread, not in between."""
         state, _ = self.seen()
+        with self._taking(state):
+            yield
+        self.unchanged(state, WHILE)()
+
+    def at_once(self, work: Callable[[], Answer]) -> Answer:
+        """What `work` gives, in one look, behind it: meanwhile, in this thread, the state is taken to be the one that
+        was seen last. Where it was another, `work` is done again, between two looks."""
+        found = self._found
+        if found is not None:
+            answer, error = None, None
+            try:
+                with self._taking(found[0]):
+                    answer = work()
+            except Exception as raised:  # of a model that is another one by now, or an error all the same
+                error = raised
+            if found[0].still():
+                if error is not None:
+                    raise error
+                return cast(Answer, answer)
+        with self.as_it_is():
+            return work()
+
+    @contextmanager
+    def _taking(self, state: State) -> Iterator[None]:
         outer: tuple[State, ...] = getattr(self._taken, "states", ())
         self._taken.states = (*outer, state)
         try:
             yield
         finally:
             self._taken.states = outer
-        self.unchanged(state, WHILE)()
 
     def forget(self) -> None:
         """Make it anew at the next use, whatever the state is."""

@@ -25,7 +25,7 @@ from ..towers import Tower, tower_of
 from ..towers.text import TextTower
 from .adapters import device_of, image_dtype
 from .asked_again import AskedAgain
-from .guard import Guard, verified
+from .guard import Guard, anew, verified
 from .made import WHILE, Made
 from .origin import Origin
 from .pixels import check_pixels, picture, preprocessed
@@ -132,6 +132,11 @@ class Model:
         taken to stay as it is, in this thread, in between. Raises `SummandError` where it has not, on leaving."""
         return self._image.as_it_is()
 
+    def at_once(self, work: Callable[[], Answer]) -> Answer:
+        """What `work` gives, a function that asks much of one batch, as in `as_it_is` but with one look, behind it; it
+        is called again where the model is no longer as it was last seen."""
+        return self._image.at_once(work)
+
     def ablated(self, ablation: Ablating, what: str) -> Model:
         """The same model with some units always at their mean; what: these units, for its name."""
         return Model(
@@ -226,7 +231,7 @@ class Model:
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode; where the terms do
         not sum to the model's own embedding; and, later, where the model was changed before a question is asked.
         """
-        tower = verified(lambda: self._checked(x)[1], x)
+        tower = verified(lambda: self._checked(x)[1], x, self._image.forget)
         asked = AskedAgain(self._image, lambda: self.tower, tower.guard.state)
         return Parts(tower, x.clone(), tower.encode, parity, asked=asked)
 
@@ -311,6 +316,9 @@ class Model:
 
     def _asked(self, x: Tensor, ask: Callable[[Any], Answer]) -> Answer:
         """What the tower answers, where nothing has changed the model meanwhile."""
+        return anew(lambda: self._asked_once(x, ask), lambda: self.tower, self._image.forget)
+
+    def _asked_once(self, x: Tensor, ask: Callable[[Any], Answer]) -> Answer:
         state, tower = self._checked(x)
         unchanged = self._image.unchanged(state, WHILE)
         try:

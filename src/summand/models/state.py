@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,7 @@ _UNSEEN = frozenset(
         *("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
     )
 )
+_DICTS = frozenset((dict, OrderedDict))
 _FEW = 16
 _SMALL = 4096  # bytes
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -73,7 +75,7 @@ class State:
             list(root.modules())  # peft's wrappers register merged weights when they are listed
         self._settings, self._tensors, self._kept, rewritten = self._look()
         self._marks = [_mark(tensor) for tensor in self._tensors]
-        self._samples = [samples(tensor) for tensor in self._tensors]
+        self._samples = _grouped([view for tensor in self._tensors for view in samples(tensor)])
         self._bits = self._sampled()
         self._roughly = copied(rewritten)
         self._code = self._see_code()
@@ -140,19 +142,29 @@ class State:
 
     def _sampled(self) -> list[Tensor]:
         """The sampled bits, in one tensor for each dtype and device."""
-        groups: dict[Any, list[Tensor]] = {}
         with torch.inference_mode(False), torch.no_grad():
-            for views in self._samples:
-                for view in views:
-                    if view.dtype not in _COMMON:  # complex halves and small floats, which torch does not compare
-                        view = view.resolve_conj().resolve_neg().view(_BITS[view.element_size()])
-                    groups.setdefault((view.dtype, view.device), []).append(view.reshape(-1))
-            whole = [torch.cat(group) for group in groups.values()]
+            whole = [torch.cat([_bits(view) for view in group]) for group in self._samples]
         return [found if found.dtype not in _FLOATS else found.view(_BITS[found.element_size()]) for found in whole]
 
 
 _FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 _COMMON = _FLOATS | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex128}
+
+
+def _grouped(views: list[Tensor]) -> list[list[Tensor]]:
+    """Those of a dtype and device together, in one dimension where no copy is needed for it."""
+    groups: dict[Any, list[Tensor]] = {}
+    with torch.inference_mode(False), torch.no_grad():
+        for view in views:
+            flat = view.view(-1) if view.ndim == 1 or view.is_contiguous() else view
+            groups.setdefault((view.dtype, view.device), []).append(flat)
+    return list(groups.values())
+
+
+def _bits(view: Tensor) -> Tensor:
+    if view.dtype not in _COMMON:  # complex halves and small floats, which torch does not compare
+        view = view.resolve_conj().resolve_neg().view(_BITS[view.element_size()])
+    return view.reshape(-1)
 
 
 def _equal(now: Tensor, then: Tensor) -> bool:
@@ -203,6 +215,8 @@ def _look(
                     value = {key: item for key, item in entries(value) if key not in unread}
                 if type(value) in _PLAIN:
                     marks.append(value)
+                elif type(value) in _DICTS and _holds_nothing(value):  # most of them are
+                    marks += (name, type(value))
                 elif rewritten and (id(module), name) in rewritten:
                     _note([_ordered(name, value)], marks, rough, kept, below)
                 else:
@@ -210,6 +224,11 @@ def _look(
         _note(others, marks, tensors, kept, below)
         waiting.extend(reversed(below))
     return marks, tensors, kept, rough
+
+
+def _holds_nothing(given: dict[Any, Any]) -> bool:
+    """But for hooks of ours, which other threads set while they make a pass."""
+    return not given or all(isinstance(item, PassHook) for _, item in entries(given))
 
 
 def _note(waiting: list[Any], marks: list[Any], tensors: list[Tensor], kept: list[Any], below: list[nn.Module]) -> None:

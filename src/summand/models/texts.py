@@ -171,7 +171,7 @@ class TextSide:
     def parts(self, texts: list[str]) -> TextParts:
         """The texts' embeddings as sums over heads and words."""
         tokens = self.tokens(texts)
-        tower = verified(lambda: self.tower, tokens)
+        tower = verified(lambda: self.tower, tokens, self._seen.forget)
         words = [pieces(self.tokenizer, row) for row in tokens.tolist()]
         return TextParts(
             tower,

@@ -59,7 +59,7 @@ class AttentionView:
     ) -> None:
         """Σ_c a_i v_{i,c} along_c of every head, into `out`."""
         if self._maps_first(along.shape[-1]):
-            torch.mul(self._unweighted(along).transpose(1, 2), self.row[..., None], out=out)
+            torch.mul(self._unweighted(*self._through_values(along)).transpose(1, 2), self.row[..., None], out=out)
             return
         for values, image in zip(self.token_values(), out, strict=True):  # straight to where it stays: no copy
             torch.bmm(values.transpose(0, 1), along, out=image)
@@ -70,10 +70,14 @@ class AttentionView:
         """`toward` as a new tensor, differentiable with respect to `along`."""
         return torch.einsum("ithc,hcd->ihtd", self.token_values(), along)
 
-    def written(self, along: Float[Tensor, "head channel direction"]) -> Float[Tensor, "image token direction"]:
-        """Σ_h Σ_c a_i v_{i,c} along_c: all heads together."""
+    def written(
+        self, along: Float[Tensor, "head channel direction"], read: Reads | None = None, layer: int = 0
+    ) -> Float[Tensor, "image token direction"]:
+        """Σ_h Σ_c a_i v_{i,c} along_c: all heads together. read: where W_V along of each layer is kept, which is of the
+        weights alone."""
         if self._maps_first(along.shape[-1]):
-            return (self._unweighted(along) * self.row.transpose(1, 2)[..., None]).sum(dim=2)
+            maps = self._through_values(along) if read is None else self._kept(along, read, layer)
+            return (self._unweighted(*maps) * self.row.transpose(1, 2)[..., None]).sum(dim=2)
         return self.token_values().flatten(2) @ along.flatten(0, 1)
 
     def _maps_first(self, directions: int) -> bool:
@@ -82,12 +86,25 @@ class AttentionView:
         tokens = len(self.inputs) * self.inputs.shape[1]
         return directions * width * (channels + tokens) < tokens * channels * (width + directions)
 
-    def _unweighted(self, along: Tensor) -> Float[Tensor, "image token head direction"]:
-        """v_i along, through n (W_V along)."""
+    def _through_values(self, along: Tensor) -> tuple[Tensor, Tensor]:
+        """W_V along, [width, head · direction], and b_V along, [head · direction]."""
         maps = torch.bmm(self.value_weight.transpose(1, 2), along).transpose(0, 1).flatten(1)
-        shift = torch.bmm(self.value_bias[:, None], along).flatten()
-        return torch.addmm(shift, self.inputs.flatten(0, 1), maps).view(*self.inputs.shape[:2], len(along), -1)
+        return maps, torch.bmm(self.value_bias[:, None], along).flatten()
 
+    def _kept(self, along: Tensor, read: Reads, layer: int) -> tuple[Tensor, Tensor]:
+        if layer not in read:
+            with torch.inference_mode(False), torch.no_grad():
+                read[layer] = self._through_values(along)
+        return read[layer]
+
+    def _unweighted(self, maps: Tensor, shift: Tensor) -> Float[Tensor, "image token head direction"]:
+        """v_i along, through n (W_V along)."""
+        found = torch.addmm(shift, self.inputs.flatten(0, 1), maps)
+        return found.view(*self.inputs.shape[:2], self.row.shape[1], -1)
+
+
+Reads = dict[int, tuple[Tensor, Tensor]]
+"""Layer → W_V along and b_V along, for one set of directions."""
 
 Visit = Callable[[int, AttentionView], None]
 
@@ -100,7 +117,7 @@ class HeadMaps:
     """
 
     kept: Float[Tensor, "layer head channel embed"]
-    _last: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _last: dict[str, tuple[Tensor, Tensor, Reads]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def directions(self) -> Float[Tensor, "layer head channel embed"]:
@@ -118,16 +135,22 @@ class HeadMaps:
         texts = texts.to(self.kept)
         if wants_gradient(texts):
             return self.kept @ texts.T
-        with torch.inference_mode(False), torch.no_grad():
-            return self._toward(texts)
+        return self._toward(texts)[1]
 
-    def _toward(self, texts: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head channel text"]:
+    def reads(self, texts: Float[Tensor, "text embed"]) -> Reads | None:
+        """What is kept with `along` for these texts by the attention that reads them; None where nothing is."""
+        texts = texts.to(self.kept)
+        many = len(texts) * self.kept.shape[1] * self.kept[..., 0].numel() > _MOST_KEPT // 8
+        return None if many or wants_gradient(texts) else self._toward(texts)[2]
+
+    def _toward(self, texts: Float[Tensor, "text embed"]) -> tuple[Tensor, Tensor, Reads]:
         kept = self._last.get("texts")
         if kept is None or not torch.equal(kept[0], texts):
-            kept = (texts.clone(), self.kept @ texts.T)
+            with torch.inference_mode(False), torch.no_grad():
+                kept = (texts.clone(), self.kept @ texts.T, {})
             if kept[1].numel() <= _MOST_KEPT:
                 self._last["texts"] = kept
-        return kept[1]
+        return kept
 
 
 @dataclass(frozen=True)
@@ -254,6 +277,9 @@ class Tower(Protocol):
         ...
 
     def head_maps(self) -> HeadMaps: ...
+
+    @property
+    def always_checked(self) -> bool: ...
 
     def confirm(self, trace: Trace, inputs: Tensor) -> None: ...
 

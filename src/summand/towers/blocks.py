@@ -17,7 +17,7 @@ from .probe import named, remedy
 _READABLE = (
     *("ResidualAttentionBlock", "CustomResidualAttentionBlock", "Block", "ResPostBlock"),
     *("EvaBlock", "EvaBlockPostNorm", "RelPosBlock", "ResPostRelPosBlock", "CLIPEncoderLayer", "SiglipEncoderLayer"),
-    *("MetaClip2EncoderLayer", "AltCLIPEncoderLayer", "ChineseCLIPVisionLayer"),
+    *("Siglip2EncoderLayer", "MetaClip2EncoderLayer", "AltCLIPEncoderLayer", "ChineseCLIPVisionLayer"),
 )
 _POST_NORM = ("ResPostBlock", "EvaBlockPostNorm", "ResPostRelPosBlock")
 

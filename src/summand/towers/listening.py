@@ -87,16 +87,6 @@ def untouched(block: nn.Module) -> bool:
     return not any(hooks_of(module) or "forward" in vars(module) for module in block.modules())
 
 
-def own_forward(block: nn.Module) -> bool:
-    """Whether a block's forward may be another one than that of the library's class that it extends: set on the object,
-    or written in a class of the user's."""
-    written = type(block).forward.__module__.partition(".")[0]
-    return "forward" in vars(block) or written not in _LIBRARIES
-
-
-_LIBRARIES = ("open_clip", "clip", "timm", "transformers", "torch")
-
-
 @contextmanager
 def apart() -> Iterator[None]:
     """What is computed here belongs to none of the passes that are being watched."""

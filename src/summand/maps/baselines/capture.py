@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ...errors import SummandError
 from ...models import Model
-from ...models.guard import off, tolerance
+from ...models.identities import off, tolerance
 from ...towers.attention import Attention
 from ...towers.base import working
 from ...towers.blocks import Block
