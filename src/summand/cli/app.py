@@ -80,13 +80,13 @@ def made(called: str | None = None) -> App:
     )
     groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
     for one in COMMANDS:
-        about = _prose(options_of(one.name)) if one.name == called else one.about
+        about = prose(options_of(one.name)) if one.name == called else one.about
         app.command(one.path, name=one.name, group=groups[one.group], show=not one.called, help=about)
     app.register_install_completion_command(group=groups["Inspect"])
     return app
 
 
-def _prose(function: Any) -> str:
+def prose(function: Any) -> str:
     """A docstring without its section of parameters."""
     return inspect.cleandoc(function.__doc__).partition("\nParameters\n---")[0].strip()
 
