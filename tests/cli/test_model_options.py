@@ -7,11 +7,9 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
-import typer
 from PIL import Image
 
 import summand
-from summand.cli import app
 from summand.cli.app import COMMANDS, options_of
 from tests import tiny
 from tests.commands import command as run
@@ -19,14 +17,8 @@ from tests.commands import error_of
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # typer hands over None for a flag that was not given
 OPTIONS = {
-    **{
-        name: {option for parameter in made.params for option in parameter.opts}
-        for name, made in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
-    },
-    **{
-        one.name: {f"--{name.replace('_', '-')}" for name in options_of(one.name).__signature__.parameters}
-        for one in COMMANDS
-    },
+    one.name: {f"--{name.replace('_', '-')}" for name in options_of(one.name).__signature__.parameters}
+    for one in COMMANDS
 }
 OF_A_MODEL = sorted(name for name, options in OPTIONS.items() if "--model" in options)
 

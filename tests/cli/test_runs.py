@@ -2,46 +2,33 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 
 import jaxtyping
 import pandas as pd
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-import summand
-from summand.cli import app
 from summand.survey import open_run
+from tests.commands import command as run
+from tests.commands import error_of
 
 SMALL = ("--images", "scenes:count=60,seed=4", "--units", "heads,neurons:4", "--held-out", "0.4")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def as_users_run_it():
-    """Typer hands a command other defaults than the shape checker expects."""
+    """Without the shape checker, which would make commands slow."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def run(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def error_of(*arguments: object) -> str:
-    found = run(*arguments)
-    assert isinstance(found.exception, summand.SummandError), found.output
-    return str(found.exception)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("cli") / "run"
     found = run("decompose", *SMALL, "--out", out, "--json")
-    assert found.exit_code == 0, found.output
-    result = json.loads(found.stdout)
+    assert found.code == 0, found.error
+    result = found.json
     assert [(row["units"], row["count"], row["images"]) for row in result["rows"]] == [
         ("heads", 48, 36),
         ("neurons.4", 512, 36),
@@ -49,8 +36,8 @@ def folder(tmp_path_factory):
     assert (result["images"], result["held_out_images"]) == (60, 24)
     assert result["residual"] < 1e-5
     found = run("label", out, "--size", "5", "--json")
-    assert found.exit_code == 0, found.output
-    rows = json.loads(found.stdout)["rows"]
+    assert found.code == 0, found.error
+    rows = found.json["rows"]
     assert len(rows) == 560
     assert all(len(row["texts"]) == len(row["weights"]) == 5 for row in rows)
     return out
@@ -58,20 +45,20 @@ def folder(tmp_path_factory):
 
 def test_the_same_command_again_has_nothing_to_do(folder):
     found = run("decompose", *SMALL, "--out", folder)
-    assert found.exit_code == 0
-    assert "nothing to do" in found.stderr
-    assert "neurons of layer 4" in found.stdout
+    assert found.code == 0
+    assert "nothing to do" in found.error
+    assert "neurons of layer 4" in found.out
 
 
 def test_labels_on_screen_are_the_most_telling_ones(folder):
     found = run("label", folder, "--pool", "scenes", "--size", "5")
-    assert found.exit_code == 0
-    assert "the most telling 12 of 48" in found.stdout
-    assert "the most telling 12 of 512" in found.stdout
+    assert found.code == 0
+    assert "the most telling 12 of 48" in found.out
+    assert "the most telling 12 of 512" in found.out
     labels = open_run(folder).labels
     heads = labels[labels["kind"] == "head"]
     first = heads[heads["evidence"].astype(bool)].sort_values("importance", ascending=False).iloc[0]
-    lines = [line for line in found.stdout.splitlines() if line.startswith("│")]
+    lines = [line for line in found.out.splitlines() if line.startswith("│")]
     assert lines[0].split("│")[1].strip() == first["unit"]
     assert first["texts"][0] in lines[0]
     assert len(pd.read_csv(folder / "labels.csv")) == 560
@@ -81,10 +68,10 @@ def test_labels_on_screen_are_the_most_telling_ones(folder):
 def test_one_unit_told_and_shown(folder, tmp_path, command, unit):
     picture = tmp_path / "strip.png"
     found = run(command, folder, unit, "--out", picture, "--json")
-    assert found.exit_code == 0, found.output
-    result = json.loads(found.stdout)
+    assert found.code == 0, found.error
+    result = found.json
     row = result["rows"][0]
-    assert result["picture"] == str(picture)
+    assert result["files"]["figure"] == str(picture)
     assert Image.open(picture).size[0] > 800
     labels = open_run(folder).labels
     expected = labels[(labels["kind"] == command) & (labels["unit"] == unit)].iloc[0]
@@ -92,7 +79,7 @@ def test_one_unit_told_and_shown(folder, tmp_path, command, unit):
     assert row["label"]["correlation"] == pytest.approx(expected["correlation"])
     held = set(open_run(folder).held_out_images.tolist())
     assert not {shown["image"] for shown in row["images"]} & held
-    said = run(command, folder, unit, "--out", picture).stdout
+    said = run(command, folder, unit, "--out", picture).out
     assert f"{command} {unit}" in said
     assert expected["texts"][0] in said
     assert "evidence" in said
@@ -105,9 +92,9 @@ def test_what_moved_is_said_and_the_rest_is_printed(folder, tmp_path):
     (moved / "manifest.json").write_text(json.dumps({**manifest, "location": "/nowhere/photos"}))
     (moved / "labels.parquet").unlink()
     found = run("head", moved, "5.3", "--out", tmp_path / "strip.png")
-    assert found.exit_code == 0
-    assert "cannot be read again: no image source '/nowhere/photos'" in found.stderr.replace("\n", " ")
-    assert "no words yet" in found.stdout
+    assert found.code == 0
+    assert "cannot be read again: no image source '/nowhere/photos'" in found.error.replace("\n", " ")
+    assert "no words yet" in found.out
     assert not (tmp_path / "strip.png").exists()
 
 
@@ -116,13 +103,13 @@ def test_a_line_that_the_model_cannot_read_costs_that_line_only(folder, tmp_path
     shutil.copytree(folder, copied)
     texts.write_text("a red object\n\na star\n" + "red " * 90 + "\na ring\na dog\na blue object\n")
     found = run("label", copied, "--pool", texts, "--size", "2", "--json")
-    assert found.exit_code == 0, found.output
-    assert {text for row in json.loads(found.stdout)["rows"] for text in row["texts"]} <= {
+    assert found.code == 0, found.error
+    assert {text for row in found.json["rows"] for text in row["texts"]} <= {
         "a red object", "a star", "a ring", "a blue object",
     }  # fmt: skip
-    assert "mine.txt, line 4: a text of 90 words is longer than the 30" in found.stderr
-    assert "mine.txt, line 6: the scenes vocabulary has no word 'dog'" in found.stderr
-    assert "2 of 6 descriptions of mine.txt were skipped" in found.stderr
+    assert "mine.txt, line 4: a text of 90 words is longer than the 30" in found.error
+    assert "mine.txt, line 6: the scenes vocabulary has no word 'dog'" in found.error
+    assert "2 of 6 descriptions of mine.txt were skipped" in found.error
 
 
 def test_bad_usage_is_refused_with_a_remedy(folder, tmp_path):
@@ -158,12 +145,9 @@ def test_a_half_written_run_is_refused_with_the_command_that_goes_on(folder, tmp
     half.mkdir()
     manifest = json.loads((folder / "manifest.json").read_text())
     (half / "manifest.json").write_text(json.dumps({**manifest, "complete": False, "passed": 25}))
-    found = subprocess.run(
-        [sys.executable, "-m", "summand", "label", str(half)], capture_output=True, text=True, check=False
-    )
-    assert found.returncode == 2
-    assert found.stdout == ""
-    said = " ".join(found.stderr.split())
+    found = run("label", half)
+    assert (found.code, found.out) == (2, "")
+    said = " ".join(found.error.split())
     assert "not finished (25 of 96 image passes are done)" in said
-    assert "summand decompose --model scenes-vit --images scenes:count=60,seed=4 --units heads,neurons:4" in said
-    assert "Traceback" not in found.stderr
+    assert "summand survey --model scenes-vit --images scenes:count=60,seed=4 --units heads,neurons:4" in said
+    assert "Traceback" not in found.error

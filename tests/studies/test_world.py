@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import jaxtyping
@@ -95,18 +94,13 @@ def test_scenes_do_not(drawn, number, tmp_path, monkeypatch):
 
 def test_no_command_that_reads_images_was_forgotten():
     folder = Path(summand.cli.__file__).parent
-    thin = {path.stem: path.read_text() for path in folder.glob("*.py") if "\n@command" in path.read_text()}
-    loading = {name for name, text in thin.items() if re.search(r"model\.load\(", text)}
-    without = {name for name in loading if "model.load()" in thin[name]}
-    assert without <= {"words", "doctor", "truth"}  # of texts alone, of no pictures, of scenes
-    modules = [path for path in folder.glob("*.py") if "@app.command" in path.read_text()]
-    reads = {path.stem for path in modules if re.search(r"(load|open)_model\(|model_for\(", path.read_text())}
-    reads -= {"words", "doctor"}  # of texts alone, and of no pictures
-    texts = {one.name: (modules[0].parent / f"{one.module or one.name}.py").read_text() for one in COMMANDS}
-    verbs = {name for name, text in texts.items() if "model.load(" in text} - {"words", "doctor"}
-    assert {"ablate", "atlas", "debias", "segment", "subconcepts", "attack", "decompose", "label"} <= reads | verbs
-    assert [name for name in reads if "warn_of_strange" not in (modules[0].parent / f"{name}.py").read_text()] == []
-    assert {name for name in verbs if "model.load()" in texts[name]} <= {"truth"}  # it warns of what it is given
+    texts = {one.name: (folder / f"{one.called or one.name}.py").read_text() for one in COMMANDS}
+    loading = {name for name, text in texts.items() if "model.load(" in text or ", model, compute)" in text}
+    assert {"ablate", "atlas", "debias", "segment", "subconcepts", "attack", "survey", "heatmap"} <= loading
+    blind = {name for name in loading if "model.load()" in texts[name]}
+    assert blind <= {"words", "doctor", "truth"}  # of texts alone, of no pictures, of scenes
+    surveys = {name for name, text in texts.items() if "surveyed(survey)" in text or "opened(survey" in text}
+    assert surveys == {"label", "unit", "head", "neuron", "pair"}  # where `loading.surveyed` warns
 
 
 def test_who_is_a_scenes_model(vit, resnet):

@@ -108,9 +108,7 @@ def test_a_stopped_run_goes_on_where_it_was(run, vit, groups, tmp_path, batch, s
     with pytest.raises(error):
         decompose(vit, source, out, draft(), groups, batch_size=20, progress=False, checkpoint_every=0)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with pytest.raises(
-        summand.SummandError, match=rf"not finished \({done} of 96 .*summand decompose --model scenes-vit"
-    ):
+    with pytest.raises(summand.SummandError, match=rf"not finished \({done} of 96 .*summand survey --model scenes-vit"):
         open_run(out)
     source = Stopping(1000, crash)
     again = decompose(vit, source, out, draft(), groups, batch_size=20, progress=False)

@@ -44,7 +44,7 @@ def test_statistics_come_back_from_zarr(tmp_path, units, shared, whole):
 
 
 def test_what_is_missing_or_broken_is_named(tmp_path, run):
-    with pytest.raises(summand.SummandError, match=r"there is no run folder .* summand decompose|`summand decompose"):
+    with pytest.raises(summand.SummandError, match=r"there is no run folder .* summand survey|`summand survey"):
         open_run(tmp_path / "none")
     with pytest.raises(summand.SummandError, match=r"no run folder: it has no manifest\.json"):
         open_run(tmp_path)

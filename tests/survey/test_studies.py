@@ -10,7 +10,7 @@ import summand
 from summand.data import open_source
 from summand.maps.methods import prepare
 from summand.report.site import build
-from summand.studies.concepts import image_concepts
+from summand.studies.concepts.image import image_concepts
 from summand.studies.shift.reference import make_reference
 from summand.survey.profile import profile, profile_of
 from summand.text.pools import pool
@@ -56,20 +56,22 @@ def test_concepts_maps_and_shift_take_a_survey(vit, survey):
     x = vit.preprocess(summand.scenes.sample(2, seed=1).images)
     assert method.maps(x, texts[:2]).shape == (2, 2, 8, 8)
     for watch in ("heads", "neurons"):
-        made = make_reference(vit, open_source(SOURCE), scenes, watch, layers=1, layer=4, survey=survey)
+        made = make_reference(vit, open_source(SOURCE), scenes, watch, layers=[5], layer=4, survey=survey)
         assert len(made.measured) == 40
 
 
 def test_a_reference_is_the_same_with_a_survey_and_without(vit, survey):
     scenes = pool("scenes")
-    one = make_reference(vit, open_source(SOURCE), scenes, "heads", layers=1, survey=survey)
-    other = make_reference(vit, open_source(SOURCE), scenes, "heads", layers=1)
+    one = make_reference(vit, open_source(SOURCE), scenes, "heads", layers=[5], survey=survey)
+    other = make_reference(vit, open_source(SOURCE), scenes, "heads", layers=[5])
     assert one.readings.names == other.readings.names
     np.testing.assert_allclose(one.measured.readings, other.measured.readings, atol=1e-4)
 
 
 @pytest.mark.usefixtures("no_pass")
 def test_an_atlas_is_built_of_a_survey(vit, survey, tmp_path):
-    made = build(vit, open_source(SOURCE), tmp_path / "a", pool=pool("scenes"), layers=1, survey=survey, progress=False)
+    made = build(
+        vit, open_source(SOURCE), tmp_path / "a", pool=pool("scenes"), layers=[5], survey=survey, progress=False
+    )
     assert made.images == 40
     assert [label.layer for label in made.labels] == [5] * 8

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. One module a command; what they share is in `common`."""
+"""The command line: parse, call, print. One module a command, listed in `app`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,12 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
-import typer
+from .app import run
+from .console import escape, stderr
+from .faults import INTERRUPTED, OURS, UNREAD, traceback_of, verdict
 
-from .. import __version__
-from . import (  # noqa: F401
-    atlas,
-    decompose,
-    head,
-    label,
-    neuron,
-    pair,
-)
-from .app import COMMANDS, run
-from .common import app, escape, stderr
-from .faults import INTERRUPTED, OURS, TRACEBACK, UNREAD, traceback_of, verdict
-
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code: object = 0
     try:
         try:
-            code = run(arguments) if _new(arguments) else app(arguments, standalone_mode=True)
+            code = run(arguments)
         except SystemExit as end:
             code = end.code
             if isinstance(code, str):  # a library's last words, which Python would make exit code 1 of
@@ -58,12 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)  # type: ignore[arg-type]
 
 
-def _new(arguments: Sequence[str]) -> bool:
-    """Whether the command has moved to the new command line already."""
-    first = next((one for one in arguments if one != "--traceback"), None)
-    return first in {"--version", *(one.name for one in COMMANDS)}
-
-
 def _say(error: BaseException, line: str) -> None:
     trace = traceback_of(error)
     if trace is not None:
@@ -72,22 +54,3 @@ def _say(error: BaseException, line: str) -> None:
         stderr.print(line)
     elif line:
         stderr.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
-
-
-def _version(value: bool) -> None:
-    if value:
-        print(f"summand {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
-    ] = False,
-    traceback: Annotated[
-        bool, typer.Option("--traceback", help="Show where an error came from, as SUMMAND_TRACEBACK=1 does.")
-    ] = False,
-) -> None:
-    if traceback:
-        os.environ[TRACEBACK] = "1"

@@ -26,15 +26,24 @@ class Named:
     name: str
     group: str
     about: str
-    module: str = ""
-    shown: bool = True
+    called: str = ""
+    """The command that it is another name of; such names are not listed."""
 
     @property
     def path(self) -> str:
-        return f"{__package__}.{self.module or self.name}:{self.name}"
+        name = self.called or self.name
+        return f"{__package__}.{name}:{name}"
 
 
 COMMANDS = (
+    Named("survey", "Label", "Take every image apart and keep statistics of all units; goes on where it stopped."),
+    Named("label", "Label", "Put every unit into words, and score the words on images that were held out."),
+    Named("unit", "Label", "Tell and show one unit of a survey: its words, their evidence, its top images."),
+    Named("head", "Label", "The same for an attention head, LAYER.HEAD."),
+    Named("neuron", "Label", "The same for an MLP neuron, LAYER:NEURON."),
+    Named("pair", "Label", "The same for a neuron–head pair, NEURONxHEAD."),
+    Named("atlas", "See", "Label every head of the last layers and build a site that shows what each one sees."),
+    Named("decompose", "Label", "The former name of survey.", called="survey"),
     Named("heatmap", "See", "Show which parts of a picture speak for a text, and which against it."),
     Named("perturb", "Study", "Take patches away in a map's order: does the answer follow?"),
     Named("registers", "Study", "Find the neurons that make a sink, and see what becomes of it without them."),
@@ -72,7 +81,7 @@ def made(called: str | None = None) -> App:
     groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
     for one in COMMANDS:
         about = _prose(options_of(one.name)) if one.name == called else one.about
-        app.command(one.path, name=one.name, group=groups[one.group], show=one.shown, help=about)
+        app.command(one.path, name=one.name, group=groups[one.group], show=not one.called, help=about)
     app.register_install_completion_command(group=groups["Inspect"])
     return app
 

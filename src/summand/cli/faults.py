@@ -10,9 +10,6 @@ import errno
 import os
 import traceback
 from pathlib import Path
-from typing import Any
-
-from typer.core import TyperGroup
 
 from ..errors import SummandError, first_line
 
@@ -39,28 +36,8 @@ _SURROUNDINGS = {
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "unable to allocate")
 
 
-class Carried(Exception):
-    """An exception on its way through the command-line library, which would make an exit code of its own of it."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(first_line(error))
-        self.error = error
-
-
-class Commands(TyperGroup):
-    """The commands; what they raise comes out as it is. (An end of file, or a pipe that nobody reads, would be exit
-    code 1, which is an alarm.)"""
-
-    def invoke(self, ctx: Any) -> object:
-        try:
-            return super().invoke(ctx)
-        except (EOFError, OSError) as error:
-            raise Carried(error) from error
-
-
 def verdict(error: BaseException) -> tuple[int, str]:
     """Exit code, and a line for stderr; no line where there is nothing to say."""
-    error = error.error if isinstance(error, Carried) else error
     if isinstance(error, SummandError):
         return BAD_INPUT, str(error)
     if isinstance(error, KeyboardInterrupt):
@@ -81,7 +58,6 @@ def verdict(error: BaseException) -> tuple[int, str]:
 
 def traceback_of(error: BaseException) -> str | None:
     """The traceback, where it was asked for."""
-    error = error.error if isinstance(error, Carried) else error
     if os.environ.get(TRACEBACK, "0") in ("", "0") or isinstance(error, (KeyboardInterrupt, BrokenPipeError)):
         return None
     return "".join(traceback.format_exception(error))

@@ -1,22 +1,28 @@
-"""`summand head`: one head of a run."""
+"""`summand head`: one head of a survey."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from .common import JsonOption, app
-from .unit import OutOption, PicturesOption, RunArgument, show_unit
+from ..studies.surveys.options import UnitOptions
+from .adapter import command
 
 
-@app.command(epilog="Examples:\n\n  summand head run 22.11\n\n  summand head run 22.11 --out head.png --json")
-def head(
-    run: RunArgument,
-    unit: Annotated[str, typer.Argument(metavar="LAYER.HEAD", help="Which one, such as 22.11.")],
-    out: OutOption = None,
-    pictures: PicturesOption = 8,
-    as_json: JsonOption = False,
-) -> None:
-    """Tell and show an attention head: its words, what they are worth on held-out images, its top images."""
-    show_unit("heads", run, unit, out, pictures, as_json)
+@command
+def head(survey: str, unit: str, *, options: UnitOptions):
+    """Tell and show an attention head: its words, what they are worth on held-out images, its top images.
+
+    Examples:
+
+    - summand head run 22.11
+    - summand head run 22.11 --out head.png --json
+
+    Parameters
+    ----------
+    survey
+        A folder of `summand survey`.
+    unit
+        Which one, such as 22.11.
+    """
+    from ..studies.surveys.unit import unit as verb
+    from .loading import surveyed
+
+    return verb(surveyed(survey), unit, options, "head")

@@ -73,8 +73,7 @@ def warn(model: Any, *given: Any) -> str | None:
             soft_wrap=True,
         )
     found = strange_pictures(model, *given) if given else None
-    if found is not None:
-        stderr.print(f"[bold white on red] WARNING [/] {escape(found)}", soft_wrap=True)
+    _loudly(found)
     return found
 
 
@@ -95,3 +94,29 @@ def wait(text: str, work: Callable[[], Any]) -> Any:
     """Do something slow behind a spinner on stderr."""
     with stderr.status(text):
         return work()
+
+
+def surveyed(folder: str) -> Any:
+    """The survey in a folder; warns on stderr where a scenes model was shown photographs."""
+    from ..studies.world import strange_run
+    from ..survey import open_survey
+
+    found = open_survey(folder)
+    _loudly(strange_run(found))
+    return found
+
+
+def opened(folder: str, name: str, pool: str | None) -> tuple[Any, Any]:
+    """A survey and its model, once the pool is known to be one."""
+    from ..text.pools import pool as read_pool
+
+    found = surveyed(folder)
+    if pool is not None:
+        read_pool(pool)
+    with warnings_said():
+        return found, wait(f"loading {found.manifest.model}", lambda: found.load_model(device(name)))
+
+
+def _loudly(said: str | None) -> None:
+    if said is not None:
+        stderr.print(f"[bold white on red] WARNING [/] {escape(said)}", soft_wrap=True)

@@ -1,22 +1,28 @@
-"""`summand neuron`: one neuron of a run."""
+"""`summand neuron`: one neuron of a survey."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from .common import JsonOption, app
-from .unit import OutOption, PicturesOption, RunArgument, show_unit
+from ..studies.surveys.options import UnitOptions
+from .adapter import command
 
 
-@app.command(epilog="Examples:\n\n  summand neuron run 9:2914\n\n  summand neuron run 9:2914 --out neuron.png --json")
-def neuron(
-    run: RunArgument,
-    unit: Annotated[str, typer.Argument(metavar="LAYER:NEURON", help="Which one, such as 9:2914.")],
-    out: OutOption = None,
-    pictures: PicturesOption = 8,
-    as_json: JsonOption = False,
-) -> None:
-    """Tell and show an MLP neuron: its words, what they are worth on held-out images, its top images."""
-    show_unit("neurons", run, unit, out, pictures, as_json)
+@command
+def neuron(survey: str, unit: str, *, options: UnitOptions):
+    """Tell and show an MLP neuron: its words, what they are worth on held-out images, its top images.
+
+    Examples:
+
+    - summand neuron run 9:2914
+    - summand neuron run 9:2914 --out neuron.png --json
+
+    Parameters
+    ----------
+    survey
+        A folder of `summand survey`.
+    unit
+        Which one, such as 9:2914.
+    """
+    from ..studies.surveys.unit import unit as verb
+    from .loading import surveyed
+
+    return verb(surveyed(survey), unit, options, "neuron")

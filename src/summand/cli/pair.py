@@ -1,22 +1,28 @@
-"""`summand pair`: one pair of a run."""
+"""`summand pair`: one pair of a survey."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from .common import JsonOption, app
-from .unit import OutOption, PicturesOption, RunArgument, show_unit
+from ..studies.surveys.options import UnitOptions
+from .adapter import command
 
 
-@app.command(epilog="Examples:\n\n  summand pair run 624.21\n\n  summand pair run 624.21 --out pair.png --json")
-def pair(
-    run: RunArgument,
-    unit: Annotated[str, typer.Argument(metavar="NEURON.HEAD", help="Which one, such as 624.21.")],
-    out: OutOption = None,
-    pictures: PicturesOption = 8,
-    as_json: JsonOption = False,
-) -> None:
-    """Tell and show a neuron–head pair: its words, what they are worth on held-out images, its top images."""
-    show_unit("pairs", run, unit, out, pictures, as_json)
+@command
+def pair(survey: str, unit: str, *, options: UnitOptions):
+    """Tell and show a neuron–head pair: its words, what they are worth on held-out images, its top images.
+
+    Examples:
+
+    - summand pair run 624x21
+    - summand pair run 624x21 --out pair.png --json
+
+    Parameters
+    ----------
+    survey
+        A folder of `summand survey`.
+    unit
+        Which one, such as 624x21.
+    """
+    from ..studies.surveys.unit import unit as verb
+    from .loading import surveyed
+
+    return verb(surveyed(survey), unit, options, "pair")

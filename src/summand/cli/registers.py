@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..studies.registers.options import RegistersOptions
 from .adapter import command
-from .options import ModelOptions
+from .options import OwnModelOptions
 
 
 @command
-def registers(images: str, *, options: RegistersOptions, model: ModelOptions):
+def registers(images: str, *, options: RegistersOptions, model: OwnModelOptions):
     """Find the neurons that make a sink, a patch that draws attention or grows large though it shows nothing, and see
     what becomes of it without them.
 
@@ -27,7 +27,7 @@ def registers(images: str, *, options: RegistersOptions, model: ModelOptions):
         Images to look at: a folder, a csv or parquet of paths, the folder of a survey, or scenes.
     """
     from .. import registers as verb
-    from .inputs import seen
+    from ..studies.given import images_of
 
-    source, own = seen(images, options.count, model)
-    return verb(own, source, options=options)
+    given = images_of(images, options.count)
+    return verb(model.load(given), given.source, options=options)

@@ -45,7 +45,7 @@ def shown(command: str, show: Show, options: dict[str, Any], work: Callable[[], 
 
 
 def _default(command: str, result: Any) -> Path | None:
-    return None if result.drawn_by is None else Path(f"{command}.png")
+    return None if result.drawn_by is None else Path(result.drawn_in or f"{command}.png")
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,9 @@ def show(result: Result, written: dict[str, Path]) -> None:
         if table.plain:
             sys.stdout.write("".join(f"{value}\n" for value in table.rows[table.columns[0].name]))
         else:
-            out.print(drawn(table))
+            out.print(drawn(table) if table.columns else table.title, markup=False)
+            if table.caption:
+                out.print(table.caption, markup=False, soft_wrap=True)
     for what, path in written.items():
         out.print(f"{what}: [bold]{escape(str(path.resolve()))}[/]", soft_wrap=True)
 
@@ -38,8 +40,6 @@ def drawn(table: Table) -> Drawn:
         title=escape(table.title) or None,
         title_justify="left",
         title_style="bold",
-        caption=escape(table.caption) or None,
-        caption_justify="left",
     )
     rows = table.rows.to_dict("records")
     for column in table.columns:

@@ -22,6 +22,9 @@ PICTURES = (".png", ".jpg", ".svg", ".pdf")
 TABLES = (".csv", ".parquet", ".json")
 ARRAYS = (".npz",)
 PAGE = ".html"
+_OTHER = frozenset((".doc", ".docx", ".txt", ".md", ".gif", ".webp", ".jpeg", ".tif", ".tiff", ".bmp", ".xls", ".xlsx",
+                    ".tsv", ".npy", ".pkl", ".pt", ".ps", ".eps"))  # fmt: skip
+"""Endings of files, of which a result cannot be one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Result:
 
     command: ClassVar[str] = ""
     drawn_by: ClassVar[str | None] = None
+    drawn_in: str | None = None
     paged_by: ClassVar[str | None] = None
 
     def __init__(
@@ -206,7 +210,8 @@ class Result:
 def check_place(place: str | Path) -> Path:
     """The path. Raises `SummandError` for a place that nothing can be written to, before the work is done."""
     whole = place = Path(place).expanduser()
-    if place.suffix.lower() in (*PICTURES, *TABLES, *ARRAYS, PAGE):
+    endings = (*PICTURES, *TABLES, *ARRAYS, PAGE)
+    if place.suffix.lower() in endings:
         if place.is_dir():
             raise SummandError(f"{place} is a folder; name a file, or a folder without {place.suffix}")
         place = place.parent
@@ -215,6 +220,8 @@ def check_place(place: str | Path) -> Path:
             f"{place} is a file; a result goes into a folder, or into a file that ends in "
             f"{', '.join((*PICTURES, *TABLES, PAGE))}"
         )
+    elif place.suffix.lower() in _OTHER and not place.is_dir():
+        raise SummandError(f"cannot write {place}: the name must end in {', '.join(endings)}, or be a folder's")
     above = next((folder for folder in (place, *place.absolute().parents) if folder.exists()), None)
     if above is not None and not above.is_dir():
         raise SummandError(f"{above} is no folder, so {place} cannot be made in it")

@@ -130,7 +130,7 @@ class Manifest:
 
     def command(self, out: Path) -> str:
         """The command line that makes, or goes on with, this run."""
-        words = ["summand", "decompose", "--model", self.model]
+        words = ["summand", "survey", "--model", self.model]
         words += ["--pretrained", self.pretrained] if self.pretrained else []
         words += ["--checkpoint", self.checkpoint] if self.checkpoint else []
         words += ["--activation", self.activation] if self.activation else []
@@ -153,12 +153,12 @@ class Manifest:
     def read(folder: Path) -> Manifest:
         """The manifest of a run folder. Raises `SummandError` where there is none, or one that cannot be used."""
         if not folder.is_dir():
-            raise SummandError(f"there is no run folder {folder}; `summand decompose --out {folder}` makes one")
+            raise SummandError(f"there is no run folder {folder}; `summand survey --out {folder}` makes one")
         try:
             found = json.loads((folder / FILE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise SummandError(
-                f"{folder} is no run folder: it has no {FILE}; `summand decompose --out FOLDER` makes one"
+                f"{folder} is no run folder: it has no {FILE}; `summand survey --out FOLDER` makes one"
             ) from None
         except (OSError, ValueError) as error:
             raise SummandError(f"{folder / FILE} cannot be read ({error}); the run must be made again") from error

@@ -186,7 +186,7 @@ class Survey:
         if group not in self.groups:
             raise SummandError(
                 f"{self.shelf.label} holds {', '.join(self.manifest.groups)}, not {group.name}; "
-                f"`summand decompose --units {group.name.replace('.', ':')}` into another folder adds it"
+                f"`summand survey --units {group.name.replace('.', ':')}` into another folder adds it"
             )
         return group
 

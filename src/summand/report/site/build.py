@@ -63,23 +63,24 @@ def build(
     out: Path,
     *,
     pool: Pool,
-    layers: int = 4,
+    layers: int | Sequence[int] = 4,
     size: int = 10,
     examples: int = 8,
     survey: Survey | None = None,
     batch_size: int = 64,
-    progress: bool = True,
+    progress: bool | None = True,
 ) -> Atlas:
     """Write the site to `out`.
 
-    layers: how many of the last layers get a page a head. size: texts a head. examples: strongest and weakest images
-    a head. survey: of these images, where one was made with keep=layers. Raises `SummandError` before any expensive
-    work for an output folder that is not empty and not ours.
+    layers: which, or how many of the last ones, get a page a head. size: texts a head. examples: strongest and weakest
+    images a head. survey: of these images, where one was made with keep=layers. Raises `SummandError` before any
+    expensive work for an output folder that is not empty and not ours.
     """
     started = time.time()
     _claim_folder(out)
     embeddings = model.encode_text(pool.texts, progress=progress)
-    last = range(max(0, model.tower.layers - layers), model.tower.layers)
+    every = range(model.tower.layers)
+    last = list(every)[-layers:] if isinstance(layers, int) else sorted(layers)
     options: dict[str, Any] = {"top": 0, "keep": last, "batch_size": batch_size, "progress": progress}
     found = survey_of(model, source, [Group("heads")], **options) if survey is None else survey
     moments = found.moments("heads")

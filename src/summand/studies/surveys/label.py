@@ -1,0 +1,28 @@
+"""Every unit of a survey in words, as a result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...survey.labels import label_run, write_labels
+from ...survey.survey import Survey
+from ..given import readable_pool
+from .options import LabelOptions
+from .result import Labelled
+
+
+def label(survey: Survey, options: LabelOptions, model: Any = None) -> Labelled:
+    """`survey.label`, with what must be said of it; in a folder labels.parquet and labels.csv are written beside it."""
+    model = survey.model if model is None else model
+    chosen, notes = readable_pool(model, options.pool or model.world.pool)
+    size = min(options.size, max(1, len(chosen.texts) // 2))
+    if size < options.size:
+        notes.append(f"{options.size} of {len(chosen.texts)} texts leave no random ones to compare with; using {size}")
+    table = label_run(survey, chosen.texts, model.encode_text(chosen.texts), size, most=options.most, progress=None)
+    files = [str(path) for path in write_labels(survey, table)]
+    if survey.manifest.random_init:
+        notes.append("the weights are RANDOM: these labels mean nothing")
+    rows = table.astype(object).where(table.notna(), None)
+    return Labelled(
+        rows, options, model=model.name, data=survey.manifest.source, notes=notes, pool=chosen.name, files=files
+    )
