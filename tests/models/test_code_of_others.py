@@ -192,7 +192,7 @@ def test_what_a_block_adds_beside_its_attention_and_its_mlp(of, side):
     with pytest.raises(summand.SummandError, match="cannot be explained exactly"):
         kept.mlps()
     if side == "image":
-        for name in ("second_order", "first_order", "indirect"):
+        for name in ("second_order", "first_order"):  # what is measured by passes of the model itself stays right
             assert answer(model, name) is None
 
 
@@ -613,3 +613,17 @@ def test_weights_that_were_changed_and_changed_back():
     weight.data.copy_(kept)
     assert off(parts.total(), made.encode_image(X)) < 1e-9
     assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-9
+
+
+def test_what_torch_compile_leaves_in_a_library_is_no_code_of_others(monkeypatch):
+    """It stands among the functions of the library and holds weights, and nothing but what was compiled calls it."""
+    weights = torch.ones(3)
+    monkeypatch.setattr(open_clip.transformer, "__compiled_fn_1_0d3e", lambda: weights, raising=False)
+    made = clip()
+    seen = State(lambda: [made])
+    assert not holds_foreign_code(made.modules())
+    assert findings(made) == []
+    monkeypatch.delattr(open_clip.transformer, "__compiled_fn_1_0d3e")
+    assert seen.still()
+    monkeypatch.setattr(open_clip.transformer, "text_global_pool", lambda: weights)
+    assert holds_foreign_code(made.modules())

@@ -7,7 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from ..towers.settings import described
-from .foreign import homes_of
+from .foreign import homes_of, of_compile
 from .global_hooks import global_hooks
 
 _UNSEEN = frozenset(
@@ -32,7 +32,7 @@ class Code:
             (home, name, value, _inside(value))
             for home in homes_of(classes)
             for name, value in tuple(home.items())
-            if callable(value) and (id(home), name) not in restless
+            if callable(value) and not of_compile(name) and (id(home), name) not in restless
         ]
         self._inner = [
             (value, _inside(value))

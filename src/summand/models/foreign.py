@@ -122,7 +122,7 @@ def patched(kinds: Iterable[type]) -> Iterator[str]:
                 yield f"{kind.__name__}.{name}"
     for home in homes_of(classes):
         for name, value in tuple(home.items()):
-            if isinstance(value, _CODE) and not known_function(value):
+            if isinstance(value, _CODE) and not of_compile(name) and not known_function(value):
                 yield f"{home['__name__']}.{name}"
 
 
@@ -130,6 +130,11 @@ def homes_of(classes: Iterable[type]) -> list[dict[str, Any]]:
     """What stands in the libraries' Python modules that these classes are written in, and in torch's functions."""
     names = {kind.__module__ for kind in classes if is_known(kind.__module__)} | {"torch.nn.functional"}
     return [vars(sys.modules[name]) for name in sorted(names & sys.modules.keys())]
+
+
+def of_compile(name: str) -> bool:
+    """Whether an entry of a Python module was left there by torch.compile, whose own code alone asks for it."""
+    return name.startswith(("__compiled_fn_", "__resume_at_"))
 
 
 _CODE = (types.FunctionType, types.MethodType, staticmethod, classmethod, property, functools.partial)
