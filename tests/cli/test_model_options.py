@@ -15,7 +15,7 @@ from tests import tiny
 from tests.commands import command as run
 from tests.commands import error_of
 
-pytestmark = pytest.mark.usefixtures("unchecked")  # typer hands over None for a flag that was not given
+pytestmark = pytest.mark.usefixtures("unchecked")
 OPTIONS = {
     one.name: {f"--{name.replace('_', '-')}" for name in options_of(one.name).__signature__.parameters}
     for one in COMMANDS
