@@ -13,11 +13,9 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
 import summand
 from summand import Moments, SummandError, SummandWarning
-from summand.cli import app
 from summand.maps.heatmap import default_contrast
 from summand.maps.windows import scale_of
 from summand.models import World
@@ -29,6 +27,7 @@ from summand.scenes.tokenizer import SceneTokenizer
 from summand.text.labels import importance, label_heads
 from summand.text.pools import pool
 from tests import tiny
+from tests.commands import command
 
 SCENES = summand.scenes.sample(24, seed=3)
 
@@ -104,9 +103,9 @@ def test_the_commands_of_a_fine_tuned_model(checkpoint, tmp_path, unchecked):
         ["decompose", *own, *some, "--units", "heads", "--held-out", "0.3", "--out", str(tmp_path / "run")],
         ["label", str(tmp_path / "run"), "--size", "2"],
     ]
-    for command in commands:
-        said = CliRunner().invoke(app, command)
-        assert said.exit_code == 0, (command, said.output, said.exception)
+    for arguments in commands:
+        said = command(*arguments)
+        assert said.code == 0, (arguments, said.error)
 
 
 def test_other_models_are_of_the_general_world(vit):
