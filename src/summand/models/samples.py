@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from ..errors import SummandError, first_line
+
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+_FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
+_COMMON = _FLOATS | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex128}
 _ROUNDINGS = 64  # how many ε of its largest number a weight may be off to count as the same
 
 
@@ -74,3 +82,38 @@ def _diagonals(matrix: Tensor) -> list[Tensor]:
     if rest:
         views.append(matrix.as_strided((rest,), (down + right,), start + whole * columns * down))
     return views
+
+
+def grouped(views: list[Tensor]) -> list[list[Tensor]]:
+    """Those of a dtype and device together, in one dimension where no copy is needed for it."""
+    groups: dict[Any, list[Tensor]] = {}
+    with torch.inference_mode(False), torch.no_grad():
+        for view in views:
+            flat = view.view(-1) if view.ndim == 1 or view.is_contiguous() else view
+            groups.setdefault((view.dtype, view.device), []).append(flat)
+    return list(groups.values())
+
+
+def bits(groups: list[list[Tensor]]) -> list[Tensor]:
+    """What stands in these views now, in one tensor for each group."""
+    with torch.inference_mode(False), torch.no_grad():
+        whole = [torch.cat([_bits_of(view) for view in group]) for group in groups]
+    return [found if found.dtype not in _FLOATS else found.view(_BITS[found.element_size()]) for found in whole]
+
+
+def _bits_of(view: Tensor) -> Tensor:
+    if view.dtype not in _COMMON:  # complex halves and small floats, which torch does not compare
+        view = view.resolve_conj().resolve_neg().view(_BITS[view.element_size()])
+    return view.reshape(-1)
+
+
+def equal(now: Tensor, then: Tensor) -> bool:
+    try:
+        return torch.equal(now, then)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise SummandError(f"{HIDDEN} ({first_line(error)})") from error
+
+
+HIDDEN = "the model's weights cannot be looked at in here; ask outside of tracing, export and fake tensors"

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..errors import SummandError, first_line
+from ..errors import SummandError
 from ..towers.listening import PassHook, entries
 from .code import Code
-from .samples import address, copied, near, samples
+from .samples import HIDDEN, address, bits, copied, equal, grouped, near, samples
 from .sides import IMAGE_SIDE, TEXT_SIDE, only_of
 
 _PLAIN = frozenset((int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, torch.Size))
@@ -30,7 +30,6 @@ _UNSEEN = frozenset(
 _DICTS = frozenset((dict, OrderedDict))
 _FEW = 16
 _SMALL = 4096  # bytes
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class State:
@@ -66,7 +65,7 @@ class State:
 
     def _look(self) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
         if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
-            raise SummandError(_HIDDEN)
+            raise SummandError(HIDDEN)
         left_out = self._unseen, self._unread(), self._restless
         return _look(list(self._roots()), self._aside(), left_out, self._rewritten)
 
@@ -75,7 +74,7 @@ class State:
             list(root.modules())  # peft's wrappers register merged weights when they are listed
         self._settings, self._tensors, self._kept, rewritten = self._look()
         self._marks = [_mark(tensor) for tensor in self._tensors]
-        self._samples = _grouped([view for tensor in self._tensors for view in samples(tensor)])
+        self._samples = grouped([view for tensor in self._tensors for view in samples(tensor)])
         self._bits = self._sampled()
         self._roughly = copied(rewritten)
         self._code = self._see_code()
@@ -99,7 +98,7 @@ class State:
             for old, new, was, now in zip(self._tensors, tensors, self._marks, marks, strict=True):
                 if was != now if new is old else not was[0] or (was[0], *was[2:]) != (now[0], *now[2:]):
                     return False
-        if not all(_equal(a, b) for a, b in zip(self._sampled(), self._bits, strict=True)):
+        if not all(equal(a, b) for a, b in zip(self._sampled(), self._bits, strict=True)):
             return False
         self._tensors, self._marks = tensors, marks
         return not rewritten or near(self._roughly, copied(rewritten))
@@ -142,41 +141,7 @@ class State:
 
     def _sampled(self) -> list[Tensor]:
         """The sampled bits, in one tensor for each dtype and device."""
-        with torch.inference_mode(False), torch.no_grad():
-            whole = [torch.cat([_bits(view) for view in group]) for group in self._samples]
-        return [found if found.dtype not in _FLOATS else found.view(_BITS[found.element_size()]) for found in whole]
-
-
-_FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
-_COMMON = _FLOATS | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex128}
-
-
-def _grouped(views: list[Tensor]) -> list[list[Tensor]]:
-    """Those of a dtype and device together, in one dimension where no copy is needed for it."""
-    groups: dict[Any, list[Tensor]] = {}
-    with torch.inference_mode(False), torch.no_grad():
-        for view in views:
-            flat = view.view(-1) if view.ndim == 1 or view.is_contiguous() else view
-            groups.setdefault((view.dtype, view.device), []).append(flat)
-    return list(groups.values())
-
-
-def _bits(view: Tensor) -> Tensor:
-    if view.dtype not in _COMMON:  # complex halves and small floats, which torch does not compare
-        view = view.resolve_conj().resolve_neg().view(_BITS[view.element_size()])
-    return view.reshape(-1)
-
-
-def _equal(now: Tensor, then: Tensor) -> bool:
-    try:
-        return torch.equal(now, then)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise SummandError(f"{_HIDDEN} ({first_line(error)})") from error
-
-
-_HIDDEN = "the model's weights cannot be looked at in here; ask outside of tracing, export and fake tensors"
+        return bits(self._samples)
 
 
 def _ordered(name: str, value: Any) -> Any:
