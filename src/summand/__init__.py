@@ -21,8 +21,9 @@ from .errors import SummandError, SummandWarning
 
 if TYPE_CHECKING:
     from . import scenes
-    from .effects.direct import Parts, TextParts
+    from .effects.direct import Parts
     from .effects.effects import Effects
+    from .effects.text_parts import TextParts
     from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
@@ -106,7 +107,7 @@ _HOMES = {
     "RankOne": ".statistics.principal_direction",
     "SparseCode": ".text.sparse",
     "Survey": ".survey.survey",
-    "TextParts": ".effects.direct",
+    "TextParts": ".effects.text_parts",
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",

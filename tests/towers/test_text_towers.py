@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import summand
-from summand.effects.direct import TextParts
+from summand.effects.text_parts import TextParts
 from summand.models.tokens import PAD, pieces, whole_words
 from summand.towers.text import text_tower_of
 from tests import tiny

@@ -13,13 +13,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..effects.activations import activations, mean_activations
-from ..effects.direct import Parts, TextParts
+from ..effects.direct import Parts
 from ..effects.effects import Effects
 from ..effects.first_order import first_order
 from ..effects.indirect import indirect
 from ..effects.pairs import pairs
 from ..effects.published import Parity
 from ..effects.second_order import second_order
+from ..effects.text_parts import TextParts
 from ..errors import SummandError
 from ..towers import Tower, tower_of
 from ..towers.text import TextTower

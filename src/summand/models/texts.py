@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..effects.direct import TextParts
+from ..effects.text_parts import TextParts
 from ..errors import SummandError
 from ..progress import Progress
 from ..towers.text import TextTower, text_features, text_tower_of
