@@ -16,7 +16,6 @@ import summand.cli
 from summand.cli.app import COMMANDS
 from summand.data import open_source
 from summand.data.masks import open_masks
-from summand.maps.heatmap import default_pool
 from summand.models.ablations import Ablation
 from summand.scenes.pretrained import is_scenes_model
 from summand.studies.world import strange_pictures
@@ -109,11 +108,11 @@ def test_who_is_a_scenes_model(vit, resnet):
     own = summand.wrap(vit.clip, preprocess=vit._preprocess, tokenizer=vit._tokenizer, name="mine")
     for model in (vit, resnet, ablated, own):
         assert is_scenes_model(model)
-        assert default_pool(model) == "scenes"
+        assert model.world.pool == "scenes"
     other = summand.wrap(clip(), preprocess=vit._preprocess, tokenizer=SimpleTokenizer())
     for model in (summand.wrap(clip()), other):
         assert not is_scenes_model(model)
-        assert default_pool(model) == "general"
+        assert model.world.pool == "general"
 
 
 def test_which_pictures_are_strange(vit, photos, drawn, tmp_path):

@@ -19,11 +19,13 @@ from .asked_again import AskedAgain
 from .callers_tokenizers import check_ids, token_ids, vocabulary_size
 from .guard import Guard, verified
 from .made import Made
+from .side_states import text_state
 from .sides import IMAGE_SIDE
-from .state import State, text_state
+from .state import State
 from .text_cache import digests, fingerprint, is_known
 from .text_store import Memory, Row, TextStore
-from .tokens import check_length, pieces, tokenized
+from .token_pieces import pieces
+from .tokens import check_length, tokenized
 from .training_mode import in_training
 
 TEXT_BATCH = 256

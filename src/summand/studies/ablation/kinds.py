@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import SummandError
-from ...maps.heatmap import default_pool
 from ...models import Model
 from ...models.readable import readable
 from ...text.pools import pool, random_directions
@@ -131,7 +130,7 @@ def read_pools(
     """Name → directions: pools of texts, embedded; `random`, 3,000 unit vectors, or random:COUNT; `gaussian`, 3,498
     vectors of a unit Gaussian as in paper C (A.3), or gaussian:COUNT. By default the model's own pool, and random."""
     found = {}
-    for name in split(pools or (default_pool(model), "random")):
+    for name in split(pools or (model.world.pool, "random")):
         kind, colon, count = name.partition(":")
         if kind not in ("random", "gaussian"):
             found[name] = model.encode_text(readable(pool(name), model._tokenizer)[0].texts, progress=progress)

@@ -8,7 +8,7 @@ from typing import Any
 from ...data import Skipped, open_source
 from ...errors import SummandError
 from ...maps.drawing import Picture, drawing, parse_head
-from ...maps.heatmap import Heatmap, default_pool
+from ...maps.heatmap import Heatmap
 from ...maps.joint import head_texts, most_and_least
 from ...maps.options import HeatmapOptions
 from ...models import Model
@@ -79,7 +79,7 @@ def _labelled(model: Model, options: HeatmapOptions, notes: list[str]) -> list[s
         raise SummandError(
             "without texts a head's own texts are drawn; give reference=IMAGES, a set to label the head on"
         )
-    chosen, left = readable(pool(options.pool or default_pool(model)), model._tokenizer)
+    chosen, left = readable(pool(options.pool or model.world.pool), model._tokenizer)
     if left:
         named = "; ".join(f"line {one.line}: {one.reason}" for one in left[:5])
         notes.append(f"{len(left)} descriptions of {chosen.name} were skipped ({named})")

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from ...data.pictures import as_picture
-from ...maps.heatmap import default_pool
 from ...models import Model
 from ...survey import Group, survey_of
 from ...unit import Unit, units_of
@@ -64,7 +63,7 @@ def _units_of_property(model: Model, given: Given, options: RetrieveOptions) -> 
     else:
         some = few(given, _LABEL_IMAGES)
         moments = survey_of(model, some, [Group("heads")], top=0, batch_size=options.batch_size).moments("heads")
-    chosen, notes = readable_pool(model, options.pool or default_pool(model))
+    chosen, notes = readable_pool(model, options.pool or model.world.pool)
     return property_units(model, moments, chosen, options.property, layers), notes
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SummandError
-from ...maps.heatmap import default_pool
 from ...models import Model
 from ...models.load import load
 from ...models.world import SHIPPED
@@ -97,7 +96,7 @@ def reference_of(model: Model, given: Reference | Given | None, options: ShiftOp
         return given, []
     assert given is not None
     asked = watched(options.units)
-    chosen, notes = readable_pool(model, options.pool or default_pool(model))
+    chosen, notes = readable_pool(model, options.pool or model.world.pool)
     made = make_reference(
         model, given.source, chosen, asked.kind,  # type: ignore[arg-type]
         layers=layers_of(model, options.layers, last=4) if asked.kind == "heads" else None,

@@ -11,7 +11,6 @@ from torch import Tensor
 from ...data import ImageSource
 from ...effects.pairs import with_pairs
 from ...errors import SummandError
-from ...maps.heatmap import default_pool
 from ...models import Model
 from ...text.pools import random_directions
 from ...text.sparse import prepare_atoms
@@ -100,7 +99,7 @@ def _units(
     model: Model, found: TopsOfPairs, source: ImageSource, texts: str | None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A row for each neuron, and behind it one for each of its pairs, the most alike first."""
-    chosen, notes = readable_pool(model, texts or default_pool(model))
+    chosen, notes = readable_pool(model, texts or model.world.pool)
     atoms = prepare_atoms(model.encode_text(chosen.texts, progress=on_terminal())).double().cpu()
     # A direction that has nothing to do with the pool has a nearest text too, this near at most in 19 cases of 20.
     random = random_directions(_RANDOM, atoms.shape[1]).double()
