@@ -121,7 +121,7 @@ class ImageVerbs:
         neurons: Sequence[int],
         means: Float[Tensor, "token neuron"],
         batch_size: int = 64,
-        progress: bool = False,
+        progress: bool | None = False,
     ) -> Effects:
         """encode_image(x) − the same with one neuron held at its mean at every token, by a real pass (paper A).
 

@@ -18,7 +18,7 @@ class TextVerbs:
     random_weights: bool
     _texts: TextSide
 
-    def encode_text(self, texts: str | Sequence[str], progress: bool = False) -> Float[Tensor, "text embed"]:
+    def encode_text(self, texts: str | Sequence[str], progress: bool | None = False) -> Float[Tensor, "text embed"]:
         """Unit-norm embeddings of texts, fp32 or better. progress: a bar on stderr for many texts.
 
         A text that was read before is not encoded again while the text side stays as it is, and is kept on disk for the
@@ -33,7 +33,7 @@ class TextVerbs:
         texts: str | Sequence[str],
         *,
         batch_size: int = TEXT_BATCH,
-        progress: bool = False,
+        progress: bool | None = False,
         cache: bool = True,
     ) -> Float[Tensor, "text embed"]:
         """`encode_text` for many texts: each text once, in batches, kept on disk for the next time.

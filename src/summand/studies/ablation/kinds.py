@@ -40,7 +40,7 @@ def families(
     sizes: Sequence[int] | None = None,
     keep: Sequence[float] | None = None,
     components: Sequence[int] | None = None,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> list[Family]:
     """The ablations of a model, made ready for `measure`; by default the direct ones, and pairs where it has them.
 
@@ -125,7 +125,7 @@ def _direct(model: Model, kind: str) -> Family:
 
 
 def read_pools(
-    model: Model, pools: str | Sequence[str] | None = None, progress: bool = False
+    model: Model, pools: str | Sequence[str] | None = None, progress: bool | None = False
 ) -> dict[str, Float[Tensor, "text embed"]]:
     """Name → directions: pools of texts, embedded; `random`, 3,000 unit vectors, or random:COUNT; `gaussian`, 3,498
     vectors of a unit Gaussian as in paper C (A.3), or gaussian:COUNT. By default the model's own pool, and random."""

@@ -31,7 +31,7 @@ def debias(
     options: DebiasOptions,
     batch_size: int = 64,
     count: int | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Debiased:
     r"""M'(x) = M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u), S the heads or neurons that carry a spurious attribute; accuracy of
     every group, (class, value of the attribute), before and after, beside as many random units.

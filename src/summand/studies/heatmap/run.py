@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ...data import Skipped, open_source
@@ -17,7 +18,7 @@ from ...progress import Progress
 from ...text.pools import pool
 from ..verb import verb
 from .pictures import Pictures, opened
-from .result import Heatmaps
+from .result import Heatmaps, check_arrays
 
 
 @verb(HeatmapOptions)
@@ -45,6 +46,16 @@ def heatmap(
     pictures = images if isinstance(images, Pictures) else opened(images, options.count)
     found = drawn(model, pictures, texts, options)
     return found[0] if pictures.single else found
+
+
+def checked(images: Any, texts: Sequence[str], options: HeatmapOptions, array: Path | None) -> Pictures:
+    """The pictures, opened before a model is loaded. Raises `SummandError` for texts that do not fit the options, and
+    where the maps cannot be written to `array`."""
+    options.check_texts(list(texts))
+    pictures = opened(images, options.count)
+    if array is not None:
+        check_arrays(array, pictures.single)
+    return pictures
 
 
 def drawn(model: Model, pictures: Pictures, texts: str | Sequence[str], options: HeatmapOptions) -> Heatmaps:

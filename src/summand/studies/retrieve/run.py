@@ -11,7 +11,7 @@ from ...data.pictures import as_picture
 from ...models import Model
 from ...survey import Group, survey_of
 from ...unit import Unit, units_of
-from ..given import Given, few, images_of, layers_of, on_terminal, readable_pool, unread
+from ..given import Given, few, images_of, layers_of, readable_pool, unread
 from ..verb import verb
 from .index import Space, build_index, property_units
 from .options import RetrieveOptions
@@ -37,7 +37,7 @@ def retrieve(model: Model, query: Any, images: Any, *, options: RetrieveOptions)
         units, notes = _units_of_property(model, given, options)
     space = Space(tuple(units))
     asked = space.features(model, model.preprocess(picture)[None].to(model.device, model.dtype))
-    index = build_index(model, given.source, space, batch_size=options.batch_size, progress=on_terminal())
+    index = build_index(model, given.source, space, batch_size=options.batch_size, progress=None)
     found, scores = index.search(asked, options.top, options.metric, not options.uncentred)
     truth = given.source.attributes()
     rows = []
