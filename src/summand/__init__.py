@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
+    from .report.site.run import atlas
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
@@ -74,6 +75,7 @@ __all__ = [
     "Unit",
     "__version__",
     "ablate",
+    "atlas",
     "attack",
     "concepts",
     "debias",
@@ -112,6 +114,7 @@ _HOMES = {
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
+    "atlas": ".report.site.run",
     "debias": ".studies.debias.run",
     "heatmap": ".studies.heatmap.run",
     "attack": ".studies.attack.run",
