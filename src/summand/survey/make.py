@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +19,14 @@ from ..errors import SummandError
 from ..models import Model
 from ..statistics.principal_direction import top_count
 from . import store
-from .checkpoint import Checkpoint
+from .checksums import Checksums
 from .consumers import Embeddings, Kept, MomentsOf, Projections, TopImagesOf
 from .engine import Consumer, Position, Stage, passes
 from .folder import check_folder
+from .lock import locked
 from .manifest import FILE, Manifest, skipped_rows, versions, weights_hash
-from .shelf import EMBEDDINGS, IMAGES, KEPT, Folder, InMemory, Shelf, forget
+from .shards import Shards
+from .shelf import EMBEDDINGS, IMAGES, KEPT, LABELS, Folder, InMemory, Shelf, forget
 from .survey import Survey
 from .units import Group, Wanted, default_units, groups_of, parse_units
 
@@ -100,13 +103,17 @@ def make(
         return _Making(model, source, InMemory(), asked, groups).run(batch_size, progress, every, None)
     path = Path(out).expanduser()
     check_folder(path, asked, restart)
-    if restart:
-        forget(path)
-    if (path / FILE).is_file() and (there := Manifest.read(path)).complete:
-        return Survey(Folder(path), there, model, source)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        return _Making(model, source, Folder(path), asked, groups).run(batch_size, progress, every, path)
+        with locked(path):
+            if restart:
+                forget(path)
+            broken: set[str] | None = None
+            there = Manifest.read(path) if (path / FILE).is_file() else None
+            if there is not None and there.complete and not (broken := _broken(path)):
+                return Survey(Folder(path), there, model, source)
+            making = _Making(model, source, Folder(path), asked, groups, broken)
+            return making.run(batch_size, progress, every, path)
     except OSError as error:
         raise SummandError(
             f"cannot write to {path}: {error.strerror or error}; make room, and the same command goes on from there"
@@ -154,11 +161,34 @@ class _OfGroup:
     aside: Projections
 
 
+def _broken(path: Path) -> set[str] | None:
+    """Which data of a finished survey must be made again, since files of them are damaged; None where nothing is.
+    Their files are named on stderr; damaged labels are removed."""
+    sums = Checksums(path)
+    damaged = sums.damaged()
+    for file in (file for files in damaged.values() for file in files):
+        print(f"{file} is damaged: its checksum is another; what it is a part of is made again", file=sys.stderr)
+    if labels := [name for name in damaged if name.startswith(f"{LABELS}.")]:
+        for name in (f"{LABELS}.parquet", f"{LABELS}.csv"):
+            (path / name).unlink(missing_ok=True)
+        sums.note(labels)
+        print(f"the labels are gone; `summand label {path}` makes them again", file=sys.stderr)
+    return {name.rpartition(".")[0] for name in damaged if name not in labels} or None
+
+
 class _Making:
+    """broken: of a finished survey only these data sets and tables are made again."""
+
     def __init__(
-        self, model: Model, source: ImageSource, shelf: Shelf, asked: Manifest, groups: Sequence[Group]
+        self,
+        model: Model,
+        source: ImageSource,
+        shelf: Shelf,
+        asked: Manifest,
+        groups: Sequence[Group],
+        broken: set[str] | None = None,
     ) -> None:
-        self.model, self.source, self.shelf = model, source, shelf
+        self.model, self.source, self.shelf, self.broken = model, source, shelf, broken
         self.aside = held_out_images(len(source), asked.held_out)
         used = np.setdiff1d(np.arange(len(source)), self.aside)
         again = used if asked.top != 0 else used[:0]
@@ -166,8 +196,11 @@ class _Making:
         planned = sum(len(stage.indices) for stage in self.stages)
         self.asked = replace(asked, images=len(source), planned=planned, versions=versions())
         self.embeddings = Embeddings()
-        self.kept = Kept(asked.kept) if asked.kept else None
-        self.of = {group: self._consumers(group, len(used)) for group in groups}
+        self.kept = Kept(asked.kept) if asked.kept and self._wanted(KEPT) else None
+        self.of = {group: self._consumers(group, len(used)) for group in groups if self._wanted(group.name)}
+
+    def _wanted(self, name: str) -> bool:
+        return self.broken is None or name in self.broken
 
     def _consumers(self, group: Group, used: int) -> _OfGroup:
         moments = MomentsOf(group, str(self.model.device))
@@ -186,9 +219,11 @@ class _Making:
         return named
 
     def run(self, batch_size: int, progress: bool | None, every: float, out: Path | None) -> Survey:
-        keeper = None if out is None else Checkpoint(out, lambda at: self._manifest(at, False).write(out))
-        if out is not None and keeper is not None and not keeper.begun:
-            self.asked.write(out)
+        keeper = None if out is None else Shards(out, self.consumers())
+        if out is not None and keeper is not None and self.broken is None:
+            keeper.note = lambda: self._manifest(keeper.position(), False).write(out)
+            if not keeper.begun:
+                self._manifest(Position(), False).write(out)
         try:
             at = passes(
                 self.model,
@@ -199,7 +234,7 @@ class _Making:
                 **{"least": 2, "among": "of the images that are not held out "},
             )
         except SummandError:
-            if out is not None and not self.embeddings.state():
+            if out is not None and self.broken is None and not self.embeddings.state():
                 forget(out)
             raise
         self._finish()
@@ -226,8 +261,9 @@ class _Making:
         held = np.isin(indices, self.aside)
         names = [self.source.name(int(index)) for index in indices]
         table = {"name": names, "held_out": held, "norm": rows["norm"]}
-        self.shelf.put_table(IMAGES, pd.DataFrame(table, index=pd.Index(indices, name="image")))
-        self.shelf.put(EMBEDDINGS, _per_image({"embedding": (rows["embedding"], ("embed",))}, indices))
+        if self._wanted(IMAGES):
+            self.shelf.put_table(IMAGES, pd.DataFrame(table, index=pd.Index(indices, name="image")))
+            self.shelf.put(EMBEDDINGS, _per_image({"embedding": (rows["embedding"], ("embed",))}, indices))
         if self.kept is not None:
             kept = self.kept.ordered()
             axes = {"coefficient": ("layer", "head", "channel"), "mlps": ("embed",), "output": ("embed",)}
