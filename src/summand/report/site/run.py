@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...studies.atlas_options import AtlasOptions
+from ...studies.columns import Column, Table
 from ...studies.given import Given, images_of, layers_of, readable_pool
-from ...studies.result import Column, Result, Table
+from ...studies.result import Result
 from ...studies.verb import verb
 from ...text.pools import pool
-from .build import build, check_folder
+from .build import build
+from .folder import check_folder
 
 FOLDER = Path("atlas")
 

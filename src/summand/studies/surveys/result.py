@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 _SHOWN = 12  # units of each kind on screen
 

@@ -22,7 +22,7 @@ _LABELLED, _JUDGED, _CHANGED = 101, 202, 303  # seeds of the three samples of sc
 
 
 @verb(TruthOptions)
-def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress: bool = False) -> Truth:
+def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress: bool | None = None) -> Truth:
     r"""For every head: what its label names; share(u, a) = Σ_v n_v ‖μ_v − μ‖² / Σ_i ‖φ_u(x_i) − μ‖², how much of the
     variance of its effect an attribute a of the scenes explains; and which attribute moves it most when it alone
     changes, E ‖φ_u(x) − φ_u(x')‖².
