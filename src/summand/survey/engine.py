@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ..data import ImageSource, Skipped
+from ..data import ImageSource
 from ..models import Model
 from ..progress import Progress
 from .batch import Arrays as Arrays
@@ -19,6 +19,8 @@ from .batch import Batch as Batch
 from .batch import Consumer as Consumer
 from .batch import check_read, read_one
 from .batch import read as read
+from .position import Position as Position
+from .position import Shard as Shard
 from .stopping import asked_to_stop
 
 
@@ -30,51 +32,6 @@ class Stage:
     name: str
     indices: np.ndarray
     again: bool = False
-
-
-@dataclass
-class Shard:
-    """Images of a stage that are done: those at `start` to below `stop` of its plan. unreadable: the numbers of those
-    that were skipped. residual: |Σ − encode_image| of the first batch, relative."""
-
-    stage: int
-    start: int
-    stop: int
-    seconds: float = 0.0
-    residual: float | None = None
-    unreadable: list[int] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-    def with_next(self, other: Shard) -> Shard:
-        """This one and the one behind it."""
-        return Shard(
-            self.stage,
-            self.start,
-            other.stop,
-            self.seconds + other.seconds,
-            other.residual if self.residual is None else self.residual,
-            self.unreadable + other.unreadable,
-            self.skipped + other.skipped,
-        )
-
-
-@dataclass
-class Position:
-    """How far a pass is: `passed` images, of all stages together; what was skipped on the way; the residual of the
-    first batch."""
-
-    passed: int = 0
-    seconds: float = 0.0
-    residual: float | None = None
-    unreadable: list[int] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-    def take(self, shard: Shard) -> None:
-        self.passed += shard.stop - shard.start
-        self.seconds += shard.seconds
-        self.residual = shard.residual if self.residual is None else self.residual
-        self.unreadable += shard.unreadable
-        self.skipped += shard.skipped
 
 
 @runtime_checkable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import shlex
 from collections.abc import Sequence
@@ -11,15 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..data import ImageSource, Skipped
 from ..errors import SummandError
-from ..models import Model
 from ..models.origin import Origin, location
 from ..models.origin import model_location as model_location
-from ..towers.settings import settings_hash
 from .checksums import read_sealed, write_sealed
+from .fingerprints import names_hash, same_weights
 
 FORMAT = 2
 FILE = "manifest.json"
@@ -233,31 +229,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "unknown"
     return found
-
-
-def weights_hash(model: Model) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of all parameters and saved buffers, and over what is ablated;
-    behind a plus, the start of one over everything else that the model computes with, such as its activations."""
-    seen = hashlib.sha256(getattr(model.tower, "ablation", b""))
-    for name, value in sorted(model.clip.state_dict().items()):
-        seen.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        seen.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return f"{seen.hexdigest()}+{settings_hash(model.clip)[:16]}"
-
-
-def same_weights(one: str, other: str) -> bool:
-    """Whether two models are the same by their `weights_hash`; that of an older run knows of the weights alone."""
-    known = min(len(one.split("+")), len(other.split("+")))
-    return one.split("+")[:known] == other.split("+")[:known]
-
-
-def names_hash(source: ImageSource) -> str:
-    """SHA-256 over the names of a source's images, in order; of images in memory over what they hold."""
-    seen = hashlib.sha256()
-    for index in range(len(source)):
-        seen.update(source.name(index).encode() + b"\0")
-    seen.update(str(getattr(source, "content", "")).encode())
-    return seen.hexdigest()
 
 
 def skipped_rows(skipped: Sequence[Skipped]) -> tuple[dict[str, str], ...]:
