@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar, cast
 
 from ..errors import SummandError
+from ..towers.eager import refuse_while_compiling
 from .state import State
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Made(Generic[T]):
 
     def seen(self) -> tuple[State, T]:
         """The state as it is now, and the thing."""
+        refuse_while_compiling()
         found = self._found
         if found is not None and self.holds(found[0]):
             return found
