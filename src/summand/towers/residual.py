@@ -78,7 +78,6 @@ class ResidualTower(Guarded):
         self._batch_first = transformer is None or bool(getattr(transformer, "batch_first", False))
         self._last_is_plain = untouched(blocks[-1])
         self.even_split = False
-        self.recorded_batches: frozenset[int] = frozenset()
         self._recordings: dict[tuple[int, torch.dtype], Work] = {}
         self._split: ResidualTower | None = None
 
