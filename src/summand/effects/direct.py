@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
-from ..towers import AttentionView, Tower
-from ..towers.base import wants_gradient
+from ..towers import AttentionView
+from ..towers.base import Summed, wants_gradient
 from ..towers.finite import check_directions
 from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
@@ -41,7 +41,7 @@ class Parts(Questioned):
 
     def __init__(
         self,
-        tower: Tower,
+        tower: Summed,
         pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
