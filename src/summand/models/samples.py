@@ -15,6 +15,7 @@ _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 _FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 _COMMON = _FLOATS | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex128}
+_MOST = 256  # diagonals of a matrix that are views of their own
 _ROUNDINGS = 64  # how many ε of its largest number a weight may be off to count as the same
 
 
@@ -70,13 +71,18 @@ def samples(tensor: Tensor) -> list[Tensor]:
 
 
 def _diagonals(matrix: Tensor) -> list[Tensor]:
-    """Element (k mod R, k mod C) for every k < max(R, C), as views: whole diagonals, and what is left of the last."""
+    """Element (k mod R, k mod C) for every k < max(R, C), as views: whole diagonals, one by one so that all of a model
+    are gathered in one step, and what is left of the last."""
     if matrix.shape[0] < matrix.shape[1]:
         matrix = matrix.T
     (rows, columns), (down, right) = matrix.shape, matrix.stride()
     whole, rest = divmod(rows, columns)
     start = matrix.storage_offset()
-    views = [matrix.as_strided((whole, columns), (columns * down, down + right), start)]
+    if whole > _MOST:
+        views = [matrix.as_strided((whole, columns), (columns * down, down + right), start)]
+    else:
+        starts = range(start, start + whole * columns * down, columns * down) if down else [start]
+        views = [matrix.as_strided((columns,), (down + right,), begin) for begin in starts]
     if rest:
         views.append(matrix.as_strided((rest,), (down + right,), start + whole * columns * down))
     return views

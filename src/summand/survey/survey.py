@@ -24,7 +24,8 @@ from ..statistics.principal_direction import RankOne, significance
 from ..statistics.top_images import TopImages
 from ..towers.directions import Directions
 from . import store
-from .manifest import Manifest, names_hash, same_weights, weights_hash
+from .fingerprints import names_hash, same_weights, weights_hash
+from .manifest import Manifest
 from .shelf import EMBEDDINGS, IMAGES, KEPT, LABELS, Folder, Shelf
 from .units import Group, Unit
 

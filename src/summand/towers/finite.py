@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cmath import isfinite
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,12 +15,19 @@ from ..errors import SummandError
 from .base import wants_gradient
 from .border import foreign
 
+_WIDE = frozenset((torch.float32, torch.float64, torch.complex64, torch.complex128))
+
 
 def all_finite(numbers: Tensor) -> bool:
     """Whether none is NaN or infinite. A finite sum has only finite parts; one that is not may have overflown, so only
     then is every number looked at."""
-    wide = torch.promote_types(numbers.dtype, torch.float32)
-    return bool(torch.isfinite(numbers.sum(dtype=wide))) or bool(torch.isfinite(numbers).all())
+    wide = numbers.dtype if numbers.dtype in _WIDE else torch.float32
+    return isfinite(_read(numbers.detach().sum(dtype=wide))) or bool(torch.isfinite(numbers).all())
+
+
+def _read(number: Tensor) -> Any:
+    """One number as Python's; read where it lies, with no step of torch's own, where that is the host."""
+    return complex(number.numpy()) if number.device.type == "cpu" and type(number) is Tensor else number.item()
 
 
 def dispatched_plainly(tensor: Tensor) -> bool:

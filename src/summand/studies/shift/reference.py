@@ -17,7 +17,7 @@ from ...errors import SummandError
 from ...models import Model
 from ...statistics import saving
 from ...survey import Group, Survey, survey_of
-from ...survey.manifest import same_weights, weights_hash
+from ...survey.fingerprints import same_weights, weights_hash
 from ...survey.profile import profile, profile_of
 from ...survey.units import Wanted, groups_of
 from ...text.pools import Pool
