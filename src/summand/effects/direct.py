@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
-from ..towers import AttentionView, Tower
-from ..towers.base import wants_gradient, working
+from ..towers import AttentionView
+from ..towers.base import Summed, wants_gradient, working
 from ..towers.finite import check_directions
 from ..towers.plain import group_of
 from ..towers.precision import unmixed
@@ -42,7 +42,7 @@ class Parts(Questioned):
 
     def __init__(
         self,
-        tower: Tower,
+        tower: Summed,
         pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,

@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 from torch import Tensor
 
 from ..errors import InexactError
-from ..towers import Tower, Trace
-from ..towers.base import HeadMaps
+from ..towers import Trace
+from ..towers.base import HeadMaps, Summed
 from ..towers.bound import Bound
 from ..towers.precision import unmixed
 
@@ -79,9 +79,9 @@ class Questioned(Bound):
     """
 
     def __init__(
-        self, tower: Tower, pixels: Tensor, encode: Callable[[Tensor], Tensor], asked: Asked | None = None
+        self, tower: Summed, pixels: Tensor, encode: Callable[[Tensor], Tensor], asked: Asked | None = None
     ) -> None:
-        self._tower: Tower = self._split(tower)
+        self._tower: Summed = self._split(tower)
         self._pixels, self._encode = pixels, encode
         self._trace: Trace | None = None
         self._asked = asked

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from ..errors import SummandError, first_line
+from ..towers.finite import dispatched_plainly
 
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -48,10 +49,7 @@ def address(tensor: Tensor) -> int:
 def readable(tensor: Tensor) -> bool:
     """Whether a tensor's elements lie at strides: not nested, not sparse, not of a size that is still open (Lazy)."""
     return (
-        not is_lazy(tensor)
-        and tensor.layout == torch.strided
-        and not tensor.is_nested
-        and type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
+        not is_lazy(tensor) and tensor.layout == torch.strided and not tensor.is_nested and dispatched_plainly(tensor)
     )
 
 

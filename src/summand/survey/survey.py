@@ -102,7 +102,7 @@ class Survey:
     def held_out_images(self) -> np.ndarray:
         """Numbers of the images that were kept aside, whose effects are in no statistic."""
         images = self.images
-        return images.index[images["held_out"]].to_numpy()
+        return images.index.to_numpy()[images["held_out"].to_numpy()]
 
     @property
     def images(self) -> pd.DataFrame:

@@ -47,7 +47,7 @@ class Attention:
         if getattr(module, "bias_k", None) is not None or getattr(module, "add_zero_attn", False):
             raise SummandError(f"its attention ({kind}) adds keys that belong to no token")
         self.module: Any = module
-        self.heads: int = module.num_heads
+        self.heads: int = self.module.num_heads
         self._maps = AttentionMaps(module)
         self.out = self._maps.out
         """W_O and b_O as they act."""

@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import SummandError
 from .base import wants_gradient
+from .border import foreign
 
 _WIDE = frozenset((torch.float32, torch.float64, torch.complex64, torch.complex128))
 
@@ -33,10 +34,15 @@ def _read(number: Tensor) -> Any:
     return number.item()
 
 
+def dispatched_plainly(tensor: Tensor) -> bool:
+    """Whether nothing stands between torch and the tensor's numbers."""
+    return foreign(type(tensor)).__torch_dispatch__ is foreign(Tensor).__torch_dispatch__
+
+
 def check_plain(numbers: Tensor, what: str) -> None:
     """Raises `SummandError` for a tensor whose numbers cannot be read now: within vmap, grad or jvp of torch.func, with
     a forward-mode tangent, fake. What is made without gradients there would come out as constant, silently."""
-    plain = type(numbers).__torch_dispatch__ is Tensor.__torch_dispatch__
+    plain = dispatched_plainly(numbers)
     try:
         numbers.data_ptr()
     except RuntimeError:
