@@ -107,9 +107,7 @@ class _Site:
         with self.model.as_it_is():  # every picture on a page asks for the form of the tower
             for position, label in enumerate(labels):
                 one = picked[label.name]
-                limit = float(
-                    max((maps[label.name, row].abs().max() for row in one.strongest), default=torch.tensor(1.0))
-                )
+                limit = max((float(maps[label.name, row].abs().max()) for row in one.strongest), default=1.0)
                 shown = {
                     row: self.pictures.example(row, float(one.scores[row]), maps[label.name, row], limit)
                     for row in (*one.strongest, *one.weakest)
