@@ -50,10 +50,7 @@ def label(
 
 def described(model: Any, pool: str | Path | Pool | Sequence[str] | None) -> Pool:
     """A description pool, without the lines that the model cannot read, which a warning counts."""
-    if pool is None:
-        pool = model.world.pool
-    if not isinstance(pool, Pool):
-        pool = pool_of(pool)
+    pool = pool if isinstance(pool, Pool) else pool_of(model.world.pool if pool is None else pool)
     kept, left = readable(pool, model._tokenizer)
     if left:
         warnings.warn(

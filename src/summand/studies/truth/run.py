@@ -41,7 +41,9 @@ def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress
     labels = label_heads(seen, layers, texts, embeddings, importance(seen, embeddings))
     judge = f"scenes:count={options.count},seed={_JUDGED + options.seed}"
     fresh = survey(model, judge, **heads)
-    shares = anova_shares(fresh.kept, fresh.source().attributes())
+    causes = fresh.source().attributes()
+    assert causes is not None
+    shares = anova_shares(fresh.kept, causes)
     if len(labels) != len(shares):
         raise SummandError(f"{len(shares) - len(labels)} heads write nothing and have no label; leave their layers out")
     moved = counterfactual_movement(model, options.pairs, _CHANGED + options.seed, layers)
