@@ -189,3 +189,28 @@ def read_batch(source: ImageSource, indices: Sequence[int], skipped: list[Skippe
         except OSError as error:
             skipped.append(Skipped(source.name(index), str(error) or type(error).__name__))
     return Batch(read, images)
+
+
+class Some:
+    """Some images of a source. kept: their numbers there."""
+
+    def __init__(self, source: ImageSource, kept: np.ndarray) -> None:
+        self._source, self._kept, self.label = source, kept, source.label
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def name(self, index: int) -> str:
+        return self._source.name(int(self._kept[index]))
+
+    def image(self, index: int) -> Image.Image:
+        return self._source.image(int(self._kept[index]))
+
+    @property
+    def content(self) -> str:
+        """What tells the source's images apart, where names do not."""
+        return getattr(self._source, "content", "")
+
+    def attributes(self) -> pd.DataFrame | None:
+        found = self._source.attributes()
+        return None if found is None else found.iloc[self._kept]

@@ -203,7 +203,9 @@ _ITEMS: dict[str, type] = {"groups": str, "kept": int, "skipped": dict, "image_s
 
 def _of_json(found: dict[str, Any], file: Path) -> Manifest:
     """Raises `SummandError` that names a value which is missing, or of another kind than it must be."""
-    values = {name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in found}
+    values: dict[str, Any] = {
+        name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in found
+    }
     values = {name: value for name, value in values.items() if name in _KINDS}
     for name, value in values.items():
         right = isinstance(value, _KINDS[name]) and (isinstance(value, bool) <= (bool in _KINDS[name]))

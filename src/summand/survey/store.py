@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-import zarr
+import zarr.storage
 from jaxtyping import Float
 from torch import Tensor
 
