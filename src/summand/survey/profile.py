@@ -128,6 +128,3 @@ def profile_of(survey: Survey | Profile, groups: Sequence[Group] | None = None) 
         survey.moments(groups[0]).count,
         survey.centre,
     )
-
-
-profile_of_run = profile_of
