@@ -10,8 +10,8 @@ from PIL import Image
 import summand
 from summand.data import open_source
 from summand.studies.concepts.image import image_concepts
-from summand.survey import Group, open_run
-from summand.survey.profile import neuron_groups, profile, profile_of_run
+from summand.survey import Group, open_survey
+from summand.survey.profile import neuron_groups, profile, profile_of
 from summand.text.pools import pool
 from summand.text.sparse import sparse_code
 from tests.commands import command
@@ -166,7 +166,7 @@ def test_a_survey_says_what_is_usual(vit, scene, tmp_path):
     made = command("decompose", "--images", "scenes:count=60,seed=2", "--units", "neurons:4", "--out", "run")
     assert made.code == 0, made.error
     known = summand.concepts(vit, scene, tmp_path / "run", layers=4, maps=0)
-    profiled = profile_of_run(open_run(tmp_path / "run"), [Group("neurons", 4)])
+    profiled = profile_of(open_survey(tmp_path / "run"), [Group("neurons", 4)])
     texts = vit.encode_text(pool("scenes").texts)
     direct = image_concepts(vit, Image.open(scene), profiled, pool("scenes"), texts, maps=0)
     assert [(row.word, row.score) for row in known.rows.itertuples()] == list(direct.words)

@@ -19,6 +19,7 @@ from ...studies.world import strange_pictures
 from ...survey import Group, Survey, survey_of
 from ...text.labels import HeadLabel, importance, label_heads
 from ...text.pools import Pool
+from ...towers.precision import doubled
 from .examples import Picked, Pictures, pick_examples
 from .folder import claim_folder
 
@@ -148,12 +149,12 @@ class _Site:
 
     def _split(self) -> dict[str, float]:
         """Shares of the representation's variance along the class texts: heads of the last layers, MLPs, the rest."""
-        texts = self.embeddings.double() - self.embeddings.double().mean(dim=0)
-        outputs = self.found.outputs.double()
+        texts = doubled(self.embeddings) - doubled(self.embeddings).mean(dim=0)
+        outputs = doubled(self.found.outputs)
         whole = (outputs - outputs.mean(dim=0)) @ texts.T
         kept = self.found.kept
-        late = torch.einsum("ilhp,lhpe->ie", kept.coefficients.double(), kept.directions.double())
-        mlps = self.found.mlps.double()
+        late = torch.einsum("ilhp,lhpe->ie", doubled(kept.coefficients), doubled(kept.directions))
+        mlps = doubled(self.found.mlps)
         total = float(whole.square().sum()) or 1.0
         share = {
             name: float((((part - part.mean(dim=0)) @ texts.T) * whole).sum()) / total
