@@ -44,6 +44,8 @@ class Elsewhere(TorchFunctionMode):
         owner = getattr(getattr(function, "__self__", None), "__name__", "")
         if name == "__get__" and owner in _GETTERS:
             return self._getter(owner, args[0])
+        if function is torch.device:
+            return function(*args, **kwargs)
         given = list(_tensors((args, kwargs)))
         tagged = [tensor for tensor in given if self.holds(tensor)]
         if name in _TO_NUMPY and tagged:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import SummandError
 from .pictures import as_rgb, read_image
-from .sources import ImageSource, Some, open_source
+from .sources import EXTENSIONS, ImageSource, Some, open_source
 
 _FORMS = (
     "a source string, a path, a picture, an array [image, row, column, 3] of uint8, preprocessed pixels [image, 3, "
@@ -32,7 +32,7 @@ def open_images(images: Any, count: int | None = None) -> ImageSource:
         raise SummandError(f"count must be at least 1, got {count}")
     if isinstance(images, (str, Path)):
         path = Path(images).expanduser()
-        if path.is_file() and path.suffix.lower() not in (".csv", ".parquet"):
+        if path.is_file() and path.suffix.lower() in EXTENSIONS:
             return ListedImages([path])
         return open_source(str(images), count)
     if isinstance(images, ImageSource):

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import SummandError
 from ..towers import Trace
 from ..towers.bound import Bound
+from ..towers.precision import doubled
 from ..towers.view import Visit
 from .effects import Effects
 
@@ -62,7 +63,7 @@ class AblatedTower(Bound):
     ) -> None:
         self._tower, self._ablate, self._hold = tower, ablate, hold
         self.constant = frozenset(getattr(tower, "constant", ())) | frozenset(constant)
-        self.ablation = getattr(tower, "ablation", b"") + units.encode() + means.double().cpu().numpy().tobytes()
+        self.ablation = getattr(tower, "ablation", b"") + units.encode() + doubled(means).cpu().numpy().tobytes()
         self.kind = f"{tower.kind} with {what} ablated"
 
     @property

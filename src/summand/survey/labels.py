@@ -20,6 +20,7 @@ from ..text.labels import named_attribute
 from ..text.pools import Pool
 from ..text.pools import pool as pool_of
 from ..text.sparse import prepare_atoms
+from ..towers.precision import doubled
 from .describe import Descriptions, describe
 from .shelf import LABELS
 from .survey import Survey
@@ -79,7 +80,7 @@ def label_run(
             f"model of the run, {run.manifest.model}"
         )
     held = torch.tensor(run.images["held_out"].to_numpy(), dtype=torch.bool)
-    centred = run.embeddings.double()[held] - run.centre
+    centred = doubled(run.embeddings)[held] - run.centre
     atoms = prepare_atoms(embeddings.cpu().double())
     tables = []
     for group in run.groups:

@@ -23,6 +23,7 @@ from ..statistics.moments import Moments
 from ..statistics.principal_direction import RankOne, significance
 from ..statistics.top_images import TopImages
 from ..towers.directions import Directions
+from ..towers.precision import doubled
 from . import store
 from .fingerprints import names_hash, same_weights, weights_hash
 from .manifest import Manifest
@@ -116,7 +117,7 @@ class Survey:
     @property
     def centre(self) -> Float[Tensor, " embed"]:
         """The mean of M(x) / ‖M(x)‖ over the images that were not kept aside."""
-        return self.embeddings.double()[torch.from_numpy(~self.images["held_out"].to_numpy())].mean(dim=0)
+        return doubled(self.embeddings)[torch.from_numpy(~self.images["held_out"].to_numpy())].mean(dim=0)
 
     @property
     def kept(self) -> Effects:

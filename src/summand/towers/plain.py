@@ -92,8 +92,8 @@ class PlainLayers:
     @cached_property
     def values(self) -> Float[Tensor, "image layer head channel"]:
         """Σ_i a_i v_i = W_V Σ_i a_i n_i + b_V: the value map is applied once, not to every token. The sum over tokens
-        where they were asked for one by one."""
-        if "token_values" in self.__dict__ and not self.half:
+        where those of one large layer are there anyway."""
+        if "token_values" in self.__dict__ and not self.half and len(self.tokens) == 1:
             return self.token_values.sum(dim=2).transpose(0, 1)
         layers, images, _, width = self.tokens.shape
         heads = self.rows.shape[2]

@@ -19,6 +19,7 @@ from ...studies.world import strange_pictures
 from ...survey import Group, Survey, survey_of
 from ...text.labels import HeadLabel, importance, label_heads
 from ...text.pools import Pool
+from ...towers.precision import doubled
 from .examples import Picked, Pictures, pick_examples
 from .folder import claim_folder
 
@@ -104,23 +105,24 @@ class _Site:
         (self.out / "style.css").write_text((files("summand.report.site") / "templates" / "style.css").read_text())
         maps = self.pictures.maps(labels, picked, progress)
         context = self._context(pool)
-        for position, label in enumerate(labels):
-            one = picked[label.name]
-            limit = float(max((maps[label.name, row].abs().max() for row in one.strongest), default=torch.tensor(1.0)))
-            shown = {
-                row: self.pictures.example(row, float(one.scores[row]), maps[label.name, row], limit)
-                for row in (*one.strongest, *one.weakest)
-            }
-            page = self.pages.get_template("head.html.j2").render(
-                **context,
-                label=label,
-                steps=_steps(label),
-                strongest=[shown[row] for row in one.strongest],
-                weakest=[shown[row] for row in one.weakest],
-                previous=labels[position - 1] if position else None,
-                following=labels[position + 1] if position + 1 < len(labels) else None,
-            )
-            (self.out / "heads" / f"{label.name}.html").write_text(page)
+        with self.model.as_it_is():  # every picture on a page asks for the form of the tower
+            for position, label in enumerate(labels):
+                one = picked[label.name]
+                limit = max((float(maps[label.name, row].abs().max()) for row in one.strongest), default=1.0)
+                shown = {
+                    row: self.pictures.example(row, float(one.scores[row]), maps[label.name, row], limit)
+                    for row in (*one.strongest, *one.weakest)
+                }
+                page = self.pages.get_template("head.html.j2").render(
+                    **context,
+                    label=label,
+                    steps=_steps(label),
+                    strongest=[shown[row] for row in one.strongest],
+                    weakest=[shown[row] for row in one.weakest],
+                    previous=labels[position - 1] if position else None,
+                    following=labels[position + 1] if position + 1 < len(labels) else None,
+                )
+                (self.out / "heads" / f"{label.name}.html").write_text(page)
         front = self.pages.get_template("index.html.j2").render(
             **context,
             rows=_grid(labels, shares),
@@ -147,12 +149,12 @@ class _Site:
 
     def _split(self) -> dict[str, float]:
         """Shares of the representation's variance along the class texts: heads of the last layers, MLPs, the rest."""
-        texts = self.embeddings.double() - self.embeddings.double().mean(dim=0)
-        outputs = self.found.outputs.double()
+        texts = doubled(self.embeddings) - doubled(self.embeddings).mean(dim=0)
+        outputs = doubled(self.found.outputs)
         whole = (outputs - outputs.mean(dim=0)) @ texts.T
         kept = self.found.kept
-        late = torch.einsum("ilhp,lhpe->ie", kept.coefficients.double(), kept.directions.double())
-        mlps = self.found.mlps.double()
+        late = torch.einsum("ilhp,lhpe->ie", doubled(kept.coefficients), doubled(kept.directions))
+        mlps = doubled(self.found.mlps)
         total = float(whole.square().sum()) or 1.0
         share = {
             name: float((((part - part.mean(dim=0)) @ texts.T) * whole).sum()) / total
