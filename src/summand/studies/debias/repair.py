@@ -139,8 +139,8 @@ def repair(
 
     units: (layer, head), or with neurons=True (layer, neuron), all of one layer. axes: of the attribute's texts;
     without them the one way is to hold the units at their means. way: the one that is taken, None for none; strength:
-    of "measured". Random heads are drawn from `layers` (all by default), random neurons from the same layer; never one of
-    `units`. control: how many units a draw removes, by default as many as `units`, and never more than there are
+    of "measured". Random heads are drawn from `layers` (all by default), random neurons from the same layer; never one
+    of `units`. control: how many units a draw removes, by default as many as `units`, and never more than there are
     others; where there are no more combinations than draws, each is taken once. means: unlabelled images for the means,
     by default the labelled ones.
 
