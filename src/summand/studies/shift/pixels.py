@@ -37,8 +37,8 @@ def of_pictures(images: Sequence[Image.Image] | np.ndarray) -> Float[np.ndarray,
     Y: grey in [0, 1]; B: its mean over 3 × 3. brightness: mean Y. contrast: std(Y) / mean(Y). colour: log of the mean
     (max − min) over the channels over std(Y). sharpness: log of mean |Y − B| over mean |B − B(B)|, of the finest detail
     over the next. compression: log of the steps of Y between blocks of 8 over all others (JPEG's blocks). noise: log of
-    the median |diagonal Haar coefficient| / 0.6745 (Donoho) over std(Y). aspect, size: log2 of width / height, and of the
-    longer side. Each is made so that the others' changes leave it where it is: a factor on all pixels is brightness
+    the median |diagonal Haar coefficient| / 0.6745 (Donoho) over std(Y). aspect, size: log2 of width / height, and of
+    the longer side. Each is made so that the others' changes leave it where it is: a factor on all pixels is brightness
     alone, one on their distance from grey contrast alone. Large pictures are measured on their 512 × 512 middle.
     """
     if isinstance(images, np.ndarray):

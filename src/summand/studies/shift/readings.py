@@ -90,7 +90,7 @@ def head_readings(model: Model, moments: Moments, pool: Pool, known: Concepts, l
     by_name = {name: i for i, name in enumerate(known.names)}
     units, columns, weights = [], [], []
     for label in labels:
-        some = known.of(property_of_head(label)) or [by_name[text] for text in label.texts if text in by_name]
+        some = known.of(property_of_head(label, pool)) or [by_name[text] for text in label.texts if text in by_name]
         units += [(label.layer, label.head)] * len(some)
         columns += some
         weights.append(along[label.layer, label.head][:, some].T)
