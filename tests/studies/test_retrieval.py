@@ -156,7 +156,7 @@ def test_a_property_is_that_of_labelled_heads(vit, query, unchecked):
 
 
 def test_a_property_is_found_along_its_texts(vit, source, query, tmp_path, unchecked):
-    """The whole along the differences of the texts: no worse than the heads of the property, and nothing else is kept."""
+    """The whole along the differences of the texts: no worse than the heads of the property; nothing else is kept."""
     moments = summand.survey(vit, source, units="heads", held_out=0, top=0).moments("heads")
     everything, queries, known = build_index(vit, source, Space()), range(0, 160, 4), source.attributes()
     for name in ("colour", "place", "count"):

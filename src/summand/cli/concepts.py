@@ -11,7 +11,7 @@ from .options import OwnModelOptions
 
 @command
 def concepts(image: Path, *, reference: str | None = None, options: ConceptsOptions, model: OwnModelOptions):
-    """Say what a picture holds, in the words of the neurons that it moves unusually far, and show where.
+    """Say what a picture holds and where: its own description first, then the words of the neurons that it moves.
 
     Examples:
 

@@ -40,6 +40,14 @@ def kinds(pool: Pool) -> dict[str, list[int]]:
     return found
 
 
+def contrast_of(text: str, pool: Pool) -> list[str]:
+    """What a text of a pool is told apart from: the other texts of its kind, or all others where its kind is not known
+    or holds nothing else."""
+    kin = kinds(pool).get(property_of(text, pool) or "", [])
+    others = [pool.texts[place] for place in kin if pool.texts[place] != text]
+    return others or [other for other in pool.texts if other != text]
+
+
 def texts_of_property(pool: Pool, name: str) -> list[int]:
     """The places of a property's texts in a pool. Raises `SummandError` that lists the properties of the pool where it
     has none, or one text alone, which is told apart from nothing."""

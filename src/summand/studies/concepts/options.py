@@ -16,11 +16,11 @@ class ConceptsOptions:
     layers: str | Sequence[int] | None = None
     """Of the neurons: 9, 8-10 or 8,10 [default: the last three with later attention]."""
     top: int = 10
-    """Words that are shown."""
+    """Words of the neurons that are shown."""
     size: int | None = None
     """Texts in a neuron's description [default: 128 of a large pool, else 4]."""
     own_size: int = 8
-    """Texts in the picture's own description."""
+    """Texts in the picture's own description, which comes first."""
     maps: int = 3
     """Draw maps of so many texts of the picture's own description; 0 draws nothing."""
     protocol: Literal["paper"] | None = None
