@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 
 import jaxtyping
@@ -8,7 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from summand.survey import open_run
+from summand.survey import open_survey
+from summand.survey.checksums import read_sealed, write_sealed
 from tests.commands import command as run
 from tests.commands import error_of
 
@@ -55,7 +55,7 @@ def test_labels_on_screen_are_the_most_telling_ones(folder):
     assert found.code == 0
     assert "the most telling 12 of 48" in found.out
     assert "the most telling 12 of 512" in found.out
-    labels = open_run(folder).labels
+    labels = open_survey(folder).labels
     heads = labels[labels["kind"] == "head"]
     first = heads[heads["evidence"].astype(bool)].sort_values("importance", ascending=False).iloc[0]
     lines = [line for line in found.out.splitlines() if line.startswith("│")]
@@ -73,11 +73,11 @@ def test_one_unit_told_and_shown(folder, tmp_path, command, unit):
     row = result["rows"][0]
     assert result["files"]["figure"] == str(picture)
     assert Image.open(picture).size[0] > 800
-    labels = open_run(folder).labels
+    labels = open_survey(folder).labels
     expected = labels[(labels["kind"] == command) & (labels["unit"] == unit)].iloc[0]
     assert row["label"]["texts"] == list(expected["texts"])
     assert row["label"]["correlation"] == pytest.approx(expected["correlation"])
-    held = set(open_run(folder).held_out_images.tolist())
+    held = set(open_survey(folder).held_out_images.tolist())
     assert not {shown["image"] for shown in row["images"]} & held
     said = run(command, folder, unit, "--out", picture).out
     assert f"{command} {unit}" in said
@@ -88,8 +88,8 @@ def test_one_unit_told_and_shown(folder, tmp_path, command, unit):
 def test_what_moved_is_said_and_the_rest_is_printed(folder, tmp_path):
     moved = tmp_path / "run"
     shutil.copytree(folder, moved)
-    manifest = json.loads((moved / "manifest.json").read_text())
-    (moved / "manifest.json").write_text(json.dumps({**manifest, "location": "/nowhere/photos"}))
+    manifest = read_sealed(moved / "manifest.json")
+    write_sealed(moved / "manifest.json", {**manifest, "location": "/nowhere/photos"})
     (moved / "labels.parquet").unlink()
     found = run("head", moved, "5.3", "--out", tmp_path / "strip.png")
     assert found.code == 0
@@ -143,8 +143,8 @@ def test_bad_usage_is_refused_with_a_remedy(folder, tmp_path):
 def test_a_half_written_run_is_refused_with_the_command_that_goes_on(folder, tmp_path):
     half = tmp_path / "half"
     half.mkdir()
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (half / "manifest.json").write_text(json.dumps({**manifest, "complete": False, "passed": 25}))
+    manifest = read_sealed(folder / "manifest.json")
+    write_sealed(half / "manifest.json", {**manifest, "complete": False, "passed": 25})
     found = run("label", half)
     assert (found.code, found.out) == (2, "")
     said = " ".join(found.error.split())

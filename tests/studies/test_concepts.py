@@ -11,11 +11,12 @@ from PIL import Image
 import summand
 from summand.data import open_source
 from summand.studies.concepts.image import image_concepts
-from summand.survey import Group, open_run
-from summand.survey.profile import neuron_groups, profile, profile_of_run
+from summand.survey import Group, open_survey
+from summand.survey.profile import neuron_groups, profile, profile_of
 from summand.text.pools import pool
 from summand.text.sparse import sparse_code
 from tests.commands import command
+from tests.depth import deep
 from tests.studies.results import again, assert_page, assert_whole, same
 
 
@@ -82,8 +83,8 @@ def test_the_images_own_code_names_its_causes(vit, made, texts):
 
 def test_words_of_significant_neurons_are_true_far_above_chance(vit, texts):
     """Half of the first words are true of the scene where one in six of the pool is, and more than by the notebook."""
-    known = profile(vit, open_source("scenes:count=400"), neuron_groups(vit, "1-4"), 100)
-    scenes, chosen = summand.scenes.sample(40, seed=46), pool("scenes")
+    known = profile(vit, open_source(f"scenes:count={deep(400, 150)}"), neuron_groups(vit, "1-4"), 100)
+    scenes, chosen = summand.scenes.sample(deep(40, 16), seed=46), pool("scenes")
     said = [summand.scenes.parse(text)[0] for text in chosen.texts]
     right: dict[str | None, list[bool]] = {None: [], "paper": []}
     chance = []
@@ -173,7 +174,7 @@ def test_a_survey_says_what_is_usual(vit, scene, tmp_path):
     made = command("decompose", "--images", "scenes:count=60,seed=2", "--units", "neurons:4", "--out", "run")
     assert made.code == 0, made.error
     known = summand.concepts(vit, scene, tmp_path / "run", layers=4, maps=0)
-    profiled = profile_of_run(open_run(tmp_path / "run"), [Group("neurons", 4)])
+    profiled = profile_of(open_survey(tmp_path / "run"), [Group("neurons", 4)])
     texts = vit.encode_text(pool("scenes").texts)
     direct = image_concepts(vit, Image.open(scene), profiled, pool("scenes"), texts, maps=0)
     assert [(row.word, row.score) for row in pd.DataFrame(known.words).itertuples()] == list(direct.words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -11,10 +11,14 @@ from torch import Tensor
 
 from ..errors import SummandError
 from ..towers import Trace
-from ..towers.base import HeadMaps, Visit
+from ..towers.base import HeadMaps
 from ..towers.bound import Bound
-from ..towers.directions import Factored
+from ..towers.factored import Factored
+from ..towers.precision import doubled
+from ..towers.view import Visit
 from .effects import Effects
+
+Network = TypeVar("Network")
 
 ROUNDED = 2e-2
 """How far directions may be from those of the file, relative to their size: as far as bf16 rounds the weights."""
@@ -67,12 +71,17 @@ class AblatedTower(Bound):
         either = {**self._before, **self._left}
         self.left = {head: self._before.get(head, 1.0) * self._left.get(head, 1.0) for head in either}
         self._maps: HeadMaps | None = None
-        self.ablation = getattr(tower, "ablation", b"") + units.encode() + means.double().cpu().numpy().tobytes()
+        self.ablation = getattr(tower, "ablation", b"") + units.encode() + doubled(means).cpu().numpy().tobytes()
         self.kind = f"{tower.kind} with {what} ablated"
 
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride,reportIncompatibleVariableOverride]
         return type(self.whole)
+
+    @property
+    def inside(self) -> Any:
+        """The tower that this ablation is of."""
+        return self._tower
 
     @property
     def whole(self) -> Any:
@@ -169,17 +178,18 @@ def shares(left: Mapping[tuple[int, int], float], effects: Effects) -> Float[Ten
     return torch.tensor(found).to(effects.coefficients)
 
 
-def is_ablated(tower: Any) -> bool:
-    """Whether it is an `AblatedTower`, which says of itself that it is of the class of the tower inside."""
-    return type(tower) is AblatedTower
+def as_ablated(tower: Any) -> AblatedTower | None:
+    """The tower where it is an `AblatedTower`, which says of itself that it is of the class of the tower inside."""
+    return tower if type(tower) is AblatedTower else None
 
 
-def network_of(tower: Any) -> Any:
+def network_of(tower: Network) -> Network:
     """The tower of the network itself, in which nothing is ablated."""
-    return tower.whole if is_ablated(tower) else tower
+    ablated = as_ablated(tower)
+    return tower if ablated is None else ablated.whole
 
 
 def check_parity_of(tower: Any, parity: str | None) -> None:
     """Raises `SummandError` where an ablated tower is to deal out constants as the papers' code does."""
-    if parity is not None and is_ablated(tower):
+    if parity is not None and as_ablated(tower) is not None:
         tower.evenly()

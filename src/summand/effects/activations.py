@@ -14,6 +14,7 @@ from ..towers import Tower
 from ..towers.base import working
 from ..towers.finite import all_finite
 from ..towers.listening import _Enough, listening
+from ..towers.precision import doubled
 from ..towers.residual import ResidualTower
 from ..whole_numbers import whole_number
 from .ablated import network_of
@@ -58,17 +59,17 @@ def activations(
     The model's own forward pass, left as soon as they are known. Raises `SummandError` for a layer that does not
     exist and for a tower that is no plain pre-norm transformer.
     """
-    tower = network_of(readable(tower, "activations are"))
-    layer = check_layer(tower, layer)
-    tower.verify(("neurons", layer), pixels)
+    network = network_of(readable(tower, "activations are"))
+    layer = check_layer(network, layer)
+    network.verify(("neurons", layer), pixels)
     seen: list[Tensor] = []
 
     def neurons(hidden: Tensor, _: Any) -> None:
-        seen.append(working(tower.batch_first(hidden)))
+        seen.append(working(network.batch_first(hidden)))
         raise _Enough
 
-    with listening([(tower.blocks[layer].neuron_map(), "before", neurons)], tower.visual):
-        tower.encode(pixels)
+    with listening([(network.blocks[layer].neuron_map(), "before", neurons)], network.visual):
+        network.encode(pixels)
     return seen[0]
 
 
@@ -83,7 +84,7 @@ def mean_activations(batches: Iterable[Float[Tensor, "image token neuron"]]) -> 
     for batch in batches:
         if not all_finite(batch):
             raise SummandError("the activations hold NaN or infinite numbers; check the images")
-        total = batch.double().sum(dim=0) if total is None else total + batch.double().sum(dim=0)
+        total = doubled(batch).sum(dim=0) if total is None else total + doubled(batch).sum(dim=0)
         count += len(batch)
     if total is None or count == 0:
         raise SummandError("mean activations need at least one image, got none")

@@ -37,8 +37,11 @@ def load(
     checkpoint: str | Path | None = None,
     activation: Activation | None = None,
     ablation: str | Path | None = None,
+    compile: bool | int = False,
 ) -> Model:
     """Load a CLIP by name, in evaluation mode.
+
+    device: also "auto", a GPU where there is one.
 
     name: `scenes-vit`, `scenes-rn` or `scenes-vit-tied` (shipped), a name of `open_clip.list_models()`, an open_clip
     location `hf-hub:org/name` or `local-dir:path`, or `hf:org/name` and `hf:folder` for transformers' CLIP, SigLIP,
@@ -55,7 +58,7 @@ def load(
     size than the tower was trained on, a multiple of its patch, with positions interpolated as open_clip does (for
     `hf:`, as transformers does): finer maps. ablation: a file of
     `summand debias`; its heads or neurons then always write their mean to the output, within the same one forward
-    pass.
+    pass. compile: True, or a batch size: `Model.compile` for batches of one image, or of so many.
 
     Raises `SummandError` for an unknown name (nearest names given), a missing or unknown tag (tags listed), weights
     that cannot be had offline, and a checkpoint that does not fit, holds code, or does not say its activation.
@@ -84,7 +87,7 @@ def load(
     clip, preprocess, tokenizer = made
     label = "/".join([name, *([pretrained] if pretrained else []), *([_short(checkpoint)] if checkpoint else [])])
     try:
-        clip = clip.to(device)
+        clip = clip.to(_device(device))
     except (RuntimeError, AssertionError) as error:
         raise SummandError(f"{name} cannot be put on {device}: {first_line(error)}") from error
     model = wrap(clip, preprocess=preprocess, tokenizer=tokenizer, name=label)
@@ -96,7 +99,16 @@ def load(
         **{"checkpoint": checkpoint, "ablation": ablation, "random_init": random_init, "seed": seed},
         **{"precision": precision, "image_size": size, "activation": activation},
     )
-    return model
+    return model.compile(batch_size=int(compile)) if compile else model
+
+
+def _device(device: str | torch.device) -> str | torch.device:
+    """`auto` is cuda or mps where there is one, else cpu."""
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _short(checkpoint: str | Path) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from PIL import Image
 
 from ..data import ImageSource, Skipped, open_source
 from ..data.adapters import open_images
+from ..data.sources import Some
 from ..errors import SummandError
 from ..models import Model
 from ..models.readable import readable
@@ -70,28 +68,9 @@ def few(given: Given, most: int) -> ImageSource:
     """At most so many of the images, spread over them; all of a survey's."""
     if given.run is not None or len(given.source) <= most:
         return given.source
-    return open_source(given.text, most) if given.text is not None else Part(given.source, most)
-
-
-class Part:
-    """Some images of a source, spread over it."""
-
-    def __init__(self, source: ImageSource, count: int) -> None:
-        self._source, self.label = source, source.label
-        self._places = np.linspace(0, len(source) - 1, count).round().astype(int)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def name(self, index: int) -> str:
-        return self._source.name(int(self._places[index]))
-
-    def image(self, index: int) -> Image.Image:
-        return self._source.image(int(self._places[index]))
-
-    def attributes(self) -> pd.DataFrame | None:
-        found = self._source.attributes()
-        return None if found is None else found.iloc[self._places]
+    if given.text is not None:
+        return open_source(given.text, most)
+    return Some(given.source, np.linspace(0, len(given.source) - 1, most).round().astype(int))
 
 
 def usual(model: Model, given: Given, groups: Sequence[Group], batch_size: int) -> Profile:
@@ -99,7 +78,7 @@ def usual(model: Model, given: Given, groups: Sequence[Group], batch_size: int) 
     images."""
     if given.run is not None and all(group in given.run.groups for group in groups):
         return profile_of(given.run, groups)
-    return profile(model, given.source, groups, batch_size, on_terminal())
+    return profile(model, given.source, groups, batch_size, None)
 
 
 def reference_of(model: Model, reference: Any, count: int | None) -> Given:
@@ -152,11 +131,6 @@ def readable_pool(model: Model, chosen: str | os.PathLike[str] | Sequence[str]) 
 def unread(skipped: Sequence[Skipped]) -> list[str]:
     """What must be said of files that could not be read."""
     return [f"skipped {item.name}: {item.reason}" for item in skipped]
-
-
-def on_terminal() -> bool:
-    """Whether somebody watches how far a pass is."""
-    return sys.stderr.isatty()
 
 
 def _short(text: str) -> str:

@@ -15,7 +15,8 @@ from ..statistics import saving
 from ..statistics.moments import Moments
 from ..statistics.principal_direction import RankOne, deviation, rank_one
 from ..statistics.top_images import TopImages
-from .engine import Arrays, Batch
+from ..towers.precision import doubled
+from .batch import Arrays, Batch
 from .units import Group
 
 USED, AGAIN, ASIDE = 0, 1, 2
@@ -38,6 +39,9 @@ class MomentsOf:
 
     def update(self, batch: Batch) -> None:
         self.value.update(self.effects(batch))
+
+    def fresh(self) -> MomentsOf:
+        return MomentsOf(self.group, self.device, self._of)
 
     def merge(self, other: MomentsOf) -> None:
         self.value.merge(other.value)
@@ -66,6 +70,10 @@ class TopImagesOf:
 
     def update(self, batch: Batch) -> None:
         self.value.update(self._moments.effects(batch), batch.indices)
+
+    def fresh(self) -> TopImagesOf:
+        """By distance from the same mean."""
+        return TopImagesOf(self._moments, self.k)
 
     def merge(self, other: TopImagesOf) -> None:
         self.value.merge(other.value)
@@ -111,6 +119,12 @@ class Projections:
         self._found.append(x.half().cpu().numpy())
         self._indices += batch.indices
 
+    def fresh(self) -> Projections:
+        """On the same r_n."""
+        other = Projections(self._moments, self._top)
+        other.__dict__["rank"], other.__dict__["scale"] = self.rank, self.scale
+        return other
+
     def merge(self, other: Projections) -> None:
         self._found += other._found
         self._indices += other._indices
@@ -142,6 +156,9 @@ class PerImage:
         for name, value in self.rows(batch).items():
             self._rows.setdefault(name, []).append(value.detach().cpu().numpy())
         self._indices += batch.indices
+
+    def fresh(self) -> PerImage:
+        return type(self)()
 
     def merge(self, other: PerImage) -> None:
         for name, values in other._rows.items():
@@ -180,6 +197,9 @@ class Kept(PerImage):
         super().__init__()
         self.layers = tuple(layers)
 
+    def fresh(self) -> Kept:
+        return Kept(self.layers)
+
     def rows(self, batch: Batch) -> dict[str, Tensor]:
         coefficients = batch.parts.head_effects().coefficients[:, list(self.layers)]
         return {"coefficient": coefficients, "mlps": batch.parts.mlps().sum(dim=1), "output": batch.outputs}
@@ -204,11 +224,14 @@ class MeanTerms:
         parts = batch.parts
         self._add(
             {
-                name: term.double().sum(dim=0).cpu().numpy()
+                name: doubled(term).sum(dim=0).cpu().numpy()
                 for name, term in (("mlps", parts.mlps()), ("embedding", parts.embedding()), ("bias", parts.bias()))
             },
             len(batch),
         )
+
+    def fresh(self) -> MeanTerms:
+        return MeanTerms()
 
     def merge(self, other: MeanTerms) -> None:
         self._add(other._sums, other.count)
@@ -231,6 +254,9 @@ class Logits(PerImage):
     def __init__(self, weights: Float[Tensor, "class embed"]) -> None:
         super().__init__()
         self.weights = weights
+
+    def fresh(self) -> Logits:
+        return Logits(self.weights)
 
     def rows(self, batch: Batch) -> dict[str, Tensor]:
         outputs = batch.outputs

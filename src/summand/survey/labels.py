@@ -20,6 +20,7 @@ from ..text.labels import named_attribute
 from ..text.pools import Pool
 from ..text.pools import pool as pool_of
 from ..text.sparse import prepare_atoms
+from ..towers.precision import doubled
 from .describe import Descriptions, describe
 from .shelf import LABELS
 from .survey import Survey
@@ -50,10 +51,7 @@ def label(
 
 def described(model: Any, pool: str | Path | Pool | Sequence[str] | None) -> Pool:
     """A description pool, without the lines that the model cannot read, which a warning counts."""
-    if pool is None:
-        pool = model.world.pool
-    if not isinstance(pool, Pool):
-        pool = pool_of(pool)
+    pool = pool if isinstance(pool, Pool) else pool_of(model.world.pool if pool is None else pool)
     kept, left = readable(pool, model._tokenizer)
     if left:
         warnings.warn(
@@ -82,7 +80,7 @@ def label_run(
             f"model of the run, {run.manifest.model}"
         )
     held = torch.tensor(run.images["held_out"].to_numpy(), dtype=torch.bool)
-    centred = run.embeddings.double()[held] - run.centre
+    centred = doubled(run.embeddings)[held] - run.centre
     atoms = prepare_atoms(embeddings.cpu().double())
     tables = []
     for group in run.groups:

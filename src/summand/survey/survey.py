@@ -23,8 +23,10 @@ from ..statistics.moments import Moments
 from ..statistics.principal_direction import RankOne, significance
 from ..statistics.top_images import TopImages
 from ..towers.directions import Directions
+from ..towers.precision import doubled
 from . import store
-from .manifest import Manifest, names_hash, same_weights, weights_hash
+from .fingerprints import names_hash, same_weights, weights_hash
+from .manifest import Manifest
 from .shelf import EMBEDDINGS, IMAGES, KEPT, LABELS, Folder, Shelf
 from .units import Group, Unit
 
@@ -100,7 +102,7 @@ class Survey:
     def held_out_images(self) -> np.ndarray:
         """Numbers of the images that were kept aside, whose effects are in no statistic."""
         images = self.images
-        return images.index[images["held_out"]].to_numpy()
+        return images.index.to_numpy()[images["held_out"].to_numpy()]
 
     @property
     def images(self) -> pd.DataFrame:
@@ -115,7 +117,7 @@ class Survey:
     @property
     def centre(self) -> Float[Tensor, " embed"]:
         """The mean of M(x) / ‖M(x)‖ over the images that were not kept aside."""
-        return self.embeddings.double()[torch.from_numpy(~self.images["held_out"].to_numpy())].mean(dim=0)
+        return doubled(self.embeddings)[torch.from_numpy(~self.images["held_out"].to_numpy())].mean(dim=0)
 
     @property
     def kept(self) -> Effects:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from cmath import isfinite
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,19 +13,36 @@ from torch.autograd.forward_ad import unpack_dual
 from torch.nn.parameter import is_lazy
 
 from ..errors import SummandError
+from .base import wants_gradient
+from .border import foreign
+
+_WIDE = frozenset((torch.float32, torch.float64, torch.complex64, torch.complex128))
 
 
 def all_finite(numbers: Tensor) -> bool:
     """Whether none is NaN or infinite. A finite sum has only finite parts; one that is not may have overflown, so only
     then is every number looked at."""
-    wide = torch.promote_types(numbers.dtype, torch.float32)
-    return bool(torch.isfinite(numbers.sum(dtype=wide))) or bool(torch.isfinite(numbers).all())
+    wide = numbers.dtype if numbers.dtype in _WIDE else torch.float32
+    return isfinite(_read(numbers.detach().sum(dtype=wide))) or bool(torch.isfinite(numbers).all())
+
+
+def _read(number: Tensor) -> Any:
+    """One number as Python's; read where it lies, with no step of torch's own, where that is the host."""
+    if number.device.type == "cpu" and type(number) is Tensor:
+        with suppress(RuntimeError):  # within a transform it lies nowhere
+            return complex(number.numpy())
+    return number.item()
+
+
+def dispatched_plainly(tensor: Tensor) -> bool:
+    """Whether nothing stands between torch and the tensor's numbers."""
+    return foreign(type(tensor)).__torch_dispatch__ is foreign(Tensor).__torch_dispatch__
 
 
 def check_plain(numbers: Tensor, what: str) -> None:
     """Raises `SummandError` for a tensor whose numbers cannot be read now: within vmap, grad or jvp of torch.func, with
     a forward-mode tangent, fake. What is made without gradients there would come out as constant, silently."""
-    plain = type(numbers).__torch_dispatch__ is Tensor.__torch_dispatch__
+    plain = dispatched_plainly(numbers)
     try:
         numbers.data_ptr()
     except RuntimeError:
@@ -68,3 +88,17 @@ def broken_weights(module: nn.Module) -> Iterator[str]:
 def _lies_here(value: Tensor) -> bool:
     """Whether a tensor's numbers can be looked at one by one."""
     return not (is_lazy(value) or value.is_nested or value.is_meta) and value.layout == torch.strided
+
+
+def check_directions(directions: Any, embed: int) -> None:
+    """Raises `SummandError` unless these are finite numbers [direction, embed]."""
+    if not isinstance(directions, Tensor) or directions.ndim != 2 or directions.shape[1] != embed:
+        got = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
+        raise SummandError(f"directions must be a tensor [direction, {embed}] for this model, got {got}")
+    if directions.layout != torch.strided or directions.is_meta or not directions.is_floating_point():
+        where = "on meta" if directions.is_meta else f"{directions.layout} of {directions.dtype}"
+        raise SummandError(f"directions must be an ordinary tensor of floating-point numbers, got one {where}")
+    if not wants_gradient(directions):  # gradients lead back to directions, also those of torch.func
+        check_plain(directions, "directions")
+    if not all_finite(directions.detach()):
+        raise SummandError("directions must be finite, got NaN or infinite numbers")

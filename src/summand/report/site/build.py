@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,26 +9,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 from torch import Tensor
 
 from ...data import ImageSource, Skipped
-from ...errors import SummandError
-from ...maps.heatmap import overlay
-from ...maps.placing import placed, share_of
 from ...models import Model
-from ...progress import Progress
 from ...studies.world import strange_pictures
 from ...survey import Group, Survey, survey_of
 from ...text.labels import HeadLabel, importance, label_heads
 from ...text.pools import Pool
-
-MARKER = ".summand-atlas"
-_THUMBNAIL = 192
-_MAP_BATCH = 32
+from ...towers.precision import doubled
+from .examples import Picked, Pictures, pick_examples
+from .folder import claim_folder
 
 
 @dataclass(frozen=True)
@@ -45,16 +34,6 @@ class Atlas:
     skipped: tuple[Skipped, ...]
     residual: float
     seconds: float
-
-
-@dataclass(frozen=True)
-class Example:
-    """An image on a head's page: its thumbnail, the head's score for its first text, and the token map."""
-
-    picture: str
-    name: str
-    score: float
-    overlay: str
 
 
 def build(
@@ -77,7 +56,7 @@ def build(
     expensive work for an output folder that is not empty and not ours.
     """
     started = time.time()
-    _claim_folder(out)
+    claim_folder(out)
     embeddings = model.encode_text(pool.texts, progress=progress)
     every = range(model.tower.layers)
     last = list(every)[-layers:] if isinstance(layers, int) else sorted(layers)
@@ -86,7 +65,7 @@ def build(
     moments = found.moments("heads")
     shares = importance(moments, embeddings)
     labels = label_heads(moments, found.manifest.kept, pool.texts, embeddings, shares, size)
-    picked = _pick_examples(found, labels, embeddings, examples)
+    picked = pick_examples(found, labels, embeddings, examples)
     site = _Site(model, source, out, found, embeddings)
     site.write(labels, picked, shares, pool, progress, started)
     return Atlas(
@@ -103,82 +82,47 @@ def _skipped(found: Survey) -> tuple[Skipped, ...]:
     return tuple(Skipped(item["name"], item["reason"]) for item in found.manifest.skipped)
 
 
-def check_folder(out: Path) -> None:
-    """Raise `SummandError` unless `out` is new, empty, or an atlas that we wrote before. Changes nothing."""
-    if out.exists() and not out.is_dir():
-        raise SummandError(f"{out} is a file; give another folder with --out")
-    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not os.access(parent, os.W_OK):
-        raise SummandError(f"no permission to write to {parent}; give another folder with --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
-        raise SummandError(f"the folder {out} is not empty and holds no atlas of ours; give another folder with --out")
-
-
-def _claim_folder(out: Path) -> None:
-    """Make `out` ours, without the pages of an earlier atlas."""
-    check_folder(out)
-    try:
-        for name in ("heads", "images", "index.html", "style.css"):
-            target = out / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            elif target.exists():
-                target.unlink()
-        out.mkdir(parents=True, exist_ok=True)
-        (out / MARKER).write_text("This folder is written by `summand atlas`, which replaces what is in it.\n")
-    except OSError as error:
-        raise SummandError(
-            f"cannot write to {out}: {error.strerror or error}; give another folder with --out"
-        ) from error
-
-
-def _pick_examples(
-    found: Survey, labels: Sequence[HeadLabel], embeddings: Tensor, count: int
-) -> dict[str, tuple[Tensor, list[int], list[int]]]:
-    """For each head: the centred scores of all images along its first text, and the strongest and weakest rows."""
-    kept = found.kept
-    picked, directions = {}, kept.directions
-    for label in labels:
-        row = label.layer - found.manifest.kept[0]
-        along = directions[row, label.head] @ embeddings[label.indices[0]].to(directions)
-        scores = kept.coefficients[:, row, label.head] @ along
-        scores = scores - scores.mean()
-        order = scores.argsort(descending=True).tolist()
-        some = min(count, len(order) // 2)
-        picked[label.name] = (scores, order[:some], order[::-1][:some])
-    return picked
-
-
 class _Site:
     def __init__(self, model: Model, source: ImageSource, out: Path, found: Survey, embeddings: Tensor) -> None:
         self.model, self.source, self.out, self.found, self.embeddings = model, source, out, found, embeddings
         self.pages = Environment(
             loader=PackageLoader("summand.report.site"), autoescape=True, undefined=StrictUndefined
         )
-        self.written: set[int] = set()
         self.indices = found.images.index.to_numpy()
+        self.pictures = Pictures(model, source, out, self.indices, embeddings)
 
     def write(
-        self, labels: list[HeadLabel], picked: dict, shares: Tensor, pool: Pool, progress: bool, started: float
+        self,
+        labels: list[HeadLabel],
+        picked: dict[str, Picked],
+        shares: Tensor,
+        pool: Pool,
+        progress: bool | None,
+        started: float,
     ) -> None:
         for folder in ("heads", "images"):
             (self.out / folder).mkdir(exist_ok=True)
         (self.out / "style.css").write_text((files("summand.report.site") / "templates" / "style.css").read_text())
-        maps = self._maps(labels, picked, progress)
+        maps = self.pictures.maps(labels, picked, progress)
         context = self._context(pool)
-        for position, label in enumerate(labels):
-            scores, strongest, weakest = picked[label.name]
-            limit = float(max((maps[label.name, row].abs().max() for row in strongest), default=torch.tensor(1.0)))
-            page = self.pages.get_template("head.html.j2").render(
-                **context,
-                label=label,
-                steps=_steps(label),
-                strongest=[self._example(label, row, scores, maps, limit) for row in strongest],
-                weakest=[self._example(label, row, scores, maps, limit) for row in weakest],
-                previous=labels[position - 1] if position else None,
-                following=labels[position + 1] if position + 1 < len(labels) else None,
-            )
-            (self.out / "heads" / f"{label.name}.html").write_text(page)
+        with self.model.as_it_is():  # every picture on a page asks for the form of the tower
+            for position, label in enumerate(labels):
+                one = picked[label.name]
+                limit = max((float(maps[label.name, row].abs().max()) for row in one.strongest), default=1.0)
+                shown = {
+                    row: self.pictures.example(row, float(one.scores[row]), maps[label.name, row], limit)
+                    for row in (*one.strongest, *one.weakest)
+                }
+                page = self.pages.get_template("head.html.j2").render(
+                    **context,
+                    label=label,
+                    steps=_steps(label),
+                    strongest=[shown[row] for row in one.strongest],
+                    weakest=[shown[row] for row in one.weakest],
+                    previous=labels[position - 1] if position else None,
+                    following=labels[position + 1] if position + 1 < len(labels) else None,
+                )
+                (self.out / "heads" / f"{label.name}.html").write_text(page)
         front = self.pages.get_template("index.html.j2").render(
             **context,
             rows=_grid(labels, shares),
@@ -205,76 +149,18 @@ class _Site:
 
     def _split(self) -> dict[str, float]:
         """Shares of the representation's variance along the class texts: heads of the last layers, MLPs, the rest."""
-        texts = self.embeddings.double() - self.embeddings.double().mean(dim=0)
-        outputs = self.found.outputs.double()
+        texts = doubled(self.embeddings) - doubled(self.embeddings).mean(dim=0)
+        outputs = doubled(self.found.outputs)
         whole = (outputs - outputs.mean(dim=0)) @ texts.T
         kept = self.found.kept
-        late = torch.einsum("ilhp,lhpe->ie", kept.coefficients.double(), kept.directions.double())
-        mlps = self.found.mlps.double()
+        late = torch.einsum("ilhp,lhpe->ie", doubled(kept.coefficients), doubled(kept.directions))
+        mlps = doubled(self.found.mlps)
         total = float(whole.square().sum()) or 1.0
         share = {
             name: float((((part - part.mean(dim=0)) @ texts.T) * whole).sum()) / total
             for name, part in (("late", late), ("mlps", mlps))
         }
         return {**share, "rest": 1 - sum(share.values())}
-
-    def _maps(self, labels: list[HeadLabel], picked: dict, progress: bool) -> dict[tuple[str, int], Tensor]:
-        """Token maps along each head's first text, through that head alone, for the images on its page."""
-        wanted: dict[int, list[HeadLabel]] = {}
-        for label in labels:
-            for row in (*picked[label.name][1], *picked[label.name][2]):
-                wanted.setdefault(row, []).append(label)
-        texts = sorted({label.indices[0] for label in labels})
-        column = {text: i for i, text in enumerate(texts)}
-        maps: dict[tuple[str, int], Tensor] = {}
-        rows = sorted(wanted)
-        with Progress("maps", len(rows), "images", progress) as bar:
-            for start in range(0, len(rows), _MAP_BATCH):
-                some = rows[start : start + _MAP_BATCH]
-                pixels = torch.stack([self.model.preprocess(self._image(row)) for row in some])
-                pixels = pixels.to(self.model.device, self.model.dtype)
-                toward = self.model.decompose(pixels).toward(self.embeddings[texts])
-                for i, row in enumerate(some):
-                    for label in wanted[row]:
-                        tokens = toward[i, label.layer, label.head, :, column[label.indices[0]]]
-                        contribution = tokens[self.model.tower.prefix :]
-                        maps[label.name, row] = contribution.unflatten(0, self.model.tower.grid).float().cpu()
-                for row, picture in zip(some, self.model.picture(pixels), strict=True):
-                    self._thumbnail(row, picture)
-                bar.update(len(some))
-        return maps
-
-    def _image(self, row: int) -> Image.Image:
-        return self.source.image(int(self.indices[row]))
-
-    def _thumbnail(self, row: int, picture: np.ndarray) -> None:
-        small = Image.fromarray(picture)
-        if max(small.size) > _THUMBNAIL:
-            small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-            small.save(self.out / "images" / self._file(row), quality=88)
-        elif self.model.world.picture_size is not None:
-            self._image(row).save(self.out / "images" / self._file(row))
-        else:
-            small.save(self.out / "images" / self._file(row))
-
-    def _file(self, row: int) -> str:
-        kind = "png" if max(self.model.tower.image_size) <= _THUMBNAIL else "jpg"
-        return f"{int(self.indices[row]):06d}.{kind}"
-
-    def _over(self, cells: Tensor) -> Tensor:
-        """The map as it is laid over the whole picture: as it is where it covers it, else at the picture's size."""
-        share = share_of(self.model)
-        return cells if share == (1.0, 1.0) else placed(cells[None, None], self.model.tower.image_size, share)[0, 0]
-
-    def _example(self, label: HeadLabel, row: int, scores: Tensor, maps: dict, limit: float) -> Example:
-        buffer = io.BytesIO()
-        overlay(self._over(maps[label.name, row]), limit).save(buffer, format="PNG")
-        return Example(
-            picture=f"../images/{self._file(row)}",
-            name=self.source.name(int(self.indices[row])),
-            score=float(scores[row]),
-            overlay="data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(),
-        )
 
 
 def _steps(label: HeadLabel) -> list[dict[str, Any]]:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...studies.atlas_options import AtlasOptions
+from ...studies.columns import Column, Table
 from ...studies.given import Given, images_of, layers_of, readable_pool
-from ...studies.result import Column, Result, Table
+from ...studies.result import Result
 from ...studies.verb import verb
 from ...text.pools import pool
-from .build import build, check_folder
+from .build import build
+from .folder import check_folder
 
 FOLDER = Path("atlas")
 
@@ -27,11 +29,11 @@ class Built(Result):
 
     def tables(self) -> list[Table]:
         rows = self.rows.assign(
-            name=[f"{row.layer}.{row.head}" for row in self.rows.itertuples()],
+            name=[f"{layer}.{head}" for layer, head in zip(self.rows["layer"], self.rows["head"], strict=True)],
             said=[" · ".join(texts[:3]) for texts in self.rows["texts"]],
             whole=[explained[-1] for explained in self.rows["explained"]],
         ).sort_values("importance", ascending=False, kind="stable")
-        known = rows["attribute"].notna().any()
+        known = bool(rows["attribute"].notna().any())
         columns = [
             Column("name", "head", kind="id"),
             Column("importance", form=lambda share: f"{100 * share:.1f} %"),

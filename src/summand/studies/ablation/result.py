@@ -12,8 +12,9 @@ from jaxtyping import Int
 
 from ...atomic import replacing
 from ...data import ImageSource
+from ..columns import Column, Table
 from ..reading import unread
-from ..result import Column, Result, Table
+from ..result import Result
 from .accuracy import Accuracies
 from .options import AblateOptions
 from .variance import Explained
@@ -28,7 +29,7 @@ class Ablations(Result):
     """
 
     command: ClassVar[str] = "ablate"
-    drawn_by: ClassVar[str | None] = "summand.report.ablation:figure"
+    drawn_by: str | None = "summand.report.ablation:figure"
     baseline: float
     images: int
     classes: list[str]

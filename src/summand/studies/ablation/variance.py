@@ -21,6 +21,7 @@ from ...models import Model
 from ...statistics.moments import Moments
 from ...statistics.principal_direction import rank_one
 from ...statistics.top_images import TopImages
+from ...towers.precision import doubled
 from ...whole_numbers import whole_number
 from .accuracy import Batch, read
 
@@ -63,7 +64,7 @@ def explained(
     *,
     top: int = TOP,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Explained:
     """The variance that one component explains: of the second-order or the indirect effects of a layer's neurons
     (paper A, Table 1), of the pairs of an attention pool, or of its neurons, all heads together (paper B).
@@ -135,7 +136,7 @@ def _of_factors(
     chosen: list[int],
     top: int,
     batch_size: int,
-    progress: bool,
+    progress: bool | None,
 ) -> tuple[int, int, Shares]:
     def effects(batch: Batch) -> Effects:
         if layer is not None:
@@ -157,7 +158,7 @@ def _of_factors(
 
 
 def _of_indirect(
-    model: Model, source: ImageSource, layer: int, chosen: list[int], top: int, batch_size: int, progress: bool
+    model: Model, source: ImageSource, layer: int, chosen: list[int], top: int, batch_size: int, progress: bool | None
 ) -> tuple[int, int, Shares]:
     """Neurons are taken a few at a time, whose effects on all images are held."""
     means = mean_activations(
@@ -182,7 +183,7 @@ def _of_indirect(
 
 def first_component(effects: Float[Tensor, "image unit embed"], top: int) -> Shares:
     """`Explained.largest` and `everywhere` of effects as they are."""
-    centred = (effects - effects.mean(dim=0)).double().transpose(0, 1)  # [unit, image, embed]
+    centred = doubled(effects - effects.mean(dim=0)).transpose(0, 1)  # [unit, image, embed]
     best = centred.norm(dim=-1).topk(top, dim=1).indices
     largest = centred.gather(1, best[..., None].expand(-1, -1, centred.shape[-1]))
     _, sizes, right = torch.linalg.svd(largest, full_matrices=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from ...survey.profile import Profile, profile_of
 from ...text.contributions import texts_of_images, words_of_images
 from ...text.pools import Pool
 from ...text.sparse import sparse_code
+from ...towers.precision import doubled
 from ..verb import OptionError
 
 
@@ -96,14 +97,14 @@ def image_concepts(
         ranked = [
             (pool.texts[int(i)], float(scores[i])) for i in scores.argsort(descending=True)[:words] if scores[i] > 0
         ]
-        spoken = code.coefficients.double() * along[0, active].sign()[:, None].to(code.coefficients.device)
+        spoken = doubled(code.coefficients) * along[0, active].sign()[:, None].to(code.coefficients.device)
         spoken = torch.where(code.indices >= 0, spoken, 0)
         firsts = [
             tuple(pool.texts[int(row[i])] for i in amounts.argsort(descending=True)[:3] if amounts[i] > 0)
             for row, amounts in zip(code.indices, spoken, strict=True)
         ]
-        units = [ActiveUnit(*unit, words) for unit, words in zip(units, firsts, strict=True)]
-    own = F.normalize(model.encode_image(pixels).double(), dim=1) - profile.centre.to(pixels.device)
+        units = [replace(unit, words=words) for unit, words in zip(units, firsts, strict=True)]
+    own = F.normalize(model.encode_image(pixels).cpu().double(), dim=1) - profile.centre.cpu()
     image_code = sparse_code(own.to(texts), texts, code_size, nonnegative=True)
     found = [
         (pool.texts[int(i)], float(c))
@@ -126,9 +127,9 @@ def check_size(pool: Pool, size: int) -> None:
         raise OptionError("own_size", f"must be from 1 to the {len(pool.texts)} texts of {pool.name}, got {size}")
 
 
-def _units(profile: Profile, norms: Tensor, along: Tensor, active: Tensor) -> list[Any]:
+def _units(profile: Profile, norms: Tensor, along: Tensor, active: Tensor) -> list[ActiveUnit]:
     names, thresholds = profile.units, profile.limits
-    return [(names[int(n)].name, float(norms[n]), float(along[n]), float(thresholds[n])) for n in active]
+    return [ActiveUnit(names[int(n)].name, float(norms[n]), float(along[n]), float(thresholds[n]), ()) for n in active]
 
 
 def _distinct(ranked: list[tuple[str, float]], count: int) -> list[str]:

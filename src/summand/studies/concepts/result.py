@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ...maps.heatmap import Heatmap
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 _UNITS = 5  # that are shown
 
@@ -23,7 +24,7 @@ class Concepts(Result):
     """
 
     command: ClassVar[str] = "concepts"
-    drawn_by: ClassVar[str | None] = "summand.report.concepts:figure"
+    drawn_by: str | None = "summand.report.concepts:figure"
     words: list[dict[str, Any]]
     units: list[dict[str, Any]]
     cosine: float
@@ -32,7 +33,7 @@ class Concepts(Result):
         super().__init__(pd.DataFrame(list(rows), columns=["text", "coefficient"]), options, **more)
         self.maps = maps
         if maps is None:
-            self.drawn_by = None  # type: ignore[misc]
+            self.drawn_by = None
 
     def tables(self) -> list[Table]:
         said = f"{len(self.units)} significant units say (often less true)"

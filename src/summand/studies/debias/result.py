@@ -11,8 +11,9 @@ import pandas as pd
 from ...errors import SummandError, listed
 from ...models import Model
 from ..ablation.patched import PatchedClassifier
+from ..columns import Column, Table
 from ..reading import unread
-from ..result import Column, Result, Table
+from ..result import Result
 from .choice import Choice
 from .groups import GroupAccuracy
 from .options import DebiasOptions, read_units
@@ -41,7 +42,7 @@ class Debiased(Result):
     """
 
     command: ClassVar[str] = "debias"
-    drawn_by: ClassVar[str | None] = "summand.report.debias:figure"
+    drawn_by: str | None = "summand.report.debias:figure"
     ablation: Edit | None
     classifier: PatchedClassifier
     before: GroupAccuracy
@@ -159,7 +160,7 @@ class Debiased(Result):
         ways = [way for way in WAYS if way != "random" or self.random]
         shown = [
             {"who": f"{row['class']} / {row['group']}", **{key: row[key] for key in ("images", *ways)}}
-            for row in worst[:_SHOWN].to_dict("records")
+            for row in worst.head(_SHOWN).to_dict("records")
         ]
         if len(worst) > _SHOWN:
             shown.append({"who": f"… {len(worst) - _SHOWN} more groups"})

@@ -16,6 +16,7 @@ from ...text.labels import HeadLabel
 from ...text.lexicons import attribute_of
 from ...text.phrases import descriptions
 from ...text.textspan import textspan
+from ...towers.precision import doubled
 
 COVER = 0.9
 
@@ -164,7 +165,7 @@ def span(texts: Float[Tensor, "text embed"], what: str) -> Float[Tensor, "dimens
     """Orthonormal basis of the differences between texts."""
     if len(texts) < 2:
         raise SummandError(f"expected at least two texts of the {what}, got {len(texts)}: one says no direction")
-    centred = texts.double() - texts.double().mean(dim=0)
+    centred = doubled(texts) - doubled(texts).mean(dim=0)
     _, sizes, right = torch.linalg.svd(centred, full_matrices=False)
     kept = right[sizes > 1e-4 * max(float(sizes[0]), 1e-12)]
     if not len(kept) or float(sizes[0]) < 1e-6:

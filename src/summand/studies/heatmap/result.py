@@ -12,7 +12,8 @@ from ...errors import SummandError
 from ...maps.heatmap import Heatmap
 from ...maps.look import ON_A_SHEET
 from ...maps.options import HeatmapOptions
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 
 class Heatmaps(Result):
@@ -24,7 +25,7 @@ class Heatmaps(Result):
     """
 
     command: ClassVar[str] = "heatmap"
-    drawn_by = "summand.maps.look:sheet"
+    drawn_by: str | None = "summand.maps.look:sheet"
 
     def __init__(self, maps: Sequence[Heatmap], options: HeatmapOptions, **more: Any) -> None:
         self.maps = list(maps)
@@ -32,7 +33,7 @@ class Heatmaps(Result):
         places = [{"image": one.name, **one.place()} for one in self.maps]
         grids = [one.grid for one in self.maps] if options.windows is None or len(self.maps) == 1 else []
         super().__init__(
-            rows[["image", *(name for name in rows if name != "image")]], options,
+            pd.DataFrame(rows, columns=["image", *(name for name in rows if name != "image")]), options,
             quantity=self.maps[0].quantity, pictures=places, grid=grids[0] if len(grids) == 1 else grids, **more,
         )  # fmt: skip
 

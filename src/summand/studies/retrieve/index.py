@@ -26,6 +26,7 @@ from ...text.labels import importance, label_heads
 from ...text.pools import Pool
 from ...text.properties import axes_of_property, heads_of_property, texts_of_property
 from ...towers.finite import check_finite
+from ...towers.precision import doubled
 from ...unit import Unit
 from ..shift.concepts import concepts
 
@@ -61,8 +62,8 @@ def _coordinates(effects: Effects, unit: Unit) -> Float[Tensor, "image feature"]
             f"{', '.join(str(size - 1) for size in shape)}"
         )
     basis = effects.basis.select([unit.index[0]])._whole()[0, *unit.index[1:]]  # [path, embed]
-    mixing = torch.linalg.qr(basis.T.double()).R
-    return (effects.coefficients[:, *unit.index].double() @ mixing.T).float()
+    mixing = torch.linalg.qr(doubled(basis.T)).R
+    return (doubled(effects.coefficients[:, *unit.index]) @ mixing.T).float()
 
 
 class Index:
@@ -107,7 +108,7 @@ class Index:
         if not np.isfinite(self.mean).all():
             raise SummandError("features of the searched images are NaN or infinite; check the model, and index again")
         shift = self.mean if centre else np.zeros_like(self.mean)
-        asked = queries.double().cpu().numpy() - shift
+        asked = doubled(queries).cpu().numpy() - shift
         if metric == "cosine":
             asked = asked / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-12)
         best = np.zeros((len(asked), 0)), np.zeros((len(asked), 0), dtype=np.int64)
@@ -130,7 +131,7 @@ def build_index(
     space: Space,
     folder: str | Path | None = None,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Index:
     """One pass over a source. folder: where features.npy is put; by default a file that vanishes with the index.
 
@@ -171,7 +172,7 @@ def property_units(
     Raises `SummandError` that lists the properties that heads are labelled with.
     """
     read = range(max(0, model.tower.layers - 4), model.tower.layers) if layers is None else layers
-    texts = model.encode_text(pool.texts).double()
+    texts = doubled(model.encode_text(pool.texts))
     labels = label_heads(moments, read, pool.texts, texts, importance(moments, texts), min(10, len(pool.texts)))
     return tuple(Unit(Group("heads"), (label.layer, label.head)) for label in heads_of_property(labels, name, pool))
 

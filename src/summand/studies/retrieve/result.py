@@ -8,7 +8,8 @@ import pandas as pd
 from PIL import Image
 
 from ...data import ImageSource
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 
 class Retrieved(Result):
@@ -20,7 +21,7 @@ class Retrieved(Result):
     """
 
     command: ClassVar[str] = "retrieve"
-    drawn_by: ClassVar[str | None] = "summand.report.retrieve:figure"
+    drawn_by: str | None = "summand.report.retrieve:figure"
     units: list[str]
     axes: int
     searched: int

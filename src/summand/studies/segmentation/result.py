@@ -9,7 +9,8 @@ import pandas as pd
 
 from ...atomic import replacing
 from ...data.masks import MaskSource
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 from .options import SegmentOptions
 from .protocol import Example, Protocol, Scores
 
@@ -37,7 +38,7 @@ class Segmentation(Result):
     """
 
     command: ClassVar[str] = "segment"
-    drawn_by = "summand.report.segmentation:figure"
+    drawn_by: str | None = "summand.report.segmentation:figure"
     images: int
     task: str
     protocol: Protocol
@@ -54,7 +55,7 @@ class Segmentation(Result):
         self.examples: list[Example] = scores.examples
         self.titles, self.classes, self.background = titles, source.classes, source.background
         if not self.examples:
-            self.drawn_by = None  # type: ignore[misc]
+            self.drawn_by = None
 
     def tables(self) -> list[Table]:
         shown = [Column("method", kind="id")]

@@ -35,7 +35,7 @@ def concepts(model: Model, pool: Pool) -> Concepts:
     A concept's direction is its mean text minus the mean of the concepts with the same property: "red" as against the
     other colours, since what all colours share says nothing of which one became more frequent.
     """
-    embeddings = model.encode_text(pool.texts).double().cpu()
+    embeddings = model.encode_text(pool.texts).cpu().double()
     grouped: dict[tuple[str | None, str], list[int]] = {}
     for i, text in enumerate(pool.texts):
         grouped.setdefault(_meaning(text, pool), []).append(i)

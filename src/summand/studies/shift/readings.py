@@ -24,6 +24,7 @@ from ...survey.units import effects_of
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
 from ...text.properties import property_of_head
+from ...towers.precision import doubled
 from .concepts import Concepts
 from .pixels import of_pixels
 from .statistics import FEWEST
@@ -54,7 +55,7 @@ class Readings:
 
     def read(self, coefficients: Float[Tensor, "image *units path"]) -> Float[Tensor, "image column"]:
         picked = coefficients[:, *torch.tensor(self.units).T]
-        return torch.einsum("icp,cp->ic", picked.double(), self.weights.to(picked.device))
+        return torch.einsum("icp,cp->ic", doubled(picked), self.weights.to(picked.device))
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def head_readings(model: Model, moments: Moments, pool: Pool, known: Concepts, l
 
     A head whose first texts name no property is read along those texts themselves.
     """
-    texts = model.encode_text(pool.texts).double()
+    texts = doubled(model.encode_text(pool.texts))
     size = min(_LABELS, len(pool.texts))
     labels = label_heads(moments, layers, pool.texts, texts, importance(moments, texts), size)
     along = moments.basis.double().toward(known.directions.to(texts))  # [layer, head, path, concept]
@@ -112,7 +113,7 @@ def unit_readings(profile: Profile, known: Concepts, most: int = _SOME_UNITS) ->
 
 
 def measure(
-    model: Model, source: ImageSource, readings: Readings, batch_size: int = 64, progress: bool = False
+    model: Model, source: ImageSource, readings: Readings, batch_size: int = 64, progress: bool | None = False
 ) -> Measured:
     """One pass: the readings, the embedding and the pixels of every image. Raises `SummandError` for fewer than 8."""
     skipped: list[Skipped] = []

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ...data import ImageSource, Skipped
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 from .compare import ShiftResult, moved
 from .readings import Measured
 from .reference import Reference
@@ -46,8 +47,8 @@ class Shift(Result):
     """
 
     command: ClassVar[str] = "shift"
-    drawn_by: ClassVar[str | None] = "summand.report.shift.page:figure"
-    paged_by: ClassVar[str | None] = "summand.report.shift.page:page"
+    drawn_by: str | None = "summand.report.shift.page:figure"
+    paged_by: str | None = "summand.report.shift.page:page"
     mmd: float
     mmd_p: float
     words: list[dict[str, Any]]
@@ -62,7 +63,7 @@ class Shift(Result):
         super().__init__(rows, options, **more)
         self.compared = compared
         if compared is None:
-            self.drawn_by = self.paged_by = None  # type: ignore[misc]
+            self.drawn_by = self.paged_by = None
 
     def record(self) -> dict[str, Any]:
         return {**super().record(), "alarm": self.alarm}

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ...data import ImageSource
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 from .tops import TopsOfPairs
 
 _SHOWN = 12  # neurons of a survey
@@ -25,7 +26,7 @@ class Subconcepts(Result):
     """
 
     command: ClassVar[str] = "subconcepts"
-    drawn_by: ClassVar[str | None] = "summand.report.subconcepts:figure"
+    drawn_by: str | None = "summand.report.subconcepts:figure"
     inertia: dict[str, float]
     units: list[str] | None
     images: int

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 _SHOWN = 12  # units of each kind on screen
 
@@ -69,7 +70,7 @@ class Labelled(Result):
     def tables(self) -> list[Table]:
         found = []
         for kind in dict.fromkeys(self.rows["kind"]):
-            some = self.rows[self.rows["kind"] == kind].sort_values(
+            some = pd.DataFrame(self.rows[self.rows["kind"] == kind]).sort_values(
                 ["evidence", "importance"], ascending=False, kind="stable", key=_sortable
             )
             shown = some if self.options.all else some.head(_SHOWN)
@@ -81,9 +82,10 @@ class Labelled(Result):
         rows = shown.assign(
             said=[" · ".join(worded(texts, weights)[:3]) for texts, weights in zip(shown["texts"], shown["weights"],
                                                                                   strict=True)],
-            scored=[decimal(row.correlation) + _MARKS[_truth(row.evidence)] for row in shown.itertuples()],
+            scored=[decimal(value) + _MARKS[_truth(evidence)]
+                    for value, evidence in zip(shown["correlation"], shown["evidence"], strict=True)],
         )  # fmt: skip
-        known = shown["attribute"].notna().any()
+        known = bool(shown["attribute"].notna().any())
         columns = [
             Column("unit", kind, kind="id"),
             Column("importance", form=percent),
@@ -103,7 +105,7 @@ def _truth(value: Any) -> bool | None:
     return None if value is None or pd.isna(value) else bool(value)
 
 
-def _sortable(column: pd.Series) -> pd.Series:
+def _sortable(column: Any) -> Any:
     return column.astype("boolean").fillna(False).astype(int) if column.name == "evidence" else column
 
 
@@ -111,7 +113,7 @@ def _verdict(rows: pd.DataFrame, kind: str) -> str:
     scored = rows[rows["evidence"].notna()]
     if not len(scored):
         return "too few images were held out to score the descriptions (held_out)"
-    good = int(scored["evidence"].astype(bool).sum())
+    good = sum(map(bool, scored["evidence"]))
     return (
         f"held out: correlation of the description with the {kind} on images kept aside; ✓ for the {good:,} "
         f"of {len(scored):,} that are better than 95 % of random descriptions"

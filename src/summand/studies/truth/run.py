@@ -22,7 +22,7 @@ _LABELLED, _JUDGED, _CHANGED = 101, 202, 303  # seeds of the three samples of sc
 
 
 @verb(TruthOptions)
-def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress: bool = False) -> Truth:
+def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress: bool | None = None) -> Truth:
     r"""For every head: what its label names; share(u, a) = Σ_v n_v ‖μ_v − μ‖² / Σ_i ‖φ_u(x_i) − μ‖², how much of the
     variance of its effect an attribute a of the scenes explains; and which attribute moves it most when it alone
     changes, E ‖φ_u(x) − φ_u(x')‖².
@@ -41,7 +41,9 @@ def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress
     labels = label_heads(seen, layers, texts, embeddings, importance(seen, embeddings))
     judge = f"scenes:count={options.count},seed={_JUDGED + options.seed}"
     fresh = survey(model, judge, **heads)
-    shares = anova_shares(fresh.kept, fresh.source().attributes())
+    causes = fresh.source().attributes()
+    assert causes is not None
+    shares = anova_shares(fresh.kept, causes)
     if len(labels) != len(shares):
         raise SummandError(f"{len(shares) - len(labels)} heads write nothing and have no label; leave their layers out")
     moved = counterfactual_movement(model, options.pairs, _CHANGED + options.seed, layers)
