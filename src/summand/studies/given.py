@@ -48,7 +48,7 @@ def images_of(images: Any, count: int | None = None) -> Given:
     """
     if isinstance(images, Given):
         return images
-    if isinstance(images, (str, os.PathLike)) and (Path(images).expanduser() / FILE).is_file():
+    if isinstance(images, (str, os.PathLike)) and is_survey(images):
         images, name = open_survey(str(images)), str(images)
     else:
         name = str(images) if isinstance(images, (str, os.PathLike)) else getattr(images, "label", "")
@@ -62,6 +62,13 @@ def images_of(images: Any, count: int | None = None) -> Given:
     text = str(images) if isinstance(images, (str, os.PathLike)) else None
     source = open_source(text, count) if text is not None else open_images(images, count)
     return Given(name or source.label, source, text=text)
+
+
+def is_survey(given: Any) -> bool:
+    """Whether it is a survey, or the folder of one."""
+    if isinstance(given, (str, os.PathLike)):
+        return (Path(given).expanduser() / FILE).is_file()
+    return isinstance(given, Survey) or (isinstance(given, Given) and given.run is not None)
 
 
 def few(given: Given, most: int) -> ImageSource:
