@@ -22,8 +22,8 @@ class DebiasOptions:
     embedding lose only what they write along the attribute's texts. All ways stand in one table beside random heads;
     the one is taken under which the attribute moves the classes least on held-out unlabelled images, and none where
     there is no shortcut. With --units neurons:LAYER the same is done with neurons; --units 10.3,11.2 removes what is
-    named. A folder as --out holds the ablation, which summand.load(…, ablation=FILE) and --ablation FILE apply, and a text
-    classifier for the model as it is.
+    named. A folder as --out holds the ablation, which summand.load(…, ablation=FILE) and --ablation FILE apply, and a
+    text classifier for the model as it is.
 
     Examples:
 
