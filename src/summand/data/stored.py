@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from ..border import foreign
 from ..errors import SummandError, first_line
 from .naming import hidden, printable
 from .pictures import read_image
@@ -43,7 +44,7 @@ class Remote:
     def __call__(self) -> BinaryIO:
         import fsspec
 
-        return fsspec.open(self.url, "rb").open()
+        return foreign(fsspec.open(self.url, "rb")).open()
 
 
 class StoredImages:
@@ -54,7 +55,7 @@ class StoredImages:
         kept = np.arange(len(names))
         if count is not None and count < len(names):
             kept = np.linspace(0, len(names) - 1, count).round().astype(int)
-        self.label, self._names, self._read = label, [printable(names[i]) for i in kept], read
+        self.label, self._names, self._read = label, [printable(names[int(i)]) for i in kept], read
         self._kept = kept
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..border import foreign
 from ..errors import SummandError, first_line, listed, nearest
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".txt")
@@ -31,7 +32,7 @@ def read_table(path: Path) -> pd.DataFrame:
         if ending == ".parquet":
             table = pd.read_parquet(path)
         elif ending in (".jsonl", ".ndjson"):
-            table = pd.read_json(io.StringIO(_text(path)), lines=True, dtype=False)
+            table = foreign(pd).read_json(io.StringIO(_text(path)), lines=True, dtype=False)
         elif ending == ".txt":
             lines = [line.strip() for line in _text(path).splitlines()]
             table = pd.DataFrame({"path": [line for line in lines if line and not line.startswith("#")]})
