@@ -72,9 +72,10 @@ def hub_images(name: str, label: str, count: int | None = None) -> StoredImages:
         raise SummandError(f"{label} cannot be loaded: {first_line(error)}") from error
     if isinstance(found, dict):
         if split and split not in found:
-            raise SummandError(f"{label} has no split {split!r}; it has {listed(found)}")
+            raise SummandError(f"{label} has no split {split!r}; it has {listed(map(str, found))}")
         if not split and len(found) > 1:
-            raise SummandError(f"{label} has the splits {listed(found)}; choose one with {label}@{next(iter(found))}")
+            first = next(iter(found))
+            raise SummandError(f"{label} has the splits {listed(map(str, found))}; choose one with {label}@{first}")
         found = found[split] if split else next(iter(found.values()))
     column = next((key for key, kind in found.features.items() if isinstance(kind, datasets.Image)), None)
     if column is None:

@@ -154,7 +154,7 @@ def _of_table(path: Path, label: str, column: str | None, split: str | None, cou
     table = read_table(path)
     name = image_column(table, path, column)
     if split is not None and "split" in table:
-        table = table[in_split(table, path, split)].reset_index(drop=True)
+        table = table.loc[in_split(table, path, split)].reset_index(drop=True)
     values = table[name].tolist()
     cells = [encoded(value) for value in values]
     if any(cell is not None for cell in cells):

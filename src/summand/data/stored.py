@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from ..border import foreign
 from ..errors import SummandError, first_line
 from .naming import hidden, printable
 from .pictures import read_image
@@ -44,7 +43,8 @@ class Remote:
     def __call__(self) -> BinaryIO:
         import fsspec
 
-        return foreign(fsspec.open(self.url, "rb")).open()
+        files, path = fsspec.core.url_to_fs(self.url)
+        return files.open(path, "rb")
 
 
 class StoredImages:
@@ -52,10 +52,10 @@ class StoredImages:
     it cannot."""
 
     def __init__(self, label: str, names: Sequence[str], read: Callable[[int], bytes], count: int | None) -> None:
-        kept = np.arange(len(names))
+        kept = list(range(len(names)))
         if count is not None and count < len(names):
-            kept = np.linspace(0, len(names) - 1, count).round().astype(int)
-        self.label, self._names, self._read = label, [printable(names[int(i)]) for i in kept], read
+            kept = np.linspace(0, len(names) - 1, count).round().astype(int).tolist()
+        self.label, self._names, self._read = label, [printable(names[i]) for i in kept], read
         self._kept = kept
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class StoredImages:
         return self._names[index]
 
     def image(self, index: int) -> Image.Image:
-        return read_image(io.BytesIO(self._read(int(self._kept[index]))))
+        return read_image(io.BytesIO(self._read(self._kept[index])))
 
     def attributes(self) -> None:
         return None

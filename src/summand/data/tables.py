@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..border import foreign
 from ..errors import SummandError, first_line, listed, nearest
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".txt")
@@ -32,7 +32,8 @@ def read_table(path: Path) -> pd.DataFrame:
         if ending == ".parquet":
             table = pd.read_parquet(path)
         elif ending in (".jsonl", ".ndjson"):
-            table = foreign(pd).read_json(io.StringIO(_text(path)), lines=True, dtype=False)
+            lines = [line for line in _text(path).splitlines() if line.strip()]
+            table = pd.DataFrame([json.loads(line) for line in lines])
         elif ending == ".txt":
             lines = [line.strip() for line in _text(path).splitlines()]
             table = pd.DataFrame({"path": [line for line in lines if line and not line.startswith("#")]})
