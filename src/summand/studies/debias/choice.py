@@ -129,7 +129,7 @@ def _chosen(
         for name, gone in {"before": torch.zeros_like(whole), **lost}.items()
     }
     able = [way for way in WAYS if way in lost and strengths[way][0] > _SURE * strengths[way][1]]
-    best = min(able, key=lambda way: leaks[way], default=None)
+    best: Way | None = min(able, key=lambda way: leaks[way], default=None)
     way = best if best is not None and leaks[best] < leaks["before"] else None
     ordered = {name: leaks[name] for name in ("before", *WAYS) if name in leaks}
     return Choice(way, sure, ordered, strengths, int(weigh.sum()))
