@@ -162,7 +162,7 @@ def _of_table(path: Path, label: str, column: str | None, split: str | None, cou
         return StoredImages(label, known, FromCells(cells), count)
     entries = [path_in(value) or "" for value in values]
     table[name] = entries
-    check_filled(table, path, [name])
+    check_filled(pd.DataFrame(table), path, [name])
     return FileImages([path.parent / entry for entry in entries], label, path.parent, count)
 
 

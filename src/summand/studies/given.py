@@ -71,13 +71,18 @@ def is_survey(given: Any) -> bool:
     return isinstance(given, Survey) or (isinstance(given, Given) and given.run is not None)
 
 
+def spread_over(source: ImageSource, count: int) -> Some:
+    """So many images of a source, spread over it."""
+    return Some(source, np.linspace(0, len(source) - 1, count).round().astype(int))
+
+
 def few(given: Given, most: int) -> ImageSource:
     """At most so many of the images, spread over them; all of a survey's."""
     if given.run is not None or len(given.source) <= most:
         return given.source
     if given.text is not None:
         return open_source(given.text, most)
-    return Some(given.source, np.linspace(0, len(given.source) - 1, most).round().astype(int))
+    return spread_over(given.source, most)
 
 
 def usual(model: Model, given: Given, groups: Sequence[Group], batch_size: int) -> Profile:

@@ -15,7 +15,8 @@ from ...data import ImageSource
 from ...models import Model
 from ..ablation.accuracy import Batch, read
 from .leak import independent, leak, strength, values_of
-from .ways import WAYS, Way, along, units
+from .options import WAYS, Way
+from .ways import along, units
 
 _MOST = 8000  # unlabelled images that a choice is made on
 _SURE = 2.58  # deviations that a strength must be above 0
@@ -65,7 +66,7 @@ def choose_way(
     *,
     neurons: bool = False,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Choice:
     """The way of least `leak`, among those whose terms move the classes' scores at all: of a strength above 0 by 2.58
     errors.
