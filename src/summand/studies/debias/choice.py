@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data import ImageSource
+from ...data.sources import Some
 from ...models import Model
 from ..ablation.accuracy import Batch, read
 from .leak import independent, leak, strength, values_of
@@ -22,25 +22,9 @@ _SURE = 2.58  # deviations that a strength must be above 0
 _FEWEST = 16
 
 
-class EveryOther:
+def every_other(source: ImageSource, step: int = 2) -> Some:
     """Every so manieth image of a source."""
-
-    def __init__(self, source: ImageSource, step: int = 2) -> None:
-        self._source, self.label = source, source.label
-        self._places = np.arange(0, len(source), step)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def name(self, index: int) -> str:
-        return self._source.name(int(self._places[index]))
-
-    def image(self, index: int) -> Any:
-        return self._source.image(int(self._places[index]))
-
-    def attributes(self) -> Any:
-        table = self._source.attributes()
-        return None if table is None else table.iloc[self._places].reset_index(drop=True)
+    return Some(source, np.arange(0, len(source), step))
 
 
 @dataclass(frozen=True)
@@ -76,7 +60,7 @@ def choose_way(
     as much as is sure.
     """
     step = max(1, -(-len(source) // _MOST))
-    images = source if step == 1 else EveryOther(source, step | 1)  # an odd step keeps both halves
+    images = source if step == 1 else every_other(source, step | 1)  # an odd step keeps both halves
     outputs, moved, terms, places = [], [], [], []
     for batch in read(model, images, batch_size, "weighing ways", progress):
         outputs.append(batch.total.double().cpu())

@@ -15,15 +15,15 @@ from .ways import WAYS, Way
 
 @dataclass(frozen=True)
 class DebiasOptions:
-    """Remove a spurious attribute in the best of five ways, and show the accuracy of every group before and after.
+    """Remove a spurious attribute in the best of five ways, and show every group's accuracy before and after.
 
     Heads are found on unlabelled images: those whose variance lies along the attribute's texts rather than along the
     classes'. They are held at their means, or moved by as much as the answer follows them; or they, all terms, or the
     embedding lose only what they write along the attribute's texts. All ways stand in one table beside random heads;
     the one is taken under which the attribute moves the classes least on held-out unlabelled images, and none where
     there is no shortcut. With --units neurons:LAYER the same is done with neurons; --units 10.3,11.2 removes what is
-    named. A folder as --out holds the ablation, which summand.load(…, ablation=FILE) and --ablation FILE apply, and a text
-    classifier for the model as it is.
+    named. A folder as --out holds the ablation, which summand.load(…, ablation=FILE) and --ablation FILE apply, and a
+    text classifier for the model as it is.
 
     Examples:
 
