@@ -91,7 +91,7 @@ def _chosen(
         return Choice(None, 1.0, {}, {}, int(held_out.sum()))
     fit, weigh = ~held_out, held_out
     projected = along(whole - whole.mean(dim=0), axes)
-    lost: dict[str, Tensor] = {"terms-axis": every, "text-axis": projected}
+    lost: dict[Way, Tensor] = {"terms-axis": every, "text-axis": projected}
     if has_units:
         lost = {"units": some, "units-axis": along(some, axes), **lost}
     weights = independent(classes[fit], values[fit])
@@ -109,7 +109,7 @@ def _chosen(
     weights = independent(classes[weigh], values[weigh])
     leaks = {
         name: leak((whole[weigh] - gone[weigh]) @ classifier.T, classes[weigh], values[weigh], weights)
-        for name, gone in {"before": torch.zeros_like(whole), **lost}.items()
+        for name, gone in [("before", torch.zeros_like(whole)), *lost.items()]
     }
     able = [way for way in WAYS if way in lost and strengths[way][0] > _SURE * strengths[way][1]]
     best = min(able, key=lambda way: leaks[way], default=None)

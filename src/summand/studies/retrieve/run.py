@@ -39,7 +39,7 @@ def retrieve(model: Model, query: Any, images: Any, *, options: RetrieveOptions)
     if options.property is not None and options.along == "heads":
         units, notes = _units_of_property(model, given, options)
     elif options.property is not None:
-        chosen, notes = readable_pool(model, options.pool or default_pool(model))
+        chosen, notes = readable_pool(model, options.pool or model.world.pool)
         axes = property_axes(model, chosen, options.property)
     space = Space(tuple(units), axes)
     asked = space.features(model, model.preprocess(picture)[None].to(model.device, model.dtype))
