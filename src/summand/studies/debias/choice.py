@@ -111,9 +111,9 @@ def _chosen(
         name: leak((whole[weigh] - gone[weigh]) @ classifier.T, classes[weigh], values[weigh], weights)
         for name, gone in [("before", torch.zeros_like(whole)), *lost.items()]
     }
-    able = [way for way in WAYS if way in lost and strengths[way][0] > _SURE * strengths[way][1]]
-    best = min(able, key=lambda way: leaks[way], default=None)
-    way = best if best is not None and leaks[best] < leaks["before"] else None
+    able: list[Way] = [way for way in WAYS if way in lost and strengths[way][0] > _SURE * strengths[way][1]]
+    able.sort(key=lambda way: leaks[way])
+    way = able[0] if able and leaks[able[0]] < leaks["before"] else None
     ordered = {name: leaks[name] for name in ("before", *WAYS) if name in leaks}
     return Choice(way, sure, ordered, strengths, int(weigh.sum()))
 
