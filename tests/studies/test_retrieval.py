@@ -181,7 +181,7 @@ def test_a_property_is_found_along_its_texts(vit, source, query, tmp_path, unche
     features = torch.nn.functional.normalize(whole, dim=1) @ property_axes(vit, pool("scenes"), "colour").T.to(whole)
     again = build_index(vit, source, Space(axes=property_axes(vit, pool("scenes"), "colour")))
     assert again.search(features, 5)[0][0].tolist() == found.rows["index"].tolist()
-    with pytest.raises(summand.SummandError, match="no texts of 'colur'; did you mean 'colour'"):
+    with pytest.raises(summand.SummandError, match="no texts of 'colur', did you mean 'colour'"):
         summand.retrieve(vit, query, source, property="colur")
 
 
