@@ -49,7 +49,7 @@ def choose_way(
     *,
     neurons: bool = False,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Choice:
     """The way of least `leak`, among those whose terms move the classes' scores at all: of a strength above 0 by 2.58
     errors.
