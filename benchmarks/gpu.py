@@ -1,10 +1,10 @@
 """What does the explanation cost over the prediction on an accelerator? `python benchmarks/gpu.py [--quick] [--json]`
 
 The table has a row for each model, batch and precision: milliseconds of the wrapped model's own `encode_image`, and the
-ratios to it of heads, maps of 100 texts, `toward` 100 texts, and neurons with their moments; for one image also of heads
-from a pass that is played back (`Model.compile`). Medians of rounds in which all are run in turn. Rows do not depend on
-each other and are printed as they come, so that the script can be stopped at any time; a row that fails says why, and
-the next one is run. With all rows under six minutes on one H100. `--quick --device cpu` shows that it works.
+ratios to it of heads, maps of 100 texts, `toward` 100 texts, and neurons with their moments; for one image also of
+heads from a pass that is played back (`Model.compile`). Medians of rounds in which all are run in turn. Rows do not
+depend on each other and are printed as they come, so that the script can be stopped at any time; a row that fails says
+why, and the next one is run. With all rows under six minutes on one H100. `--quick --device cpu` shows that it works.
 
 Bounds of half precision at batch 64 to 128: heads 1.10, maps 1.20, neurons + moments 1.20; for one image: 1.6, played
 back 0.7. Weights are random: times do not depend on them.
@@ -141,7 +141,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.json:
         print(
-            "| model, batch | precision | plain | heads | 100-text maps | toward | neurons + moments | played | sum off |"
+            "| model, batch | precision | plain | heads | 100-text maps | toward | neurons + moments | played | "
+            "sum off |"
         )
         print("|---|---|---|---|---|---|---|---|---|", flush=True)
     rows = []

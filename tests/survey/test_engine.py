@@ -15,16 +15,9 @@ import summand
 from summand import progress
 from summand.data import open_images, open_source
 from summand.survey import Group
-from summand.survey.consumers import (
-    Embeddings,
-    Kept,
-    Logits,
-    MeanTerms,
-    MomentsOf,
-    Projections,
-    TopImagesOf,
-)
+from summand.survey.consumers import MeanTerms, MomentsOf, Projections, TopImagesOf
 from summand.survey.engine import Consumer, Stage, passes, read
+from summand.survey.per_image import Embeddings, Kept, Logits
 from summand.survey.store import arrays_of, of_arrays
 
 GROUP = Group("neurons", 3)

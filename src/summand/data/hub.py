@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..border import foreign
 from ..errors import SummandError, first_line, listed
 from .naming import hidden
 from .stored import FromFiles, Remote, StoredImages, tar_images, zip_images
@@ -63,16 +64,18 @@ def hub_images(name: str, label: str, count: int | None = None) -> StoredImages:
         raise SummandError(f"{label} needs the package datasets: pip install 'summand-clip[data]'") from None
     name, _, split = name.partition("@")
     try:
-        found = (
+        made = (
             datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name, split=split or None)
         )
+        found = foreign(made)
     except Exception as error:  # its readers raise whatever their formats do
         raise SummandError(f"{label} cannot be loaded: {first_line(error)}") from error
     if isinstance(found, dict):
         if split and split not in found:
-            raise SummandError(f"{label} has no split {split!r}; it has {listed(found)}")
+            raise SummandError(f"{label} has no split {split!r}; it has {listed(map(str, found))}")
         if not split and len(found) > 1:
-            raise SummandError(f"{label} has the splits {listed(found)}; choose one with {label}@{next(iter(found))}")
+            first = next(iter(found))
+            raise SummandError(f"{label} has the splits {listed(map(str, found))}; choose one with {label}@{first}")
         found = found[split] if split else next(iter(found.values()))
     column = next((key for key, kind in found.features.items() if isinstance(kind, datasets.Image)), None)
     if column is None:

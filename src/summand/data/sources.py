@@ -154,7 +154,7 @@ def _of_table(path: Path, label: str, column: str | None, split: str | None, cou
     table = read_table(path)
     name = image_column(table, path, column)
     if split is not None and "split" in table:
-        table = table[in_split(table, path, split)].reset_index(drop=True)
+        table = table.loc[in_split(table, path, split)].reset_index(drop=True)
     values = table[name].tolist()
     cells = [encoded(value) for value in values]
     if any(cell is not None for cell in cells):
@@ -162,7 +162,7 @@ def _of_table(path: Path, label: str, column: str | None, split: str | None, cou
         return StoredImages(label, known, FromCells(cells), count)
     entries = [path_in(value) or "" for value in values]
     table[name] = entries
-    check_filled(table, path, [name])
+    check_filled(pd.DataFrame(table), path, [name])
     return FileImages([path.parent / entry for entry in entries], label, path.parent, count)
 
 

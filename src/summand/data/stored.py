@@ -43,7 +43,8 @@ class Remote:
     def __call__(self) -> BinaryIO:
         import fsspec
 
-        return fsspec.open(self.url, "rb").open()
+        files, path = fsspec.core.url_to_fs(self.url)
+        return files.open(path, "rb")
 
 
 class StoredImages:
@@ -51,9 +52,9 @@ class StoredImages:
     it cannot."""
 
     def __init__(self, label: str, names: Sequence[str], read: Callable[[int], bytes], count: int | None) -> None:
-        kept = np.arange(len(names))
+        kept = list(range(len(names)))
         if count is not None and count < len(names):
-            kept = np.linspace(0, len(names) - 1, count).round().astype(int)
+            kept = np.linspace(0, len(names) - 1, count).round().astype(int).tolist()
         self.label, self._names, self._read = label, [printable(names[i]) for i in kept], read
         self._kept = kept
 
@@ -64,7 +65,7 @@ class StoredImages:
         return self._names[index]
 
     def image(self, index: int) -> Image.Image:
-        return read_image(io.BytesIO(self._read(int(self._kept[index]))))
+        return read_image(io.BytesIO(self._read(self._kept[index])))
 
     def attributes(self) -> None:
         return None

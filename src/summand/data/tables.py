@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def read_table(path: Path) -> pd.DataFrame:
         if ending == ".parquet":
             table = pd.read_parquet(path)
         elif ending in (".jsonl", ".ndjson"):
-            table = pd.read_json(io.StringIO(_text(path)), lines=True, dtype=False)
+            lines = [line for line in _text(path).splitlines() if line.strip()]
+            table = pd.DataFrame([json.loads(line) for line in lines])
         elif ending == ".txt":
             lines = [line.strip() for line in _text(path).splitlines()]
             table = pd.DataFrame({"path": [line for line in lines if line and not line.startswith("#")]})

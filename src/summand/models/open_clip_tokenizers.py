@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from ..border import foreign
 from ..errors import first_line
-from ..towers.border import foreign
 from .callers_tokenizers import vocabulary_size
 from .tokens import MissingTokenizer
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..atomic import replacing
-from ..towers.border import foreign
+from ..border import foreign
 from .attributes import ATTRIBUTES
 from .pretrained import INPUT_SIZE, NAMES, build
 from .source import parse_source

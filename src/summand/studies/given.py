@@ -48,7 +48,7 @@ def images_of(images: Any, count: int | None = None) -> Given:
     """
     if isinstance(images, Given):
         return images
-    if isinstance(images, (str, os.PathLike)) and (Path(images).expanduser() / FILE).is_file():
+    if isinstance(images, (str, os.PathLike)) and is_survey(images):
         images, name = open_survey(str(images)), str(images)
     else:
         name = str(images) if isinstance(images, (str, os.PathLike)) else getattr(images, "label", "")
@@ -64,13 +64,25 @@ def images_of(images: Any, count: int | None = None) -> Given:
     return Given(name or source.label, source, text=text)
 
 
+def is_survey(given: Any) -> bool:
+    """Whether it is a survey, or the folder of one."""
+    if isinstance(given, (str, os.PathLike)):
+        return (Path(given).expanduser() / FILE).is_file()
+    return isinstance(given, Survey) or (isinstance(given, Given) and given.run is not None)
+
+
+def spread_over(source: ImageSource, count: int) -> Some:
+    """So many images of a source, spread over it."""
+    return Some(source, np.linspace(0, len(source) - 1, count).round().astype(int))
+
+
 def few(given: Given, most: int) -> ImageSource:
     """At most so many of the images, spread over them; all of a survey's."""
     if given.run is not None or len(given.source) <= most:
         return given.source
     if given.text is not None:
         return open_source(given.text, most)
-    return Some(given.source, np.linspace(0, len(given.source) - 1, most).round().astype(int))
+    return spread_over(given.source, most)
 
 
 def usual(model: Model, given: Given, groups: Sequence[Group], batch_size: int) -> Profile:

@@ -16,9 +16,10 @@ from ..errors import SummandError
 from ..models import Model
 from ..statistics.principal_direction import top_count
 from . import store
-from .consumers import Embeddings, Kept, MomentsOf, Projections, TopImagesOf
+from .consumers import MomentsOf, Projections, TopImagesOf
 from .engine import Consumer, Position, Stage, passes
 from .manifest import Manifest, skipped_rows, versions
+from .per_image import Embeddings, Kept
 from .shards import Shards
 from .shelf import EMBEDDINGS, IMAGES, KEPT, Shelf, forget
 from .survey import Survey

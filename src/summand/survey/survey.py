@@ -182,6 +182,10 @@ class Survey:
         self.check_unit(found.group, found.index)
         return UnitView(self, found)
 
+    def holds(self, group: Group | str) -> bool:
+        """Whether it is a survey of these units."""
+        return (Group.named(group) if isinstance(group, str) else group) in self.groups
+
     def group(self, group: Group | str) -> Group:
         """The group of a name. Raises `SummandError` that lists the groups of this survey."""
         group = Group.named(group) if isinstance(group, str) else group

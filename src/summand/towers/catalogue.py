@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..border import foreign
 from ..errors import SummandError, first_line, nearest
-from .border import foreign
 from .dispatch import name_of, tower_of_visual
 from .layout import patch_size
 from .timm import REASONS

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.nn.parameter import is_lazy
 
+from ..border import foreign
 from ..errors import SummandError
 from .base import wants_gradient
-from .border import foreign
 
 _WIDE = frozenset((torch.float32, torch.float64, torch.complex64, torch.complex128))
 

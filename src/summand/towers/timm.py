@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..border import foreign
 from ..errors import SummandError
 from .base import Tower
-from .border import foreign
 from .effective import seen_through
 from .layout import covering, pair
 from .linear import Projection

@@ -149,8 +149,9 @@ class _Site:
 
     def _split(self) -> dict[str, float]:
         """Shares of the representation's variance along the class texts: heads of the last layers, MLPs, the rest."""
-        texts = doubled(self.embeddings) - doubled(self.embeddings).mean(dim=0)
         outputs = doubled(self.found.outputs)
+        texts = doubled(self.embeddings).to(outputs.device)  # which were kept with the run, and lie on the CPU
+        texts = texts - texts.mean(dim=0)
         whole = (outputs - outputs.mean(dim=0)) @ texts.T
         kept = self.found.kept
         late = torch.einsum("ilhp,lhpe->ie", doubled(kept.coefficients), doubled(kept.directions))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...towers.border import foreign
+from ...border import foreign
 from ..attributes import ATTRIBUTES
 from .batches import PATCH_TASK
 

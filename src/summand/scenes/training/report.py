@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...towers.border import foreign
+from ...border import foreign
 from ..attributes import ATTRIBUTES
 from ..phrases import prompts
 from ..pretrained import INPUT_SIZE, ScenePreprocess

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...towers.border import foreign
+from ...border import foreign
 from ..attributes import ATTRIBUTES, GROUP_ATTRIBUTES, SCENE_ATTRIBUTES
 from ..captions import captions
 from ..phrases import prompts

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...errors import SummandError, listed
 from ...models import Model
 from ...statistics.moments import Mean, Moments
+from ...survey import Survey
 from ...text.textspan import textspan
 from ...towers import AttentionView
 from ...towers.precision import doubled
@@ -129,6 +130,13 @@ class HeadSets:
 
     def learn(self, turn: int, batch: Batch) -> None:
         self._mean.update(batch.parts.head_effects().coefficients)
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """The means of a survey's heads."""
+        if not survey.holds("heads"):
+            return False
+        self._mean.update(survey.moments("heads").mean[None].to(device))
+        return True
 
     def end(self, turn: int) -> None:
         pass

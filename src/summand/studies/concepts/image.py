@@ -80,9 +80,10 @@ def image_concepts(
     check_size(pool, code_size)
     profile = profile_of(survey)
     pixels = model.preprocess(image)[None].to(model.device, model.dtype)
-    norms = profile.norms(model, pixels)
+    texts = texts.cpu()  # as the survey lies
+    norms = profile.norms(model, pixels).cpu()
     active = profile.significant(norms)[0].nonzero()[:, 0]
-    along = profile.projections(model, pixels)
+    along = profile.projections(model, pixels).cpu()
     units, ranked = _units(profile, norms[0], along[0], active), []
     if len(active):
         size = min(size or (128 if len(pool.texts) > 1000 else 4), len(pool.texts))

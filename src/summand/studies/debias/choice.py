@@ -15,7 +15,8 @@ from ...data.sources import Some
 from ...models import Model
 from ..ablation.accuracy import Batch, read
 from .leak import independent, leak, strength, values_of
-from .ways import WAYS, Way, along, units
+from .options import WAYS, Way
+from .ways import along, units
 
 _MOST = 8000  # unlabelled images that a choice is made on
 _SURE = 2.58  # deviations that a strength must be above 0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ...errors import SummandError
 from ...unit import Unit, parse_units, split, units_of
 from ..ablation.options import read_layers
 from ..verb import OptionError, at_least, one_of
-from .ways import WAYS, Way
+
+Way = Literal["units", "measured", "units-axis", "terms-axis", "text-axis"]
+WAYS: tuple[Way, ...] = get_args(Way)
 
 
 @dataclass(frozen=True)

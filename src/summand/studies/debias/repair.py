@@ -28,7 +28,8 @@ from ..ablation.together import Together
 from ..ablation.unit_sets import NeuronSets, check_neurons
 from ..verb import OptionError
 from .groups import GroupAccuracy, group_accuracy
-from .ways import Only, Way, Ways
+from .options import Way
+from .ways import Only, Ways
 
 DRAWS = 5
 Edit = Ablation | NeuronAblation | AxisRemoval

@@ -16,10 +16,10 @@ from ..reading import unread
 from ..result import Result
 from .choice import Choice
 from .groups import GroupAccuracy
-from .options import DebiasOptions, read_units
+from .options import DebiasOptions, Way, read_units
 from .repair import Edit, Repair, best
 from .spurious import Suspect
-from .ways import Way, in_short
+from .ways import in_short
 
 _SHOWN = 12
 _FEW = 20

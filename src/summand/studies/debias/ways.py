@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -15,9 +14,8 @@ from ...models.ablations.axes import Where
 from ...statistics.moments import Mean
 from ..ablation.accuracy import Batch, Version
 from ..ablation.direct import Head
+from .options import Way
 
-Way = Literal["units", "measured", "units-axis", "terms-axis", "text-axis"]
-WAYS: tuple[Way, ...] = get_args(Way)
 FAMILY = "ways"
 
 

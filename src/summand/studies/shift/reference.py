@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch.nn import functional as F
 
 from ...data import ImageSource, Skipped
-from ...data.sources import Some, batches
+from ...data.sources import batches
 from ...effects.published import Parity, check_parity
 from ...errors import SummandError
 from ...models import Model
@@ -24,6 +24,7 @@ from ...survey.profile import profile, profile_of
 from ...survey.units import Wanted, groups_of
 from ...text.pools import Pool
 from ...towers.directions import Directions
+from ..given import spread_over
 from .concepts import Concepts, concepts
 from .pixels import PIXELS, of_pixels
 from .readings import Measured, Readings, head_readings, measure, unit_readings
@@ -165,8 +166,7 @@ def make_reference(
 
 def pixels_of_some(model: Model, source: ImageSource, batch_size: int = 64) -> Float[np.ndarray, "some measure"]:
     """`PIXELS` of at most 2,000 of the images, spread over them; those that cannot be read are left out."""
-    places = np.linspace(0, len(source) - 1, min(len(source), _PIXELS_OF)).round().astype(int)
-    some = source if len(source) <= _PIXELS_OF else Some(source, places)
+    some = source if len(source) <= _PIXELS_OF else spread_over(source, _PIXELS_OF)
     found = [of_pixels(model, batch.images) for batch in batches(some, batch_size, [])]
     return np.concatenate(found) if found else np.zeros((0, len(PIXELS)))
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from ...border import foreign
 from ...errors import SummandError
-from ...towers.border import foreign
 
 FEWEST = 8
 _MOST_FOR_EXACT = 10_000

@@ -17,8 +17,9 @@ from ...errors import SummandError
 from ...models import Model
 from ...statistics.principal_direction import rank_one
 from ...statistics.top_images import TopImages
-from ...survey.consumers import Embeddings, MomentsOf, TopImagesOf
+from ...survey.consumers import MomentsOf, TopImagesOf
 from ...survey.engine import Stage, passes
+from ...survey.per_image import Embeddings
 from ...survey.units import Wanted, groups_of
 from ...towers.precision import doubled
 
