@@ -2,7 +2,7 @@
 
 For every attribute of the scenes: how many of a query's 10 nearest scenes share its value, by the full
 representation along the attribute's texts (what `summand retrieve --property` does), by all heads that are labelled
-with it (`--by heads`), by as many random heads, and by the full representation (all centred, cosine); beside them,
+with it (`--along heads`), by as many random heads, and by the full representation (all centred, cosine); beside them,
 chance, and how often the nearest share the shape (another attribute's neighbours should not). Heads are labelled on
 other scenes than those that are searched.
 """

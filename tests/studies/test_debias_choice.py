@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import summand
 from summand import SummandError
 from summand.data.labelled import open_labelled
-from summand.studies.debias.choice import EveryOther, choose_way
+from summand.studies.debias.choice import choose_way, every_other
 from summand.studies.debias.leak import independent, leak, strength, values_of
 from summand.studies.debias.options import WAYS, DebiasOptions
 from summand.studies.debias.repair import drawn_units, head_moments, repair
@@ -46,7 +46,7 @@ def texts(model, plant=0.0):
 def chosen(model, plant=0.0, source=TRAIN):
     shapes, places = texts(model, plant)
     images = open_labelled(source, "shape").source
-    moments, layers = head_moments(model, EveryOther(images))
+    moments, layers = head_moments(model, every_other(images))
     heads = [suspect.unit for suspect in choose(moments, places, shapes, layers)]
     return choose_way(model, images, heads, span(places, "place"), places, shapes), heads
 
@@ -157,7 +157,7 @@ def test_values_are_read_by_the_texts():
 
 def test_every_other_image():
     source = Noise(7)
-    half = EveryOther(source)
+    half = every_other(source)
     assert [half.name(i) for i in range(len(half))] == ["noise 0", "noise 2", "noise 4", "noise 6"]
     assert half.image(1).tobytes() == source.image(2).tobytes()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data import ImageSource
+from ...data.sources import Some
 from ...models import Model
 from ..ablation.accuracy import Batch, read
 from .leak import independent, leak, strength, values_of
@@ -23,25 +23,9 @@ _SURE = 2.58  # deviations that a strength must be above 0
 _FEWEST = 16
 
 
-class EveryOther:
+def every_other(source: ImageSource, step: int = 2) -> Some:
     """Every so manieth image of a source."""
-
-    def __init__(self, source: ImageSource, step: int = 2) -> None:
-        self._source, self.label = source, source.label
-        self._places = np.arange(0, len(source), step)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def name(self, index: int) -> str:
-        return self._source.name(int(self._places[index]))
-
-    def image(self, index: int) -> Any:
-        return self._source.image(int(self._places[index]))
-
-    def attributes(self) -> Any:
-        table = self._source.attributes()
-        return None if table is None else table.iloc[self._places].reset_index(drop=True)
+    return Some(source, np.arange(0, len(source), step))
 
 
 @dataclass(frozen=True)
@@ -77,7 +61,7 @@ def choose_way(
     as much as is sure.
     """
     step = max(1, -(-len(source) // _MOST))
-    images = source if step == 1 else EveryOther(source, step | 1)  # an odd step keeps both halves
+    images = source if step == 1 else every_other(source, step | 1)  # an odd step keeps both halves
     outputs, moved, terms, places = [], [], [], []
     for batch in read(model, images, batch_size, "weighing ways", progress):
         outputs.append(batch.total.double().cpu())
@@ -108,7 +92,7 @@ def _chosen(
         return Choice(None, 1.0, {}, {}, int(held_out.sum()))
     fit, weigh = ~held_out, held_out
     projected = along(whole - whole.mean(dim=0), axes)
-    lost: dict[str, Tensor] = {"terms-axis": every, "text-axis": projected}
+    lost: dict[Way, Tensor] = {"terms-axis": every, "text-axis": projected}
     if has_units:
         lost = {"units": some, "units-axis": along(some, axes), **lost}
     weights = independent(classes[fit], values[fit])
@@ -126,11 +110,11 @@ def _chosen(
     weights = independent(classes[weigh], values[weigh])
     leaks = {
         name: leak((whole[weigh] - gone[weigh]) @ classifier.T, classes[weigh], values[weigh], weights)
-        for name, gone in {"before": torch.zeros_like(whole), **lost}.items()
+        for name, gone in [("before", torch.zeros_like(whole)), *lost.items()]
     }
     able: list[Way] = [way for way in WAYS if way in lost and strengths[way][0] > _SURE * strengths[way][1]]
-    best: Way | None = min(able, key=lambda way: leaks[way], default=None)
-    way = best if best is not None and leaks[best] < leaks["before"] else None
+    able.sort(key=lambda way: leaks[way])
+    way = able[0] if able and leaks[able[0]] < leaks["before"] else None
     ordered = {name: leaks[name] for name in ("before", *WAYS) if name in leaks}
     return Choice(way, sure, ordered, strengths, int(weigh.sum()))
 

@@ -182,7 +182,7 @@ def repair(
         raise SummandError(f"{way} needs {'units' if way == 'units' else 'heads and the axes of an attribute'}")
     patch = None
     if way is not None:
-        patch = Patch(families[0] if way == "units" else Only(edits, way))  # type: ignore[arg-type]
+        patch = Patch(families[0] if edits is None or way == "units" else Only(edits, way))
         families.append(patch)
     runs = measure(model, data, weights, families, means=means, batch_size=batch_size, progress=progress)
     before, *others_ = [group_accuracy(data, guesses, runs.indices) for guesses in runs.guesses]

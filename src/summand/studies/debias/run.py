@@ -14,7 +14,7 @@ from ..ablation.options import read_layers
 from ..verb import verb
 from ..zeroshot import attribute_classes, classifier, classifier_of
 from . import suspects
-from .choice import Choice, EveryOther, choose_way
+from .choice import Choice, choose_way, every_other
 from .inputs import Inputs, opened
 from .options import DebiasOptions, read_texts, read_units
 from .repair import check_layers, repair
@@ -101,7 +101,7 @@ def _found(
         return _suspects(model, given, weights, layers, options, **reading), None, None
     directions = _directions(model, given, texts)
     source = given.labelled.source if given.reference is None else given.reference
-    half = Inputs(given.labelled, EveryOther(source), given.attribute)
+    half = Inputs(given.labelled, every_other(source), given.attribute)
     if options.protocol:
         half = given
     try:
