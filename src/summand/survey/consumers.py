@@ -125,25 +125,53 @@ class Projections:
         self._found, self._indices = ([state["values"]], state["images"].tolist()) if state else ([], [])
 
 
-class PerImage:
-    """Rows of numbers, one an image; a subclass says which."""
+class Aside:
+    """Whole coefficients c − c̄ of the heads on images kept aside, [image, *unit, path], in fp16 and in units of each
+    head's largest standard deviation: a label may lie along any direction of a head, and is scored on these images."""
 
-    groups: tuple[Group, ...] = ()
-    stages: tuple[int, ...] = (USED, ASIDE)
+    stages: tuple[int, ...] = (ASIDE,)
+
+    def __init__(self, moments: MomentsOf) -> None:
+        self.group, self.groups, self._moments = moments.group, moments.groups, moments
+        self._rows = Rows()
+
+    @cached_property
+    def scale(self) -> Float[Tensor, "*unit"]:
+        largest = self._moments.value.covariance.diagonal(dim1=-2, dim2=-1).amax(dim=-1).sqrt()
+        return torch.where(largest > 0, largest, 1)
+
+    @property
+    def values(self) -> np.ndarray:
+        found = self._rows.ordered().get("coefficient")
+        return np.zeros((0, *self._moments.value.mean.shape), dtype=np.float16) if found is None else found
+
+    def update(self, batch: Batch) -> None:
+        centred = self._moments.effects(batch).coefficients.double() - self._moments.value.mean
+        self._rows.add({"coefficient": (centred / self.scale[..., None]).half()}, batch.indices)
+
+    def merge(self, other: Aside) -> None:
+        self._rows.merge(other._rows)
+
+    def state(self) -> Arrays:
+        return self._rows.state()
+
+    def restore(self, state: Arrays) -> None:
+        self._rows.restore(state)
+
+
+class Rows:
+    """Rows of numbers, one an image, by name."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[np.ndarray]] = {}
         self._indices: list[int] = []
 
-    def rows(self, batch: Batch) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def update(self, batch: Batch) -> None:
-        for name, value in self.rows(batch).items():
+    def add(self, rows: dict[str, Tensor], indices: Sequence[int]) -> None:
+        for name, value in rows.items():
             self._rows.setdefault(name, []).append(value.detach().cpu().numpy())
-        self._indices += batch.indices
+        self._indices += indices
 
-    def merge(self, other: PerImage) -> None:
+    def merge(self, other: Rows) -> None:
         for name, values in other._rows.items():
             self._rows.setdefault(name, []).extend(values)
         self._indices += other._indices
@@ -163,6 +191,31 @@ class PerImage:
         state = self.state()
         order = np.argsort(state["images"]) if state else np.zeros(0, dtype=int)
         return {name: values[order] for name, values in state.items()}
+
+
+class PerImage(Rows):
+    """Rows that a batch says; a subclass says which."""
+
+    groups: tuple[Group, ...] = ()
+    stages: tuple[int, ...] = (USED, ASIDE)
+
+    def rows(self, batch: Batch) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def update(self, batch: Batch) -> None:
+        self.add(self.rows(batch), batch.indices)
+
+
+class Terms(PerImage):
+    """What all heads, all MLPs and the input write into M(x), of the images kept aside: how much of the representation
+    an explanation by heads can speak of."""
+
+    stages: tuple[int, ...] = (ASIDE,)
+
+    def rows(self, batch: Batch) -> dict[str, Tensor]:
+        mlps, embedding = batch.parts.mlps().sum(dim=1), batch.parts.embedding()
+        heads = batch.outputs - mlps - embedding - batch.parts.bias()
+        return {"heads": heads.float(), "mlps": mlps.float(), "embedding": embedding.float()}
 
 
 class Embeddings(PerImage):

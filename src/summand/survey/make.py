@@ -19,11 +19,11 @@ from ..models import Model
 from ..statistics.principal_direction import top_count
 from . import store
 from .checkpoint import Checkpoint
-from .consumers import Embeddings, Kept, MomentsOf, Projections, TopImagesOf
+from .consumers import Aside, Embeddings, Kept, MomentsOf, Projections, Terms, TopImagesOf
 from .engine import Consumer, Position, Stage, passes
 from .folder import check_folder
 from .manifest import FILE, Manifest, skipped_rows, versions, weights_hash
-from .shelf import EMBEDDINGS, IMAGES, KEPT, Folder, InMemory, Shelf, forget
+from .shelf import EMBEDDINGS, IMAGES, KEPT, TERMS, Folder, InMemory, Shelf, forget
 from .survey import Survey
 from .units import Group, Wanted, default_units, groups_of, parse_units
 
@@ -152,6 +152,7 @@ class _OfGroup:
     moments: MomentsOf
     top: TopImagesOf | None
     aside: Projections
+    whole: Aside | None
 
 
 class _Making:
@@ -165,7 +166,7 @@ class _Making:
         self.stages = [Stage("moments", used), Stage("top images", again, again=True), Stage("held-out", self.aside)]
         planned = sum(len(stage.indices) for stage in self.stages)
         self.asked = replace(asked, images=len(source), planned=planned, versions=versions())
-        self.embeddings = Embeddings()
+        self.embeddings, self.terms = Embeddings(), Terms()
         self.kept = Kept(asked.kept) if asked.kept else None
         self.of = {group: self._consumers(group, len(used)) for group in groups}
 
@@ -173,16 +174,19 @@ class _Making:
         moments = MomentsOf(group, str(self.model.device))
         k = top_count(used, group.kind) if self.asked.top is None else self.asked.top
         top = TopImagesOf(moments, k) if k else None
-        return _OfGroup(moments, top, Projections(moments, top))
+        whole = Aside(moments) if group.kind == "heads" else None
+        return _OfGroup(moments, top, Projections(moments, top), whole)
 
     def consumers(self) -> dict[str, Consumer]:
-        named: dict[str, Consumer] = {"images": self.embeddings}
+        named: dict[str, Consumer] = {"images": self.embeddings, "terms": self.terms}
         if self.kept is not None:
             named["kept"] = self.kept
         for group, each in self.of.items():
             named[f"moments/{group.name}"], named[f"signal/{group.name}"] = each.moments, each.aside
             if each.top is not None:
                 named[f"top/{group.name}"] = each.top
+            if each.whole is not None:
+                named[f"whole/{group.name}"] = each.whole
         return named
 
     def run(self, batch_size: int, progress: bool | None, every: float, out: Path | None) -> Survey:
@@ -228,6 +232,9 @@ class _Making:
         table = {"name": names, "held_out": held, "norm": rows["norm"]}
         self.shelf.put_table(IMAGES, pd.DataFrame(table, index=pd.Index(indices, name="image")))
         self.shelf.put(EMBEDDINGS, _per_image({"embedding": (rows["embedding"], ("embed",))}, indices))
+        if aside := self.terms.ordered():
+            terms = {name: (aside[name], ("embed",)) for name in aside if name != "images"}
+            self.shelf.put(TERMS, _per_image(terms, aside["images"]))
         if self.kept is not None:
             kept = self.kept.ordered()
             axes = {"coefficient": ("layer", "head", "channel"), "mlps": ("embed",), "output": ("embed",)}
@@ -239,6 +246,7 @@ class _Making:
                 rank_one=each.aside.rank,
                 scale=each.aside.scale,
                 held_out=torch.from_numpy(each.aside.values),
+                whole=None if each.whole is None else (torch.from_numpy(each.whole.values), each.whole.scale),
             )
             self.shelf.put(group.name, store.to_dataset(found, indices[held]))
 
