@@ -110,7 +110,7 @@ def label_run(
             scores = evidence(signal, centred, *said, atoms, draws=draws, progress=progress)
             words, directions = words_of_units(run, group, readings, found.units, size)
             if directions is not None:
-                keep_directions(run, [group.unit(index) for index in found.units], directions)
+                keep_directions(run, group, directions)
         carried = rank.explained[..., 0].flatten()[columns]
         tables.append(pd.DataFrame(_rows(group, found, scores, words, [texts[i] for i in own], carried)))
     table = pd.concat(tables, ignore_index=True)
@@ -146,6 +146,7 @@ def _rows(
             "verdict": called.verdict,
             "evidence": {"proven": True, "not proven": False}.get(called.verdict),
             "attribute": called.kind,
+            "properties": [{"property": kind, "share": share} for kind, share in called.shares],
             "named": called.named,
             "clusters": called.clusters,
             "shown": first and first.shown,

@@ -18,7 +18,7 @@ from .manifest import FILE
 
 IMAGES, LABELS, EMBEDDINGS, KEPT = "images", "labels", "images", "kept"
 TERMS, DIRECTIONS = "terms", "directions"
-_LISTS = ("texts", "weights", "explained", "words", "poles")
+_LISTS = ("texts", "weights", "explained", "words", "poles", "properties")
 
 
 @runtime_checkable

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..statistics.moments import Moments
@@ -14,7 +15,7 @@ MOST = 8
 """Components of a head at most."""
 
 _CARRIED = 0.9  # of the head's variance along the texts: what is left out is too small to have a rotation of its own
-_STEPS, _CLOSE = 200, 1e-10
+_STEPS, _CLOSE, _TINY = 200, 1e-10, torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,40 @@ def _of_unit(covariance: Tensor, basis: Tensor, texts: Tensor, most: int) -> Com
     left, variance = left[:, :kept], variance[:kept]
     turn = varimax(along.T @ left) if kept > 1 else torch.eye(kept, dtype=left.dtype)
     # d = Q Bᵀ Σ^½ u / λ, for which B d = Σ^{−½} u
-    directions = (texts.T @ (along.T @ left) / variance.clamp(min=torch.finfo(variance.dtype).tiny)) @ turn
+    directions = (texts.T @ (along.T @ left) / variance.clamp(min=_TINY)) @ turn
     carried = basis.T @ (root @ (left @ turn))  # Cov(φ, x_k), [embed, component]
-    whole = (covariance * (basis @ basis.T)).sum().clamp(min=torch.finfo(variance.dtype).tiny)
+    whole = (covariance * (basis @ basis.T)).sum().clamp(min=_TINY)
     share = carried.square().sum(dim=0) / whole
     order = share.argsort(descending=True, stable=True)
     directions = directions[:, order].T
     return Components(directions, directions @ basis.T, share[order])
+
+
+@torch.no_grad()
+def shares_of_kinds(
+    coefficients: Float[Tensor, "image *unit path"],
+    gram: Float[Tensor, "*unit path path2"],
+    read: Mapping[str, Int[Tensor, " image"]],
+) -> dict[str, Float[Tensor, "*unit"]]:
+    r"""share(u, a) = (B − (k − 1) W) / Σ_i ‖φ_u(x_i) − φ̄‖²: how much of a unit's variance a property a explains.
+
+    B = Σ_v n_v ‖φ̄_v − φ̄‖² between the images of its k values, as the model reads them, W = (Σ_i ‖φ_u(x_i) − φ̄‖² − B) /
+    (n − k) within them: taking (k − 1) W away leaves 0 where the values do not matter, however many they are (ω²).
+    """
+    centred = coefficients.double() - coefficients.double().mean(dim=0)
+    total = torch.einsum("i...p,...pq,i...q->...", centred, gram, centred)
+    found = {}
+    for name, codes in read.items():
+        values, places = codes.unique(return_inverse=True)
+        member = torch.nn.functional.one_hot(places, len(values)).double()  # [image, value]
+        count = member.sum(dim=0)
+        sums = torch.einsum("iv,i...p->v...p", member, centred)
+        means = sums / count.reshape(-1, *[1] * (sums.ndim - 1))
+        between = torch.einsum("v...p,...pq,v...q->...", sums, gram, means)
+        degrees = max(1, len(codes) - len(values))
+        share = (between - (len(values) - 1) * (total - between) / degrees) / total.clamp(min=_TINY)
+        found[name] = share.clamp(min=0)
+    return found
 
 
 def varimax(loadings: Float[Tensor, "text component"]) -> Float[Tensor, "component component2"]:

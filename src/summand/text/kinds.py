@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -55,6 +55,13 @@ class Values:
         return groups, nearest
 
     @torch.no_grad()
+    def read(self, images: Float[Tensor, "image embed"]) -> dict[str, Int[Tensor, " image"]]:
+        """Of every kind with rivals the value of each image, as the model reads it: argmax_v ⟨M(I), t_v⟩."""
+        along = images @ self.embeddings.to(images).T
+        groups, _ = self.rivals
+        return {str(self.kinds[int(group[0])]): group[along[:, group].argmax(dim=1)] for group in groups}
+
+    @torch.no_grad()
     def shown(
         self, images: Float[Tensor, "image embed"], usual: Float[Tensor, "image2 embed"] | None = None
     ) -> Bool[Tensor, "image value"]:
@@ -68,9 +75,8 @@ class Values:
         along = images @ embeddings.T
         middle = (along if usual is None else usual.to(images) @ embeddings.T).median(dim=0).values
         found = torch.zeros_like(along, dtype=torch.bool)
-        groups, nearest = self.rivals
-        for group in groups:
-            best = group[along[:, group].argmax(dim=1)]
+        _, nearest = self.rivals
+        for best in self.read(images).values():
             found[torch.arange(len(images)), best] = True
         for place, rivals in nearest.items():
             found[:, place] = along[:, place] >= along[:, rivals].amax(dim=1)

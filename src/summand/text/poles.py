@@ -6,7 +6,7 @@ that these images show, as the model itself reads them (`Values.shown`):
 
     shown = share of the end's k images that show one of the words;  chance = the same share of all images.
 
-An end is proven where, on the third set, shown ≥ 0.8, and is better than both nulls:
+An end is proven where, on the third set, shown ≥ 0.85, and is better than both nulls:
 
 - shuffled images: P(shown or more | k images at random) (hypergeometric) ≤ 0.05 / number of ends of the unit that were
   given words. That the words were chosen as the best of many costs nothing here: they were chosen on other images.
@@ -35,23 +35,23 @@ from ..errors import SummandError
 
 Verdict = Literal["proven", "not proven", "cannot be tested"]
 
-COVERED = 0.8
+COVERED = 0.85
 """The share of an end's images that must show its words."""
 ERROR = 0.05
 """Units of no meaning that are proven at most, of all."""
 
-_SHARE, _FEWEST, _MOST = 0.04, 8, 20  # images of an end
+_SHARE, _FEWEST, _MOST = 0.04, 6, 20  # images of an end
 _ADDS, _LIFT = 0.15, 2.0  # what a further word must add, and by how much it must exceed chance
 _TOLD_APART = 0.75  # several words cover much by chance: they must also be told from the rest on all images
 _ONE_SIDED = 1 / 3  # of the other end's extent
-_BLOCK = 2**25
+_BLOCK = 2**24
 
 
 def images_of_an_end(count: int) -> int:
-    """k: 4 % of the images, at least 8 and at most 20.
+    """k: 4 % of the images, at least 6 and at most 20.
 
     >>> [images_of_an_end(count) for count in (40, 300, 500, 2000)]
-    [8, 12, 20, 20]
+    [6, 12, 20, 20]
     """
     return min(_MOST, max(_FEWEST, round(_SHARE * count)))
 
@@ -151,7 +151,7 @@ def _choose(signal: Tensor, shown: Tensor, size: int) -> list[tuple[int, ...]]:
     found: list[tuple[int, ...]] = []
     for some in ends.split(max(1, _BLOCK // (ends.shape[1] * shown.shape[1]))):
         hits = shown[some]  # [end, k, value]
-        share = hits.double().mean(dim=1)
+        share = hits.sum(dim=1).double() / hits.shape[1]
         first = _kappa(share, chance).sub(1e-9 * chance).argmax(dim=1)
         for row, value in enumerate(first.tolist()):
             place = len(found)

@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -27,20 +27,26 @@ from ...models import Model
 from ...progress import Progress
 from ...studies.world import strange_pictures
 from ...survey import Group, Survey, survey_of
+from ...survey.labels import SIZE, label_run
+from ...survey.terms import shares_said
+from ...survey.words import Words, directions_of, words_of_row
 from ...text.labels import HeadLabel, importance, label_heads
 from ...text.pools import Pool
 
 MARKER = ".summand-atlas"
 _THUMBNAIL = 192
 _MAP_BATCH = 32
+_HELD_OUT = 0.2  # of the images: words are chosen on a half of these and proven on the other
+_FEW_DRAWS = 2  # of random texts beside those that span a head, which the pages do not show
 
 
 @dataclass(frozen=True)
 class Atlas:
-    """What was built: the front page, the labels of the heads, and what was left out."""
+    """What was built: the front page, the texts that span each head, its words, and what was left out."""
 
     page: Path
     labels: list[HeadLabel]
+    words: dict[str, Words]
     images: int
     skipped: tuple[Skipped, ...]
     residual: float
@@ -49,7 +55,7 @@ class Atlas:
 
 @dataclass(frozen=True)
 class Example:
-    """An image on a head's page: its thumbnail, the head's score for its first text, and the token map."""
+    """An image on a head's page: its thumbnail, the head's score along its first words, and the token map."""
 
     picture: str
     name: str
@@ -81,17 +87,23 @@ def build(
     embeddings = model.encode_text(pool.texts, progress=progress)
     every = range(model.tower.layers)
     last = list(every)[-layers:] if isinstance(layers, int) else sorted(layers)
-    options: dict[str, Any] = {"top": 0, "keep": last, "batch_size": batch_size, "progress": progress}
+    options: dict[str, Any] = {"top": 0, "keep": last, "held_out": _HELD_OUT, "batch_size": batch_size}
+    options["progress"] = progress
     found = survey_of(model, source, [Group("heads")], **options) if survey is None else survey
     moments = found.moments("heads")
     shares = importance(moments, embeddings)
     labels = label_heads(moments, found.manifest.kept, pool.texts, embeddings, shares, size)
-    picked = _pick_examples(found, labels, embeddings, examples)
-    site = _Site(model, source, out, found, embeddings)
+    table = label_run(found, pool.texts, embeddings, SIZE, draws=_FEW_DRAWS)
+    of_heads = table[table["kind"] == "head"].set_index("unit")
+    words = {label.name: words_of_row(of_heads.loc[label.name]) for label in labels}
+    along = {label.name: _along(found, label, words[label.name], embeddings) for label in labels}
+    picked = _pick_examples(found, labels, along, examples)
+    site = _Site(model, source, out, found, embeddings, words, along, shares_said(found, embeddings))
     site.write(labels, picked, shares, pool, progress, started)
     return Atlas(
         page=out / "index.html",
         labels=labels,
+        words=words,
         images=len(found.images),
         skipped=_skipped(found),
         residual=found.manifest.residual or 0.0,
@@ -132,16 +144,24 @@ def _claim_folder(out: Path) -> None:
         ) from error
 
 
+def _along(found: Survey, label: HeadLabel, words: Words, embeddings: Tensor) -> Tensor:
+    """The direction whose two ends a head's page shows: that of its first proven words, else its first text."""
+    first = words.first
+    if first is None or not first.proven:
+        return embeddings[label.indices[0]].double().cpu()
+    return first.sign * directions_of(found, Group("heads"))[label.layer, label.head, first.thing]
+
+
 def _pick_examples(
-    found: Survey, labels: Sequence[HeadLabel], embeddings: Tensor, count: int
+    found: Survey, labels: Sequence[HeadLabel], along: Mapping[str, Tensor], count: int
 ) -> dict[str, tuple[Tensor, list[int], list[int]]]:
-    """For each head: the centred scores of all images along its first text, and the strongest and weakest rows."""
+    """For each head: the centred scores of all images along its direction, and the strongest and weakest rows."""
     kept = found.kept
     picked, directions = {}, kept.directions
     for label in labels:
         row = label.layer - found.manifest.kept[0]
-        along = directions[row, label.head] @ embeddings[label.indices[0]].to(directions)
-        scores = kept.coefficients[:, row, label.head] @ along
+        reading = directions[row, label.head].double() @ along[label.name]
+        scores = kept.coefficients[:, row, label.head].double() @ reading
         scores = scores - scores.mean()
         order = scores.argsort(descending=True).tolist()
         some = min(count, len(order) // 2)
@@ -150,8 +170,19 @@ def _pick_examples(
 
 
 class _Site:
-    def __init__(self, model: Model, source: ImageSource, out: Path, found: Survey, embeddings: Tensor) -> None:
+    def __init__(
+        self,
+        model: Model,
+        source: ImageSource,
+        out: Path,
+        found: Survey,
+        embeddings: Tensor,
+        words: Mapping[str, Words],
+        along: Mapping[str, Tensor],
+        heads_said: str,
+    ) -> None:
         self.model, self.source, self.out, self.found, self.embeddings = model, source, out, found, embeddings
+        self.words, self.along, self.heads_said = words, along, heads_said
         self.pages = Environment(
             loader=PackageLoader("summand.report.site"), autoescape=True, undefined=StrictUndefined
         )
@@ -172,6 +203,8 @@ class _Site:
             page = self.pages.get_template("head.html.j2").render(
                 **context,
                 label=label,
+                called=self.words[label.name],
+                ends=_ends(self.words[label.name]),
                 steps=_steps(label),
                 strongest=[self._example(label, row, scores, maps, limit) for row in strongest],
                 weakest=[self._example(label, row, scores, maps, limit) for row in weakest],
@@ -182,6 +215,8 @@ class _Site:
         front = self.pages.get_template("index.html.j2").render(
             **context,
             rows=_grid(labels, shares),
+            words=self.words,
+            heads_said=self.heads_said,
             labels=sorted(labels, key=lambda label: -label.importance),
             heads=range(shares.shape[1]),
             seconds=time.time() - started,
@@ -219,13 +254,13 @@ class _Site:
         return {**share, "rest": 1 - sum(share.values())}
 
     def _maps(self, labels: list[HeadLabel], picked: dict, progress: bool) -> dict[tuple[str, int], Tensor]:
-        """Token maps along each head's first text, through that head alone, for the images on its page."""
+        """Token maps along each head's direction, through that head alone, for the images on its page."""
         wanted: dict[int, list[HeadLabel]] = {}
         for label in labels:
             for row in (*picked[label.name][1], *picked[label.name][2]):
                 wanted.setdefault(row, []).append(label)
-        texts = sorted({label.indices[0] for label in labels})
-        column = {text: i for i, text in enumerate(texts)}
+        column = {label.name: i for i, label in enumerate(labels)}
+        targets = torch.stack([self.along[label.name] for label in labels]) if labels else None
         maps: dict[tuple[str, int], Tensor] = {}
         rows = sorted(wanted)
         with Progress("maps", len(rows), "images", progress) as bar:
@@ -233,10 +268,10 @@ class _Site:
                 some = rows[start : start + _MAP_BATCH]
                 pixels = torch.stack([self.model.preprocess(self._image(row)) for row in some])
                 pixels = pixels.to(self.model.device, self.model.dtype)
-                toward = self.model.decompose(pixels).toward(self.embeddings[texts])
+                toward = self.model.decompose(pixels).toward(targets.to(self.embeddings))
                 for i, row in enumerate(some):
                     for label in wanted[row]:
-                        tokens = toward[i, label.layer, label.head, :, column[label.indices[0]]]
+                        tokens = toward[i, label.layer, label.head, :, column[label.name]]
                         contribution = tokens[self.model.tower.prefix :]
                         maps[label.name, row] = contribution.unflatten(0, self.model.tower.grid).float().cpu()
                 for row, picture in zip(some, self.model.picture(pixels), strict=True):
@@ -283,6 +318,23 @@ def _steps(label: HeadLabel) -> list[dict[str, Any]]:
     return [
         {"text": text, "from": 100 * low, "to": 100 * high, "adds": 100 * (high - low)}
         for text, low, high in zip(label.texts, before, label.explained, strict=False)
+    ]
+
+
+def _ends(words: Words) -> list[dict[str, Any]]:
+    """Every end that was given words, as a head's page lists them."""
+    return [
+        {
+            "sign": "+" if end.sign > 0 else "−",
+            "share": "" if end.share is None else f"{100 * end.share:.0f} %",
+            "words": end.text,
+            "shown": "" if end.shown is None else f"{100 * end.shown:.0f} %",
+            "chance": "" if end.chance is None else f"{100 * end.chance:.0f} %",
+            "verdict": end.verdict,
+            "proven": end.proven,
+        }
+        for end in words.ends
+        if end.words
     ]
 
 

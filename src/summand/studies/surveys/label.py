@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ...survey.labels import label_run, write_labels
 from ...survey.survey import Survey
+from ...survey.terms import term_shares
 from ..given import readable_pool
 from .options import LabelOptions
 from .result import Labelled
@@ -18,11 +20,14 @@ def label(survey: Survey, options: LabelOptions, model: Any = None) -> Labelled:
     size = min(options.size, max(1, len(chosen.texts) // 2))
     if size < options.size:
         notes.append(f"{options.size} of {len(chosen.texts)} texts leave no random ones to compare with; using {size}")
-    table = label_run(survey, chosen.texts, model.encode_text(chosen.texts), size, most=options.most, progress=None)
+    embeddings = model.encode_text(chosen.texts)
+    table = label_run(survey, chosen.texts, embeddings, size, most=options.most, progress=None)
     files = [str(path) for path in write_labels(survey, table)]
     if survey.manifest.random_init:
         notes.append("the weights are RANDOM: these labels mean nothing")
     rows = table.astype(object).where(table.notna(), None)
+    terms = term_shares(survey, embeddings)
     return Labelled(
-        rows, options, model=model.name, data=survey.manifest.source, notes=notes, pool=chosen.name, files=files
-    )
+        rows, options, model=model.name, data=survey.manifest.source, notes=notes, pool=chosen.name, files=files,
+        along_texts=None if terms is None else {**asdict(terms), "said": str(terms)},
+    )  # fmt: skip

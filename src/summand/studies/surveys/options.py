@@ -32,8 +32,8 @@ class LabelOptions:
 
     pool: str | None = None
     """Description pool: a name or a text file [default: fits the model]."""
-    size: int = 10
-    """Texts a unit."""
+    size: int = 3
+    """Texts a unit, and words an end at most."""
     most: int | None = None
     """Of neurons and pairs label only so many, the most important."""
     all: bool = False
