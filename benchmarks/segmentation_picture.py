@@ -21,7 +21,7 @@ from torch.nn import functional as F
 import summand
 from summand.data.masks import open_masks
 from summand.data.pictures import read_image
-from summand.maps.heatmap import default_contrast
+from summand.maps.contrast import default_contrast
 from summand.maps.methods import MapMethod, choose, prepare
 from summand.maps.windows import cut, stitched
 from summand.models import pixels_of

@@ -21,11 +21,13 @@ from .errors import SummandError, SummandWarning
 
 if TYPE_CHECKING:
     from . import scenes
-    from .effects.direct import Parts, TextParts
+    from .effects.direct import Parts
     from .effects.effects import Effects
+    from .effects.text_parts import TextParts
     from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
+    from .report.site.run import atlas
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
@@ -73,6 +75,7 @@ __all__ = [
     "Unit",
     "__version__",
     "ablate",
+    "atlas",
     "attack",
     "concepts",
     "debias",
@@ -106,11 +109,12 @@ _HOMES = {
     "RankOne": ".statistics.principal_direction",
     "SparseCode": ".text.sparse",
     "Survey": ".survey.survey",
-    "TextParts": ".effects.direct",
+    "TextParts": ".effects.text_parts",
     "TextSpan": ".text.textspan",
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
+    "atlas": ".report.site.run",
     "debias": ".studies.debias.run",
     "heatmap": ".studies.heatmap.run",
     "attack": ".studies.attack.run",

@@ -8,7 +8,8 @@ import torch
 from summand import Effects, Moments, TopImages, rank_one, sparse_code, textspan
 from summand.text.evidence import evidence
 from summand.text.sparse import prepare_atoms
-from summand.towers.directions import Directions, Factored
+from summand.towers.directions import Directions
+from summand.towers.factored import Factored
 
 
 def held(kind: str) -> Directions:

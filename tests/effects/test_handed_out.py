@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from summand import Effects, Moments, TopImages
-from summand.towers.directions import Directions, Factored
+from summand.towers.directions import Directions
+from summand.towers.factored import Factored
 from tests.towers.test_directions import factored
 
 QUESTIONS = (

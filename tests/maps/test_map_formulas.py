@@ -8,14 +8,8 @@ from torch.nn import functional as F
 
 import summand
 from summand import SummandError
-from summand.maps.neuron_maps import (
-    NeuronMaps,
-    activations,
-    combined_maps,
-    neuron_directions,
-    neuron_map,
-    second_order_maps,
-)
+from summand.maps.neuron_directions import neuron_directions
+from summand.maps.neuron_maps import NeuronMaps, activations, combined_maps, neuron_map, second_order_maps
 from summand.maps.pair_maps import PairMaps, centred, pair_map, pool_inputs, repaired, similarity
 from summand.maps.token_maps import head_maps, token_maps
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 import summand
 from summand import SummandError
-from summand.maps.heatmap import Heatmap, overlay
+from summand.maps.heatmap import Heatmap
+from summand.maps.look import overlay
 from summand.scenes.pretrained import ScenePreprocess
 from summand.towers.finite import broken_weights
 from tests.tiny import clip

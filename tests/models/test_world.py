@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 import summand
 from summand import Moments, SummandError, SummandWarning
-from summand.maps.heatmap import default_contrast
+from summand.maps.contrast import default_contrast
 from summand.maps.windows import scale_of
 from summand.models import World
 from summand.models.ablations import Ablation

@@ -20,8 +20,9 @@ from torch.nn import functional as F
 import summand
 from summand import SummandError
 from summand.maps.baselines import baseline_maps
+from summand.maps.contrast import default_contrast
 from summand.maps.crop import box_of
-from summand.maps.heatmap import Heatmap, Original, default_contrast
+from summand.maps.heatmap import Heatmap, Original
 from summand.maps.methods import applies, names
 from summand.maps.options import HeatmapOptions
 from summand.report.terminal import drawn

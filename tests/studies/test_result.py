@@ -13,7 +13,8 @@ import pytest
 
 import summand
 from summand.report.terminal import drawn
-from summand.studies.result import Column, Result, Table
+from summand.studies.columns import Column, Table
+from summand.studies.result import Result
 from summand.studies.verb import OptionError, at_least, between, one_of, verb
 
 

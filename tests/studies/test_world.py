@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+from importlib import import_module
 from pathlib import Path
 
 import jaxtyping
@@ -12,11 +15,9 @@ from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 
 import summand
-import summand.cli
 from summand.cli.app import COMMANDS
 from summand.data import open_source
 from summand.data.masks import open_masks
-from summand.maps.heatmap import default_pool
 from summand.models.ablations import Ablation
 from summand.scenes.pretrained import is_scenes_model
 from summand.studies.world import strange_pictures
@@ -93,8 +94,12 @@ def test_scenes_do_not(drawn, number, tmp_path, monkeypatch):
 
 
 def test_no_command_that_reads_images_was_forgotten():
-    folder = Path(summand.cli.__file__).parent
-    texts = {one.name: (folder / f"{one.called or one.name}.py").read_text() for one in COMMANDS}
+    texts: dict[str, str] = {}
+    for one in COMMANDS:
+        module, _, name = one.path.partition(":")
+        name = "_of_one" if one.name in ("unit", "head", "neuron", "pair") else name
+        defined = ast.parse(inspect.getsource(import_module(module))).body
+        texts[one.name] = next(ast.unparse(node) for node in defined if getattr(node, "name", "") == name)
     loading = {name for name, text in texts.items() if "model.load(" in text or ", model, compute)" in text}
     assert {"ablate", "atlas", "debias", "segment", "subconcepts", "attack", "survey", "heatmap"} <= loading
     blind = {name for name in loading if "model.load()" in texts[name]}
@@ -109,11 +114,11 @@ def test_who_is_a_scenes_model(vit, resnet):
     own = summand.wrap(vit.clip, preprocess=vit._preprocess, tokenizer=vit._tokenizer, name="mine")
     for model in (vit, resnet, ablated, own):
         assert is_scenes_model(model)
-        assert default_pool(model) == "scenes"
+        assert model.world.pool == "scenes"
     other = summand.wrap(clip(), preprocess=vit._preprocess, tokenizer=SimpleTokenizer())
     for model in (summand.wrap(clip()), other):
         assert not is_scenes_model(model)
-        assert default_pool(model) == "general"
+        assert model.world.pool == "general"
 
 
 def test_which_pictures_are_strange(vit, photos, drawn, tmp_path):

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from summand import Effects, Moments, SummandError
-from summand.towers import directions as module
-from summand.towers.directions import Directions, Factored, alike
+from summand.towers import factored as module
+from summand.towers.directions import Directions, alike
+from summand.towers.factored import Factored
 
 
 def factored(units=(3, 2), path=4, channel=3, embed=5, shared=1, seed=0) -> tuple[Factored, torch.Tensor]:

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import summand
-from summand.effects.direct import TextParts
-from summand.models.tokens import PAD, pieces, whole_words
+from summand.effects.text_parts import TextParts
+from summand.models.token_pieces import pieces, whole_words
+from summand.models.tokens import PAD
 from summand.towers.text import text_tower_of
 from tests import tiny
 from tests.oracles import literal_text, perturb

@@ -20,6 +20,7 @@ from .showing import shown
 
 SHORT = {"model": "-m", "pretrained": "-p", "images": "-i", "count": "-n", "out": "-o"}
 """Options that have a letter, the same in every command."""
+Images = Annotated[str, Parameter(alias=SHORT["images"])]
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Flattened:
 def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Callable[..., int]:
     """A function whose parameters may be dataclasses of options → a command with every field as an option.
 
-    What a field is for is said by the string below it; the docstring of the function is the command's help, and says
-    of its arguments what they are, as numpydoc does. The options of `Show` are added, and the `Result` that the
-    function returns is shown as they say. The command returns its exit code. positional: options that may be given
-    without their names.
+    What a field is for is said by the string below it; the docstring of the options, or of the function where it has
+    one, is the command's help, and says of the other arguments what they are, as numpydoc does. The options of `Show`
+    are added, and the `Result` that the function returns is shown as they say. The command returns its exit code.
+    positional: options that may be given without their names.
     """
     hints = get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
@@ -74,7 +75,8 @@ def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Cal
 
     called.__name__, called.__module__ = function.__name__, function.__module__
     # in bold, for "Examples:" would be read as a section of entries, and that of the parameters not at all
-    called.__doc__ = (function.__doc__ or "").replace("Examples:\n", "**Examples:**\n")
+    about = function.__doc__ or holders["options"].__doc__ or ""
+    called.__doc__ = about.replace("Examples:\n", "**Examples:**\n")
     called.__signature__ = signature  # type: ignore[attr-defined]
     return called
 

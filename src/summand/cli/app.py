@@ -21,46 +21,27 @@ GROUPS = ("See", "Label", "Study", "Inspect")
 
 @dataclass(frozen=True)
 class Named:
-    """A command: its module in this folder (and the function of that name), its group, and what it does in a line."""
+    """A command: its group, its module in this folder, and the function there of its name. called: the command that it
+    is another name of; such names are not listed."""
 
-    name: str
     group: str
-    about: str
+    module: str
+    name: str
     called: str = ""
-    """The command that it is another name of; such names are not listed."""
 
     @property
     def path(self) -> str:
-        name = self.called or self.name
-        return f"{__package__}.{name}:{name}"
+        return f"{__package__}.{self.module}:{self.called or self.name}"
 
 
 COMMANDS = (
-    Named("survey", "Label", "Take every image apart and keep statistics of all units; goes on where it stopped."),
-    Named("label", "Label", "Put every unit into words, and score the words on images that were held out."),
-    Named("unit", "Label", "Tell and show one unit of a survey: its words, their evidence, its top images."),
-    Named("head", "Label", "The same for an attention head, LAYER.HEAD."),
-    Named("neuron", "Label", "The same for an MLP neuron, LAYER:NEURON."),
-    Named("pair", "Label", "The same for a neuron–head pair, NEURONxHEAD."),
-    Named("atlas", "See", "Label every head of the last layers and build a site that shows what each one sees."),
-    Named("decompose", "Label", "The former name of survey.", called="survey"),
-    Named("heatmap", "See", "Show which parts of a picture speak for a text, and which against it."),
-    Named("perturb", "Study", "Take patches away in a map's order: does the answer follow?"),
-    Named("registers", "Study", "Find the neurons that make a sink, and see what becomes of it without them."),
-    Named("segment", "Study", "Segment a data set by maps of its class names, and score every method."),
-    Named("ablate", "Study", "Mean-ablate units or kinds of terms and measure zero-shot accuracy each time."),
-    Named("debias", "Study", "Find the heads that carry a spurious attribute, remove them, and look at every group."),
-    Named("truth", "Study", "Score the labels of a model's heads against the truth, on scenes."),
-    Named("words", "See", "Show how much each word of a text adds to its similarity with a picture or another text."),
-    Named("concepts", "See", "Say what a picture holds, in the words of the neurons that it moves, and show where."),
-    Named("retrieve", "See", "Find the pictures most like one, in what a unit or a property says, or as a whole."),
-    Named("subconcepts", "Study", "Set the top images of a neuron against those of its pairs with single heads."),
-    Named("attack", "Study", "Find words that pull one class towards another, and draw pictures that mislead."),
-    Named("shift", "Study", "Say which units changed between two sets of images, in words; an alarm exits with 1."),
-    Named("scenes", "See", "Draw scenes with known causes: a contact sheet, or a folder with masks and attributes."),
-    Named("models", "Inspect", "List every model by name, the terms of its sum, and whether the sum is exact."),
-    Named("pools", "Inspect", "List the description pools, or the texts of one."),
-    Named("doctor", "Inspect", "Check every identity that explanations of a model rest on."),
+    *(Named("See", "see", name) for name in ("heatmap", "words", "concepts", "retrieve", "scenes")),
+    Named("See", "surveys", "atlas"),
+    *(Named("Label", "surveys", name) for name in ("survey", "label", "unit", "head", "neuron", "pair")),
+    Named("Label", "surveys", "decompose", called="survey"),
+    *(Named("Study", "study", name) for name in ("ablate", "debias", "registers", "subconcepts", "truth")),
+    *(Named("Study", "compare", name) for name in ("segment", "perturb", "attack", "shift")),
+    *(Named("Inspect", "inspection", name) for name in ("models", "pools", "doctor")),
 )
 
 
@@ -79,8 +60,10 @@ def made(called: str | None = None) -> App:
         result_action="return_value",
     )
     groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
+    listed = called not in [one.name for one in COMMANDS]
     for one in COMMANDS:
-        about = prose(options_of(one.name)) if one.name == called else one.about
+        about = prose(options_of(one.name)) if listed or one.name == called else ""
+        about = about.partition("\n\n")[0] if listed else about
         app.command(one.path, name=one.name, group=groups[one.group], show=not one.called, help=about)
     app.register_install_completion_command(group=groups["Inspect"])
     return app

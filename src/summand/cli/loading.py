@@ -6,26 +6,21 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..errors import SummandError, SummandWarning
 from .console import escape, stderr
 from .options import ModelOptions, OwnModelOptions
 
+_OTHERS = ("checkpoint", "activation", "precision", "image_size", "ablation", "random_init")
+
 
 def load(chosen: ModelOptions, given: tuple[Any, ...] = ()) -> Any:
     """The model of these options, on the device that `auto` finds."""
     from .. import load as load_model
 
-    options = {
-        "device": device(chosen.device),
-        "random_init": chosen.random_init,
-        "checkpoint": chosen.checkpoint,
-        "activation": chosen.activation,
-        "precision": chosen.precision,
-        "image_size": chosen.image_size,
-        "ablation": chosen.ablation,
-    }
+    options = {name: getattr(chosen, name) for name in ("device", *_OTHERS)}
     with warnings_said():
         model = wait(f"loading {chosen.model}", lambda: load_model(chosen.model, chosen.pretrained, **options))
     warn(model, *given)
@@ -40,26 +35,28 @@ def load_own(chosen: OwnModelOptions, given: tuple[Any, ...]) -> Any:
     own = next((one for one in given if isinstance(one, Given) and one.run is not None), None)
     if chosen.model is not None or own is None:
         return load(replace(chosen, model=chosen.model or chosen.USUAL), sources)
-    others = ("pretrained", "checkpoint", "activation", "precision", "image_size", "ablation", "random_init")
-    if asked := [f"--{name.replace('_', '-')}" for name in others if getattr(chosen, name)]:
+    if asked := [f"--{name.replace('_', '-')}" for name in ("pretrained", *_OTHERS) if getattr(chosen, name)]:
         raise SummandError(f"{own.name} is a run of its own model; {asked[0]} needs --model")
     assert own.run is not None
     run = own.run
     with warnings_said():
-        model = wait("loading the run's model", lambda: run.load_model(device(chosen.device)))
+        model = wait("loading the run's model", lambda: run.load_model(chosen.device))
     warn(model, *sources)
     return model
 
 
-def device(name: str) -> str:
-    """`auto` is cuda or mps where there is one, else cpu."""
-    if name != "auto":
-        return name
-    import torch
+def images_of(given: str | None, count: int | None) -> Any:
+    """Images, or the survey of some, as they were given."""
+    from ..studies.given import images_of
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return None if given is None else images_of(given, count)
+
+
+def picture_of(given: Path) -> Any:
+    """The picture, read."""
+    from ..data.pictures import as_picture
+
+    return as_picture(given)
 
 
 def warn(model: Any, *given: Any) -> str | None:
@@ -114,7 +111,7 @@ def opened(folder: str, name: str, pool: str | None) -> tuple[Any, Any]:
     if pool is not None:
         read_pool(pool)
     with warnings_said():
-        return found, wait(f"loading {found.manifest.model}", lambda: found.load_model(device(name)))
+        return found, wait(f"loading {found.manifest.model}", lambda: found.load_model(name))
 
 
 def _loudly(said: str | None) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..errors import SummandError
 from ..towers import Trace
-from ..towers.base import Visit
 from ..towers.bound import Bound
+from ..towers.view import Visit
 from .effects import Effects
 
 ROUNDED = 2e-2

@@ -3,92 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from functools import cached_property, wraps
-from threading import get_ident
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import InexactError, SummandError
-from ..towers import AttentionView, Tower, Trace
-from ..towers.base import HeadMaps, Reads, wants_gradient
-from ..towers.bound import Bound
-from ..towers.finite import all_finite, check_plain
-from ..towers.pieces import CLASS, Piece
+from ..errors import SummandError
+from ..towers import AttentionView, Tower
+from ..towers.base import wants_gradient
+from ..towers.finite import check_directions
 from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
-from ..towers.text import TextTower
+from ..towers.view import Reads
 from ..whole_numbers import as_whole_number
 from .effects import Effects
 from .published import Parity, check_parity
+from .questions import Asked, Questioned, question
 
 
-@runtime_checkable
-class Asked(Protocol):
-    """What says whether a model is as it was."""
-
-    def before(
-        self, trace: Trace | None, maps: HeadMaps | None, inputs: Tensor, prepared: Callable[[Any], Any]
-    ) -> tuple[Any, Trace | None] | None: ...
-
-    def anew(self, inputs: Tensor, prepared: Callable[[Any], Any]) -> Any: ...
-
-    def behind(self) -> None: ...
-
-
-Question = TypeVar("Question", bound=Callable[..., Any])
-
-
-def question(method: Question) -> Question:
-    """A question to `Parts`, which is answered only where the model still is what it was when the answer is there;
-    asked by another question it is not looked at again. A question without an answer leaves nothing behind."""
-
-    @wraps(method)
-    def asked(self: Parts, *args: Any, **kwargs: Any) -> Any:
-        me = get_ident()
-        if me in self._answering:
-            return method(self, *args, **kwargs)
-        self._answering.add(me)
-        try:
-            self._look_again()
-            kept = self._trace
-            try:
-                answer = method(self, *args, **kwargs)
-            except InexactError:
-                if kept is not None or not self._anew():
-                    raise
-                answer = method(self, *args, **kwargs)
-            if kept is not None and kept is self._trace:  # an answer of an earlier pass
-                self._tower.confirm(kept, self._pixels)
-            self._look_behind()
-            return answer
-        except Exception:
-            self._forget()
-            self._look_behind()  # the likelier cause
-            raise
-        finally:
-            self._answering.discard(me)
-
-    return cast(Question, asked)
-
-
-def check_directions(directions: Any, embed: int) -> None:
-    """Raises `SummandError` unless these are finite numbers [direction, embed]."""
-    if not isinstance(directions, Tensor) or directions.ndim != 2 or directions.shape[1] != embed:
-        got = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
-        raise SummandError(f"directions must be a tensor [direction, {embed}] for this model, got {got}")
-    if directions.layout != torch.strided or directions.is_meta or not directions.is_floating_point():
-        where = "on meta" if directions.is_meta else f"{directions.layout} of {directions.dtype}"
-        raise SummandError(f"directions must be an ordinary tensor of floating-point numbers, got one {where}")
-    if not wants_gradient(directions):  # gradients lead back to directions, also those of torch.func
-        check_plain(directions, "directions")
-    if not all_finite(directions.detach()):
-        raise SummandError("directions must be finite, got NaN or infinite numbers")
-
-
-class Parts(Bound):
+class Parts(Questioned):
     r"""M(x) = embedding + Σ_l Σ_h head_{l,h} + Σ_l mlp_l + bias, each term [image, embed]; paper C, Eq. 1–6.
 
     head_{l,h} = (Σ_i a_i v_i / σ) W_O F, with F = (I − 11ᵀ/D) diag(γ) P: every term is centred by its own mean, which
@@ -99,8 +33,7 @@ class Parts(Bound):
     layers, MLPs and the embedding, a layer's part and its output bias evenly over heads and tokens; `bias()` is then
     zero. The sum is the same. (That code also divides by ‖M(x)‖ afterwards; here the sum stays `encode_image`.)
 
-    tower: a snapshot of the model; pixels: a copy that nobody else writes to. asked: looks before and behind
-    every question whether the model still is the one that was decomposed (`models.asked_again`).
+    tower: a snapshot of the model; pixels: a copy that nobody else writes to; asked: as in `Questioned`.
 
     Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
     need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
@@ -115,13 +48,9 @@ class Parts(Bound):
         asked: Asked | None = None,
     ) -> None:
         check_parity(parity)
-        self._parity = parity
-        self._tower: Tower = self._split(tower)
-        self._pixels, self._encode = pixels, encode
-        self._trace: Trace | None = None
+        self._parity: Parity = parity
         self._token_stream: Tensor | None = None
-        self._asked = asked
-        self._answering: set[int] = set()  # threads
+        super().__init__(tower, pixels, encode, asked)
 
     def _split(self, tower: Any) -> Any:
         """The tower as it is asked, by this parity."""
@@ -131,52 +60,9 @@ class Parts(Bound):
             raise SummandError(f"parity='paper' is defined for a class-token transformer, not for a {tower.kind}")
         return tower.evenly()
 
-    def _look_again(self) -> None:
-        """Goes on with the model as it is now. Raises `SummandError` where that is another one."""
-        maps = self.__dict__.get("_maps")
-        found = None if self._asked is None else self._asked.before(self._trace, maps, self._pixels, self._split)
-        if found is not None:
-            self._tower, self._trace = found
-            self._encode = self._tower.encode
-            self.__dict__.pop("_maps", None)
-
-    def _anew(self) -> bool:
-        """Goes on with a tower that is made anew of the model, where that may be another one."""
-        self._forget()
-        tower = None if self._asked is None else self._asked.anew(self._pixels, self._split)
-        if tower is not None:
-            self._tower, self._encode = tower, tower.encode
-        return tower is not None
-
-    def _look_behind(self) -> None:
-        """Raises `SummandError` where the model was changed while it was asked."""
-        if self._asked is not None:
-            self._asked.behind()
-
-    @property
-    @question
-    def trace(self) -> Trace:
-        """What the pass left, a copy."""
-        return self._passed.copied()
-
-    @property
-    def _passed(self) -> Trace:
-        if self._trace is None:
-            self._trace = self._tower.run(self._pixels)
-        return self._trace
-
-    def share(self, trace: Trace) -> None:
-        """Use a pass that was made of the same images for something else, instead of making one."""
-        self._trace = trace.copied()
-
     def _forget(self) -> None:
-        self._trace = self._token_stream = None
-        self.__dict__.pop("_maps", None)
-
-    @cached_property
-    def _maps(self) -> HeadMaps:
-        with unmixed(self._pixels.device):
-            return self._tower.head_maps()
+        super()._forget()
+        self._token_stream = None
 
     @property
     def _directions(self) -> Float[Tensor, "layer head channel embed"]:
@@ -361,27 +247,3 @@ class Parts(Bound):
         """What each value channel adds along each direction, at unit σ."""
         with unmixed(self._pixels.device):
             return self._maps.along(directions)
-
-
-class TextParts(Parts):
-    r"""E(t) = embedding + Σ_l Σ_h head_{l,h} + Σ_l mlp_l + bias for texts, as `Parts` is for images.
-
-    The pooled token is the one that the text tower reads out (end of text, or the last). `tokens()` and `toward()`
-    have one entry for each token that the tower reads; `words()` says which piece of the text each one is.
-    """
-
-    def __init__(
-        self,
-        tower: TextTower,
-        tokens: Int[Tensor, "text token"],
-        encode: Callable[[Tensor], Tensor],
-        pieces: Sequence[Sequence[Piece]],
-        asked: Asked | None = None,
-    ) -> None:
-        super().__init__(tower, tokens, encode, asked=asked)
-        # CoCa's class token is put behind the text.
-        self.pieces = [[*row, *[Piece(CLASS)] * (tower.extra_tokens)] for row in pieces]
-
-    def words(self) -> list[list[str]]:
-        """The token axis as pieces of each text; `<start>`, `<end>` and `<pad>` for tokens that are no text."""
-        return [[piece.text for piece in row] for row in self.pieces]

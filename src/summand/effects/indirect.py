@@ -28,7 +28,7 @@ def indirect(
     neurons: Sequence[int],
     means: Float[Tensor, "token neuron"],
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Effects:
     r"""M(x) − M(x | p_i^{l,n} ← m_i^{l,n} at every token i): a real forward pass for every neuron (paper A, Table 1).
 

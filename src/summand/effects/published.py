@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
-from ..towers.directions import Factored
+from ..towers.factored import Factored
 from ..towers.pool import PoolTower
 from ..towers.residual import ResidualTower
 

@@ -17,11 +17,10 @@ from torch.nn import functional as F
 from ..data.pictures import as_rgb
 from ..errors import SummandError
 from ..models import Model, pixels_of
-from ..text.pools import names as pool_names
-from ..text.pools import pool
 from ..unit import Unit
+from .contrast import contrast_texts, default_contrast
 from .crop import Box, box_of
-from .heatmap import Heatmap, Original, default_contrast
+from .heatmap import Heatmap, Original
 from .methods import MapMethod, choose, needs_reference, prepare
 from .neuron_maps import neuron_map
 from .options import HeatmapOptions
@@ -196,15 +195,6 @@ def _directions(
         what = "versus" if options.versus is not None else "contrast"
         raise SummandError(f"{same[0]!r} is the same as what it is compared with; give another text, or another {what}")
     return F.normalize(found, dim=1) if method is not None and method.unit else found
-
-
-def contrast_texts(given: str | Sequence[str]) -> list[str]:
-    """The texts of a pool by name, of a file, or as they are; a string of several words is a text itself."""
-    if not isinstance(given, str):
-        return list(given)
-    if " " in given.strip() and given not in pool_names() and not given.lower().endswith(".txt"):
-        return [given]
-    return list(pool(given).texts)
 
 
 def parse_head(head: str) -> tuple[int, int]:

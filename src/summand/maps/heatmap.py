@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from ..atomic import replacing
 from ..errors import SummandError
-from ..models import Model
-from ..models.readable import readable
-from ..text.pools import pool
 from .crop import Box
 from .options import HeatmapOptions
 from .placing import placed
@@ -241,27 +237,3 @@ class Heatmap:
         from .look import as_html
 
         return as_html(self.rows, self._repr_png_())
-
-
-def default_contrast(model: Model) -> list[str]:
-    """What the model can read of a spread of the description pool that fits it."""
-    spread = replace(pool(model.world.pool), texts=tuple(model.world.contrast()))
-    return list(readable(spread, model._tokenizer)[0].texts)
-
-
-def default_pool(model: Model) -> str:
-    """The description pool that fits a model: that of its world."""
-    return model.world.pool
-
-
-def overlay(values: Tensor | np.ndarray, limit: float) -> Image.Image:
-    """A map [row, column] as a small picture to lay over an image: red speaks for, blue against, clear says nothing."""
-    from matplotlib import colormaps
-
-    numbers = np.asarray(values, dtype=np.float64)
-    if not (np.isfinite(numbers).all() and np.isfinite(limit)):
-        raise SummandError("a map that holds NaN or infinite numbers cannot be drawn; check the model's weights")
-    share = np.clip(numbers / (limit or 1.0), -1, 1)
-    colour = colormaps["RdBu_r"]((share + 1) / 2)
-    colour[..., 3] = 0.15 * (np.abs(share) > 0.05) + 0.65 * np.abs(share)
-    return Image.fromarray((colour * 255).astype(np.uint8), mode=None)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from ..data.pictures import as_rgb
+from ..errors import SummandError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,3 +137,16 @@ def as_html(rows: pd.DataFrame, picture: bytes) -> str:
     """Rows below their picture, for a notebook."""
     table = rows.to_html(index=False, float_format=lambda value: f"{value:.3f}", border=0, na_rep="")
     return f'<img src="data:image/png;base64,{b64encode(picture).decode()}">{table}'
+
+
+def overlay(values: Tensor | np.ndarray, limit: float) -> Image.Image:
+    """A map [row, column] as a small picture to lay over an image: red speaks for, blue against, clear says nothing."""
+    from matplotlib import colormaps
+
+    numbers = np.asarray(values, dtype=np.float64)
+    if not (np.isfinite(numbers).all() and np.isfinite(limit)):
+        raise SummandError("a map that holds NaN or infinite numbers cannot be drawn; check the model's weights")
+    share = np.clip(numbers / (limit or 1.0), -1, 1)
+    colour = colormaps["RdBu_r"]((share + 1) / 2)
+    colour[..., 3] = 0.15 * (np.abs(share) > 0.05) + 0.65 * np.abs(share)
+    return Image.fromarray((colour * 255).astype(np.uint8), mode=None)

@@ -11,7 +11,28 @@ from ..errors import SummandError, nearest
 
 @dataclass(frozen=True)
 class HeatmapOptions:
-    """Options of `summand.heatmap`."""
+    """Show which parts of a picture speak for a text, and which against it.
+
+    Examples:
+
+    - summand heatmap scene.png "a star" --out star.png
+    - summand heatmap scene.png "a red star" --versus "a blue ring"
+    - summand heatmap photos/ "a dog" "grass" --out maps --model ViT-B-16 --pretrained laion2b_s34b_b88k
+    - summand heatmap dog.jpg "a dog" --method chefer --overlay --colours magma --opacity 0.5
+    - summand heatmap scene.png --head 5.3 --reference scenes:count=500
+    - summand heatmap scene.png --neuron 4:120
+    - summand heatmap street.jpg "a bicycle" --windows 2 --model ViT-B-16 --pretrained openai
+    - summand heatmap scene.png "a star" --pair 62x3 --model scenes-rn
+
+    Parameters
+    ----------
+    images
+        A picture; or many, each drawn in the folder of --out: a folder, a csv or parquet of paths, or scenes.
+    texts
+        One or several texts, in quotes.
+    array
+        Also write the maps, in the coordinates of the picture: a name in .npz, or a folder for many pictures.
+    """
 
     versus: str | None = None
     """Compare the one text with this one."""

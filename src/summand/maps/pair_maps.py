@@ -185,7 +185,7 @@ def pair_signs(
     The published r^{n,h} is a principal component, turned so; a pair's own direction is row n of W_VO^h. Of scenes-rn's
     8,192 pairs 4 % are turned around.
     """
-    from .neuron_maps import pixels_at_hand
+    from .neuron_directions import pixels_at_hand
 
     pool_tower(model)
     found = survey(model, pixels_at_hand(model, batches), units="pairs", held_out=0, top=top, progress=False)

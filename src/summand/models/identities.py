@@ -16,12 +16,13 @@ from ..effects.ablated import is_ablated
 from ..effects.indirect import kept_going
 from ..effects.pairs import pairs
 from ..errors import SummandError
-from ..towers.base import AttentionView, Trace, working
+from ..towers.base import Trace, working
 from ..towers.linear import normed
 from ..towers.listening import Listener, listening
 from ..towers.pool import PoolTower
 from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
+from ..towers.view import AttentionView
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 """How far a sum may be off by rounding alone, as a share of the largest number, by what the model computes in."""

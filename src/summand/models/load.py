@@ -40,6 +40,8 @@ def load(
 ) -> Model:
     """Load a CLIP by name, in evaluation mode.
 
+    device: also "auto", a GPU where there is one.
+
     name: `scenes-vit`, `scenes-rn` or `scenes-vit-tied` (shipped), a name of `open_clip.list_models()`, an open_clip
     location `hf-hub:org/name` or `local-dir:path`, or `hf:org/name` and `hf:folder` for transformers' CLIP, SigLIP,
     MetaCLIP 2, Chinese CLIP and AltCLIP.
@@ -84,7 +86,7 @@ def load(
     clip, preprocess, tokenizer = made
     label = "/".join([name, *([pretrained] if pretrained else []), *([_short(checkpoint)] if checkpoint else [])])
     try:
-        clip = clip.to(device)
+        clip = clip.to(_device(device))
     except (RuntimeError, AssertionError) as error:
         raise SummandError(f"{name} cannot be put on {device}: {first_line(error)}") from error
     model = wrap(clip, preprocess=preprocess, tokenizer=tokenizer, name=label)
@@ -97,6 +99,15 @@ def load(
         **{"precision": precision, "image_size": size, "activation": activation},
     )
     return model
+
+
+def _device(device: str | torch.device) -> str | torch.device:
+    """`auto` is cuda or mps where there is one, else cpu."""
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _short(checkpoint: str | Path) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..effects.direct import TextParts
+from ..effects.text_parts import TextParts
 from ..errors import SummandError
 from ..progress import Progress
 from ..towers.text import TextTower, text_features, text_tower_of
@@ -19,11 +19,13 @@ from .asked_again import AskedAgain
 from .callers_tokenizers import check_ids, token_ids, vocabulary_size
 from .guard import Guard, verified
 from .made import Made
+from .side_states import text_state
 from .sides import IMAGE_SIDE
-from .state import State, text_state
+from .state import State
 from .text_cache import digests, fingerprint, is_known
 from .text_store import Memory, Row, TextStore
-from .tokens import check_length, pieces, tokenized
+from .token_pieces import pieces
+from .tokens import check_length, tokenized
 from .training_mode import in_training
 
 TEXT_BATCH = 256
@@ -85,7 +87,7 @@ class TextSide:
 
     @torch.no_grad()
     def encode(
-        self, texts: list[str], batch_size: int = TEXT_BATCH, progress: bool = False
+        self, texts: list[str], batch_size: int = TEXT_BATCH, progress: bool | None = False
     ) -> Float[Tensor, "text embed"]:
         """Unit-norm embeddings, fp32 or better."""
         rows = []
@@ -102,7 +104,7 @@ class TextSide:
         texts: list[str],
         *,
         batch_size: int = TEXT_BATCH,
-        progress: bool = False,
+        progress: bool | None = False,
         disk: bool | None = None,
     ) -> Float[Tensor, "text embed"]:
         """`encode`, each different text once; those that this state of the model has read before are remembered.
@@ -123,7 +125,7 @@ class TextSide:
         device = next(self.clip.parameters()).device
         return torch.from_numpy(np.stack([known[text][1] for text in texts])).to(device)
 
-    def without_memory(self, texts: list[str], batch_size: int, progress: bool) -> Float[Tensor, "text embed"]:
+    def without_memory(self, texts: list[str], batch_size: int, progress: bool | None) -> Float[Tensor, "text embed"]:
         """`encode`, each different text once."""
         check_batch_size(batch_size)
         wanted = list(dict.fromkeys(texts))
@@ -148,7 +150,9 @@ class TextSide:
             return {}
         return known
 
-    def _read(self, new: list[str], batch_size: int, progress: bool, disk: bool | None) -> dict[str, tuple[bytes, Row]]:
+    def _read(
+        self, new: list[str], batch_size: int, progress: bool | None, disk: bool | None
+    ) -> dict[str, tuple[bytes, Row]]:
         """The texts' embeddings with the digests of their tokens: from disk where it has them, else encoded."""
         now: list[bytes] = []
         for start in range(0, len(new), batch_size):

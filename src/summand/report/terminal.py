@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Drawn
 
-from ..studies.result import Column, Result, Table
+from ..studies.columns import Column, Table
+from ..studies.result import Result
 
 _HALF = 12  # cells of a bar to either side
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..atomic import replacing
 from ..errors import SummandError
-from ..towers.directions import Directions, Factored
+from ..towers.directions import Directions
+from ..towers.factored import Factored
 
 _FORMAT = 1
 

@@ -9,7 +9,21 @@ from .verb import at_least
 
 @dataclass(frozen=True)
 class AtlasOptions:
-    """Options of `summand atlas`."""
+    """Label every head of the last layers and build a site that shows what each one sees, and where.
+
+    The site is a folder of plain files (--out, by default atlas): open its index.html, no server needed.
+
+    Examples:
+
+    - summand atlas
+    - summand atlas photos/ --model ViT-B-16 --pretrained laion2b_s34b_b88k --out b16
+    - summand atlas scenes:count=5000,seed=3 --json
+
+    Parameters
+    ----------
+    images
+        A folder, a csv/parquet of paths, scenes[:key=value,…], or a folder of `summand survey`.
+    """
 
     pool: str | None = None
     """Description pool: a name or a text file [default: fits the model]."""

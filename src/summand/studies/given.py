@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +98,7 @@ def usual(model: Model, given: Given, groups: Sequence[Group], batch_size: int) 
     images."""
     if given.run is not None and all(group in given.run.groups for group in groups):
         return profile_of(given.run, groups)
-    return profile(model, given.source, groups, batch_size, on_terminal())
+    return profile(model, given.source, groups, batch_size, None)
 
 
 def reference_of(model: Model, reference: Any, count: int | None) -> Given:
@@ -152,11 +151,6 @@ def readable_pool(model: Model, chosen: str | os.PathLike[str] | Sequence[str]) 
 def unread(skipped: Sequence[Skipped]) -> list[str]:
     """What must be said of files that could not be read."""
     return [f"skipped {item.name}: {item.reason}" for item in skipped]
-
-
-def on_terminal() -> bool:
-    """Whether somebody watches how far a pass is."""
-    return sys.stderr.isatty()
 
 
 def _short(text: str) -> str:

@@ -7,16 +7,17 @@ import io
 import json
 import math
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from ..atomic import replacing
 from ..errors import SummandError
+from .columns import Column, Table, html_table
 
 PICTURES = (".png", ".jpg", ".svg", ".pdf")
 TABLES = (".csv", ".parquet", ".json")
@@ -25,41 +26,6 @@ PAGE = ".html"
 _OTHER = frozenset((".doc", ".docx", ".txt", ".md", ".gif", ".webp", ".jpeg", ".tif", ".tiff", ".bmp", ".xls", ".xlsx",
                     ".tsv", ".npy", ".pkl", ".pt", ".ps", ".eps"))  # fmt: skip
 """Endings of files, of which a result cannot be one."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """How a column of rows is shown. kind: of "id" and "number" nothing is ever cut or wrapped; "words" may wrap; a
-    "bar" is a number as a bar to either side. form: a format of Python, or a function that gives the text."""
-
-    name: str
-    title: str = ""
-    kind: Literal["id", "number", "words", "bar"] = "number"
-    form: str | Callable[[Any], str] = ""
-
-    @property
-    def header(self) -> str:
-        return self.title or self.name.replace("_", " ")
-
-    def text(self, value: Any) -> str:
-        """The value as people read it; nothing for what is missing."""
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return ""
-        if callable(self.form):
-            return self.form(value)
-        return format(value, self.form).replace("-", "−") if self.form else str(value)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Some rows to be shown: a title above, columns in their order, a caption below. plain: one column of lines, for
-    other programs to read."""
-
-    rows: pd.DataFrame
-    columns: Sequence[Column]
-    title: str = ""
-    caption: str = ""
-    plain: bool = False
 
 
 class Result:
@@ -197,7 +163,7 @@ class Result:
         return path
 
     def _repr_html_(self) -> str:
-        found = "".join(_html_table(table) for table in self.tables())
+        found = "".join(html_table(table) for table in self.tables())
         notes = "".join(f"<p><b>Note.</b> {html.escape(note)}</p>" for note in self.notes)
         figure = self.figure()
         if figure is None:
@@ -248,18 +214,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
-
-
-def _html_table(table: Table) -> str:
-    def cell(column: Column, value: Any) -> str:
-        right = ' style="text-align:right"' if column.kind in ("number", "bar") else ""
-        return f"<td{right}>{html.escape(column.text(value))}</td>"
-
-    head = "".join(f"<th>{html.escape(column.header)}</th>" for column in table.columns)
-    body = "".join(
-        f"<tr>{''.join(cell(column, row[column.name]) for column in table.columns)}</tr>"
-        for row in table.rows.to_dict("records")
-    )
-    title = f"<caption>{html.escape(table.title)}</caption>" if table.title else ""
-    below = f"<p>{html.escape(table.caption)}</p>" if table.caption else ""
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"

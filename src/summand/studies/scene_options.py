@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ScenesOptions:
-    """Which scenes are drawn."""
+    """Draw scenes with known causes: a contact sheet, or a folder with masks and attributes.csv.
+
+    Examples:
+
+    - summand scenes --count 64 --seed 1 --out sheet.png
+    - summand scenes --count 500 --groups 2 --out folder/
+    - summand scenes --text "two red stars and a blue ring in the snow" --count 8 --out stars.png
+    """
 
     seed: int = 0
     """The same seed draws the same scenes."""

@@ -98,7 +98,7 @@ def _lines(path: Path, what: str) -> list[str]:
     return lines
 
 
-def classifier(model: Model, classes: Classes, progress: bool = False) -> Float[Tensor, "class embed"]:
+def classifier(model: Model, classes: Classes, progress: bool | None = False) -> Float[Tensor, "class embed"]:
     r"""t_c = m / ‖m‖, m = Σ_k E(text_{c,k}) / K over the K texts of a class, E of unit norm (Radford et al., 2021)."""
     flat = model.encode_text([text for texts in classes.texts for text in texts], progress=progress)
     means = [rows.mean(dim=0) for rows in flat.split([len(texts) for texts in classes.texts])]

@@ -15,7 +15,8 @@ from ..statistics import saving
 from ..statistics.moments import Moments
 from ..statistics.principal_direction import RankOne, deviation, rank_one
 from ..statistics.top_images import TopImages
-from .engine import Arrays, Batch
+from .batch import Batch
+from .engine import Arrays
 from .units import Group
 
 USED, AGAIN, ASIDE = 0, 1, 2

@@ -39,7 +39,7 @@ def describe(
     texts: Float[Tensor, "text embed"],
     size: int,
     most: int | None = None,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Descriptions:
     """Heads by TextSpan, with the weights that fit r_n best; neurons and pairs by a sparse code of r_n (papers A, B).
 

@@ -7,65 +7,20 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ..data import ImageSource, Skipped
 from ..data.sources import read_batch
-from ..effects.direct import Parts
-from ..effects.effects import Effects
 from ..errors import SummandError
 from ..models import Model, pixels_of
 from ..progress import Progress
+from .batch import Batch
 from .stopping import asked_to_stop
-from .units import Group, effects_of
+from .units import Group
 
 Arrays = dict[str, np.ndarray]
-
-
-class Batch:
-    """Images that go through the model together. What is made of them is made when it is asked for, and once.
-
-    indices: each image's number in its source. pixels: as the model takes them.
-    """
-
-    def __init__(self, model: Model, indices: Sequence[int], pixels: Tensor, groups: Sequence[Group] = ()) -> None:
-        self.model, self.indices, self.pixels, self.groups = model, list(indices), pixels, tuple(groups)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @cached_property
-    def _made(self) -> tuple[dict[Group, Effects], Parts]:
-        return effects_of(self.groups, self.model, self.pixels)
-
-    def effects(self, group: Group) -> Effects:
-        """Of one of the groups that the pass is about; all groups share one forward pass."""
-        return self._made[0][group]
-
-    @property
-    def parts(self) -> Parts:
-        return self._made[1]
-
-    @cached_property
-    def outputs(self) -> Float[Tensor, "image embed"]:
-        """M(x), as the sum of all terms."""
-        return self.parts.total()
-
-    @cached_property
-    def norms(self) -> Float[Tensor, " image"]:
-        """‖M(x)‖."""
-        return self.outputs.double().norm(dim=1)
-
-    @cached_property
-    def embeddings(self) -> Float[Tensor, "image embed"]:
-        """M(x) / ‖M(x)‖, in fp64."""
-        return self.outputs.double() / self.norms[:, None].clamp(min=torch.finfo(torch.float64).tiny)
 
 
 @runtime_checkable

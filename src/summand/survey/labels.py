@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError, SummandWarning
-from ..models.readable import readable
+from ..models.readable import readable, refuse_unknown
 from ..text.evidence import DRAWS, Evidence, evidence
 from ..text.kinds import values_of_pool
 from ..text.pools import Pool
@@ -43,7 +43,7 @@ def label(
 ) -> pd.DataFrame:
     """Every unit in words (see `Survey.label`); the table is kept in the survey."""
     model = survey.model
-    chosen = described(model, pool)
+    chosen = described(model, pool, refuse=True)
     size = min(size, max(1, len(chosen.texts) // 2))  # more leave no random ones to compare with
     embeddings = model.encode_text(chosen.texts, progress=bool(progress))
     table = label_run(survey, chosen.texts, embeddings, size, most=most, draws=draws or DRAWS, progress=progress)
@@ -51,13 +51,16 @@ def label(
     return table
 
 
-def described(model: Any, pool: str | Path | Pool | Sequence[str] | None) -> Pool:
-    """A description pool, without the lines that the model cannot read, which a warning counts."""
+def described(model: Any, pool: str | Path | Pool | Sequence[str] | None, refuse: bool = False) -> Pool:
+    """A description pool, without the lines that the model cannot read, which a warning counts. refuse: raise
+    `SummandError` where these are more than half of it."""
     if pool is None:
         pool = model.world.pool
     if not isinstance(pool, Pool):
         pool = pool_of(pool)
     kept, left = readable(pool, model._tokenizer)
+    if refuse:
+        refuse_unknown(pool, kept)
     if left:
         warnings.warn(
             f"{len(left)} of {len(pool.texts):,} descriptions of {pool.name} were skipped, the first for this: "

@@ -21,7 +21,8 @@ from ..statistics.moments import Moments
 from ..statistics.norm_quantiles import NormSketch
 from ..statistics.principal_direction import RankOne
 from ..statistics.top_images import TopImages
-from ..towers.directions import Directions, Factored
+from ..towers.directions import Directions
+from ..towers.factored import Factored
 
 
 @dataclass(frozen=True)

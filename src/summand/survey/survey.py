@@ -162,8 +162,8 @@ class Survey:
               progress: bool | None = None) -> pd.DataFrame:  # fmt: skip
         """Every unit in words, and what the words are worth on the held-out images; kept in the survey.
 
-        pool: a name, a file of texts, or a list of texts [default: fits the model]. size: texts a unit, and words an end
-        at most. most: of neurons and pairs only so many, the most important. docs/runs.md lists the columns.
+        pool: a name, a file of texts, or a list of texts [default: fits the model]. size: texts a unit, and words an
+        end at most. most: of neurons and pairs only so many, the most important. docs/runs.md lists the columns.
         """
         from .labels import label
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -43,13 +42,13 @@ class TermShares:
         )
         if self.redundant:
             said += (
-                f"; heads say the same things together: one by one their variances sum to {100 * (self.single or 0):.0f} %"
-                f", their sum has {100 * self.together:.0f} %"
+                f"; heads say the same things together: one by one their variances sum to "
+                f"{100 * (self.single or 0):.0f} %, their sum has {100 * self.together:.0f} %"
             )
         if self.heads < _MINORITY:
             said += (
-                "; labels of heads and maps through heads cover a minority of it: `summand survey --units neurons`, and "
-                "`decompose(x).mlps()` beside `.tokens()`, have the rest"
+                "; labels of heads and maps through heads cover a minority of it: neurons (`summand survey --units "
+                "neurons`) and `decompose(x).mlps()` beside `.tokens()` have the rest"
             )
         return said
 

@@ -136,7 +136,9 @@ class UnitView:
 
     def _repr_html_(self) -> str:
         ends = "".join(_row(end) for end in self.called.ends if end.words)
-        texts = " · ".join(html.escape(signed(text, weight)) for text, weight in zip(self.texts, self.weights, strict=True))
+        texts = " · ".join(
+            html.escape(signed(text, weight)) for text, weight in zip(self.texts, self.weights, strict=True)
+        )
         said = f"<p><b>{html.escape(self._said())}</b></p><table>{ends}</table><p>texts: {texts}</p>"
         said = said if self.label is not None else "<p>no words yet: survey.label()</p>"
         try:
@@ -155,7 +157,9 @@ def signed(text: str, weight: float) -> str:
 
 
 def _row(end: End) -> str:
-    shown = "" if end.shown is None else f"{100 * end.shown:.0f} % of its images (chance {100 * (end.chance or 0):.0f} %)"
+    shown = (
+        "" if end.shown is None else f"{100 * end.shown:.0f} % of its images (chance {100 * (end.chance or 0):.0f} %)"
+    )
     return (
         f"<tr><td>{'+' if end.sign > 0 else '−'}</td><td>{html.escape(end.text)}</td>"
         f"<td>{shown}</td><td>{end.verdict}</td></tr>"

@@ -59,8 +59,8 @@ class End:
 
 @dataclass(frozen=True)
 class Words:
-    """What a unit is called. ends: of each of its directions both, + first. kind: the property that its proven words are
-    of, of several the one that explains most of its variance. shares: of heads, what each property explains of it,
+    """What a unit is called. ends: of each of its directions both, + first. kind: the property that its proven words
+    are of, of several the one that explains most of its variance. shares: of heads, what each property explains of it,
     largest first (`shares_of_kinds`). shown_as: `text`, where it is known already."""
 
     ends: tuple[End, ...]
@@ -93,7 +93,7 @@ class Words:
         tested = [end.verdict for end in self.ends if end.words]
         if "proven" in found:
             return "proven"
-        untestable = tested and set(tested) == {"cannot be tested"} or found == {"cannot be tested"} or not found
+        untestable = (tested and set(tested) == {"cannot be tested"}) or found == {"cannot be tested"} or not found
         return "cannot be tested" if untestable else "not proven"
 
     @property
@@ -111,7 +111,7 @@ class Words:
     @property
     def text(self) -> str:
         """What to show. "six objects ↔ one object 62 %": the images at each end of a direction, and the share of the
-        head's variance along it; "a circle / a ring": some of these images and some of those; "·" between directions."""
+        head's variance along it; "a circle / a ring": some of these images, some of those; "·" between directions."""
         if self.shown_as is not None:
             return self.shown_as
         things = dict.fromkeys(end.thing for end in self.ends)
@@ -120,7 +120,7 @@ class Words:
         if proven:
             return " · ".join(proven)
         first = next((end for end in self.ends if end.words), None)
-        return f"({self.verdict})" if first is None else f"{first.text} ({first.verdict})"
+        return f"({self.verdict})" if first is None else f"{first.text} ({self.verdict})"
 
     @staticmethod
     def _thing(ends: Sequence[End]) -> str:
@@ -137,7 +137,9 @@ class Words:
         shown_as: str | None = None,
     ) -> Words:
         """From the column `poles` of the table of labels."""
-        known = [] if rows is None else [{**row, "words": list(row["words"]), "each": list(row["each"])} for row in rows]
+        known = (
+            [] if rows is None else [{**row, "words": list(row["words"]), "each": list(row["each"])} for row in rows]
+        )
         return Words(tuple(End(**row) for row in known), kind, shares, shown_as)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -150,8 +152,8 @@ class Readings:
 
     values: Values
     choice: Bool[Tensor, "image value"]
-    final: Bool[Tensor, "image value"]
-    read: dict[str, Int[Tensor, " image"]]
+    final: Bool[Tensor, "image2 value"]
+    read: dict[str, Int[Tensor, " image3"]]
 
     @staticmethod
     def of(survey: Survey, values: Values) -> Readings:
@@ -159,7 +161,6 @@ class Readings:
         embeddings = survey.embeddings.double()
         shown = values.shown(embeddings[held], embeddings[~held])
         return Readings(values, *halves(shown), values.read(embeddings[held]))
-
 
     def shuffled(self, seed: int) -> Readings:
         """The images in another order than the units': what is still proven is false."""

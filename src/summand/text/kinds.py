@@ -16,7 +16,8 @@ from ..towers.finite import check_finite
 from .properties import property_of
 
 SAME = 0.95
-"""Texts of one kind whose centred embeddings have at least this cosine are one value in several wordings."""
+"""Texts a, b of one kind are one value in two wordings where ‖a − b‖² ≤ (2 − 2 · SAME) ‖a‖ ‖b‖, centred: for equal
+lengths a cosine of at least this. Not the cosine itself: numbers on one side of their mean have one direction."""
 
 _NEIGHBOURS = 16  # of a text without a kind: what it competes with
 _CHUNK = 1024
@@ -113,16 +114,16 @@ def values_of_pool(
 
 def folded(embeddings: Float[Tensor, "text embed"], kinds: Sequence[str | None], same: float = SAME) -> list[int]:
     """For every text the first one of its kind that it is a near-duplicate of, itself where there is none."""
-    centred = F.normalize(embeddings - embeddings.mean(dim=0), dim=1)
+    centred = embeddings - embeddings.mean(dim=0)
     leaders: list[int] = []
     found: list[int] = []
     codes = {kind: code for code, kind in enumerate(dict.fromkeys(kinds))}
     kind_of = torch.tensor([codes[kind] for kind in kinds])
     for start in range(0, len(centred), _CHUNK):
         chunk = centred[start : start + _CHUNK]
-        own = chunk @ chunk.T
+        own = _alike(chunk, chunk, same)
         known = torch.tensor(leaders, dtype=torch.long)
-        alike = (chunk @ centred[known].T >= same) & (kind_of[start : start + len(chunk), None] == kind_of[known])
+        alike = _alike(chunk, centred[known], same) & (kind_of[start : start + len(chunk), None] == kind_of[known])
         first = torch.where(alike.any(dim=1), alike.long().argmax(dim=1) if len(leaders) else -1, -1).tolist()
         new: list[int] = []
         for row in range(len(chunk)):
@@ -130,9 +131,18 @@ def folded(embeddings: Float[Tensor, "text embed"], kinds: Sequence[str | None],
             if first[row] >= 0:
                 found.append(leaders[first[row]])
                 continue
-            twin = next((n for n in new if own[row, n - start] >= same and kind_of[n] == kind_of[place]), None)
+            twin = next((n for n in new if own[row, n - start] and kind_of[n] == kind_of[place]), None)
             found.append(place if twin is None else twin)
             if twin is None:
                 new.append(place)
         leaders += new
     return found
+
+
+def _alike(
+    one: Float[Tensor, "text embed"], other: Float[Tensor, "text2 embed"], same: float
+) -> Bool[Tensor, "text text2"]:
+    lengths, others = one.norm(dim=1)[:, None], other.norm(dim=1)[None]
+    rounding = 1e-12 * (lengths.amax() if len(one) else 0) ** 2
+    apart = lengths.square() + others.square() - 2 * one @ other.T
+    return apart <= (2 - 2 * same) * lengths * others + rounding

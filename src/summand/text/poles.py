@@ -10,8 +10,8 @@ An end is proven where, on the third set, shown ≥ 0.85, and is better than bot
 
 - shuffled images: P(shown or more | k images at random) (hypergeometric) ≤ 0.05 / number of ends of the unit that were
   given words. That the words were chosen as the best of many costs nothing here: they were chosen on other images.
-- other words: (shown − chance) / (1 − chance) is above the 95th percentile of the same for all other values of the pool,
-  and for the words of all other units.
+- other words: (shown − chance) / (1 − chance) is above the 95th percentile of the same for all other values of the
+  pool, and for the words of all other units.
 
 Words that do not cover an end alone may do so together: an end of two or three things (clusters of its images) is said
 to have them all, provided that it tells them from everything else on all images (AUC ≥ 0.75), and one that no three
@@ -41,7 +41,7 @@ ERROR = 0.05
 """Units of no meaning that are proven at most, of all."""
 
 _SHARE, _FEWEST, _MOST = 0.04, 6, 20  # images of an end
-_ADDS, _LIFT = 0.15, 2.0  # what a further word must add, and by how much it must exceed chance
+_ADDS, _LIFT = 0.2, 2.0  # the share of images that a further word must add, and by how much it must exceed chance
 _TOLD_APART = 0.75  # several words cover much by chance: they must also be told from the rest on all images
 _ONE_SIDED = 1 / 3  # of the other end's extent
 _BLOCK = 2**24
@@ -168,10 +168,10 @@ def _cover(hits: Tensor, value: int, shown: Tensor, chance: Tensor, size: int) -
             return ()
         share = (hits | covered[:, None]).double().mean(dim=0)
         base = (shown | anywhere[:, None]).double().mean(dim=0)
-        gain = _kappa(share, base) - _kappa(covered.double().mean(), anywhere.double().mean())
         own = (hits & ~covered[:, None]).double().mean(dim=0)
-        best = int(torch.where(own >= _LIFT * chance, gain, -1).argmax())
-        if float(gain[best]) < _ADDS or float(own[best]) < _LIFT * float(chance[best]):
+        fit = torch.where((own >= _LIFT * chance) & (own >= max(_ADDS, 2 / len(hits))), _kappa(share, base), -1)
+        best = int(fit.argmax())
+        if float(fit[best]) < 0:
             return ()
         words.append(best)
         covered, anywhere = covered | hits[:, best], anywhere | shown[:, best]
@@ -194,11 +194,13 @@ def _score(signals: Signals, chosen: Sequence[tuple[int, ...]], tests: np.ndarra
         sign = 1 if end < signal.shape[1] else -1
         column = sign * signal[:, end % signal.shape[1]].double()
         agreement = _agreement(column, anywhere)
-        each = tuple(hits[:, words].double().mean(dim=0).tolist())
-        measured.append((each, int(here.sum()), int(anywhere.sum()), limit, agreement, float(column.std()) > 0))
+        each = hits[:, words].double().mean(dim=0)
+        lifted = bool((each > rate[words]).all())
+        varies = float(column.std()) > 0
+        measured.append((tuple(each.tolist()), lifted, int(here.sum()), int(anywhere.sum()), limit, agreement, varies))
     if not measured:
         return []
-    each, here, anywhere, limit, agreement, varies = (list(column) for column in zip(*measured, strict=True))
+    each, lifted, here, anywhere, limit, agreement, varies = (list(column) for column in zip(*measured, strict=True))
     count, hits, positives = len(shown), np.array(here), np.array(anywhere)
     p, least = (hypergeom.sf(most - 1, count, positives, k) for most in (hits, np.minimum(k, positives)))
     share, chance = hits / k, positives / count
@@ -207,7 +209,7 @@ def _score(signals: Signals, chosen: Sequence[tuple[int, ...]], tests: np.ndarra
     hopeless = (least > allowed) | (positives < COVERED * k) | (count < 2 * k)
     several = np.array([len(words) > 1 for words in chosen])
     proven = (share >= COVERED) & (p <= allowed) & (own > np.array(limit))
-    proven &= ~several | (np.array(agreement) >= _TOLD_APART)
+    proven &= ~several | (np.array(agreement) >= _TOLD_APART) & np.array(lifted)
     found = []
     for end, words in enumerate(chosen):
         score = {"each": each[end], "shown": share[end], "chance": chance[end], "limit": limit[end], "p": p[end]}

@@ -66,7 +66,7 @@ def sparse_code(
     nonnegative: bool = False,
     centre: bool = True,
     parity: Literal["paper"] | None = None,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> SparseCode:
     r"""Repeat `size` times: pick argmax_j |⟨r, a_j⟩|, then r = target − its projection on the span of the picks.
 

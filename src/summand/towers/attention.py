@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from ..errors import SummandError
 from .attention_maps import AttentionMaps
-from .base import AttentionView, working
+from .base import working
 from .effective import class_of, seen_through
 from .linear import fold_norm, inverse_deviation, normed, optional_norm
 from .probe import remedy
+from .view import AttentionView
 
 _READABLE = (
     *("MultiheadAttention", "Attention", "EvaAttention", "AttentionRope", "RelPosAttention"),

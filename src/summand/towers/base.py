@@ -11,102 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .bound import Bound
 from .precision import unmixed
+from .view import Reads, Visit
 
 _MOST_KEPT = 2**26  # numbers: 256 MB
-
-
-@dataclass(frozen=True)
-class AttentionView:
-    """One attention layer seen from the pooled token: the row a of its query, and where values come from.
-
-    row: softmax weights of the pooled query, [image, head, token]. They sum to one for a class token; where several
-    queries are pooled the row is their weighted sum, and where a norm stands between the heads and the stream (sub-LN,
-    post-norm) it carries that norm's 1/σ. inputs: what keys and values read (after the LayerNorm), [image, token,
-    width]. value_weight: [head, channel, width]; value_bias: [head, channel].
-    """
-
-    row: Float[Tensor, "image head token"]
-    inputs: Float[Tensor, "image token width"]
-    value_weight: Float[Tensor, "head channel width"]
-    value_bias: Float[Tensor, "head channel"]
-
-    def values(self) -> Float[Tensor, "image head channel"]:
-        """Σ_i a_i v_i = W_V Σ_i a_i n_i + b_V Σ_i a_i: the value map is applied once, not to every token."""
-        if "_token_values" in self.__dict__:  # somebody has asked for every token
-            return self._token_values.sum(dim=1)
-        mean_input = self.row @ self.inputs  # [image, head, width]
-        read = torch.bmm(mean_input.transpose(0, 1), self.value_weight.transpose(1, 2)).transpose(0, 1)
-        return torch.addcmul(read, self.row.sum(dim=-1, keepdim=True), self.value_bias)
-
-    def token_values(self) -> Float[Tensor, "image token head channel"]:
-        """a_i v_i for every token."""
-        return self._token_values
-
-    @cached_property
-    def _token_values(self) -> Float[Tensor, "image token head channel"]:
-        heads, channels, width = self.value_weight.shape
-        values = F.linear(self.inputs, self.value_weight.reshape(-1, width), self.value_bias.flatten())
-        return values.unflatten(-1, (heads, channels)).mul_(self.row.transpose(1, 2)[..., None])
-
-    def toward(
-        self,
-        along: Float[Tensor, "head channel direction"],
-        out: Float[Tensor, "image head token direction"],
-    ) -> None:
-        """Σ_c a_i v_{i,c} along_c of every head, into `out`."""
-        if self._maps_first(along.shape[-1]):
-            torch.mul(self._unweighted(*self._through_values(along)).transpose(1, 2), self.row[..., None], out=out)
-            return
-        for values, image in zip(self.token_values(), out, strict=True):  # straight to where it stays: no copy
-            torch.bmm(values.transpose(0, 1), along, out=image)
-
-    def each_toward(
-        self, along: Float[Tensor, "head channel direction"]
-    ) -> Float[Tensor, "image head token direction"]:
-        """`toward` as a new tensor, differentiable with respect to `along`."""
-        return torch.einsum("ithc,hcd->ihtd", self.token_values(), along)
-
-    def written(
-        self, along: Float[Tensor, "head channel direction"], read: Reads | None = None, layer: int = 0
-    ) -> Float[Tensor, "image token direction"]:
-        """Σ_h Σ_c a_i v_{i,c} along_c: all heads together. read: where W_V along of each layer is kept, which is of the
-        weights alone."""
-        if self._maps_first(along.shape[-1]):
-            maps = self._through_values(along) if read is None else self._kept(along, read, layer)
-            return (self._unweighted(*maps) * self.row.transpose(1, 2)[..., None]).sum(dim=2)
-        return self.token_values().flatten(2) @ along.flatten(0, 1)
-
-    def _maps_first(self, directions: int) -> bool:
-        """Whether (n W_V along) takes less work as n (W_V along): so it is for fewer directions than channels."""
-        _, channels, width = self.value_weight.shape
-        tokens = len(self.inputs) * self.inputs.shape[1]
-        return directions * width * (channels + tokens) < tokens * channels * (width + directions)
-
-    def _through_values(self, along: Tensor) -> tuple[Tensor, Tensor]:
-        """W_V along, [width, head · direction], and b_V along, [head · direction]."""
-        maps = torch.bmm(self.value_weight.transpose(1, 2), along).transpose(0, 1).flatten(1)
-        return maps, torch.bmm(self.value_bias[:, None], along).flatten()
-
-    def _kept(self, along: Tensor, read: Reads, layer: int) -> tuple[Tensor, Tensor]:
-        if layer not in read:
-            with torch.inference_mode(False), torch.no_grad():
-                read[layer] = self._through_values(along)
-        return read[layer]
-
-    def _unweighted(self, maps: Tensor, shift: Tensor) -> Float[Tensor, "image token head direction"]:
-        """v_i along, through n (W_V along)."""
-        found = torch.addmm(shift, self.inputs.flatten(0, 1), maps)
-        return found.view(*self.inputs.shape[:2], self.row.shape[1], -1)
-
-
-Reads = dict[int, tuple[Tensor, Tensor]]
-"""Layer → W_V along and b_V along, for one set of directions."""
-
-Visit = Callable[[int, AttentionView], None]
 
 
 @dataclass(frozen=True)
@@ -229,29 +139,6 @@ class Trace(Bound):
         heads = torch.einsum("ilhc,lhce->ie", self.values * self.scale[:, None, None, None], maps.kept)
         total = self.embedding + heads + self.mlps.sum(dim=1) + self.bias
         return total if self.shares is None else total + self.values.shape[2] * self.shares.each().sum(dim=1)
-
-
-class Guarded(Bound):
-    """A tower whose identities are checked when they are first used. guard: set by the model that the tower is of."""
-
-    guard: Any = None
-    keep = "copy or pickle the summand.Model, which makes its towers anew"
-
-    def verify(self, what: Any, inputs: Tensor) -> bool:
-        """Raises `SummandError` where the identity `what` does not hold for the first of the inputs. Whether it had to
-        be checked, for the first time in this state of the model."""
-        return self.guard is not None and self.guard(self, what, inputs)
-
-    @property
-    def always_checked(self) -> bool:
-        """Whether the model holds code of others, which may do something else at every pass."""
-        return self.guard is not None and self.guard.always
-
-    def confirm(self, trace: Trace, inputs: Tensor) -> None:
-        """Raises `SummandError` where the terms of this very pass do not sum to the model's embedding of these inputs;
-        looked at only where the model is `always_checked`."""
-        if self.guard is not None:
-            self.guard.confirm(self, trace, inputs)
 
 
 @runtime_checkable

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .attention import Attention
-from .base import AttentionView, working
+from .base import working
 from .effective import LinearMap, class_of, seen_through
 from .linear import fold_norm, normed, optional_norm
 from .probe import named, remedy
+from .view import AttentionView
 
 _READABLE = (
     *("ResidualAttentionBlock", "CustomResidualAttentionBlock", "Block", "ResPostBlock"),

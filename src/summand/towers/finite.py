@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.autograd.forward_ad import unpack_dual
 from torch.nn.parameter import is_lazy
 
 from ..errors import SummandError
+from .base import wants_gradient
 
 
 def all_finite(numbers: Tensor) -> bool:
@@ -68,3 +70,17 @@ def broken_weights(module: nn.Module) -> Iterator[str]:
 def _lies_here(value: Tensor) -> bool:
     """Whether a tensor's numbers can be looked at one by one."""
     return not (is_lazy(value) or value.is_nested or value.is_meta) and value.layout == torch.strided
+
+
+def check_directions(directions: Any, embed: int) -> None:
+    """Raises `SummandError` unless these are finite numbers [direction, embed]."""
+    if not isinstance(directions, Tensor) or directions.ndim != 2 or directions.shape[1] != embed:
+        got = list(directions.shape) if isinstance(directions, Tensor) else type(directions).__name__
+        raise SummandError(f"directions must be a tensor [direction, {embed}] for this model, got {got}")
+    if directions.layout != torch.strided or directions.is_meta or not directions.is_floating_point():
+        where = "on meta" if directions.is_meta else f"{directions.layout} of {directions.dtype}"
+        raise SummandError(f"directions must be an ordinary tensor of floating-point numbers, got one {where}")
+    if not wants_gradient(directions):  # gradients lead back to directions, also those of torch.func
+        check_plain(directions, "directions")
+    if not all_finite(directions.detach()):
+        raise SummandError("directions must be finite, got NaN or infinite numbers")

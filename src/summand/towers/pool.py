@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .attention import Attention
-from .base import AttentionView, Guarded, HeadMaps, Rest, Trace, Visit, of_weights, working
-from .directions import Factored
+from .base import HeadMaps, Rest, Trace, of_weights, working
+from .factored import Factored
+from .guarded import Guarded
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
 from .listening import _Enough, listening, one_pass
 from .precision import unmixed
+from .view import AttentionView, Visit
 
 
 class LatentPool:

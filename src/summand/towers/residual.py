@@ -11,12 +11,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import Guarded, HeadMaps, Trace, Visit, of_weights, working
+from .base import HeadMaps, Trace, of_weights, working
 from .blocks import Block
-from .directions import Factored, Whole
+from .directions import Whole
+from .factored import Factored
+from .guarded import Guarded
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
 from .listening import _Enough, listening, one_pass, untouched
 from .stream import POSITIONS, StreamPass
+from .view import Visit
 
 
 class ResidualTower(Guarded):

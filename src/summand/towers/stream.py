@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
-from .base import AttentionView, Rest, Shares, Trace, Visit, working
+from .base import Rest, Shares, Trace, working
 from .linear import inverse_deviation
 from .listening import Listener, _Enough, listening
 from .precision import unmixed
+from .view import AttentionView, Visit
 
 if TYPE_CHECKING:
     from .residual import ResidualTower

@@ -11,13 +11,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import Guarded, HeadMaps, Rest, Trace, Visit, working
+from .base import HeadMaps, Rest, Trace, working
 from .dispatch import called, check_call
+from .guarded import Guarded
 from .hf import embedding_of, run_own
 from .linear import fold_norm, inverse_deviation
 from .listening import Listener, _Enough, listening, one_pass
 from .precision import unmixed
 from .text_parts import SUPPORTED, TextBlock, TextParts, read_hugging_face, read_open_clip, reads_padding
+from .view import Visit
 
 
 def text_features(clip: Any, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .attention import softmax_of
-from .base import AttentionView, working
+from .base import working
 from .blocks import Block
 from .effective import LinearMap, seen_through
+from .view import AttentionView
 
 SUPPORTED = (
     *("open_clip's and the clip package's CLIP", "TextTransformer", "CLIPTextModel", "MetaClip2TextModel"),

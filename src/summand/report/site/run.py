@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...studies.atlas_options import AtlasOptions
+from ...studies.columns import Column, Table
 from ...studies.given import Given, images_of, layers_of, readable_pool
-from ...studies.result import Column, Result, Table
+from ...studies.result import Result
 from ...studies.verb import verb
 from ...text.pools import pool
-from .build import build, check_folder
+from .build import build
+from .folder import check_folder
 
 FOLDER = Path("atlas")
 
 
 class Built(Result):
-    """rows: layer, head, importance, attribute (where the model's world knows it), label, verdict, words (of every proven
-    end), texts that span it, explained.
-    index: the front page of the site."""
+    """rows: layer, head, importance, attribute (where the model's world knows it), label, verdict, words (of every
+    proven end), texts that span it, explained. index: the front page of the site."""
 
     command: ClassVar[str] = "atlas"
 

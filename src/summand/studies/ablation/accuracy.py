@@ -114,7 +114,7 @@ def measure(
     *,
     means: ImageSource | None = None,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Accuracies:
     r"""M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u) for the terms S of every version: accuracy of argmax_c ⟨·, t_c⟩.
 
@@ -137,7 +137,7 @@ def measure_tasks(
     *,
     means: ImageSource | None = None,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> list[Accuracies]:
     """`measure` for several labellings of the same images, each with its classifier, in the passes of one."""
     for data, weights in zip(tasks, classifiers, strict=True):
@@ -206,7 +206,7 @@ def read(
     source: ImageSource,
     batch_size: int,
     what: str,
-    progress: bool,
+    progress: bool | None,
     skipped: list[Skipped] | None = None,
 ) -> Iterator[Batch]:
     """A source as batches on the model's device. Raises `SummandError` where not one image can be read."""

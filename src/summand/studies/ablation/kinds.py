@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import SummandError
-from ...maps.heatmap import default_pool
 from ...models import Model
 from ...models.readable import readable
 from ...text.pools import pool, random_directions
@@ -41,7 +40,7 @@ def families(
     sizes: Sequence[int] | None = None,
     keep: Sequence[float] | None = None,
     components: Sequence[int] | None = None,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> list[Family]:
     """The ablations of a model, made ready for `measure`; by default the direct ones, and pairs where it has them.
 
@@ -126,12 +125,12 @@ def _direct(model: Model, kind: str) -> Family:
 
 
 def read_pools(
-    model: Model, pools: str | Sequence[str] | None = None, progress: bool = False
+    model: Model, pools: str | Sequence[str] | None = None, progress: bool | None = False
 ) -> dict[str, Float[Tensor, "text embed"]]:
     """Name → directions: pools of texts, embedded; `random`, 3,000 unit vectors, or random:COUNT; `gaussian`, 3,498
     vectors of a unit Gaussian as in paper C (A.3), or gaussian:COUNT. By default the model's own pool, and random."""
     found = {}
-    for name in split(pools or (default_pool(model), "random")):
+    for name in split(pools or (model.world.pool, "random")):
         kind, colon, count = name.partition(":")
         if kind not in ("random", "gaussian"):
             found[name] = model.encode_text(readable(pool(name), model._tokenizer)[0].texts, progress=progress)

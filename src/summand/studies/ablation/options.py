@@ -20,7 +20,22 @@ TOGETHER = ("class-token", "mlps", "attention")
 
 @dataclass(frozen=True)
 class AblateOptions:
-    """Options of `summand.ablate`."""
+    """Mean-ablate units or kinds of terms, one after the other, and measure zero-shot accuracy each time.
+
+    Examples:
+
+    - summand ablate scenes:count=500,seed=3 --classes shape
+    - summand ablate scenes:count=500 --classes shape --what second-order,sparse --layers 3,4 --out neurons.png
+    - summand ablate birds.csv --label-column species --model ViT-B-16 --pretrained openai --units 10.3,11.5
+    - summand ablate imagenet/val --classes imagenet --reference imagenet/train -m ViT-B-16 -p openai --json
+
+    Parameters
+    ----------
+    data
+        A folder with one sub-folder a class, a csv with labels, or scenes[:…].
+    reference
+        Images that the means are taken over; of a table all splits [default: DATA itself].
+    """
 
     classes: str | Sequence[str] | None = None
     """imagenet, a text file with a name a line, or names with commas between them, in the order of the sorted folders;

@@ -12,8 +12,9 @@ from jaxtyping import Int
 
 from ...atomic import replacing
 from ...data import ImageSource
+from ..columns import Column, Table
 from ..reading import unread
-from ..result import Column, Result, Table
+from ..result import Result
 from .accuracy import Accuracies
 from .options import AblateOptions
 from .variance import Explained

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...data import ImageSource
+from ...data.labelled import Labelled
 from ...data.labelled_lists import as_source
 from ...models import Model
 from ..verb import verb
@@ -15,6 +17,12 @@ from .result import Ablations
 from .variance import explained
 
 
+def opened(data: Any, reference: Any, options: AblateOptions, count: int | None) -> tuple[Labelled, ImageSource | None]:
+    """The labelled images, and those that means are taken over, before a model is asked for anything."""
+    labelled = read_labelled(data, options.classes, label_column=options.label_column, count=count)
+    return labelled, None if reference is None else as_source(reference, count)
+
+
 @verb(AblateOptions)
 def ablate(
     model: Model,
@@ -24,7 +32,7 @@ def ablate(
     options: AblateOptions,
     batch_size: int = 64,
     count: int | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Ablations:
     r"""Accuracy of argmax_c ⟨M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u), t_c⟩ for one set S of terms after the other.
 
@@ -39,8 +47,7 @@ def ablate(
     kinds, sets, layers = read_kinds(options.what), read_sets(options.units), read_layers(options.layers)
     if kinds is None and sets:
         kinds = []
-    labelled = read_labelled(data, options.classes, label_column=options.label_column, count=count)
-    means = None if reference is None else as_source(reference, count)
+    labelled, means = opened(data, reference, options, count)
     chosen = families(
         model,
         kinds,

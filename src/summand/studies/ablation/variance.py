@@ -63,7 +63,7 @@ def explained(
     *,
     top: int = TOP,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Explained:
     """The variance that one component explains: of the second-order or the indirect effects of a layer's neurons
     (paper A, Table 1), of the pairs of an attention pool, or of its neurons, all heads together (paper B).
@@ -135,7 +135,7 @@ def _of_factors(
     chosen: list[int],
     top: int,
     batch_size: int,
-    progress: bool,
+    progress: bool | None,
 ) -> tuple[int, int, Shares]:
     def effects(batch: Batch) -> Effects:
         if layer is not None:

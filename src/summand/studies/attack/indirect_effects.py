@@ -27,7 +27,7 @@ def indirect_directions(
     neurons: int = 300,
     images: int = 40,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> tuple[Float[Tensor, "unit embed"], tuple[str, ...]]:
     r"""The first principal direction of M(x) − M(x | p^n ← p̄^n) over images, for the neurons that write most.
 

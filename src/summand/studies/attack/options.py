@@ -19,7 +19,27 @@ METHODS = {
 
 @dataclass(frozen=True)
 class AttackOptions:
-    """Options of `summand.attack`."""
+    """Find the words that pull one class towards another through the model's neurons, and draw what they describe.
+
+    Try it on your own models: which innocent words in a picture of a dog make your classifier say deer?
+
+    Examples:
+
+    - summand attack star cross
+    - summand attack horse automobile --reference photos/ --model ViT-B-32 --pretrained openai --repeats 0
+    - summand attack dog deer --reference run/ --llm http://localhost:8000/v1#llama-3-8b --generator
+      stabilityai/sdxl-turbo --out attack
+
+    Parameters
+    ----------
+    image_of
+        What the pictures show.
+    classified_as
+        What the model should say instead.
+    reference
+        What the neurons' directions are learnt from: images, or the folder of a survey [default: scenes, for a model
+        of scenes].
+    """
 
     layers: str | Sequence[int] | None = None
     """Of the neurons: 9, 8-10 or 8,10 [default: the last three with later attention]."""

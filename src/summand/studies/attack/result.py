@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 from .loop import Attack, Picture
 from .mining import Words
 

@@ -17,7 +17,7 @@ from ...survey import Group
 from ...text.pools import Pool
 from ...towers.pool import PoolTower
 from ...unit import split
-from ..given import Given, neurons_of, of_scenes, on_terminal, readable_pool, reference_of, usual
+from ..given import Given, neurons_of, of_scenes, readable_pool, reference_of, usual
 from ..verb import Unfinished, verb
 from . import synonyms
 from .generators import DiffusersGenerator, Generator, SceneGenerator
@@ -51,7 +51,7 @@ def attack(
     _check_indirect(options, groups, methods)
     chosen, notes = readable_pool(model, options.pool or ("scenes" if scenes else "words-30k"))
     towards = class_embedding(model, classified_as) - class_embedding(model, image_of)
-    embeddings = model.encode_text(chosen.texts, progress=on_terminal())
+    embeddings = model.encode_text(chosen.texts, progress=None)
     drop, left_out_by = synonyms.usual(classified_as, scenes, split(options.avoid or ()))
     known = usual(model, given, groups, options.batch_size)
     mine = {"neurons": options.contributing, "size": options.size, "words": options.top}
@@ -110,7 +110,7 @@ def _indirect(
     texts: Tensor, drop: synonyms.Drop, mine: dict[str, Any],
 ) -> Words:  # fmt: skip
     tried = indirect_directions(
-        model, given.source, groups, options.indirect, batch_size=options.batch_size, progress=on_terminal()
+        model, given.source, groups, options.indirect, batch_size=options.batch_size, progress=None
     )
     return indirect_words(*tried, towards, pool, texts, drop, **mine)
 

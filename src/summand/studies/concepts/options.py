@@ -11,7 +11,21 @@ from ..verb import at_least
 
 @dataclass(frozen=True)
 class ConceptsOptions:
-    """Options of `summand.concepts`."""
+    """Say what a picture holds, in the words of the neurons that it moves unusually far, and show where.
+
+    Examples:
+
+    - summand concepts scene.png
+    - summand concepts dog.jpg --reference photos/ --layers 9 --model ViT-B-32 --pretrained openai --out dog.png
+    - summand concepts dog.jpg --reference run/ --json
+
+    Parameters
+    ----------
+    image
+        The picture.
+    reference
+        What is usual: images, or the folder of a survey [default: scenes, for a model of scenes].
+    """
 
     layers: str | Sequence[int] | None = None
     """Of the neurons: 9, 8-10 or 8,10 [default: the last three with later attention]."""

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ...maps.heatmap import Heatmap
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 _UNITS = 5  # that are shown
 

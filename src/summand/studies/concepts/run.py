@@ -8,7 +8,7 @@ from typing import Any
 
 from ...data.pictures import as_picture
 from ...models import Model
-from ..given import neurons_of, of_scenes, on_terminal, readable_pool, reference_of, usual
+from ..given import neurons_of, of_scenes, readable_pool, reference_of, usual
 from ..verb import verb
 from .image import check_size, image_concepts
 from .options import ConceptsOptions
@@ -30,7 +30,7 @@ def concepts(model: Model, image: Any, reference: Any = None, *, options: Concep
     groups = neurons_of(model, options.layers)
     chosen, notes = readable_pool(model, options.pool or ("scenes" if of_scenes(model) else "words-30k"))
     check_size(chosen, options.own_size)
-    embeddings = model.encode_text(chosen.texts, progress=on_terminal())
+    embeddings = model.encode_text(chosen.texts, progress=None)
     found = image_concepts(
         model,
         picture,

@@ -79,7 +79,7 @@ def head_moments(
     source: ImageSource,
     layers: Sequence[int] | None = None,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> tuple[Moments, list[int]]:
     """Moments of the heads of these layers (all by default) over unlabelled images; and which layers."""
     where = check_layers(model, layers)
@@ -90,7 +90,7 @@ def head_moments(
 
 
 def neuron_moments(
-    model: Model, source: ImageSource, layer: int, batch_size: int = 64, progress: bool = False
+    model: Model, source: ImageSource, layer: int, batch_size: int = 64, progress: bool | None = False
 ) -> Moments:
     """Moments of the second-order effects of a layer's neurons over unlabelled images."""
     with_neurons(model.tower, [layer])
@@ -115,7 +115,7 @@ def repair(
     why: Sequence[str] = (),
     parity: Parity = None,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Repair:
     """Group accuracies of the model as it is, with `units` mean-ablated, and with random units.
 

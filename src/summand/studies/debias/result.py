@@ -12,8 +12,9 @@ from ...errors import listed
 from ...models import Model
 from ...models.ablations import Ablation, NeuronAblation
 from ..ablation.patched import PatchedClassifier
+from ..columns import Column, Table
 from ..reading import unread
-from ..result import Column, Result, Table
+from ..result import Result
 from .groups import GroupAccuracy
 from .options import DebiasOptions
 from .repair import Repair

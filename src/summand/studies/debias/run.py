@@ -7,7 +7,6 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from ...maps.heatmap import default_pool
 from ...models import Model
 from ...models.readable import readable
 from ...text.pools import pool
@@ -32,7 +31,7 @@ def debias(
     options: DebiasOptions,
     batch_size: int = 64,
     count: int | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Debiased:
     r"""M'(x) = M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u), S the heads or neurons that carry a spurious attribute; accuracy of
     every group, (class, value of the attribute), before and after, beside as many random units.
@@ -88,7 +87,7 @@ def _suspects(
     source = given.labelled.source if given.reference is None else given.reference
     if wanted.named:
         return suspects.named(wanted.named, wanted.kind)
-    described_by = readable(pool(options.pool or default_pool(model)), model._tokenizer)[0]
+    described_by = readable(pool(options.pool or model.world.pool), model._tokenizer)[0]
     if len(texts) == 1:
         return suspects.labelled_heads(model, source, texts[0], described_by, layers=layers, **reading)
     if texts:

@@ -31,7 +31,7 @@ def labelled_heads(
     *,
     layers: Sequence[int] | None = None,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> list[Suspect]:
     """The heads of these layers (all by default) whose TextSpan label over `source` fits a property."""
     moments, where = head_moments(model, source, layers, batch_size, progress)
@@ -50,7 +50,7 @@ def found_heads(
     cover: float = COVER,
     layers: Sequence[int] | None = None,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> list[Suspect]:
     """Heads that vary along the attribute's texts rather than the classes' over unlabelled images, and their texts."""
     moments, where = head_moments(model, source, layers, batch_size, progress)
@@ -67,7 +67,7 @@ def found_neurons(
     *,
     cover: float = COVER,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> list[Suspect]:
     """The same of the second-order effects of a layer's neurons."""
     moments = neuron_moments(model, source, layer, batch_size, progress)

@@ -12,7 +12,8 @@ from ...errors import SummandError
 from ...maps.heatmap import Heatmap
 from ...maps.look import ON_A_SHEET
 from ...maps.options import HeatmapOptions
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 
 class Heatmaps(Result):

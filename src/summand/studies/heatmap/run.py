@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ...data import Skipped, open_source
 from ...errors import SummandError
 from ...maps.drawing import Picture, drawing, parse_head
-from ...maps.heatmap import Heatmap, default_pool
+from ...maps.heatmap import Heatmap
 from ...maps.joint import head_texts, most_and_least
 from ...maps.options import HeatmapOptions
 from ...models import Model
@@ -17,7 +18,7 @@ from ...progress import Progress
 from ...text.pools import pool
 from ..verb import verb
 from .pictures import Pictures, opened
-from .result import Heatmaps
+from .result import Heatmaps, check_arrays
 
 
 @verb(HeatmapOptions)
@@ -45,6 +46,16 @@ def heatmap(
     pictures = images if isinstance(images, Pictures) else opened(images, options.count)
     found = drawn(model, pictures, texts, options)
     return found[0] if pictures.single else found
+
+
+def checked(images: Any, texts: Sequence[str], options: HeatmapOptions, array: Path | None) -> Pictures:
+    """The pictures, opened before a model is loaded. Raises `SummandError` for texts that do not fit the options, and
+    where the maps cannot be written to `array`."""
+    options.check_texts(list(texts))
+    pictures = opened(images, options.count)
+    if array is not None:
+        check_arrays(array, pictures.single)
+    return pictures
 
 
 def drawn(model: Model, pictures: Pictures, texts: str | Sequence[str], options: HeatmapOptions) -> Heatmaps:
@@ -79,7 +90,7 @@ def _labelled(model: Model, options: HeatmapOptions, notes: list[str]) -> list[s
         raise SummandError(
             "without texts a head's own texts are drawn; give reference=IMAGES, a set to label the head on"
         )
-    chosen, left = readable(pool(options.pool or default_pool(model)), model._tokenizer)
+    chosen, left = readable(pool(options.pool or model.world.pool), model._tokenizer)
     if left:
         named = "; ".join(f"line {one.line}: {one.reason}" for one in left[:5])
         notes.append(f"{len(left)} descriptions of {chosen.name} were skipped ({named})")

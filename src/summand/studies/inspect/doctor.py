@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from ...models import Model
 from ...models.doctor import examine
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 
 class Diagnosed(Result):

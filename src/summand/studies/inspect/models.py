@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ...models.load import catalogue
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 
 class Models(Result):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ...text.pools import names, pool
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 
 class Pools(Result):

@@ -14,7 +14,20 @@ Answer = Literal["probability", "logit"]
 
 @dataclass(frozen=True)
 class PerturbationOptions:
-    """Options of `summand.perturb`."""
+    """Take patches from pictures, and put them back, in the order in which a map ranks them: does the answer follow?
+
+    Examples:
+
+    - summand perturb scenes:count=50 "a star" "a ring" "a heart" --methods decomposition,chefer,random
+    - summand perturb photos/ "a dog" "a cat" --model ViT-B-16 --pretrained laion2b_s34b_b88k --out curves.png
+
+    Parameters
+    ----------
+    images
+        A folder, a csv or parquet of paths, or scenes.
+    texts
+        Two or more, in quotes; each picture is asked about the one that the model finds most similar.
+    """
 
     steps: int = 10
     """At how many equal shares of the patches the model is asked."""

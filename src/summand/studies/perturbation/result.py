@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ...atomic import replacing
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 from .curves import AREAS
 from .options import PerturbationOptions
 

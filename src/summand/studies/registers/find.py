@@ -66,7 +66,7 @@ def find_registers(
     patch: int | None = None,
     seed: int = 0,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Found:
     """The `count` neurons that make the sink of a model most, and what neutralising them changes: three passes.
 

@@ -9,7 +9,23 @@ from ..verb import OptionError, at_least
 
 @dataclass(frozen=True)
 class RegistersOptions:
-    """Options of `summand.registers`."""
+    """Find the neurons that make a sink, a patch that draws attention or grows large though it shows nothing, and see
+    what becomes of it without them.
+
+    Of a CLIP-ResNet the patch is one that the attention pool rests on; of a transformer any whose token has an outlying
+    norm. What neutralising them costs: summand ablate --what registers.
+
+    Examples:
+
+    - summand registers scenes:count=200
+    - summand registers photos/ --model ViT-L-14 --pretrained openai
+    - summand registers photos/ --model RN50x16 --pretrained openai --top 32 --patch 143 --json
+
+    Parameters
+    ----------
+    images
+        Images to look at: a folder, a csv or parquet of paths, the folder of a survey, or scenes.
+    """
 
     top: int = 10
     """How many of the neurons that make the sink most are neutralised."""

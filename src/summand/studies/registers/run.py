@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from ...data.adapters import open_images
@@ -27,6 +26,6 @@ def registers(model: Model, images: Any, *, options: RegistersOptions) -> Regist
     found = find_registers(
         model, source, options.top,
         ratio=options.ratio, patch=options.patch, seed=options.seed, batch_size=options.batch_size,
-        progress=sys.stderr.isatty(),
+        progress=None,
     )  # fmt: skip
     return Registers(found, options, model=model.name, data=source.label)

@@ -126,7 +126,7 @@ def build_index(
     space: Space,
     folder: str | Path | None = None,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Index:
     """One pass over a source. folder: where features.npy is put; by default a file that vanishes with the index.
 

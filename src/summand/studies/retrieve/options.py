@@ -12,7 +12,21 @@ from ..verb import OptionError, at_least, one_of
 
 @dataclass(frozen=True)
 class RetrieveOptions:
-    """Options of `summand.retrieve`."""
+    """Find the pictures that are most like one, in what a unit or a property says, or as a whole.
+
+    Examples:
+
+    - summand retrieve scene.png scenes:count=2000 --property colour
+    - summand retrieve dog.jpg photos/ --units 22.11 --model ViT-L-14 --pretrained laion2b_s32b_b82k
+    - summand retrieve dog.jpg photos/ --units 9:2914 --count 50000 --out sheet.png --json
+
+    Parameters
+    ----------
+    query
+        The picture to find others like.
+    images
+        Where to search: images, or the folder of a survey.
+    """
 
     units: str | Sequence[str] | None = None
     """Compare by what these write: 22.11, 9:2914, 624x21, commas between [default: the whole representation]."""

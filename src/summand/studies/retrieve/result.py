@@ -8,7 +8,8 @@ import pandas as pd
 from PIL import Image
 
 from ...data import ImageSource
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 
 class Retrieved(Result):

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 
 from ...data.pictures import as_picture
-from ...maps.heatmap import default_pool
 from ...models import Model
 from ...survey import Group, survey_of
 from ...unit import Unit, units_of
-from ..given import Given, few, images_of, layers_of, on_terminal, readable_pool, unread
+from ..given import Given, few, images_of, layers_of, readable_pool, unread
 from ..verb import verb
 from .index import Space, build_index, property_units
 from .options import RetrieveOptions
@@ -38,7 +37,7 @@ def retrieve(model: Model, query: Any, images: Any, *, options: RetrieveOptions)
         units, notes = _units_of_property(model, given, options)
     space = Space(tuple(units))
     asked = space.features(model, model.preprocess(picture)[None].to(model.device, model.dtype))
-    index = build_index(model, given.source, space, batch_size=options.batch_size, progress=on_terminal())
+    index = build_index(model, given.source, space, batch_size=options.batch_size, progress=None)
     found, scores = index.search(asked, options.top, options.metric, not options.uncentred)
     truth = given.source.attributes()
     rows = []
@@ -64,7 +63,7 @@ def _units_of_property(model: Model, given: Given, options: RetrieveOptions) -> 
     else:
         some = few(given, _LABEL_IMAGES)
         moments = survey_of(model, some, [Group("heads")], top=0, batch_size=options.batch_size).moments("heads")
-    chosen, notes = readable_pool(model, options.pool or default_pool(model))
+    chosen, notes = readable_pool(model, options.pool or model.world.pool)
     return property_units(model, moments, chosen, options.property, layers), notes
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from ...atomic import replacing
 from ...data.masks import MaskSource
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 from .options import SegmentOptions
 from .protocol import Example, Protocol, Scores
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +15,6 @@ from torch.nn import functional as F
 from ...data import Skipped
 from ...data.masks import UNLABELLED, Masked, MaskSource
 from ...errors import SummandError
-from ...maps.baselines.capture import Capture
 from ...maps.methods import Batches, MapMethod, prepare
 from ...maps.placing import placed, share_of
 from ...maps.sound import check_sound
@@ -27,26 +24,10 @@ from ...progress import Progress
 from ..perturbation.curves import AREAS, perturbation_curves
 from ..perturbation.options import PerturbationOptions
 from .batches import batches_of
+from .costs import Costs
 from .metrics import ClassScores, FigureScores, rescaled
 from .protocol import Example, Protocol, Scores
 from .texts import class_texts
-
-_Found = TypeVar("_Found", Tensor, Capture)
-_SHARED = "shared pass"
-
-
-@dataclass
-class _Clock:
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def time(self, name: str, work: Callable[..., _Found], *given: Any) -> _Found:
-        started = time.perf_counter()
-        found = work(*given)
-        output = found.output if isinstance(found, Capture) else found
-        if output.is_cuda:
-            torch.cuda.synchronize(output.device)
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
-        return found
 
 
 def score(
@@ -102,7 +83,9 @@ def score(
         reasons = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
         raise SummandError(f"{source.label}: no picture could be segmented ({reasons or 'no mask has a figure'})")
     return Scores(
-        scores={m.name: {**job.scores[m.name].compute(), **job.areas(m.name), "cost": job.cost(m.name)} for m in made},
+        scores={
+            m.name: {**job.scores[m.name].compute(), **job.areas(m.name), "cost": job.costs.of(m.name)} for m in made
+        },
         per_image=pd.DataFrame(job.rows),
         examples=job.examples,
         images=job.images,
@@ -128,12 +111,11 @@ class _Job:
         self.figures, self.wanted, self.perturbation = figures, examples, perturbation
         self.things = source.things
         self.size = model.tower.image_size
-        self.clock, self.images = _Clock(), 0
+        self.costs, self.images = Costs(model, methods), 0
         self.rows: list[dict[str, Any]] = []
         self.examples: list[Example] = []
         self.directions = {method.name: method.directions(texts) for method in methods}
         self.scores: dict[str, Any] = {m.name: self._empty(m) for m in methods}
-        self.sharing = {m.name: m.reads for m in methods if m.reads is not None}
 
     def _empty(self, method: MapMethod) -> Any:
         if not self.figures:
@@ -141,17 +123,9 @@ class _Job:
         threshold = method.threshold if self.protocol.threshold is None else self.protocol.threshold
         return FigureScores(threshold, self.protocol.paper)
 
-    def cost(self, name: str) -> float:
-        seconds = self.clock.seconds
-        shared = seconds.get(_SHARED, 0.0) if name in self.sharing else 0.0
-        return (seconds[name] + shared) / seconds["encode_image"]
-
-    def shared(self, pixels: Tensor) -> Capture | None:
-        """The one pass of all methods that can share it, where there are two or more."""
-        if len(self.sharing) < 2:
-            return None
-        recorded = [reads % self.model.tower.layers for reads in self.sharing.values() if isinstance(reads, int)]
-        return self.clock.time(_SHARED, Capture, self.model, pixels, min(recorded, default=None))
+    def found(self, name: str) -> dict[str, float]:
+        """All that is said of a method."""
+        return {**self.scores[name].compute(), **self.areas(name), "cost": self.costs.of(name)}
 
     def areas(self, name: str) -> dict[str, float]:
         """Mean areas under the curves of a method, where they were asked for."""
@@ -173,21 +147,21 @@ class _Job:
                 self._windowed(item, picture)
             return
         pixels = pixels_of(self.model, pictures)
-        embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
-        shared, which = self.shared(pixels), self._asked(found, embeddings)
+        embeddings = self.costs.time("encode_image", self.model.encode_image, pixels)
+        shared, which = self.costs.shared(pixels), self._asked(found, embeddings)
         masks = [fitted_mask(self._mask(item), self.size, fit) for item in found]
         for method in self.methods:
             along = self.directions[method.name]
             areas: dict[str, np.ndarray] = {}
             if self.figures:
-                signed = self.clock.time(method.name, method.of_one, pixels, along, which, shared)
+                signed = self.costs.time(method.name, method.of_one, pixels, along, which, shared)
                 # published: up-sampled first, then clipped
                 maps = signed[:, None] if self.protocol.paper else method.shaped(signed)[:, None]
                 if self.perturbation:
                     texts = self.texts.to(pixels)
                     areas = perturbation_curves(self.model, pixels, signed, texts, which, self.perturbation).areas()
             else:
-                maps = self.clock.time(method.name, method.of_all, pixels, along, shared)
+                maps = self.costs.time(method.name, method.of_all, pixels, along, shared)
             for i, item in enumerate(found):
                 grown = placed(maps[i][None], self.size, share_of(self.model))[0]
                 grown = method.shaped(grown) if self.figures and self.protocol.paper else grown
@@ -198,13 +172,13 @@ class _Job:
         size = scale_of(self.model, self.size)
         places, pieces = cut(picture, size)
         pixels = pixels_of(self.model, pieces)
-        embeddings = self.clock.time("encode_image", self.model.encode_image, pixels)
-        shared, which = self.shared(pixels), self._asked([item], embeddings.mean(dim=0, keepdim=True))
+        embeddings = self.costs.time("encode_image", self.model.encode_image, pixels)
+        shared, which = self.costs.shared(pixels), self._asked([item], embeddings.mean(dim=0, keepdim=True))
         mask = self._mask(item)
         for method in self.methods:
             along = self.directions[method.name]
             along = along[which] if self.figures else along
-            maps = self.clock.time(method.name, method.of_all, pixels, along, shared)
+            maps = self.costs.time(method.name, method.of_all, pixels, along, shared)
             whole = stitched(maps.cpu(), places, size, (picture.height, picture.width), share_of(self.model))
             grown = F.interpolate(whole[None], size=mask.shape, mode="bilinear", align_corners=False)[0]
             self._score(method, item, grown, mask, int(which[0]), item.image)

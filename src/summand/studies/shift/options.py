@@ -18,7 +18,25 @@ _FIXED = ("units", "layers", "concept", "protocol", "pool")
 
 @dataclass(frozen=True)
 class ShiftOptions:
-    """Options of `summand.shift`."""
+    """Say which units changed between two sets of images, in words, and raise an alarm where it is more than chance.
+
+    Exit codes: 0 no alarm, 1 alarm, 2 bad usage or input.
+
+    Examples:
+
+    - summand shift scenes:count=500,seed=1 scenes:count=500,seed=2,shift=place/sea/0.3
+    - summand shift last-year/ this-week/ --model ViT-B-16 --pretrained laion2b_s34b_b88k --out report
+    - summand shift last-year/ --save-reference reference.npz
+    - summand shift reference.npz pictures.csv --by month --json
+    - summand shift last-year/ this-week/ --concept "a yellow car"
+
+    Parameters
+    ----------
+    reference
+        Images, the folder of a survey, or a saved reference (.npz).
+    current
+        Images, or the folder of a survey, to compare with it.
+    """
 
     units: str | None = None
     """What to watch: heads, neurons, neurons:9 or pairs [default: heads; neurons are of the third last layer]."""

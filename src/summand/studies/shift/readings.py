@@ -105,7 +105,7 @@ def unit_readings(profile: Profile, known: Concepts, most: int = _SOME_UNITS) ->
 
 
 def measure(
-    model: Model, source: ImageSource, readings: Readings, batch_size: int = 64, progress: bool = False
+    model: Model, source: ImageSource, readings: Readings, batch_size: int = 64, progress: bool | None = False
 ) -> Measured:
     """One pass: the readings and the embedding of every image. Raises `SummandError` for fewer than 8 images."""
     skipped: list[Skipped] = []

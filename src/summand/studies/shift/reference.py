@@ -118,7 +118,7 @@ def make_reference(
     parity: Parity = None,
     survey: Survey | None = None,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Reference:
     """Choose what to watch from the reference images, and read them: one pass (three for neurons and pairs).
 

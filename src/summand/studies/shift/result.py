@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ...data import ImageSource, Skipped
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 from .compare import ShiftResult, moved
 from .readings import Measured
 from .reference import Reference

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SummandError
-from ...maps.heatmap import default_pool
 from ...models import Model
 from ...models.load import load
 from ...models.world import SHIPPED
-from ..given import Given, images_of, layers_of, on_terminal, readable_pool, unread
+from ..given import Given, images_of, layers_of, readable_pool, unread
 from ..verb import verb
 from ..world import strange_pictures
 from .compare import compare
@@ -50,7 +49,7 @@ def shift(reference: Any, current: Any = None, model: Model | None = None, *, op
             [], options, compared=None, model=model.name, data=made.label, notes=notes, watched=group,
             images={"reference": len(made.measured)}, **kept,
         )  # fmt: skip
-    measured = measure(model, after.source, made.readings, options.batch_size, on_terminal())
+    measured = measure(model, after.source, made.readings, options.batch_size, None)
     tests: dict[str, Any] = {"alpha": options.alpha, "permutations": options.permutations, "seed": options.seed}
     series: list[dict[str, Any]] = []
     small: list[str] = []
@@ -68,7 +67,7 @@ def shift(reference: Any, current: Any = None, model: Model | None = None, *, op
             model.random_weights, strange_pictures(model, *sources),
         ),
         options, after.source.name, model=model.name, data=after.name, skipped=skipped, series=series,
-        concepts=made.named.compare(model, after.source, options.batch_size, on_terminal()) if made.named else [],
+        concepts=made.named.compare(model, after.source, options.batch_size, None) if made.named else [],
         notes=[*notes, *unread(skipped)], **kept,
     )  # fmt: skip
 
@@ -97,11 +96,11 @@ def reference_of(model: Model, given: Reference | Given | None, options: ShiftOp
         return given, []
     assert given is not None
     asked = watched(options.units)
-    chosen, notes = readable_pool(model, options.pool or default_pool(model))
+    chosen, notes = readable_pool(model, options.pool or model.world.pool)
     made = make_reference(
         model, given.source, chosen, asked.kind,  # type: ignore[arg-type]
         layers=layers_of(model, options.layers, last=4) if asked.kind == "heads" else None,
         layer=asked.layers[0] if asked.layers else None, named=options.texts, parity=options.protocol,
-        batch_size=options.batch_size, progress=on_terminal(),
+        batch_size=options.batch_size, progress=None,
     )  # fmt: skip
     return made, notes

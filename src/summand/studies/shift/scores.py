@@ -73,7 +73,7 @@ class ConceptUnits:
         return total
 
     def measure(
-        self, model: Model, source: ImageSource, batch_size: int = 64, progress: bool = False
+        self, model: Model, source: ImageSource, batch_size: int = 64, progress: bool | None = False
     ) -> Float[Tensor, "image concept"]:
         """The scores of every image of a source that can be read."""
         passed = read(model, source, batch_size, what="concepts", progress=progress)
@@ -88,7 +88,7 @@ class NamedConcepts:
     scores: Float[np.ndarray, "image concept"]
 
     def compare(
-        self, model: Model, source: ImageSource, batch_size: int = 64, progress: bool = False
+        self, model: Model, source: ImageSource, batch_size: int = 64, progress: bool | None = False
     ) -> list[dict[str, Any]]:
         """One row a concept: mean scores of both sets, standardised change, and p of a two-sample Kolmogorov–Smirnov
         test, times the number of concepts (Bonferroni)."""
@@ -111,7 +111,7 @@ def named_concepts(
     texts: Sequence[str],
     pool: Pool,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
     known: Profile | None = None,
     parity: Parity = None,
 ) -> NamedConcepts:

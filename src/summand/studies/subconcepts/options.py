@@ -9,7 +9,24 @@ from ..verb import at_least
 
 @dataclass(frozen=True)
 class SubconceptsOptions:
-    """Options of `summand.subconcepts`."""
+    """Set the top images of a neuron in front of an attention pool against those of its pairs with single heads.
+
+    The inertia of the images' embeddings says how alike they are: 0 where all are the same. A neuron with a high
+    inertia and pairs with a low one has several meanings, and the pairs tell them apart.
+
+    Examples:
+
+    - summand subconcepts scenes:count=1000 100
+    - summand subconcepts scenes:count=1000
+    - summand subconcepts photos/ 624 --model RN50x16 --pretrained openai --out butterfly.png --json
+
+    Parameters
+    ----------
+    images
+        A folder, a csv or parquet of paths, scenes[:…], or the folder of a survey.
+    unit
+        Which neurons: 624, or 5,100 [default: all of them].
+    """
 
     top: int = 10
     """Top images of a unit."""

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ...data import ImageSource
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 from .tops import TopsOfPairs
 
 _SHOWN = 12  # neurons of a survey

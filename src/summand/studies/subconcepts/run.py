@@ -11,12 +11,11 @@ from torch import Tensor
 from ...data import ImageSource
 from ...effects.pairs import with_pairs
 from ...errors import SummandError
-from ...maps.heatmap import default_pool
 from ...models import Model
 from ...text.pools import random_directions
 from ...text.sparse import prepare_atoms
 from ...unit import Unit, split
-from ..given import images_of, on_terminal, readable_pool
+from ..given import images_of, readable_pool
 from ..verb import OptionError, verb
 from .options import SubconceptsOptions
 from .result import Subconcepts
@@ -43,7 +42,7 @@ def subconcepts(model: Model, images: Any, unit: Any = None, *, options: Subconc
         raise SummandError(
             f"{given.name} holds {len(given.source)} image(s), fewer than top={options.top}; give more images"
         )
-    found = tops_of_pairs(model, given.source, chosen, options.top, options.batch_size, on_terminal())
+    found = tops_of_pairs(model, given.source, chosen, options.top, options.batch_size, None)
     summary = {
         "chance": found.chance,
         "neurons": float(found.neuron_inertia.median()),
@@ -100,8 +99,8 @@ def _units(
     model: Model, found: TopsOfPairs, source: ImageSource, texts: str | None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A row for each neuron, and behind it one for each of its pairs, the most alike first."""
-    chosen, notes = readable_pool(model, texts or default_pool(model))
-    atoms = prepare_atoms(model.encode_text(chosen.texts, progress=on_terminal())).double().cpu()
+    chosen, notes = readable_pool(model, texts or model.world.pool)
+    atoms = prepare_atoms(model.encode_text(chosen.texts, progress=None)).double().cpu()
     # A direction that has nothing to do with the pool has a nearest text too, this near at most in 19 cases of 20.
     random = random_directions(_RANDOM, atoms.shape[1]).double()
     limit = float((random @ atoms.T).max(dim=1).values.quantile(0.95))

@@ -69,7 +69,7 @@ def tops_of_pairs(
     neurons: Sequence[int] | None = None,
     top: int = TOP,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> TopsOfPairs:
     """A neuron in front of an attention pool, summed over heads, against its pairs with single heads (paper B).
 

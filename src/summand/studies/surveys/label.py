@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from ...models.readable import refuse_unknown
 from ...survey.labels import label_run, write_labels
 from ...survey.survey import Survey
 from ...survey.terms import term_shares
+from ...text.pools import pool
 from ..given import readable_pool
 from .options import LabelOptions
 from .result import Labelled
@@ -16,7 +18,9 @@ from .result import Labelled
 def label(survey: Survey, options: LabelOptions, model: Any = None) -> Labelled:
     """`survey.label`, with what must be said of it; in a folder labels.parquet and labels.csv are written beside it."""
     model = survey.model if model is None else model
-    chosen, notes = readable_pool(model, options.pool or model.world.pool)
+    name = options.pool or model.world.pool
+    chosen, notes = readable_pool(model, name)
+    refuse_unknown(pool(name), chosen)
     size = min(options.size, max(1, len(chosen.texts) // 2))
     if size < options.size:
         notes.append(f"{options.size} of {len(chosen.texts)} texts leave no random ones to compare with; using {size}")

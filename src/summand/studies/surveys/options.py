@@ -9,7 +9,21 @@ from ..verb import OptionError, at_least
 
 @dataclass(frozen=True)
 class SurveyOptions:
-    """Options of `summand survey`."""
+    """Take every image apart and keep statistics of all units: moments, top images, held-out coefficients.
+
+    Stopped half-way, the same command goes on where it was. `summand label` then puts the units into words.
+
+    Examples:
+
+    - summand survey --out run
+    - summand survey scenes:count=2000,seed=7 --model scenes-rn --units heads,pairs --out rn
+    - summand survey photos/ --model ViT-B-32 --pretrained openai --units heads,neurons:8-10 --out b32
+
+    Parameters
+    ----------
+    images
+        A folder, a csv/parquet of paths, or scenes[:key=value,…].
+    """
 
     units: str | None = None
     """heads, neurons, neurons:8-10, pairs, with commas between [default: fits the model]."""
@@ -28,7 +42,24 @@ class SurveyOptions:
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """Options of `summand label`."""
+    """Put every unit into words, and score the words on the images that were held out.
+
+    Writes labels.parquet and labels.csv into the survey. A description that predicts the unit on held-out images
+    no better than random texts of the pool would is marked as without evidence.
+
+    Examples:
+
+    - summand label run
+    - summand label run --pool general --size 60
+    - summand label run --pool my-texts.txt --all
+
+    Parameters
+    ----------
+    survey
+        A folder of `summand survey`.
+    device
+        auto, cpu, cuda, cuda:1, mps.
+    """
 
     pool: str | None = None
     """Description pool: a name or a text file [default: fits the model]."""
@@ -46,7 +77,20 @@ class LabelOptions:
 
 @dataclass(frozen=True)
 class UnitOptions:
-    """Options of `summand unit`."""
+    """Tell and show a head, a neuron or a pair: its words, what they are worth on held-out images, its top images.
+
+    Examples:
+
+    - summand unit run 10.3
+    - summand unit run 10.3 --out unit.png --json
+
+    Parameters
+    ----------
+    survey
+        A folder of `summand survey`.
+    unit
+        Which one, such as 10.3, 9:2914 or 624x21.
+    """
 
     top: int = 8
     """Pictures a row."""

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 _SHOWN = 12  # units of each kind on screen
 
@@ -58,8 +59,8 @@ class Surveyed(Result):
 
 
 class Labelled(Result):
-    """rows: a unit each, as docs/runs.md lists them. files: what was written beside the survey. along_texts: how much of
-    the representation heads, MLPs and the input write along the texts, or None where no images were held out."""
+    """rows: a unit each, as docs/runs.md lists them. files: what was written beside the survey. along_texts: how much
+    of the representation heads, MLPs and the input write along the texts, or None where no images were held out."""
 
     command: ClassVar[str] = "label"
     files: list[str]
@@ -108,8 +109,8 @@ def _verdict(rows: pd.DataFrame, kind: str) -> str:
     untested = count.get("cannot be tested", 0)
     more = f", {untested:,} cannot be tested" if untested else ""
     return (
-        f"{count.get('proven', 0):,} of {len(rows):,} {kind}s are proven{more}: of the images furthest along the {kind}, "
-        f"kept aside and not used to choose the words, so many show them (shown) as the model reads them\n"
+        f"{count.get('proven', 0):,} of {len(rows):,} {kind}s are proven{more}: of the images furthest along the "
+        f"{kind}, kept aside and not used to choose the words, so many show them (shown) as the model reads them\n"
         f"↔ the two ends of a direction · another direction"
         + (f"; / one end of several things ({several:,} {kind}s)" if several else "")
     )
@@ -158,7 +159,10 @@ class UnitShown(Result):
         view = self.view
         shares = label["explained"] if view.kind == "head" and label["explained"] else [None] * len(label["texts"])
         rows = pd.DataFrame({"weight": label["weights"], "text": label["texts"], "explained": shares})
-        columns = [Column("weight", form="+.2f"), Column("text", "spans" if view.kind == "head" else "text", kind="words")]
+        columns = [
+            Column("weight", form="+.2f"),
+            Column("text", "spans" if view.kind == "head" else "text", kind="words"),
+        ]
         if view.kind == "head":
             columns.append(Column("explained", "variance so far", form=lambda share: f"{100 * share:.0f} %"))
         return Table(rows, columns, caption="\n".join([*_fit(label), self._below()]))
@@ -194,7 +198,8 @@ def _fit(label: dict[str, Any]) -> list[str]:
     if label["correlation"] is None:
         return [fit]
     return [
-        f"{fit}; held-out correlation {decimal(label['correlation'])}, AUC of the strongest 2 % {decimal(label['auc'])}",
+        f"{fit}; held-out correlation {decimal(label['correlation'])}, AUC of the strongest 2 % "
+        f"{decimal(label['auc'])}",
         f"random texts: correlation {decimal(label['random_correlation'])} (95th percentile "
         f"{decimal(label['random_limit'])}), AUC {decimal(label['random_auc'])}; its own direction: "
         f"{decimal(label['own_correlation'])}",

@@ -11,7 +11,13 @@ from ..verb import at_least, between
 
 @dataclass(frozen=True)
 class TruthOptions:
-    """Options of `summand.truth`."""
+    """Score the labels of a model's heads against what the heads carry, on scenes, where the truth is known.
+
+    Examples:
+
+    - summand truth
+    - summand truth --model scenes-vit-tied --count 1000 --layers 4-5 --json
+    """
 
     layers: str | Sequence[int] | None = None
     """Heads of which layers: 8-10,12 [default: the last three]."""

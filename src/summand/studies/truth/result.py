@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 
 class Truth(Result):
@@ -34,7 +35,11 @@ class Truth(Result):
         for kind in dict.fromkeys(self.rows["kind"]):
             some = self.rows[self.rows["kind"] == kind]
             shown = some if kind == "head" else some[some["verdict"] == "proven"].head(_SHOWN)
-            title = f"{kind}s" if len(shown) == len(some) else f"the first {len(shown)} of {len(some):,} {kind}s, proven ones"
+            title = (
+                f"{kind}s"
+                if len(shown) == len(some)
+                else f"the first {len(shown)} of {len(some):,} {kind}s, proven ones"
+            )
             found.append(Table(shown, [*columns, *(more if kind == "head" else [])], title))
         return [*found, self._values(), self._by_attribute(), *([self._summary()] if "heads" in self.summary else [])]
 
@@ -51,8 +56,8 @@ class Truth(Result):
             Column("shuffled", form=_tenths),
         )
         caption = (
-            "shown: of the 20 fresh scenes furthest along the first proven end of a unit, those that show the value named\n"
-            "both ends: the same over directions proven at both; not proven: over ends whose words are shown as unproven\n"
+            "shown: of the 20 fresh scenes furthest along the first proven end of a unit, those that show the value\n"
+            "both ends: the same over directions proven at both; not proven: ends whose words are shown as unproven\n"
             "shuffled: units proven although the images were shuffled"
         )
         return Table(rows, columns, "Are the words true of the images?", caption)

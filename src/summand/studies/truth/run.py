@@ -28,7 +28,7 @@ _LABELLED, _JUDGED, _CHANGED = 101, 202, 303  # seeds of the three samples of sc
 
 
 @verb(TruthOptions)
-def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress: bool = False) -> Truth:
+def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress: bool | None = None) -> Truth:
     r"""Are the words for units true of the images?
 
     Value: of the 20 fresh scenes furthest along each end of a unit's directions, the share that shows the very value
@@ -97,7 +97,7 @@ def _attributes(
 
 
 def _most(moved: pd.DataFrame) -> pd.Series:
-    """A change of shape and one of place are not equally large: heads are compared by how each moves relative to all."""
+    """A change of shape and one of place are not equally large: each head is compared with all."""
     return (moved / moved.sum(axis=0)).idxmax(axis=1)
 
 

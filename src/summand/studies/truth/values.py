@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import torch
@@ -26,14 +27,18 @@ def shows(attributes: pd.DataFrame, text: str) -> Bool[np.ndarray, " scene"]:
     """Scenes of which a text is true: every value that it names is the scene's own ("two objects": count is 2)."""
     named = values_of(text)
     if not named:
-        raise SummandError(f"{text!r} names no value of a scene; label with the pool 'scenes' to compare with the truth")
+        raise SummandError(
+            f"{text!r} names no value of a scene; label with the pool 'scenes' to compare with the truth"
+        )
     found = np.ones(len(attributes), dtype=bool)
     for attribute, value in named.items():
         found &= attributes[attribute].astype(str).to_numpy() == str(value)
     return found
 
 
-def values_shown(model: Model, survey: Survey, table: pd.DataFrame, source: ImageSource, batch: int = 64) -> pd.DataFrame:
+def values_shown(
+    model: Model, survey: Survey, table: pd.DataFrame, source: ImageSource, batch: int = 64
+) -> pd.DataFrame:
     """One row an end that was given words: unit, kind, thing, sign, words, verdict, and over the `TOP` fresh scenes
     furthest along it: shown (of which one of the words is true), first (the first word), chance (of all scenes).
 

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from ..result import Column, Result, Table
+from ..columns import Column, Table
+from ..result import Result
 
 _OTHER = {"embedding": "the read-out token itself", "mlps": "the MLPs", "bias": "constants"}
 

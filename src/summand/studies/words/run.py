@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ...data.pictures import as_picture
 from ...errors import SummandError
 from ...models import Model
-from ...models.tokens import whole_words
+from ...models.token_pieces import whole_words
 from ...towers.pieces import PAD
 from ..verb import verb
 from .options import WordsOptions

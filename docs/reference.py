@@ -1,4 +1,4 @@
-"""docs/cli.md, made of the commands themselves: `python -m summand.cli.reference > docs/cli.md`."""
+"""docs/cli.md, made of the commands themselves: `python docs/reference.py > docs/cli.md`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from cyclopts import Parameter
 
-from .app import COMMANDS, GROUPS, Named, options_of, prose
+from summand.cli.app import COMMANDS, GROUPS, Named, options_of, prose
 
 HEAD = """# The command line
 
-Made by `python -m summand.cli.reference`. A name means the same in every command that has it. `--config FILE.toml`
+Made by `python docs/reference.py`. A name means the same in every command that has it. `--config FILE.toml`
 gives options by name, for all commands or in a table of a command's name; `--config RESULT.json` makes a result again.
 Exit codes: 0 success, 1 an alarm, 2 bad input, 3 a fault of Summand's own, 130 interrupted.
 """
