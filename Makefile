@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: atlas test lint types check clean
+.PHONY: atlas test test-deep lint types check clean
 
 atlas: $(VENV)/.installed
 	$(BIN)/summand atlas
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# More examples of every space, and the tests that repeat others at a greater size: CI runs it every night.
+test-deep: $(VENV)/.installed-dev
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from summand.data import open_source
 from summand.data.sources import read_batch
 from summand.effects.second_order import second_orders
 from summand.models import pixels_of
-from summand.survey.make import held_out_images
+from summand.survey.making import held_out_images
 from summand.text.evidence import evidence
 from summand.text.pools import pool
 from summand.text.sparse import prepare_atoms, sparse_code

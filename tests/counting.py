@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Texts(TorchFunctionMode):
@@ -42,4 +45,53 @@ class Passes(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if getattr(function, "__name__", "") == "conv2d" and args[0].shape[1] == self.channels:
             self.batches.append(len(args[0]))
+        return function(*args, **(kwargs or {}))
+
+
+_VIEWS = frozenset(
+    (
+        *("view", "_unsafe_view", "_reshape_alias", "transpose", "permute", "expand", "slice", "select", "squeeze"),
+        *("unsqueeze", "detach", "alias", "unbind", "split", "t", "as_strided", "empty", "new_empty", "empty_strided"),
+        *("split_with_sizes", "unfold"),
+    )
+)
+_PRODUCTS = frozenset(("mm", "bmm", "addmm", "baddbmm"))
+_LONG = 64  # rows of a factor from which on a product is one over tokens or over a width
+
+
+class Operations(TorchDispatchMode):
+    """What torch is asked to do, without views: by name in `done`. Of these, the products in fp32 over many rows
+    (`wide`), copies of weights in another precision (`casts`), numbers that are read on the host (`reads`), and
+    comparisons of whole tensors there (`compared`)."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self._weights = {weight.untyped_storage().data_ptr() for weight in module.parameters()}
+        self.done: list[str] = []
+        self.wide: list[str] = []
+        self.casts: list[str] = []
+        self.reads: list[str] = []
+        self.compared: list[str] = []
+
+    @property
+    def count(self) -> int:
+        return len(self.done)
+
+    def names(self) -> dict[str, int]:
+        """How often each is done."""
+        return dict(Counter(self.done).most_common())
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function).split(".")[1]
+        tensors = [each for each in args if isinstance(each, torch.Tensor)]
+        if name not in _VIEWS:
+            self.done.append(name)
+        if name in _PRODUCTS and any(t.dtype == torch.float32 and t.shape[-2] >= _LONG for t in tensors if t.ndim > 1):
+            self.wide.append(name)
+        if name == "_to_copy" and tensors[0].untyped_storage().data_ptr() in self._weights:
+            self.casts.append(name)
+        if name in ("_local_scalar_dense", "nonzero", "is_nonzero", "item"):
+            self.reads.append(name)
+        if name == "equal":
+            self.compared.append(name)
         return function(*args, **(kwargs or {}))

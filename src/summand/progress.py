@@ -45,6 +45,15 @@ class Progress:
             self.what = self._name
             self._say(f"in {duration(time.monotonic() - self._began)}")
 
+    @property
+    def name(self) -> str:
+        """What the whole of it is called."""
+        return self._name
+
+    def begin(self, done: int) -> None:
+        """So much of it was done before, by an earlier run."""
+        self.done = self._first = done
+
     def stage(self, what: str) -> None:
         """What is done from now on."""
         self.what = what

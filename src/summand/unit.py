@@ -39,7 +39,7 @@ class Group:
     @staticmethod
     def named(name: str) -> Group:
         kind, _, layer = name.partition(".")
-        found = next((known for known in KINDS if known == kind), None)
+        found: Kind | None = next((known for known in KINDS if known == kind), None)
         if found is None or bool(layer) != (kind in _BY_LAYER) or not (layer or "0").isdigit():
             raise SummandError(f"no group of units is called {name!r}; they are called heads, neurons.9, pairs")
         return Group(found, int(layer) if layer else None)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 
 import jaxtyping
@@ -9,6 +8,7 @@ import pytest
 from PIL import Image
 
 from summand.survey import open_run
+from summand.survey.checksums import read_sealed, write_sealed
 from tests.commands import command as run
 from tests.commands import error_of
 
@@ -89,8 +89,8 @@ def test_one_unit_told_and_shown(folder, tmp_path, command, unit):
 def test_what_moved_is_said_and_the_rest_is_printed(folder, tmp_path):
     moved = tmp_path / "run"
     shutil.copytree(folder, moved)
-    manifest = json.loads((moved / "manifest.json").read_text())
-    (moved / "manifest.json").write_text(json.dumps({**manifest, "location": "/nowhere/photos"}))
+    manifest = read_sealed(moved / "manifest.json")
+    write_sealed(moved / "manifest.json", {**manifest, "location": "/nowhere/photos"})
     (moved / "labels.parquet").unlink()
     found = run("head", moved, "5.3", "--out", tmp_path / "strip.png")
     assert found.code == 0
@@ -144,8 +144,8 @@ def test_bad_usage_is_refused_with_a_remedy(folder, tmp_path):
 def test_a_half_written_run_is_refused_with_the_command_that_goes_on(folder, tmp_path):
     half = tmp_path / "half"
     half.mkdir()
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (half / "manifest.json").write_text(json.dumps({**manifest, "complete": False, "passed": 25}))
+    manifest = read_sealed(folder / "manifest.json")
+    write_sealed(half / "manifest.json", {**manifest, "complete": False, "passed": 25})
     found = run("label", half)
     assert (found.code, found.out) == (2, "")
     said = " ".join(found.error.split())

@@ -23,6 +23,7 @@ from summand.models.ablations import Ablation
 from summand.models.findings import findings
 from summand.models.foreign import holds_foreign_code, known_function
 from summand.models.state import State
+from tests.depth import deep
 from tests.models.tiny_clip import clip, letters, off, pixels
 
 X = pixels(3)
@@ -146,7 +147,7 @@ PLACES = (
 )
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=deep(30, 10), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     where=st.sampled_from(PLACES),
     how=st.sampled_from([as_a_hook, as_a_forward, as_a_partial, as_a_class]),

@@ -15,6 +15,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 import summand
 from summand.models.state import State
+from tests.depth import deep
 from tests.models.tiny_clip import clip, letters, off, pixels
 
 X = pixels()
@@ -172,7 +173,7 @@ def embeddings(model):
 QUESTIONS = [total, of_neurons, own_writes, of_texts, embeddings]
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=deep(30, 8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.sampled_from(sorted(EDITS)), st.integers(0, 10**6)), min_size=1, max_size=4),
     asked=st.lists(st.sampled_from(QUESTIONS), min_size=1, max_size=5),

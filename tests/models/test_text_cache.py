@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sqlite3
-import subprocess
-import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -170,21 +170,21 @@ def test_memory_is_bounded_and_forgets_what_was_asked_for_longest_ago():
     assert len(memory) == 0
 
 
-ADDER = """
-import sys
-from pathlib import Path
-import numpy as np
-from summand.models.text_store import TextStore
-start = int(sys.argv[2])
-for i in range(start, start + 120):
-    TextStore("m", "k" * 64, Path(sys.argv[1])).add({i.to_bytes(16, "big"): np.full(4, i, np.float32)})
-"""
+def add_rows(folder: Path, start: int) -> None:
+    warnings.simplefilter("error")
+    for i in range(start, start + 120):
+        TextStore("m", "k" * 64, folder).add({i.to_bytes(16, "big"): np.full(4, i, np.float32)})
 
 
 def test_processes_share_a_file(tmp_path):
     """Three processes add rows one by one to one file, overlapping; nothing is lost and every row is its own."""
-    workers = [subprocess.Popen([sys.executable, "-W", "error", "-c", ADDER, tmp_path, str(i)]) for i in (0, 80, 160)]
-    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=add_rows, args=(tmp_path, start)) for start in (0, 80, 160)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
     found = TextStore("m", "k" * 64, tmp_path).read([i.to_bytes(16, "big") for i in range(280)])
     assert {int.from_bytes(digest, "big"): float(row[0]) for digest, row in found.items()} == {i: i for i in range(280)}
 

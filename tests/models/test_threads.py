@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
 import torch
 
 import summand
+from tests.depth import deep
 from tests.models.tiny_clip import clip, letters, off, pixels
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # as users run it, and faster
+
+
+@pytest.fixture(autouse=True)
+def in_small_turns():
+    """Threads take turns every 50 µs, not every 5 ms: few rounds meet each other in many places."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(5e-5)
+    yield
+    sys.setswitchinterval(usual)
 
 
 def together(works, times):
@@ -64,7 +75,7 @@ def test_eight_threads_on_one_model(resnet):
         with torch.no_grad():
             want = question(x)
         works.append(asked(question, x, want))
-    assert together(works, 60 if resnet else 200) == []
+    assert together(works, deep(60, 20) if resnet else deep(200, 40)) == []
 
 
 def test_threads_that_use_a_model_for_the_first_time_together():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -28,6 +26,7 @@ from summand.text.labels import importance, label_heads
 from summand.text.pools import pool
 from tests import tiny
 from tests.commands import command
+from tests.processes import in_fresh_imports
 
 SCENES = summand.scenes.sample(24, seed=3)
 
@@ -145,7 +144,7 @@ def test_a_scenes_model_behind_a_function_reads_what_it_can_of_the_general_pool(
     assert np.isfinite(named.grid).all()
 
 
-def test_the_rooms_inside_work_without_scenes():
+def test_the_rooms_inside_work_without_scenes(tmp_path):
     """Nothing but the registry's table names them: with it empty, sources, pools and models are all the others."""
     code = """
 import summand, summand.registry as registry
@@ -161,7 +160,7 @@ try:
 except summand.SummandError as error:
     print(error)
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    said = in_fresh_imports(code, ("summand",), tmp_path / "said")
     assert said.startswith("no image source 'scenes:count=3'")
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from summand.errors import SummandError
 from summand.scenes import ATTRIBUTES, GROUP_ATTRIBUTES, describe, sample
+from tests.depth import deep
 
 COUNTS = ("one", "two", "three", "four", "five", "six")
 PLACES = {
@@ -57,7 +58,7 @@ def test_the_example():
     assert scenes.letter_masks.any(axis=(1, 2)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=deep(40, 20), deadline=None)
 @given(named(ATTRIBUTES["count"], ATTRIBUTES["position"]), SCENE)
 def test_one_group_is_as_described(group: dict, scene: dict):
     scenes = describe(phrase(group) + ending(scene), count=2, seed=1)
@@ -66,7 +67,7 @@ def test_one_group_is_as_described(group: dict, scene: dict):
     assert not scenes.group_masks[:, 1].any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=deep(60, 20), deadline=None)
 @given(named((1, 2, 3), SIDES), named((1, 2, 3), SIDES), SCENE)
 def test_two_groups_are_as_described(first: dict, second: dict, scene: dict):
     text = f"{phrase(first)} and {phrase(second)}{ending(scene)}"

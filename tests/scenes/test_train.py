@@ -19,13 +19,13 @@ from summand.scenes.training.text_stage import simplex_targets, value_vectors
 ARGUMENTS = [
     "scenes-rn",
     "--images",
-    "48",
+    "16",
     "--batch",
-    "12",
+    "4",
     "--text-steps",
     "2",
     "--evaluate-every",
-    "24",
+    "8",
     "--device",
     "cpu",
 ]
@@ -49,16 +49,16 @@ def test_a_killed_run_resumes_and_ends_where_an_uninterrupted_one_does(tmp_path,
     monkeypatch.setattr(train, "accuracy", killed)
     with pytest.raises(KeyboardInterrupt):
         train.main([*ARGUMENTS, "--out", str(tmp_path / "cut")])
-    assert torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)["seen"] == 12
+    assert torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)["seen"] == 4
     monkeypatch.setattr(train, "accuracy", evaluate)
     train.main([*ARGUMENTS, "--out", str(tmp_path / "cut")])
     whole, cut = (load_file(tmp_path / name / "scenes-rn.safetensors") for name in ("whole", "cut"))
     for key, value in whole.items():
         torch.testing.assert_close(cut[key], value, rtol=1e-2, atol=1e-3)
     rows = list(csv.DictReader((tmp_path / "whole" / "log.csv").open()))
-    assert [int(row["images"]) for row in rows] == [24, 48]
+    assert [int(row["images"]) for row in rows] == [8, 16]
     card = json.loads((tmp_path / "whole" / "scenes-rn.json").read_text())
-    assert card["images_seen"] == 48
+    assert card["images_seen"] == 16
     assert set(card["accuracy"]) == set(ATTRIBUTES)
     assert (tmp_path / "whole" / "scenes-rn-curve.png").is_file()
 

@@ -14,10 +14,11 @@ from summand import Moments
 from summand.data.labelled import Labelled
 from summand.models.ablations import Ablation, NeuronAblation
 from summand.studies.debias.groups import group_accuracy
+from tests.depth import deep
 from tests.studies.pictures import Noise, pixels
 from tests.tiny import clip
 
-quick = settings(max_examples=20, deadline=None)
+quick = settings(max_examples=deep(20, 6), deadline=None)
 HEADS = [(layer, head) for layer in range(3) for head in range(2)]
 
 

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import numpy as np
+import open_clip
 import pandas as pd
 import pytest
 import torch
@@ -44,6 +45,7 @@ from summand.survey import Group
 from summand.survey.profile import profile
 from summand.text.pools import pool
 from summand.text.sparse import prepare_atoms, sparse_code
+from tests import tiny
 from tests.commands import command
 from tests.studies.results import again, assert_page, assert_whole, same
 
@@ -306,7 +308,9 @@ def here(tmp_path, monkeypatch, unchecked):
     return tmp_path
 
 
-def test_the_command_line(here):
+def test_the_command_line(here, monkeypatch):
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "small-ViT", tiny.config())
+
     def run(*arguments: str):
         return command("attack", *arguments)
 
@@ -329,12 +333,12 @@ def test_the_command_line(here):
     found = run(*SOME[:2], "--reference", "scenes:count=10", "--indirect", "2")
     assert found.code == 2
     assert "--indirect 2: a neuron of each of the 3 layers" in " ".join(found.error.split())  # not that 10 are too few
-    found = run("dog", "deer", "--model", "ViT-B-32", "--random-init")
+    found = run("dog", "deer", "--model", "small-ViT", "--random-init")
     assert found.code == 2
     assert "--reference IMAGES is missing" in found.error
     found = run(*SOME, "--methods", "second-order,randon")
     assert (found.code, "did you mean 'random'" in found.error) == (2, True)
-    found = run("dog", "deer", "--reference", "scenes:count=24", "--model", "ViT-B-32", "--random-init")
+    found = run("dog", "deer", "--reference", "scenes:count=24", "--model", "small-ViT", "--random-init")
     assert (found.code, "as --generator NAME, or --repeats 0 for the words" in found.error) == (2, True), found.error
 
 

@@ -15,10 +15,11 @@ from summand import SummandError
 from summand.data.labelled import Labelled, open_labelled
 from summand.studies.debias.groups import check_groups
 from tests.commands import command
+from tests.depth import deep
 from tests.studies.pictures import Noise
 
 NAMES = ["hen", "owl", "gull"]
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=deep(25, 8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

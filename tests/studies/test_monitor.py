@@ -14,6 +14,7 @@ import summand
 from summand.studies.shift.options import ShiftOptions
 from summand.studies.shift.reference import Reference
 from summand.studies.shift.result import Shift
+from tests.depth import deep
 from tests.studies.results import assert_page, assert_whole
 
 BEFORE, AFTER = "scenes:count=60,seed=1", "scenes:count=48,seed=2,shift=place/sea/0.5"
@@ -61,7 +62,7 @@ def test_batches_are_tested_as_the_whole_is(vit, whole, pixels):
     assert [name.replace("image", "scene") for name in report.rows["pictures"][0]] == whole.rows["pictures"][0]
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=deep(6, 2), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 12), min_size=4, max_size=10))
 def test_however_the_stream_is_cut_the_tests_are_the_same(vit, whole, pixels, kept, cuts):
     watching, start = monitor(vit, kept), 0

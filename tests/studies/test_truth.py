@@ -70,10 +70,10 @@ def test_lifts_compare_the_heads_that_are_labelled_so_with_the_others():
 
 
 def test_the_verb_and_the_command_say_what_the_pieces_do(vit, tmp_path, unchecked):
-    given = {"layers": "4-5", "count": 120, "described": 60, "pairs": 4}
+    given = {"layers": "4-5", "count": 48, "described": 24, "pairs": 4}
     made = summand.truth(vit, **given)
     assert made.rows["unit"].tolist() == [f"{layer}.{head}" for layer in (4, 5) for head in range(8)]
-    judge = summand.scenes.sample(120, seed=202)
+    judge = summand.scenes.sample(48, seed=202)
     effects = vit.decompose(vit.preprocess(judge.images)).head_effects().select([4, 5])
     shares = anova_shares(effects, judge.attributes[list(summand.scenes.ATTRIBUTES)])
     assert made.rows["true"].tolist() == shares.idxmax(axis=1).tolist()

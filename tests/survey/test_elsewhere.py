@@ -14,7 +14,8 @@ import summand
 from summand.data import open_source
 from summand.data.labelled import open_labelled
 from summand.survey import Manifest, decompose, open_run
-from summand.survey.manifest import location, model_location, names_hash
+from summand.survey.fingerprints import names_hash
+from summand.survey.manifest import location, model_location
 from summand.survey.units import Group
 from tests import tiny
 

@@ -226,7 +226,7 @@ def test_a_survey_for_a_study_is_made_once(vit, monkeypatch, tmp_path):
     def fail(*_, **__):
         raise AssertionError("a second pass")
 
-    monkeypatch.setattr("summand.survey.make.passes", fail)
+    monkeypatch.setattr("summand.survey.making.passes", fail)
     again = survey_of(vit, open_images(pictures), [Group("heads")], progress=False)
     assert torch.equal(again.rank_one("heads").directions, first.rank_one("heads").directions)
     assert len(again.source()) == 24

@@ -9,6 +9,7 @@ import torch
 import summand
 from summand import Effects, Moments, TopImages, rank_one
 from summand.survey import open_run, store
+from summand.survey.checksums import write_sealed
 from tests.towers.test_directions import factored
 
 
@@ -52,9 +53,12 @@ def test_what_is_missing_or_broken_is_named(tmp_path, run):
     with pytest.raises(summand.SummandError, match="cannot be read"):
         open_run(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(summand.SummandError, match="this version reads format 1"):
+    with pytest.raises(summand.SummandError, match="this version reads format 2"):
         open_run(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"format": 1}')
+    (tmp_path / "manifest.json").write_text('{"format": 2}')
+    with pytest.raises(summand.SummandError, match="changed or damaged"):
+        open_run(tmp_path)
+    write_sealed(tmp_path / "manifest.json", {"format": 2})
     with pytest.raises(summand.SummandError, match="not complete"):
         open_run(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps(json.loads((run.path / "manifest.json").read_text())))

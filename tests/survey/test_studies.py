@@ -28,7 +28,7 @@ def no_pass(monkeypatch, survey):
     def fail(*_, **__):
         raise AssertionError("a pass over reference data")
 
-    monkeypatch.setattr("summand.survey.make.passes", fail)
+    monkeypatch.setattr("summand.survey.making.passes", fail)
 
 
 def test_a_profile_is_a_view_of_a_survey(vit, survey):

@@ -79,8 +79,8 @@ def test_the_statistics_the_choice_and_the_score_are_of_different_images(vit, su
     values = values_of_pool(TEXTS, vit.encode_text(TEXTS).double())
     readings = Readings.of(survey, values)
     assert len(readings.choice) + len(readings.final) == int(survey.images["held_out"].sum())
-    embeddings = survey.embeddings.double()[torch.from_numpy(survey.images["held_out"].to_numpy())]
-    usual = survey.embeddings.double()[torch.from_numpy(~survey.images["held_out"].to_numpy())]
+    embeddings = survey.embeddings.double()[torch.tensor(survey.images["held_out"].to_numpy())]
+    usual = survey.embeddings.double()[torch.tensor(~survey.images["held_out"].to_numpy())]
     assert torch.equal(readings.choice, values.shown(embeddings, usual)[0::2])
     assert torch.equal(readings.final, values.shown(embeddings, usual)[1::2])
 

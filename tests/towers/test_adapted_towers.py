@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import islice
 
 import pytest
 import timm
@@ -12,6 +13,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import summand
 from summand.towers.eager import eagerly
+from tests.depth import deep
 from tests.towers.test_effective import Lora, on_the_object, weight_normed
 from tests.towers.test_hf import model_of
 from tests.towers.test_towers import small_resnet, small_vit
@@ -315,14 +317,15 @@ def test_any_module_may_be_compiled(name, in_place):
     plain = summand.wrap(clip)
     x = images(plain)
     truth, checked = plain.encode_image(x), 0
-    for which, compiled in compile_each(clip, in_place):
+    every = deep(1, 1 if name == "short vit" else 2)
+    for which, compiled in islice(compile_each(clip, in_place), 0, None, every):
         with eagerly():  # compiling each for the guard's own pass would take its time
             model = summand.wrap(compiled)
             assert off(model.decompose(x).total(), truth) <= 1e-12, which
             if "text" in which or which.startswith(("transformer", "ln_final")):
                 texts_sum(compiled)
         checked += 1
-    assert checked > 15
+    assert checked > 15 / every
 
 
 def test_a_model_that_runs_compiled_is_read_and_goes_on_compiled():

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import summand
-from summand.survey.manifest import same_weights, weights_hash
+from summand.survey.fingerprints import same_weights, weights_hash
 from summand.towers.settings import settings_hash, settings_of
 from tests import tiny
 

@@ -12,7 +12,7 @@ from torch import nn
 import summand
 from summand.effects.text_parts import TextParts
 from summand.models.token_pieces import pieces, whole_words
-from summand.models.tokens import PAD
+from summand.towers.pieces import PAD
 from summand.towers.text import text_tower_of
 from tests import tiny
 from tests.oracles import literal_text, perturb

@@ -46,7 +46,7 @@ def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Cal
     holders: dict[str, type[Any]] = {}
     for one in inspect.signature(function).parameters.values():
         kind = hints[one.name]
-        if is_dataclass(kind):
+        if isinstance(kind, type) and is_dataclass(kind):
             holders[one.name] = kind
         else:
             parameters.append(one.replace(annotation=kind))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -193,7 +194,7 @@ def _column(
     return found
 
 
-def codes_of(column: pd.Series, names: list[str] | None, where: str, option: str) -> tuple[tuple[str, ...], np.ndarray]:
+def codes_of(column: Any, names: list[str] | None, where: str, option: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Names and codes of a column of numbers or words; given names must fit it."""
     if pd.api.types.is_numeric_dtype(column):
         codes = column.to_numpy()

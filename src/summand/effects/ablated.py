@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,8 @@ from ..towers import Trace
 from ..towers.bound import Bound
 from ..towers.view import Visit
 from .effects import Effects
+
+Network = TypeVar("Network")
 
 ROUNDED = 2e-2
 """How far directions may be from those of the file, relative to their size: as far as bf16 rounds the weights."""
@@ -66,6 +68,11 @@ class AblatedTower(Bound):
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride,reportIncompatibleVariableOverride]
         return type(self.whole)
+
+    @property
+    def inside(self) -> Any:
+        """The tower that this ablation is of."""
+        return self._tower
 
     @property
     def whole(self) -> Any:
@@ -132,17 +139,18 @@ class AblatedTower(Bound):
         )
 
 
-def is_ablated(tower: Any) -> bool:
-    """Whether it is an `AblatedTower`, which says of itself that it is of the class of the tower inside."""
-    return type(tower) is AblatedTower
+def as_ablated(tower: Any) -> AblatedTower | None:
+    """The tower where it is an `AblatedTower`, which says of itself that it is of the class of the tower inside."""
+    return tower if type(tower) is AblatedTower else None
 
 
-def network_of(tower: Any) -> Any:
+def network_of(tower: Network) -> Network:
     """The tower of the network itself, in which nothing is ablated."""
-    return tower.whole if is_ablated(tower) else tower
+    ablated = as_ablated(tower)
+    return tower if ablated is None else ablated.whole
 
 
 def check_parity_of(tower: Any, parity: str | None) -> None:
     """Raises `SummandError` where an ablated tower is to deal out constants as the papers' code does."""
-    if parity is not None and is_ablated(tower):
+    if parity is not None and as_ablated(tower) is not None:
         tower.evenly()

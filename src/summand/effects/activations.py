@@ -58,17 +58,17 @@ def activations(
     The model's own forward pass, left as soon as they are known. Raises `SummandError` for a layer that does not
     exist and for a tower that is no plain pre-norm transformer.
     """
-    tower = network_of(readable(tower, "activations are"))
-    layer = check_layer(tower, layer)
-    tower.verify(("neurons", layer), pixels)
+    network = network_of(readable(tower, "activations are"))
+    layer = check_layer(network, layer)
+    network.verify(("neurons", layer), pixels)
     seen: list[Tensor] = []
 
     def neurons(hidden: Tensor, _: Any) -> None:
-        seen.append(working(tower.batch_first(hidden)))
+        seen.append(working(network.batch_first(hidden)))
         raise _Enough
 
-    with listening([(tower.blocks[layer].neuron_map(), "before", neurons)], tower.visual):
-        tower.encode(pixels)
+    with listening([(network.blocks[layer].neuron_map(), "before", neurons)], network.visual):
+        network.encode(pixels)
     return seen[0]
 
 

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
-from ..towers import AttentionView, Tower
-from ..towers.base import wants_gradient
+from ..towers import AttentionView
+from ..towers.base import Summed, wants_gradient, working
 from ..towers.finite import check_directions
+from ..towers.plain import group_of
 from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
 from ..towers.view import Reads
@@ -41,7 +42,7 @@ class Parts(Questioned):
 
     def __init__(
         self,
-        tower: Tower,
+        tower: Summed,
         pixels: Tensor,
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
@@ -204,7 +205,7 @@ class Parts(Questioned):
         check_directions(directions, self._tower.embed)
         chosen = sorted(set(self._chosen(layers)))
         with torch.set_grad_enabled(wants_gradient(directions)):
-            total = self._written(self._along(directions), chosen, self._reads(directions))
+            total = self._written(self._along(directions), chosen, self._reads(directions), rounded=True)
             if self._passed.shares is not None:
                 with unmixed(self._pixels.device):
                     even = self._passed.shares.each()[:, chosen].sum(dim=1) @ directions.to(total).T
@@ -221,17 +222,31 @@ class Parts(Questioned):
         return chosen
 
     def _written(
-        self, along: Tensor, layers: Collection[int] | None = None, reads: Reads | None = None
+        self,
+        along: Tensor,
+        layers: Collection[int] | None = None,
+        reads: Reads | None = None,
+        rounded: bool = False,
     ) -> Float[Tensor, "image token direction"]:
-        """Σ_l Σ_h a_i v_i along^{l,h} / σ of every token, in a pass of its own."""
+        """Σ_l Σ_h a_i v_i along^{l,h} / σ of every token, in a pass of its own. rounded: the products of a model in
+        half precision as it rounds its own."""
         total: Tensor | None = None
+        halved = along.to(self._tower.dtype) if rounded and not along.requires_grad else None
 
         def visit(layer: int, view: AttentionView) -> None:
             nonlocal total
             if layers is None or layer in layers:
                 with torch.set_grad_enabled(along.requires_grad):
-                    written = view.written(along[layer], reads, layer)
-                    total = written if total is None else total.add_(written)
+                    group = group_of(view, layer)
+                    if group is None or not (layers is None or set(group) <= set(layers)):
+                        short = None if halved is None else halved[layer]
+                        written = view.written(along[layer], reads, layer, short)
+                    elif layer == group[-1]:
+                        some = slice(group.start, group.stop)
+                        written = view.layers.written(along[some] if halved is None else halved[some], rounded)
+                    else:
+                        return
+                    total = working(written) if total is None else total.add_(written)
 
         with torch.no_grad():
             self._trace = self._tower.run(self._pixels, visit)

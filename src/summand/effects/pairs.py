@@ -10,7 +10,7 @@ from ..errors import SummandError
 from ..towers import AttentionView, Tower, Trace
 from ..towers.pool import PoolTower
 from ..towers.precision import unmixed
-from .ablated import check_parity_of, is_ablated
+from .ablated import as_ablated, check_parity_of
 from .effects import Effects
 from .published import Parity, check_parity, even_pair_directions
 
@@ -52,10 +52,11 @@ def pairs_and_trace(
     """`pairs`, and the trace of the pass that they come from."""
     check_parity(parity)
     tower = with_pairs(tower)
-    if is_ablated(tower):
+    ablated = as_ablated(tower)
+    if ablated is not None:
         check_parity_of(tower, parity)
-        inside, _ = pairs_and_trace(tower._tower, pixels, positions)
-        return tower.held_pairs(inside, pixels), tower.run(pixels)
+        inside, _ = pairs_and_trace(ablated.inside, pixels, positions)
+        return ablated.held_pairs(inside, pixels), tower.run(pixels)
     if parity is not None and (tower.kind != "ModifiedResNet" or not positions):
         what = f"this one is a {tower.kind}" if positions else "its code leaves no positions out"
         raise SummandError(f"parity='paper' is defined for pairs of a ModifiedResNet (paper B); {what}")

@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 from torch import Tensor
 
 from ..errors import InexactError
-from ..towers import Tower, Trace
-from ..towers.base import HeadMaps
+from ..towers import Trace
+from ..towers.base import HeadMaps, Summed
 from ..towers.bound import Bound
 from ..towers.precision import unmixed
 
@@ -28,13 +28,17 @@ class Asked(Protocol):
 
     def behind(self) -> None: ...
 
+    def held(self) -> bool: ...
+
 
 Question = TypeVar("Question", bound=Callable[..., Any])
 
 
 def question(method: Question) -> Question:
     """A question to what is `Questioned`, answered only where the model still is what it was when the answer is there;
-    asked by another question it is not looked at again. A question without an answer leaves nothing behind."""
+    asked by another question it is not looked at again. A question without an answer leaves nothing behind.
+
+    One look, behind the answer, where nothing has changed; else the question is asked again between two."""
 
     @wraps(method)
     def asked(self: Questioned, *args: Any, **kwargs: Any) -> Any:
@@ -43,6 +47,8 @@ def question(method: Question) -> Question:
             return method(self, *args, **kwargs)
         self._answering.add(me)
         try:
+            if (found := self._at_once(lambda: method(self, *args, **kwargs))) is not None:
+                return found[0]
             self._look_again()
             kept = self._trace
             try:
@@ -73,9 +79,9 @@ class Questioned(Bound):
     """
 
     def __init__(
-        self, tower: Tower, pixels: Tensor, encode: Callable[[Tensor], Tensor], asked: Asked | None = None
+        self, tower: Summed, pixels: Tensor, encode: Callable[[Tensor], Tensor], asked: Asked | None = None
     ) -> None:
-        self._tower: Tower = self._split(tower)
+        self._tower: Summed = self._split(tower)
         self._pixels, self._encode = pixels, encode
         self._trace: Trace | None = None
         self._asked = asked
@@ -84,6 +90,29 @@ class Questioned(Bound):
     def _split(self, tower: Any) -> Any:
         """The tower as it is asked."""
         return tower
+
+    def _at_once(self, ask: Callable[[], Any]) -> tuple[Any] | None:
+        """The answer of the model as it was, or its error; None where it is not what it was any more, or may do
+        something else at every pass."""
+        if self._asked is None or self._tower.always_checked:
+            return None
+        trace, maps = self._trace, self.__dict__.get("_maps")
+        error: Exception | None = None
+        answer = None
+        try:
+            answer = ask()
+        except Exception as raised:
+            error = raised
+        if self._asked.held():
+            if error is None:
+                return (answer,)
+            self._forget()
+            raise error
+        self._forget()
+        self._trace = trace
+        if maps is not None:
+            self.__dict__["_maps"] = maps
+        return None
 
     def _look_again(self) -> None:
         """Goes on with the model as it is now. Raises `SummandError` where that is another one."""

@@ -15,7 +15,7 @@ from ..towers.linear import inverse_deviation
 from ..towers.listening import listening
 from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
-from .ablated import check_parity_of, is_ablated
+from .ablated import as_ablated, check_parity_of
 from .activations import check_layer, readable
 from .effects import Effects
 from .published import Parity, check_parity, even_coefficients, even_directions, path_terms
@@ -64,10 +64,11 @@ def second_orders(
     assert parity is None or neurons is None
     tower = with_neurons(tower, layers)
     layers = [check_layer(tower, layer) for layer in layers]
-    if is_ablated(tower):
+    ablated = as_ablated(tower)
+    if ablated is not None:
         check_parity_of(tower, parity)
-        inside, _ = second_orders(tower._tower, pixels, layers, neurons=neurons)
-        return {layer: tower.held(found, layer, neurons) for layer, found in inside.items()}, tower.run(pixels)
+        inside, _ = second_orders(ablated.inside, pixels, layers, neurons=neurons)
+        return {layer: ablated.held(found, layer, neurons) for layer, found in inside.items()}, tower.run(pixels)
     tower = tower if parity is None else tower.evenly()
     for layer in layers:
         tower.verify(("neurons", layer), pixels)

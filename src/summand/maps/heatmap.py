@@ -176,7 +176,7 @@ class Heatmap:
         """The record as JSON."""
         return json.dumps(self.record(), ensure_ascii=False)
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Any]:
         """maps: in the coordinates of the original picture, where these are known; grid, box, texts, similarity."""
         known = self.original is not None and self.original.box is not None
         placed_maps = {"maps": self.on_original(), "box": np.array(self.box)} if known else {}

@@ -155,12 +155,15 @@ def prepare(
         shape: Shape = "clipped" if paper or isinstance(model.tower, PoolTower) else "root"
         return MapMethod(name, *OWN[name], partial(token_maps, model), contrast=True, shape=shape, many=True)
     if name in ("neurons", "neurons-both"):
-        if reference is None and survey is None:
-            raise SummandError(f"{name} need reference images, which directions of neurons are learnt from")
         last = readable(model).layers - 1
         if layers is None and not paper:
             layers = range(max(0, last - _LEARNT), last)
-        learnt = directions_of(survey, layers) if survey else neuron_directions(model, reference, layers)
+        if survey is not None:
+            learnt = directions_of(survey, layers)
+        elif reference is not None:
+            learnt = neuron_directions(model, reference, layers)
+        else:
+            raise SummandError(f"{name} need reference images, which directions of neurons are learnt from")
         found = NeuronMaps(model, learnt, count, weighting or ("mean" if paper else "weighted"))
         if name == "neurons-both":
             maps = partial(combined_maps, found)

@@ -75,9 +75,9 @@ def _named(model: nn.Module, *names: str) -> bool:
     return any(ancestor.__name__ in names for ancestor in type(model).__mro__)
 
 
-def _inner(model: nn.Module) -> nn.Module | None:
+def _inner(model: Any) -> nn.Module | None:
     """What is inside a wrapper that adds nothing; None for no wrapper."""
-    found: Any = None
+    found = None
     if type(model).__name__ == "OptimizedModule":
         found = model._orig_mod
     elif _named(model, *_HANDS_ON):

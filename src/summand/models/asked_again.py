@@ -72,6 +72,10 @@ class AskedAgain:
         self._seen = tower.guard.state
         return prepared(tower)
 
+    def held(self) -> bool:
+        """Whether the model still is what it was, asked behind an answer that was given as if it were."""
+        return self._made.kept(self._seen)
+
     def behind(self) -> None:
         """Raises `SummandError` where the model is no longer what it was when the question was asked."""
         self._made.unchanged(self._seen, SINCE)()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..effects.ablated import is_ablated
+from ..effects.ablated import as_ablated
 from ..effects.indirect import kept_going
 from ..effects.pairs import pairs
 from ..errors import SummandError
@@ -105,7 +105,7 @@ def confirmed(tower: Any, trace: Trace, inputs: Tensor) -> Iterator[Measured]:
     with unmixed(inputs.device):
         total = trace.total(tower.head_maps())
     blocks = (
-        [] if is_ablated(tower) else getattr(tower, "blocks", [])
+        [] if as_ablated(tower) is not None else getattr(tower, "blocks", [])
     )  # of an ablated one the tower inside is confirmed
     added: list[tuple[float, float]] = []
     allowed = tolerance(inputs, tower)

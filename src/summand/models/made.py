@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar, cast
 
 from ..errors import SummandError
+from ..towers.eager import refuse_while_compiling
 from .state import State
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Made(Generic[T]):
 
     def seen(self) -> tuple[State, T]:
         """The state as it is now, and the thing."""
+        refuse_while_compiling()
         found = self._found
         if found is not None and self.holds(found[0]):
             return found
@@ -55,9 +57,7 @@ class Made(Generic[T]):
 
         def check() -> None:
             if not self.holds(state):
-                with self._lock:
-                    if self._found is not None and self._found[0] is state:
-                        self._found = None
+                self._drop(state)
                 raise SummandError(f"{self.of} {said}")
 
         return check
@@ -92,8 +92,23 @@ class Made(Generic[T]):
                 if error is not None:
                     raise error
                 return cast(Answer, answer)
+            self._drop(found[0])
         with self.as_it_is():
             return work()
+
+    def kept(self, state: State) -> bool:
+        """`holds`, asked behind what was done as if it did. What was made of the state is forgotten where it does not
+        hold: some of it may have been made of what came later."""
+        if self.holds(state):
+            return True
+        self._drop(state)
+        return False
+
+    def _drop(self, state: State) -> None:
+        state.spoil()
+        with self._lock:
+            if self._found is not None and self._found[0] is state:
+                self._found = None
 
     @contextmanager
     def _taking(self, state: State) -> Iterator[None]:

@@ -96,8 +96,8 @@ class Model(ImageVerbs, TextVerbs):
         )
 
     @property
-    def clip(self) -> nn.Module:
-        """The wrapped model itself. It may be changed; another one is wrapped anew."""
+    def clip(self) -> Any:
+        """The wrapped model itself, of another library. It may be changed; another one is wrapped anew."""
         return self._clip
 
     @clip.setter

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import first_line
+from ..towers.border import foreign
 from .callers_tokenizers import vocabulary_size
 from .tokens import MissingTokenizer
 
@@ -21,13 +22,14 @@ def tokenizer_of(name: str, clip: nn.Module, context: int | None) -> Callable[..
     import open_clip
 
     try:
-        found = open_clip.get_tokenizer(name, **({} if context is None else {"context_length": context}))
+        options: dict[str, Any] = {} if context is None else {"context_length": context}
+        found = open_clip.get_tokenizer(name, **options)
     except _ERRORS as error:
         return MissingTokenizer(first_line(error))
     known, read = getattr(found, "vocab_size", 0), vocabulary_size(clip)
     if not isinstance(found, open_clip.SimpleTokenizer) or read is None or known <= read:
         return found
-    return _of_folder(name, found.context_length, read)
+    return _of_folder(name, foreign(found).context_length, read)
 
 
 def _of_folder(name: str, context: int, read: int) -> Callable[..., Any]:

@@ -9,11 +9,13 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from ..errors import SummandError, first_line
+from ..towers.finite import dispatched_plainly
 
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 _FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 _COMMON = _FLOATS | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex128}
+_MOST = 256  # diagonals of a matrix that are views of their own
 _ROUNDINGS = 64  # how many ε of its largest number a weight may be off to count as the same
 
 
@@ -47,10 +49,7 @@ def address(tensor: Tensor) -> int:
 def readable(tensor: Tensor) -> bool:
     """Whether a tensor's elements lie at strides: not nested, not sparse, not of a size that is still open (Lazy)."""
     return (
-        not is_lazy(tensor)
-        and tensor.layout == torch.strided
-        and not tensor.is_nested
-        and type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
+        not is_lazy(tensor) and tensor.layout == torch.strided and not tensor.is_nested and dispatched_plainly(tensor)
     )
 
 
@@ -72,13 +71,18 @@ def samples(tensor: Tensor) -> list[Tensor]:
 
 
 def _diagonals(matrix: Tensor) -> list[Tensor]:
-    """Element (k mod R, k mod C) for every k < max(R, C), as views: whole diagonals, and what is left of the last."""
+    """Element (k mod R, k mod C) for every k < max(R, C), as views: whole diagonals, one by one so that all of a model
+    are gathered in one step, and what is left of the last."""
     if matrix.shape[0] < matrix.shape[1]:
         matrix = matrix.T
     (rows, columns), (down, right) = matrix.shape, matrix.stride()
     whole, rest = divmod(rows, columns)
     start = matrix.storage_offset()
-    views = [matrix.as_strided((whole, columns), (columns * down, down + right), start)]
+    if whole > _MOST:
+        views = [matrix.as_strided((whole, columns), (columns * down, down + right), start)]
+    else:
+        starts = range(start, start + whole * columns * down, columns * down) if down else [start]
+        views = [matrix.as_strided((columns,), (down + right,), begin) for begin in starts]
     if rest:
         views.append(matrix.as_strided((rest,), (down + right,), start + whole * columns * down))
     return views

@@ -43,6 +43,7 @@ class State:
         self._restless: set[tuple[int, str]] = set()
         self._restless_code: set[tuple[int, str]] = set()
         self._rewritten: set[tuple[int, str]] = set()
+        self._spoilt = False
         self._see()
 
     def _look(self) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
@@ -70,7 +71,7 @@ class State:
 
     def still(self) -> bool:
         """Whether all is as it was."""
-        if not self._code.still():
+        if self._spoilt or not self._code.still():
             return False
         settings, tensors, _, rewritten = self._look()
         if settings != self._settings or len(tensors) != len(self._tensors):
@@ -84,6 +85,10 @@ class State:
             return False
         self._tensors, self._marks = tensors, marks
         return not rewritten or near(self._roughly, copied(rewritten))
+
+    def spoil(self) -> None:
+        """Never the same again: what was made of it may have been made of what came later."""
+        self._spoilt = True
 
     def core_still(self) -> bool:
         """Whether all that changed are hooks, and what stands in the model beside its towers."""

@@ -42,7 +42,7 @@ def fingerprint(clip: nn.Module, context: str = "") -> str | None:
         except (RuntimeError, NotImplementedError, TypeError, ValueError):
             return None  # sharded or wrapped: its bytes are not to be had
         seen.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        seen.update(flat)
+        seen.update(flat.data)
     seen.update(settings_of(clip, of_texts).encode())
     seen.update(described_code({type(module) for module in _text_modules(clip)}).encode())
     return seen.hexdigest()

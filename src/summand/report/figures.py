@@ -20,7 +20,7 @@ BASE_LINE = {"color": "black", "linestyle": (0, (1, 1)), "linewidth": 1.0}
 BAR = {"color": "#9db8d6", "edgecolor": "#1b4f8a", "linewidth": 0.8}
 SECOND_BAR = {"color": "white", "edgecolor": "#c0501f", "linewidth": 0.8, "hatch": "////"}
 FORMATS = (".png", ".pdf", ".svg", ".jpg")
-_RULES = {
+_RULES: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,

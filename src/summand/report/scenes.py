@@ -15,7 +15,7 @@ class Drawn(Result):
     """rows: the attributes of every scene. scenes: the scenes themselves."""
 
     command: ClassVar[str] = "scenes"
-    drawn_by: ClassVar[str | None] = f"{__name__}:figure"
+    drawn_by: str | None = f"{__name__}:figure"
 
     def __init__(self, found: Any, options: ScenesOptions) -> None:
         super().__init__(found.attributes, options, data=options.text)

@@ -59,11 +59,11 @@ class Captions:
         """
         said, truth = self.groups, causes.groups  # [caption, phrase, attribute], [scene, group, attribute]
         agrees = (said[None, :, :, None] < 0) | (said[None, :, :, None] == truth[:, None, None])
-        fits = agrees.all(axis=-1) & (truth[:, None, None, :, 0] >= 0)  # [scene, caption, phrase, group]
-        silent = ~self.spoken[None]
-        either = fits.any(axis=-1) | silent
+        fits: np.ndarray = agrees.all(axis=-1) & (truth[:, None, None, :, 0] >= 0)  # [scene, caption, phrase, group]
+        silent: np.ndarray = ~self.spoken[None]
+        either: np.ndarray = fits.any(axis=-1) | silent
         both = (fits[:, :, 0, 0] & fits[:, :, 1, 1]) | (fits[:, :, 0, 1] & fits[:, :, 1, 0])
-        objects = either.all(axis=-1) & (both | ~self.spoken.all(axis=-1)[None])
+        objects = either.all(axis=-1) & (both | np.asarray(~self.spoken.all(axis=-1))[None])
         place = (self.place[None] < 0) | (self.place[None] == causes.place[:, None])
         letter = (self.letter[None] < 0) | (self.letter[None] == causes.letter[:, None])
         return objects & place & letter

@@ -11,6 +11,7 @@ from ..data.masks.base import UNLABELLED, Masked, MaskSource
 from ..errors import SummandError
 from .attributes import ATTRIBUTES
 from .phrases import prompts
+from .render import Scenes
 from .source import parse_source
 
 ASKED = ("shape", "colour", "texture")
@@ -34,9 +35,9 @@ def masks(source: str, count: int | None, attribute: str | None = None) -> MaskS
     index = {value: i for i, value in enumerate(values)}
     rng = np.random.default_rng([sample.seed, 31])
     which, groups = rng.integers(len(ASKED), size=len(sample)), rng.integers(sample.groups, size=len(sample))
-    kept: dict[int, object] = {}
+    kept: dict[int, Scenes] = {}
 
-    def chunk(number: int):
+    def chunk(number: int) -> Scenes:
         if number not in kept:
             kept.clear()
             kept[number] = sample.sample(number * _CHUNK, (number + 1) * _CHUNK)

@@ -27,9 +27,10 @@ def _fields() -> np.ndarray:
     from scipy.ndimage import zoom
 
     rng = np.random.default_rng(20_100)
-    fields = np.zeros((24, _FIELD, _FIELD))
+    fields: np.ndarray = np.zeros((24, _FIELD, _FIELD))
     for cells, weight in ((5, 1.0), (10, 0.7), (20, 0.5), (40, 0.35)):
-        fields += weight * zoom(rng.standard_normal((24, cells, cells)), (1, _FIELD / cells, _FIELD / cells), order=2)
+        coarse, growth = rng.standard_normal((24, cells, cells)), (1, _FIELD / cells, _FIELD / cells)
+        fields += weight * np.asarray(zoom(coarse, growth, order=2))
     fields -= fields.mean(axis=(1, 2), keepdims=True)
     return (fields / fields.std(axis=(1, 2), keepdims=True)).astype(np.float32)
 

@@ -90,14 +90,14 @@ def is_scenes_model(model: Any) -> bool:
 
 
 def weights_path(name: str):
-    return files(__package__) / "weights" / f"{name}.safetensors"
+    return files("summand.scenes") / "weights" / f"{name}.safetensors"
 
 
 @lru_cache(maxsize=len(NAMES))
 def card(name: str) -> dict[str, Any]:
     """How a scenes model was trained and what it can do: accuracy per attribute, images seen, seed, command."""
     configuration(name)
-    return json.loads((files(__package__) / "weights" / f"{name}.json").read_text())
+    return json.loads((files("summand.scenes") / "weights" / f"{name}.json").read_text())
 
 
 def load(name: str) -> tuple[torch.nn.Module, ScenePreprocess, SceneTokenizer]:

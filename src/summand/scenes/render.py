@@ -148,7 +148,7 @@ def _render_chunk(causes: Causes, chance: Chance) -> tuple[np.ndarray, np.ndarra
         present = np.flatnonzero(causes.groups[:, group, 0] >= 0)
         if not len(present):
             continue
-        codes = dict(zip(GROUP_ATTRIBUTES, causes.groups[present, group].T, strict=True))
+        codes: dict[str, np.ndarray] = dict(zip(GROUP_ATTRIBUTES, causes.groups[present, group].T, strict=True))
         objects = chance.objects[present, group]
         radius = radius_of(codes["size"], chance.layout[present, group])
         centres, used, box = layout(codes, radius, chance.layout[present, group], objects, two[present])

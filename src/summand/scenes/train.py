@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..atomic import replacing
+from ..towers.border import foreign
 from .attributes import ATTRIBUTES
 from .pretrained import INPUT_SIZE, NAMES, build
 from .source import parse_source
@@ -57,7 +58,7 @@ def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     # Convolutions run nearly twice as fast on CPUs with channels last.
-    model = build(args.model).to(device, memory_format=torch.channels_last)
+    model = foreign(build(args.model).to(device).to(memory_format=torch.channels_last))
     task = PatchTask(model).to(device)
     chance = torch.Generator()
     drop_class_token_mlps(model, chance)

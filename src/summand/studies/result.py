@@ -40,9 +40,9 @@ class Result:
     """
 
     command: ClassVar[str] = ""
-    drawn_by: ClassVar[str | None] = None
+    drawn_by: str | None = None
     drawn_in: str | None = None
-    paged_by: ClassVar[str | None] = None
+    paged_by: str | None = None
 
     def __init__(
         self,
@@ -209,8 +209,9 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, pd.DataFrame):
         return _plain(value.to_dict("records"))
-    if hasattr(value, "tolist"):  # of numpy and torch
-        return _plain(value.tolist())
+    numbers = getattr(value, "tolist", None)  # of numpy and torch
+    if callable(numbers):
+        return _plain(numbers())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)

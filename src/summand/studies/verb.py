@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..errors import SummandError, nearest
 
-Verb = TypeVar("Verb", bound=Callable[..., Any])
+Found = TypeVar("Found")
 
 
 class OptionError(SummandError):
@@ -48,7 +48,7 @@ def between(option: str, value: float | None, least: float, most: float) -> None
         raise OptionError(option, f"must be from {least} to {most}, got {value}")
 
 
-def verb(options: type[Any]) -> Callable[[Verb], Verb]:
+def verb(options: type[Any]) -> Callable[[Callable[..., Found]], Callable[..., Found]]:
     """Give a function that takes `options` these as one object or each by its name.
 
     >>> from dataclasses import dataclass
@@ -65,15 +65,15 @@ def verb(options: type[Any]) -> Callable[[Verb], Verb]:
     """
     names = {field.name for field in fields(options)}
 
-    def decorate(function: Verb) -> Verb:
+    def decorate(function: Callable[..., Found]) -> Callable[..., Found]:
         @wraps(function)
-        def called(*inputs: Any, options: Any = None, **given: Any) -> Any:
+        def called(*inputs: Any, options: Any = None, **given: Any) -> Found:
             chosen = {name: given.pop(name) for name in list(given) if name in names}
             _check_known(function, given, names)
             return function(*inputs, options=_made(kind, options, chosen), **given)
 
-        called.__signature__ = _signature(function, kind)  # type: ignore[attr-defined]
-        return called  # type: ignore[return-value]
+        called.__dict__["__signature__"] = _signature(function, kind)
+        return called
 
     kind = options
     return decorate

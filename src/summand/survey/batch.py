@@ -1,18 +1,26 @@
-"""Images that go through a model together."""
+"""Images that go through the model together, and whoever keeps something of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..data import ImageSource, Skipped
+from ..data.sources import read_batch
 from ..effects.direct import Parts
 from ..effects.effects import Effects
-from ..models import Model
+from ..errors import SummandError
+from ..models import Model, pixels_of
+from ..progress import Progress
 from .units import Group, effects_of
+
+Arrays = dict[str, np.ndarray]
 
 
 class Batch:
@@ -53,3 +61,75 @@ class Batch:
     def embeddings(self) -> Float[Tensor, "image embed"]:
         """M(x) / ‖M(x)‖, in fp64."""
         return self.outputs.double() / self.norms[:, None].clamp(min=torch.finfo(torch.float64).tiny)
+
+
+@runtime_checkable
+class Consumer(Protocol):
+    """Keeps something of a pass.
+
+    groups: the units whose effects it reads. stages: in which stages of the pass it takes part; one that needs a mean
+    over all images takes part in a stage after that of the mean.
+    """
+
+    groups: tuple[Group, ...]
+    stages: tuple[int, ...]
+
+    def update(self, batch: Batch) -> None: ...
+
+    def fresh(self) -> Consumer:
+        """Another of its kind that has seen nothing, to be merged with it later."""
+        ...
+
+    def merge(self, other: Any) -> None:
+        """Take in what another of its kind has seen, of other images."""
+        ...
+
+    def state(self) -> Arrays:
+        """All that it knows; empty before the first image."""
+        ...
+
+    def restore(self, state: Arrays) -> None:
+        """Know what `state` said, and nothing else."""
+        ...
+
+
+def read(
+    model: Model,
+    source: ImageSource,
+    batch_size: int = 64,
+    groups: Sequence[Group] = (),
+    *,
+    what: str = "images",
+    progress: bool | None = None,
+    skipped: list[Skipped] | None = None,
+    least: int = 1,
+) -> Iterator[Batch]:
+    """One time through a source, for what is no statistic of reference data. Files that cannot be read are added to
+    `skipped`; raises `SummandError` where fewer than `least` can be."""
+    skipped, seen = [] if skipped is None else skipped, 0
+    with Progress(what, len(source), "images", progress) as bar:
+        for start in range(0, len(source), batch_size):
+            some = range(start, min(start + batch_size, len(source)))
+            batch = read_one(model, source, some, groups, skipped)
+            if batch:
+                seen += len(batch)
+                yield batch
+            bar.update(len(some))
+    check_read(source, seen, skipped, least)
+
+
+def check_read(source: ImageSource, seen: int, skipped: Sequence[Skipped], least: int, among: str = "") -> None:
+    """Raise `SummandError` where fewer than `least` images could be read."""
+    if seen < least:
+        reasons = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
+        raise SummandError(
+            f"{source.label}: {among}only {seen} could be read, at least {least} are needed"
+            + (f" ({reasons})" if reasons else "")
+        )
+
+
+def read_one(
+    model: Model, source: ImageSource, indices: Sequence[int], groups: Sequence[Group], skipped: list[Skipped]
+) -> Batch | None:
+    found = read_batch(source, indices, skipped)
+    return Batch(model, found.indices, pixels_of(model, found.images), groups) if found.indices else None

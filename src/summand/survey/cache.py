@@ -18,8 +18,9 @@ from ..models.foreign import holds_foreign_code
 from ..models.text_store import cache_folder
 from ..progress import QUICK, duration
 from ..towers.listening import hooks_of
+from .fingerprints import names_hash, weights_hash
 from .make import make
-from .manifest import Manifest, names_hash, weights_hash
+from .manifest import Manifest
 from .survey import Survey
 from .units import Group
 

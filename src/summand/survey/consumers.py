@@ -15,8 +15,7 @@ from ..statistics import saving
 from ..statistics.moments import Moments
 from ..statistics.principal_direction import RankOne, deviation, rank_one
 from ..statistics.top_images import TopImages
-from .batch import Batch
-from .engine import Arrays
+from .batch import Arrays, Batch
 from .units import Group
 
 USED, AGAIN, ASIDE = 0, 1, 2
@@ -39,6 +38,9 @@ class MomentsOf:
 
     def update(self, batch: Batch) -> None:
         self.value.update(self.effects(batch))
+
+    def fresh(self) -> MomentsOf:
+        return MomentsOf(self.group, self.device, self._of)
 
     def merge(self, other: MomentsOf) -> None:
         self.value.merge(other.value)
@@ -67,6 +69,10 @@ class TopImagesOf:
 
     def update(self, batch: Batch) -> None:
         self.value.update(self._moments.effects(batch), batch.indices)
+
+    def fresh(self) -> TopImagesOf:
+        """By distance from the same mean."""
+        return TopImagesOf(self._moments, self.k)
 
     def merge(self, other: TopImagesOf) -> None:
         self.value.merge(other.value)
@@ -112,6 +118,12 @@ class Projections:
         self._found.append(x.half().cpu().numpy())
         self._indices += batch.indices
 
+    def fresh(self) -> Projections:
+        """On the same r_n."""
+        other = Projections(self._moments, self._top)
+        other.__dict__["rank"], other.__dict__["scale"] = self.rank, self.scale
+        return other
+
     def merge(self, other: Projections) -> None:
         self._found += other._found
         self._indices += other._indices
@@ -126,53 +138,28 @@ class Projections:
         self._found, self._indices = ([state["values"]], state["images"].tolist()) if state else ([], [])
 
 
-class Aside:
-    """Whole coefficients c − c̄ of the heads on images kept aside, [image, *unit, path], in fp16 and in units of each
-    head's largest standard deviation: a label may lie along any direction of a head, and is scored on these images."""
+class PerImage:
+    """Rows of numbers, one an image; a subclass says which."""
 
-    stages: tuple[int, ...] = (ASIDE,)
-
-    def __init__(self, moments: MomentsOf) -> None:
-        self.group, self.groups, self._moments = moments.group, moments.groups, moments
-        self._rows = Rows()
-
-    @cached_property
-    def scale(self) -> Float[Tensor, "*unit"]:
-        largest = self._moments.value.covariance.diagonal(dim1=-2, dim2=-1).amax(dim=-1).sqrt()
-        return torch.where(largest > 0, largest, 1)
-
-    @property
-    def values(self) -> np.ndarray:
-        found = self._rows.ordered().get("coefficient")
-        return np.zeros((0, *self._moments.value.mean.shape), dtype=np.float16) if found is None else found
-
-    def update(self, batch: Batch) -> None:
-        centred = self._moments.effects(batch).coefficients.double() - self._moments.value.mean
-        self._rows.add({"coefficient": (centred / self.scale[..., None]).half()}, batch.indices)
-
-    def merge(self, other: Aside) -> None:
-        self._rows.merge(other._rows)
-
-    def state(self) -> Arrays:
-        return self._rows.state()
-
-    def restore(self, state: Arrays) -> None:
-        self._rows.restore(state)
-
-
-class Rows:
-    """Rows of numbers, one an image, by name."""
+    groups: tuple[Group, ...] = ()
+    stages: tuple[int, ...] = (USED, ASIDE)
 
     def __init__(self) -> None:
         self._rows: dict[str, list[np.ndarray]] = {}
         self._indices: list[int] = []
 
-    def add(self, rows: dict[str, Tensor], indices: Sequence[int]) -> None:
-        for name, value in rows.items():
-            self._rows.setdefault(name, []).append(value.detach().cpu().numpy())
-        self._indices += indices
+    def rows(self, batch: Batch) -> dict[str, Tensor]:
+        raise NotImplementedError
 
-    def merge(self, other: Rows) -> None:
+    def update(self, batch: Batch) -> None:
+        for name, value in self.rows(batch).items():
+            self._rows.setdefault(name, []).append(value.detach().cpu().numpy())
+        self._indices += batch.indices
+
+    def fresh(self) -> PerImage:
+        return type(self)()
+
+    def merge(self, other: PerImage) -> None:
         for name, values in other._rows.items():
             self._rows.setdefault(name, []).extend(values)
         self._indices += other._indices
@@ -194,31 +181,6 @@ class Rows:
         return {name: values[order] for name, values in state.items()}
 
 
-class PerImage(Rows):
-    """Rows that a batch says; a subclass says which."""
-
-    groups: tuple[Group, ...] = ()
-    stages: tuple[int, ...] = (USED, ASIDE)
-
-    def rows(self, batch: Batch) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def update(self, batch: Batch) -> None:
-        self.add(self.rows(batch), batch.indices)
-
-
-class Terms(PerImage):
-    """What all heads, all MLPs and the input write into M(x), of the images kept aside: how much of the representation
-    an explanation by heads can speak of."""
-
-    stages: tuple[int, ...] = (ASIDE,)
-
-    def rows(self, batch: Batch) -> dict[str, Tensor]:
-        mlps, embedding = batch.parts.mlps().sum(dim=1), batch.parts.embedding()
-        heads = batch.outputs - mlps - embedding - batch.parts.bias()
-        return {"heads": heads.float(), "mlps": mlps.float(), "embedding": embedding.float()}
-
-
 class Embeddings(PerImage):
     """M(x)/‖M(x)‖ in fp16, and ‖M(x)‖."""
 
@@ -233,6 +195,9 @@ class Kept(PerImage):
     def __init__(self, layers: Sequence[int]) -> None:
         super().__init__()
         self.layers = tuple(layers)
+
+    def fresh(self) -> Kept:
+        return Kept(self.layers)
 
     def rows(self, batch: Batch) -> dict[str, Tensor]:
         coefficients = batch.parts.head_effects().coefficients[:, list(self.layers)]
@@ -264,6 +229,9 @@ class MeanTerms:
             len(batch),
         )
 
+    def fresh(self) -> MeanTerms:
+        return MeanTerms()
+
     def merge(self, other: MeanTerms) -> None:
         self._add(other._sums, other.count)
 
@@ -285,6 +253,9 @@ class Logits(PerImage):
     def __init__(self, weights: Float[Tensor, "class embed"]) -> None:
         super().__init__()
         self.weights = weights
+
+    def fresh(self) -> Logits:
+        return Logits(self.weights)
 
     def rows(self, batch: Batch) -> dict[str, Tensor]:
         outputs = batch.outputs

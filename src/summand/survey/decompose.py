@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..data import ImageSource
 from ..models import Model
-from .make import MOST_HELD_OUT as MOST_HELD_OUT
-from .make import held_out_images as held_out_images
 from .make import make
+from .making import MOST_HELD_OUT as MOST_HELD_OUT
+from .making import held_out_images as held_out_images
 from .manifest import Manifest
 from .survey import Survey
 from .units import Group

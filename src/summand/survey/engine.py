@@ -5,48 +5,23 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ..data import ImageSource, Skipped
-from ..data.sources import read_batch
-from ..errors import SummandError
-from ..models import Model, pixels_of
+from ..data import ImageSource
+from ..models import Model
 from ..progress import Progress
-from .batch import Batch
+from .batch import Arrays as Arrays
+from .batch import Batch as Batch
+from .batch import Consumer as Consumer
+from .batch import check_read, read_one
+from .batch import read as read
+from .position import Position as Position
+from .position import Shard as Shard
 from .stopping import asked_to_stop
-from .units import Group
-
-Arrays = dict[str, np.ndarray]
-
-
-@runtime_checkable
-class Consumer(Protocol):
-    """Keeps something of a pass.
-
-    groups: the units whose effects it reads. stages: in which stages of the pass it takes part; one that needs a mean
-    over all images takes part in a stage after that of the mean.
-    """
-
-    groups: tuple[Group, ...]
-    stages: tuple[int, ...]
-
-    def update(self, batch: Batch) -> None: ...
-
-    def merge(self, other: Any) -> None:
-        """Take in what another of its kind has seen, of other images."""
-        ...
-
-    def state(self) -> Arrays:
-        """All that it knows; empty before the first image."""
-        ...
-
-    def restore(self, state: Arrays) -> None:
-        """Know what `state` said, and nothing else."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -59,27 +34,21 @@ class Stage:
     again: bool = False
 
 
-@dataclass
-class Position:
-    """How far a pass is. stage, position: so many images of that stage are done; passed: of all stages. unreadable: the
-    numbers of images that were skipped. residual: |Σ − encode_image| of the first batch, relative."""
-
-    stage: int = 0
-    position: int = 0
-    passed: int = 0
-    seconds: float = 0.0
-    residual: float | None = None
-    unreadable: list[int] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-
 @runtime_checkable
 class Keeper(Protocol):
     """Keeps a pass that is stopped, or killed, from being lost."""
 
-    def load(self, consumers: Mapping[str, Consumer]) -> Position: ...
+    def done(self, stage: int) -> list[Shard]:
+        """The shards of a stage that need not be passed again, in order, none of which overlap."""
+        ...
 
-    def save(self, position: Position, consumers: Mapping[str, Consumer], changed: Sequence[str]) -> None: ...
+    def state(self, shard: Shard, name: str) -> Arrays:
+        """What a consumer knew of the images of one of them."""
+        ...
+
+    def commit(self, shard: Shard, consumers: Mapping[str, Consumer]) -> None:
+        """Keep what the consumers know of a shard, and of nothing else."""
+        ...
 
     saved: str
     """What is said when a pass was asked to stop."""
@@ -101,93 +70,120 @@ def passes(
 ) -> Position:
     """Hand every batch of every stage to the consumers that take part in it, whose effects are of one forward pass.
 
-    A file that cannot be read is skipped. keeper: where states are saved every `every` seconds (0: after every batch),
-    at most a twentieth of the time, and when the process is asked to stop (then a KeyboardInterrupt follows); what it
-    holds is gone on with. least: images (among: which) that must be readable in the first stage, else `SummandError`.
+    A file that cannot be read is skipped. keeper: where what was found is committed, shard by shard, every `every`
+    seconds (0: after every batch), at most a twentieth of the time, and when the process is asked to stop (then a
+    KeyboardInterrupt follows); what it holds is not passed again. least: images (among: which) that must be readable in
+    the first stage, else `SummandError`.
     """
-    at = keeper.load(consumers) if keeper is not None else Position()
-    began, changed = time.monotonic() - at.seconds, set[str]()
-    clock = _Clock(every)
-
-    def save() -> None:
-        at.seconds = time.monotonic() - began
-        if keeper is not None:
-            with clock:
-                keeper.save(at, consumers, sorted(changed))
-        changed.clear()
-
-    bar = Progress(what, sum(len(stage.indices) for stage in stages), "images", progress, done=at.passed)
-    with bar, asked_to_stop() if keeper is not None else _never() as stopping:
-        while at.stage < len(stages):
-            stage = stages[at.stage]
-            taking = {name: each for name, each in consumers.items() if at.stage in each.stages}
-            groups = tuple(dict.fromkeys(group for each in taking.values() for group in each.groups))
-            bar.stage(f"{what}, {stage.name}" if len(stages) > 1 else what)
-            plan = stage.indices[~np.isin(stage.indices, at.unreadable)] if stage.again else stage.indices
-            while at.position < len(plan):
-                some = plan[at.position : at.position + batch_size].tolist()
-                batch = _read(model, source, some, groups, at.skipped)
-                if not stage.again:
-                    at.unreadable += sorted(set(some) - set(batch.indices if batch else ()))
-                if batch:
-                    at.residual = batch.parts.residual() if at.residual is None else at.residual
-                    for each in taking.values():
-                        each.update(batch)
-                changed.update(taking)
-                at.position, at.passed = at.position + len(some), at.passed + len(some)
-                bar.update(len(some))
-                if keeper is not None and (stopping.is_set() or clock.due()):
-                    save()
-                if stopping.is_set():
-                    print(f"{what}: {keeper.saved if keeper is not None else 'stopped'}", file=sys.stderr, flush=True)
-                    raise KeyboardInterrupt
-            if at.stage == 0:
-                check_read(source, len(plan) - len(at.unreadable), at.skipped, least, among)
-            at.stage, at.position = at.stage + 1, 0
-    at.seconds = time.monotonic() - began
-    return at
+    bar = Progress(what, sum(len(stage.indices) for stage in stages), "images", progress)
+    with asked_to_stop() if keeper is not None else _never() as stopping:
+        run = _Passes(model, source, consumers, stages, batch_size, bar, keeper, _Clock(every), stopping)
+        run.resume()
+        with bar:
+            for number, stage in enumerate(stages):
+                bar.stage(f"{what}, {stage.name}" if len(stages) > 1 else what)
+                run.pass_through(number)
+                if number == 0:
+                    unread = int(np.isin(stage.indices, run.at.unreadable).sum())
+                    check_read(source, len(stage.indices) - unread, run.at.skipped, least, among)
+    return run.at
 
 
-def read(
-    model: Model,
-    source: ImageSource,
-    batch_size: int = 64,
-    groups: Sequence[Group] = (),
-    *,
-    what: str = "images",
-    progress: bool | None = None,
-    skipped: list[Skipped] | None = None,
-    least: int = 1,
-) -> Iterator[Batch]:
-    """One time through a source, for what is no statistic of reference data. Files that cannot be read are added to
-    `skipped`; raises `SummandError` where fewer than `least` can be."""
-    skipped, seen = [] if skipped is None else skipped, 0
-    with Progress(what, len(source), "images", progress) as bar:
-        for start in range(0, len(source), batch_size):
-            some = range(start, min(start + batch_size, len(source)))
-            batch = _read(model, source, some, groups, skipped)
-            if batch:
-                seen += len(batch)
-                yield batch
-            bar.update(len(some))
-    check_read(source, seen, skipped, least)
+@dataclass
+class _Passes:
+    """The images of every stage that no shard of the keeper's holds yet, batch by batch."""
+
+    model: Model
+    source: ImageSource
+    consumers: Mapping[str, Consumer]
+    stages: Sequence[Stage]
+    batch_size: int
+    bar: Progress
+    keeper: Keeper | None
+    clock: _Clock
+    stopping: threading.Event
+    at: Position = field(default_factory=Position)
+    pending: list[tuple[Shard, dict[str, Consumer]]] = field(default_factory=list)
+
+    def resume(self) -> None:
+        """What the keeper holds counts as done."""
+        for number in range(len(self.stages)) if self.keeper is not None else ():
+            for shard in self._done(number):
+                self.at.take(shard)
+        self.bar.begin(self.at.passed)
+
+    def _done(self, stage: int) -> list[Shard]:
+        return [] if self.keeper is None else self.keeper.done(stage)
+
+    def pass_through(self, number: int) -> None:
+        stage = self.stages[number]
+        taking = {name: each for name, each in self.consumers.items() if number in each.stages}
+        done = self._done(number)
+        for shard in done:
+            for name, each in taking.items():
+                assert self.keeper is not None
+                part = each.fresh()
+                part.restore(self.keeper.state(shard, name))
+                each.merge(part)
+        for start, stop in _between(done, len(stage.indices)):
+            self._pass_range(number, start, stop, taking)
+
+    def _pass_range(self, number: int, start: int, stop: int, taking: dict[str, Consumer]) -> None:
+        """In parts: what is committed of each is what its consumers know of it alone."""
+        at = start
+        while at < stop:
+            part = taking if self.keeper is None else {name: each.fresh() for name, each in taking.items()}
+            shard, began = Shard(number, at, at), time.monotonic()
+            while shard.stop < stop:
+                self._pass_batch(shard, min(shard.stop + self.batch_size, stop), part)
+                if self.keeper is not None and (self.stopping.is_set() or self.clock.due()):
+                    break
+                if self.stopping.is_set():
+                    break
+            shard.seconds, at = time.monotonic() - began, shard.stop
+            self.at.take(shard)
+            if self.keeper is not None:
+                self.pending.append((shard, part))
+                if self.stopping.is_set() or self.clock.due():
+                    self._commit()
+                for name, each in part.items():
+                    taking[name].merge(each)
+            if self.stopping.is_set():
+                saved = self.keeper.saved if self.keeper is not None else "stopped"
+                print(f"{self.bar.name}: {saved}", file=sys.stderr, flush=True)
+                raise KeyboardInterrupt
+
+    def _pass_batch(self, shard: Shard, stop: int, part: Mapping[str, Consumer]) -> None:
+        stage, plan = self.stages[shard.stage], self.stages[shard.stage].indices[shard.stop : stop]
+        some = (plan[~np.isin(plan, self.at.unreadable)] if stage.again else plan).tolist()
+        groups = tuple(dict.fromkeys(group for each in part.values() for group in each.groups))
+        batch = read_one(self.model, self.source, some, groups, shard.skipped) if some else None
+        if not stage.again:
+            shard.unreadable += sorted(set(some) - set(batch.indices if batch else ()))
+        if batch:
+            if self.at.residual is None and shard.residual is None:
+                shard.residual = batch.parts.residual()
+            for each in part.values():
+                each.update(batch)
+        shard.stop = stop
+        self.bar.update(len(plan))
+
+    def _commit(self) -> None:
+        with self.clock:
+            while self.pending:
+                assert self.keeper is not None
+                self.keeper.commit(*self.pending[0])
+                self.pending.pop(0)
 
 
-def check_read(source: ImageSource, seen: int, skipped: Sequence[Skipped], least: int, among: str = "") -> None:
-    """Raise `SummandError` where fewer than `least` images could be read."""
-    if seen < least:
-        reasons = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:3])
-        raise SummandError(
-            f"{source.label}: {among}only {seen} could be read, at least {least} are needed"
-            + (f" ({reasons})" if reasons else "")
-        )
+def _between(done: Sequence[Shard], length: int) -> list[tuple[int, int]]:
+    """The ranges of a plan that no shard holds.
 
-
-def _read(
-    model: Model, source: ImageSource, indices: Sequence[int], groups: Sequence[Group], skipped: list[Skipped]
-) -> Batch | None:
-    found = read_batch(source, indices, skipped)
-    return Batch(model, found.indices, pixels_of(model, found.images), groups) if found.indices else None
+    >>> _between([Shard(0, 2, 5), Shard(0, 5, 6)], 10)
+    [(0, 2), (6, 10)]
+    """
+    edges = [0, *(edge for shard in done for edge in (shard.start, shard.stop)), length]
+    return [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
 
 
 _SHARE = 20  # at most a twentieth of the time goes into saving

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import SummandError
+from .lock import FILE as LOCK
 from .manifest import FILE, Manifest
 
 
@@ -20,7 +21,7 @@ def check_folder(out: Path, asked: Manifest, restart: bool = False) -> None:
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not os.access(parent, os.W_OK):
         raise SummandError(f"no permission to write to {parent}; give another folder with --out")
-    if not out.is_dir() or not any(out.iterdir()):
+    if not out.is_dir() or not any(path.name != LOCK for path in out.iterdir()):
         return
     if not (out / FILE).is_file():
         raise SummandError(f"the folder {out} is not empty and holds no run; give another folder with --out")

@@ -54,10 +54,7 @@ def label(
 def described(model: Any, pool: str | Path | Pool | Sequence[str] | None, refuse: bool = False) -> Pool:
     """A description pool, without the lines that the model cannot read, which a warning counts. refuse: raise
     `SummandError` where these are more than half of it."""
-    if pool is None:
-        pool = model.world.pool
-    if not isinstance(pool, Pool):
-        pool = pool_of(pool)
+    pool = pool if isinstance(pool, Pool) else pool_of(model.world.pool if pool is None else pool)
     kept, left = readable(pool, model._tokenizer)
     if refuse:
         refuse_unknown(pool, kept)

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pandas as pd
-import torch
-import xarray as xr
 
 from ..data import ImageSource
 from ..data.adapters import open_images
 from ..errors import SummandError
 from ..models import Model
-from ..statistics.principal_direction import top_count
-from . import store
-from .checkpoint import Checkpoint
-from .consumers import Aside, Embeddings, Kept, MomentsOf, Projections, Terms, TopImagesOf
-from .engine import Consumer, Position, Stage, passes
+from .checksums import Checksums
+from .fingerprints import weights_hash
 from .folder import check_folder
-from .manifest import FILE, Manifest, skipped_rows, versions, weights_hash
-from .shelf import EMBEDDINGS, IMAGES, KEPT, TERMS, Folder, InMemory, Shelf, forget
+from .lock import locked
+from .making import Making
+from .manifest import FILE, Manifest
+from .shelf import DIRECTIONS, LABELS, Folder, InMemory, forget
 from .survey import Survey
 from .units import Group, Wanted, default_units, groups_of, parse_units
-
-MOST_HELD_OUT = 1000
-"""Images kept aside at most: x_n of every unit on each is stored, 0.3 GB for the 147,456 pairs of RN50x16."""
 
 Units = str | Sequence["str | Group | Wanted"] | None
 
@@ -97,16 +90,20 @@ def make(
     """
     asked = replace(asked, groups=tuple(group.name for group in groups), weights=weights_hash(model))
     if out is None:
-        return _Making(model, source, InMemory(), asked, groups).run(batch_size, progress, every, None)
+        return Making(model, source, InMemory(), asked, groups).run(batch_size, progress, every, None)
     path = Path(out).expanduser()
     check_folder(path, asked, restart)
-    if restart:
-        forget(path)
-    if (path / FILE).is_file() and (there := Manifest.read(path)).complete:
-        return Survey(Folder(path), there, model, source)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        return _Making(model, source, Folder(path), asked, groups).run(batch_size, progress, every, path)
+        with locked(path):
+            if restart:
+                forget(path)
+            broken: set[str] | None = None
+            there = Manifest.read(path) if (path / FILE).is_file() else None
+            if there is not None and there.complete and not (broken := _broken(path)):
+                return Survey(Folder(path), there, model, source)
+            making = Making(model, source, Folder(path), asked, groups, broken)
+            return making.run(batch_size, progress, every, path)
     except OSError as error:
         raise SummandError(
             f"cannot write to {path}: {error.strerror or error}; make room, and the same command goes on from there"
@@ -128,16 +125,6 @@ def chosen_groups(model: Model, units: Units) -> tuple[Group, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def held_out_images(count: int, share: float) -> np.ndarray:
-    """Which of `count` images are kept aside: that share of them, at most 1,000, evenly spread, always the same.
-
-    >>> held_out_images(10, 0.2)
-    array([2, 7])
-    """
-    some = min(round(share * count), MOST_HELD_OUT)
-    return (np.arange(some) * 2 + 1) * count // (2 * max(some, 1))
-
-
 def _kept(model: Model, keep: int | Sequence[int] | None) -> tuple[int, ...]:
     last = model.tower.layers
     if keep is None or isinstance(keep, int):
@@ -147,109 +134,17 @@ def _kept(model: Model, keep: int | Sequence[int] | None) -> tuple[int, ...]:
     return tuple(sorted(set(keep)))
 
 
-@dataclass
-class _OfGroup:
-    moments: MomentsOf
-    top: TopImagesOf | None
-    aside: Projections
-    whole: Aside | None
-
-
-class _Making:
-    def __init__(
-        self, model: Model, source: ImageSource, shelf: Shelf, asked: Manifest, groups: Sequence[Group]
-    ) -> None:
-        self.model, self.source, self.shelf = model, source, shelf
-        self.aside = held_out_images(len(source), asked.held_out)
-        used = np.setdiff1d(np.arange(len(source)), self.aside)
-        again = used if asked.top != 0 else used[:0]
-        self.stages = [Stage("moments", used), Stage("top images", again, again=True), Stage("held-out", self.aside)]
-        planned = sum(len(stage.indices) for stage in self.stages)
-        self.asked = replace(asked, images=len(source), planned=planned, versions=versions())
-        self.embeddings, self.terms = Embeddings(), Terms()
-        self.kept = Kept(asked.kept) if asked.kept else None
-        self.of = {group: self._consumers(group, len(used)) for group in groups}
-
-    def _consumers(self, group: Group, used: int) -> _OfGroup:
-        moments = MomentsOf(group, str(self.model.device))
-        k = top_count(used, group.kind) if self.asked.top is None else self.asked.top
-        top = TopImagesOf(moments, k) if k else None
-        whole = Aside(moments) if group.kind == "heads" else None
-        return _OfGroup(moments, top, Projections(moments, top), whole)
-
-    def consumers(self) -> dict[str, Consumer]:
-        named: dict[str, Consumer] = {"images": self.embeddings, "terms": self.terms}
-        if self.kept is not None:
-            named["kept"] = self.kept
-        for group, each in self.of.items():
-            named[f"moments/{group.name}"], named[f"signal/{group.name}"] = each.moments, each.aside
-            if each.top is not None:
-                named[f"top/{group.name}"] = each.top
-            if each.whole is not None:
-                named[f"whole/{group.name}"] = each.whole
-        return named
-
-    def run(self, batch_size: int, progress: bool | None, every: float, out: Path | None) -> Survey:
-        keeper = None if out is None else Checkpoint(out, lambda at: self._manifest(at, False).write(out))
-        if out is not None and keeper is not None and not keeper.begun:
-            self.asked.write(out)
-        try:
-            at = passes(
-                self.model,
-                self.source,
-                self.consumers(),
-                self.stages,
-                **{"batch_size": batch_size, "progress": progress, "keeper": keeper, "every": every},
-                **{"least": 2, "among": "of the images that are not held out "},
-            )
-        except SummandError:
-            if out is not None and not self.embeddings.state():
-                forget(out)
-            raise
-        self._finish()
-        made = self._manifest(at, True)
-        if out is not None and keeper is not None:
-            made.write(out)
-            keeper.clear()
-        return Survey(self.shelf, made, self.model, self.source)
-
-    def _manifest(self, at: Position, complete: bool) -> Manifest:
-        return replace(
-            self.asked,
-            skipped=skipped_rows(at.skipped),
-            residual=at.residual,
-            seconds=round(at.seconds, 1),
-            passed=at.passed,
-            complete=complete,
-        )
-
-    def _finish(self) -> None:
-        """The data sets, before the manifest that says they are complete."""
-        rows = self.embeddings.ordered()
-        indices = rows["images"]
-        held = np.isin(indices, self.aside)
-        names = [self.source.name(int(index)) for index in indices]
-        table = {"name": names, "held_out": held, "norm": rows["norm"]}
-        self.shelf.put_table(IMAGES, pd.DataFrame(table, index=pd.Index(indices, name="image")))
-        self.shelf.put(EMBEDDINGS, _per_image({"embedding": (rows["embedding"], ("embed",))}, indices))
-        if aside := self.terms.ordered():
-            terms = {name: (aside[name], ("embed",)) for name in aside if name != "images"}
-            self.shelf.put(TERMS, _per_image(terms, aside["images"]))
-        if self.kept is not None:
-            kept = self.kept.ordered()
-            axes = {"coefficient": ("layer", "head", "channel"), "mlps": ("embed",), "output": ("embed",)}
-            self.shelf.put(KEPT, _per_image({name: (kept[name], axes[name]) for name in axes}, kept["images"]))
-        for group, each in self.of.items():
-            found = store.Statistics(
-                moments=each.moments.value.to("cpu"),
-                top=None if each.top is None else each.top.value.to("cpu"),
-                rank_one=each.aside.rank,
-                scale=each.aside.scale,
-                held_out=torch.from_numpy(each.aside.values),
-                whole=None if each.whole is None else (torch.from_numpy(each.whole.values), each.whole.scale),
-            )
-            self.shelf.put(group.name, store.to_dataset(found, indices[held]))
-
-
-def _per_image(values: dict[str, tuple[np.ndarray, tuple[str, ...]]], indices: np.ndarray) -> xr.Dataset:
-    return xr.Dataset({name: (("image", *axes), array) for name, (array, axes) in values.items()}, {"image": indices})
+def _broken(path: Path) -> set[str] | None:
+    """Which data of a finished survey must be made again, since files of them are damaged; None where nothing is.
+    Their files are named on stderr; damaged labels are removed."""
+    sums = Checksums(path)
+    damaged = sums.damaged()
+    for file in (file for files in damaged.values() for file in files):
+        print(f"{file} is damaged: its checksum is another; what it is a part of is made again", file=sys.stderr)
+    if labels := [name for name in damaged if name.startswith((f"{LABELS}.", f"{DIRECTIONS}."))]:
+        for name in (f"{LABELS}.parquet", f"{LABELS}.csv"):
+            (path / name).unlink(missing_ok=True)
+        shutil.rmtree(path / f"{DIRECTIONS}.zarr", ignore_errors=True)
+        sums.note([*labels, f"{LABELS}.parquet", f"{LABELS}.csv", f"{DIRECTIONS}.zarr"])
+        print(f"the labels are gone; `summand label {path}` makes them again", file=sys.stderr)
+    return {name.rpartition(".")[0] for name in damaged if name not in labels} or None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import shlex
 from collections.abc import Sequence
@@ -12,17 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..atomic import replacing
 from ..data import ImageSource, Skipped
 from ..errors import SummandError
-from ..models import Model
 from ..models.origin import Origin, location
 from ..models.origin import model_location as model_location
-from ..towers.settings import settings_hash
+from .checksums import read_sealed, write_sealed
+from .fingerprints import names_hash, same_weights
 
-FORMAT = 1
+FORMAT = 2
 FILE = "manifest.json"
 _PACKAGES = ("summand-clip", "torch", "open_clip_torch", "xarray", "zarr", "numpy")
 
@@ -146,8 +141,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Replace the manifest of a run folder in one step."""
-        with replacing(folder / FILE) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_sealed(folder / FILE, asdict(self))
 
     @staticmethod
     def read(folder: Path) -> Manifest:
@@ -155,25 +149,18 @@ class Manifest:
         if not folder.is_dir():
             raise SummandError(f"there is no run folder {folder}; `summand survey --out {folder}` makes one")
         try:
-            found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            found = read_sealed(folder / FILE, required=lambda found: found.get("format") == FORMAT)
         except FileNotFoundError:
             raise SummandError(
                 f"{folder} is no run folder: it has no {FILE}; `summand survey --out FOLDER` makes one"
             ) from None
-        except (OSError, ValueError) as error:
-            raise SummandError(f"{folder / FILE} cannot be read ({error}); the run must be made again") from error
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            got = found.get("format") if isinstance(found, dict) else None
-            raise SummandError(f"{folder} has format {got}; this version reads format {FORMAT}. Make the run again")
-        names = {item.name for item in fields(Manifest)}
-        try:
-            lists = {"groups": tuple(found["groups"]), "skipped": tuple(found["skipped"])}
-            lists["kept"] = tuple(found.get("kept", ()))
-            if isinstance(found.get("image_size"), list):
-                lists["image_size"] = tuple(found["image_size"])
-            return Manifest(**{**{key: value for key, value in found.items() if key in names}, **lists})
-        except (TypeError, KeyError) as error:
-            raise SummandError(f"{folder / FILE} is not complete ({error}); the run must be made again") from error
+        except SummandError as error:
+            raise SummandError(f"{error}; the run must be made again") from error
+        if found.get("format") != FORMAT:
+            raise SummandError(
+                f"{folder} has format {found.get('format')}; this version reads format {FORMAT}. Make the run again"
+            )
+        return _of_json(found, folder / FILE)
 
     def differences(self, other: Manifest) -> list[str]:
         """Where two runs would not be the same, in words: what is here, and what `other` asks for."""
@@ -201,6 +188,34 @@ class Manifest:
         return said
 
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("model", "source", "files", "precision", "weights"), (str,)),
+    **dict.fromkeys(("pretrained", "location", "checkpoint", "activation", "ablation"), (str, type(None))),
+    **dict.fromkeys(("random_init", "wrapped", "complete"), (bool,)),
+    **dict.fromkeys(("images", "seed", "passed", "planned", "format"), (int,)),
+    **dict.fromkeys(("count", "top"), (int, type(None))),
+    **{"held_out": (int, float), "seconds": (int, float), "residual": (int, float, type(None))},
+    **{"image_size": (int, tuple, type(None)), "versions": (dict,)},
+    **dict.fromkeys(("groups", "kept", "skipped"), (tuple,)),
+}
+_ITEMS: dict[str, type] = {"groups": str, "kept": int, "skipped": dict, "image_size": int}
+
+
+def _of_json(found: dict[str, Any], file: Path) -> Manifest:
+    """Raises `SummandError` that names a value which is missing, or of another kind than it must be."""
+    values = {name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in found}
+    values = {name: value for name, value in values.items() if name in _KINDS}
+    for name, value in values.items():
+        right = isinstance(value, _KINDS[name]) and (isinstance(value, bool) <= (bool in _KINDS[name]))
+        items = value if name in _ITEMS and isinstance(value, tuple) else ()
+        if not right or not all(isinstance(item, _ITEMS[name]) for item in items):
+            raise SummandError(f"{file}: {name} is {value!r}, which cannot be; the run must be made again")
+    try:
+        return Manifest(**values)
+    except TypeError as error:
+        raise SummandError(f"{file} is not complete ({error}); the run must be made again") from error
+
+
 def _plain(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else "as by default" if value is None else str(value)
 
@@ -214,31 +229,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "unknown"
     return found
-
-
-def weights_hash(model: Model) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of all parameters and saved buffers, and over what is ablated;
-    behind a plus, the start of one over everything else that the model computes with, such as its activations."""
-    seen = hashlib.sha256(getattr(model.tower, "ablation", b""))
-    for name, value in sorted(model.clip.state_dict().items()):
-        seen.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        seen.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return f"{seen.hexdigest()}+{settings_hash(model.clip)[:16]}"
-
-
-def same_weights(one: str, other: str) -> bool:
-    """Whether two models are the same by their `weights_hash`; that of an older run knows of the weights alone."""
-    known = min(len(one.split("+")), len(other.split("+")))
-    return one.split("+")[:known] == other.split("+")[:known]
-
-
-def names_hash(source: ImageSource) -> str:
-    """SHA-256 over the names of a source's images, in order; of images in memory over what they hold."""
-    seen = hashlib.sha256()
-    for index in range(len(source)):
-        seen.update(source.name(index).encode() + b"\0")
-    seen.update(str(getattr(source, "content", "")).encode())
-    return seen.hexdigest()
 
 
 def skipped_rows(skipped: Sequence[Skipped]) -> tuple[dict[str, str], ...]:

@@ -60,8 +60,8 @@ def find(survey: Survey, what: Any, top: int = 10) -> pd.DataFrame:
             )
         )
     table = pd.concat(tables, ignore_index=True)
-    order = table["cosine"].abs().sort_values(ascending=False, kind="stable").index[:top]
-    table = table.loc[order].reset_index(drop=True)
+    order = np.argsort(-np.abs(table["cosine"].to_numpy()), kind="stable")[:top]
+    table = table.iloc[order].reset_index(drop=True)
     if survey.labelled:
         table = table.merge(survey.labels[["kind", "unit", *_COLUMNS]], on=["kind", "unit"], how="left")
     return table

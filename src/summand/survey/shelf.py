@@ -13,7 +13,9 @@ import xarray as xr
 
 from ..atomic import replacing
 from ..errors import SummandError
-from . import checkpoint, store
+from . import shards, store
+from .checksums import FILE as CHECKSUMS
+from .checksums import Checksums
 from .manifest import FILE
 
 IMAGES, LABELS, EMBEDDINGS, KEPT = "images", "labels", "images", "kept"
@@ -71,6 +73,14 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path: Path | None = path
         self._path = path
+        self._sums = Checksums(path)
+        self._sound: set[str] = set()
+
+    def _check(self, name: str) -> None:
+        """Raise `SummandError` where a file is not what was written; looked at once."""
+        if name not in self._sound:
+            self._sums.check(name, f"the command that made {self._path} makes this part of it again")
+            self._sound.add(name)
 
     @property
     def label(self) -> str:
@@ -80,10 +90,12 @@ class Folder:
         return (self._path / f"{name}.{'parquet' if table else 'zarr'}").exists()
 
     def dataset(self, name: str) -> xr.Dataset:
+        self._check(f"{name}.zarr")
         return store.read(self._path / f"{name}.zarr")
 
     def table(self, name: str) -> pd.DataFrame:
         path = self._path / f"{name}.parquet"
+        self._check(path.name)
         try:
             return pd.read_parquet(path)
         except FileNotFoundError:
@@ -93,6 +105,7 @@ class Folder:
 
     def put(self, name: str, data: xr.Dataset) -> None:
         store.write(data, self._path / f"{name}.zarr")
+        self._sums.note([f"{name}.zarr"])
 
     def put_table(self, name: str, table: pd.DataFrame) -> None:
         with replacing(self._path / f"{name}.parquet") as temporary:
@@ -104,6 +117,7 @@ class Folder:
                     flat[column] = [None if value is None else json.dumps(_plain(value)) for value in flat[column]]
             with replacing(self._path / f"{name}.csv") as temporary:
                 flat.to_csv(temporary, index=False)
+        self._sums.note([f"{name}.parquet", *([f"{name}.csv"] if name == LABELS else [])])
 
 
 def _plain(value: Any) -> Any:
@@ -113,14 +127,14 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, np.ndarray)) else value
 
 
-_MORE = (f"{TERMS}.zarr", f"{DIRECTIONS}.zarr")
+_MORE = (f"{TERMS}.zarr", f"{DIRECTIONS}.zarr", "checkpoint")
 
 
 def forget(out: Path) -> None:
     """Remove what a survey wrote into a folder, and nothing else."""
-    for name in (FILE, f"{IMAGES}.parquet", f"{LABELS}.parquet", f"{LABELS}.csv"):
+    for name in (FILE, CHECKSUMS, f"{IMAGES}.parquet", f"{LABELS}.parquet", f"{LABELS}.csv"):
         (out / name).unlink(missing_ok=True)
-    for path in (f"{EMBEDDINGS}.zarr", f"{KEPT}.zarr", "heads.zarr", "pairs.zarr", *_MORE, checkpoint.FOLDER):
+    for path in (f"{EMBEDDINGS}.zarr", f"{KEPT}.zarr", "heads.zarr", "pairs.zarr", *_MORE, shards.FOLDER):
         shutil.rmtree(out / path, ignore_errors=True)
     for path in out.glob("neurons.*.zarr"):
         shutil.rmtree(path, ignore_errors=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+import zarr
 from jaxtyping import Float
 from torch import Tensor
 
+from ..atomic import replacing
 from ..errors import SummandError, first_line
 from ..statistics.moments import Moments
 from ..statistics.norm_quantiles import NormSketch
@@ -145,17 +145,10 @@ def _axes(data: xr.Dataset) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tup
 
 def write(data: xr.Dataset, path: Path) -> None:
     """A zarr folder, put in its place only when it is complete."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with warnings.catch_warnings():
-            # Consolidated metadata is not yet a part of the zarr 3 specification; readers that ignore it lose nothing.
-            warnings.filterwarnings("ignore", message=".*[Cc]onsolidated")
-            data.to_zarr(temporary, mode="w", zarr_format=3, consolidated=True)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # Consolidated metadata is not yet a part of the zarr 3 specification; readers that ignore it lose nothing.
+        warnings.filterwarnings("ignore", message=".*[Cc]onsolidated")
+        data.to_zarr(temporary, mode="w", zarr_format=3, consolidated=True)
 
 
 def read(path: Path) -> xr.Dataset:
@@ -166,6 +159,19 @@ def read(path: Path) -> xr.Dataset:
         raise SummandError(f"{path} is missing from its run folder; make the run again") from None
     except (OSError, ValueError, KeyError) as error:
         raise SummandError(f"{path} is broken ({first_line(error)}); make the run again") from error
+
+
+def write_zip(data: xr.Dataset, path: Path) -> None:
+    """The same in one file, a zarr in a zip, which is on the disk at once where many small files would not be."""
+    with replacing(path) as temporary, zarr.storage.ZipStore(temporary, mode="w") as archive, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Duplicate name")  # metadata is written twice; the last one counts
+        data.to_zarr(archive, zarr_format=3, consolidated=False)
+
+
+def read_zip(path: Path) -> xr.Dataset:
+    """What `write_zip` wrote, in memory."""
+    with zarr.storage.ZipStore(path, mode="r") as archive:
+        return xr.open_zarr(archive, chunks=None, consolidated=False).load()
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -24,7 +24,8 @@ from ..statistics.principal_direction import RankOne, significance
 from ..statistics.top_images import TopImages
 from ..towers.directions import Directions
 from . import store
-from .manifest import Manifest, names_hash, same_weights, weights_hash
+from .fingerprints import names_hash, same_weights, weights_hash
+from .manifest import Manifest
 from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, TERMS, Folder, Shelf
 from .units import Group, Unit
 
@@ -107,7 +108,7 @@ class Survey:
     def held_out_images(self) -> np.ndarray:
         """Numbers of the images that were kept aside, whose effects are in no statistic."""
         images = self.images
-        return images.index[images["held_out"]].to_numpy()
+        return images.index.to_numpy()[images["held_out"].to_numpy()]
 
     @property
     def images(self) -> pd.DataFrame:

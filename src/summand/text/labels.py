@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,14 +45,14 @@ class HeadLabel:
 
 def named_attribute(texts: Sequence[str], explained: Sequence[float]) -> str | None:
     """The attribute named by the first texts, each counted by the variance it adds; None if the first names none."""
-    votes: Counter[str] = Counter()
+    votes: dict[str, float] = {}
     before = 0.0
     for text, share in list(zip(texts, explained, strict=True))[:_TEXTS_THAT_NAME]:
         attribute = attribute_of(text)
         if attribute is not None:
-            votes[attribute] += share - before
+            votes[attribute] = votes.get(attribute, 0.0) + share - before
         before = share
-    return votes.most_common(1)[0][0] if votes else None
+    return max(votes, key=lambda name: votes[name]) if votes else None
 
 
 def importance(moments: Moments, classes: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head"]:

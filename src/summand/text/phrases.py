@@ -77,7 +77,7 @@ def descriptions() -> dict[str, tuple[str, ...]]:
     A list is sections of concepts, one a line, each under a line of templates, "# template | template | ...". The
     concepts of a section take its templates in turn, so that a pool varies in concepts more than in wording.
     """
-    folder = resources.files(__package__) / "lists"
+    folder = resources.files("summand.text") / "lists"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".txt")), key=lambda file: file.name)
     return {file.name.removesuffix(".txt"): _filled(file.read_text(encoding="utf-8")) for file in files}
 

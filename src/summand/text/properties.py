@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -25,14 +24,14 @@ def property_of(text: str) -> str | None:
 
 def property_of_head(label: HeadLabel) -> str | None:
     """The property that a head's first three texts name, each counted by the variance it adds."""
-    votes: Counter[str] = Counter()
+    votes: dict[str, float] = {}
     before = 0.0
     for text, share in list(zip(label.texts, label.explained, strict=True))[:_TEXTS_THAT_NAME]:
         named = property_of(text)
         if named is not None:
-            votes[named] += share - before
+            votes[named] = votes.get(named, 0.0) + share - before
         before = share
-    return votes.most_common(1)[0][0] if votes else None
+    return max(votes, key=lambda name: votes[name]) if votes else None
 
 
 def heads_of_property(labels: Sequence[HeadLabel], name: str) -> list[HeadLabel]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from .attention_maps import AttentionMaps
 from .base import working
 from .effective import class_of, seen_through
 from .linear import fold_norm, inverse_deviation, normed, optional_norm
+from .plain import PlainMaps
 from .probe import remedy
 from .view import AttentionView
 
@@ -47,14 +47,14 @@ class Attention:
         if getattr(module, "bias_k", None) is not None or getattr(module, "add_zero_attn", False):
             raise SummandError(f"its attention ({kind}) adds keys that belong to no token")
         self.module: Any = module
-        self.heads: int = module.num_heads
+        self.heads: int = self.module.num_heads
         self._maps = AttentionMaps(module)
         self.out = self._maps.out
         """W_O and b_O as they act."""
         self.channels: int = self.out.shape[1] // self.heads
         inner = next((getattr(module, name) for name in ("ln_inner", "norm") if self._self_attends(name)), None)
         self.inner: Any = optional_norm(inner, "the norm inside its attention")
-        self._views: tuple[tuple[Any, ...], _FusedViews] | None = None
+        self._plain_maps: tuple[tuple[Any, ...], PlainMaps | None] | None = None
         norms = (seen_through(getattr(module, name, None)) for name in (*_QK_NORMS, "logit_scale", "rel_pos"))
         self._plain = self.inner is None and all(norm is None or isinstance(norm, nn.Identity) for norm in norms)
 
@@ -68,9 +68,9 @@ class Attention:
 
     def value_map(self) -> tuple[Float[Tensor, "head channel width"], Float[Tensor, "head channel"]]:
         """W_V and b_V of every head; heads of a group share theirs."""
-        fused = self._fused_views()
-        if fused is not None:
-            return fused.value, fused.value_bias
+        maps = self.plain_maps()
+        if maps is not None:
+            return working(maps.value[0]), working(maps.value_bias[0])
         weight, bias = self.projection(2)
         assert weight is not None
         bias = weight.new_zeros(len(weight)) if bias is None else bias
@@ -80,27 +80,36 @@ class Attention:
             return weight, bias
         return weight.repeat_interleave(group, dim=0), bias.repeat_interleave(group, dim=0)
 
-    def _fused_views(self) -> _FusedViews | None:
-        """Views of torch's fused parameters by heads, made once for as long as they lie where they lie: a view costs
-        as much as a small product, and a dozen are needed in every layer. None where the parameters are not fused."""
-        weight, bias = self._maps.fused()
-        if weight is None or bias is None or working(weight) is not weight:
+    def plain_maps(self) -> PlainMaps | None:
+        """W_Q, W_K and W_V as the module holds them, as views that are made once for as long as they lie where they
+        lie. None where a row is more than one product and its softmax, or where heads share keys."""
+        if not self._plain:
             return None
-        where = (weight.data_ptr(), bias.data_ptr(), weight.dtype, weight.device, weight.shape)
-        if self._views is None or self._views[0] != where:
-            (q, k, v), (q0, _, v0) = (
-                [part.detach().unflatten(0, (self.heads, self.channels)) for part in whole.chunk(3)]
-                for whole in (weight, bias)
-            )
-            self._views = (where, _FusedViews(q.transpose(1, 2), q0[:, None], k, v, v0))
-        return self._views[1]
+        fused = self._maps.fused()
+        parts = [] if fused[0] is not None else [self._maps.own(which) for which in range(3)]
+        lies = [each for part in (fused, *parts) for each in part]
+        where = tuple(None if each is None else (each.data_ptr(), each.dtype, each.device, each.shape) for each in lies)
+        if self._plain_maps is None or self._plain_maps[0] != where:
+            self._plain_maps = where, self._plain_parts(parts or [self._maps.own(which) for which in range(3)])
+        return self._plain_maps[1]
+
+    def _plain_parts(self, parts: list[tuple[Tensor | None, Tensor | None]]) -> PlainMaps | None:
+        known = [(weight, bias) for weight, bias in parts if weight is not None]
+        shapes = {(weight.shape, weight.dtype) for weight, _ in known}
+        dtypes = {bias.dtype for _, bias in known if bias is not None} | {dtype for _, dtype in shapes}
+        if len(known) < 3 or len(shapes) > 1 or len(dtypes) > 1:
+            return None
+        with torch.inference_mode(False), torch.no_grad():
+            return PlainMaps.of(known, self.heads)
 
     def _one_query_maps(self) -> tuple[Tensor, Tensor, Tensor] | None:
         """W_Qᵀ [head, width, channel], b_Q [head, 1, channel], W_K [head, channel, width2]; None where queries are not
         mapped or heads share keys."""
-        fused = self._fused_views()
-        if fused is not None:
-            return fused.query, fused.query_bias, fused.key
+        maps = self.plain_maps()
+        if maps is not None:
+            query, key, bias = working(maps.query[0]), working(maps.key[0]), working(maps.query_bias[0, 0])
+            split = (self.heads, self.channels)
+            return query.unflatten(0, split).transpose(1, 2), bias.unflatten(0, split)[:, None], key
         (query, bias), (key, _) = self.projection(0), self.projection(1)
         assert key is not None
         if query is None or len(query) != len(key):
@@ -191,9 +200,9 @@ class Attention:
         Second result: Σ_q w_q / σ_q^out, what the constants of this layer are multiplied with.
         """
         if self._plain and out_norm is None and not positions and queries.shape[1] == 1:
-            fused = self._fused_views()
-            if fused is not None:
-                return self._glance(fused, queries, tokens, weights[:, 0])
+            maps = self._one_query_maps()
+            if maps is not None:
+                return self._glance(maps, queries, tokens, weights[:, 0])
         left, right, bias = self.logits(queries, tokens, first, **positions)
         value_weight, value_bias = self.value_map()
         images, heads, count = len(tokens), self.heads, queries.shape[1]
@@ -218,19 +227,20 @@ class Attention:
         return AttentionView(row, tokens, value_weight, value_bias), mass
 
     def _glance(
-        self, fused: _FusedViews, query: Tensor, tokens: Tensor, weight: Float[Tensor, " image"]
+        self, maps: tuple[Tensor, Tensor, Tensor], query: Tensor, tokens: Tensor, weight: Float[Tensor, " image"]
     ) -> tuple[AttentionView, Float[Tensor, " image"]]:
         """`look` of one plain query, ⟨W_Kᵀ q, n⟩ as in `logits`, in as few steps as there are: it is what most models
         need in every layer, and at this size a step costs as much as what it computes."""
         one, root = query.transpose(0, 1).expand(self.heads, -1, -1), self.channels**-0.5  # [head, image, width]
-        queries = torch.baddbmm(fused.query_bias, one, fused.query, beta=root, alpha=root)
-        row = (torch.bmm(queries, fused.key).transpose(0, 1) @ tokens.transpose(1, 2)).softmax(dim=-1)
-        return AttentionView(weight[:, None, None] * row, tokens, fused.value, fused.value_bias), weight
+        queries = torch.baddbmm(maps[1], one, maps[0], beta=root, alpha=root)
+        row = (torch.bmm(queries, maps[2]).transpose(0, 1) @ tokens.transpose(1, 2)).softmax(dim=-1)
+        return AttentionView(weight[:, None, None] * row, tokens, *self.value_map()), weight
 
     def project_out(self, outputs: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch width"]:
-        """The heads' outputs, already times s_h, through the sub-LN and W_O, as the module does it."""
-        bias = self.out.bias
-        return _linear(normed(self.inner, outputs), working(self.out.weight), None if bias is None else working(bias))
+        """The heads' outputs, already times s_h, through the sub-LN and W_O, as the module does it and in its
+        precision."""
+        weight = self.out.weight
+        return working(_linear(normed(self.inner, outputs).to(weight.dtype), weight, self.out.bias))
 
     def write_directions(self) -> Float[Tensor, "head channel width"]:
         """s_h (I − 11ᵀ/C) diag(γ) W_Oᵀ, with the sub-LN at unit σ."""
@@ -247,7 +257,9 @@ class Attention:
 
     def outputs(self, values: Float[Tensor, "image head channel"]) -> Float[Tensor, "image channels"]:
         """Σ_i a_i v_i of all heads, times s_h: what the sub-LN and W_O read. Only for values of one plain query."""
-        return (values * self.head_scale()[:, None]).flatten(1)
+        if getattr(self.module, "head_scale", None) is not None:
+            values = values * self.head_scale()[:, None]
+        return values.flatten(1)
 
     def head_scale(self) -> Float[Tensor, " head"]:
         """s_h; ones where the module has none."""
@@ -258,17 +270,6 @@ class Attention:
         """Everything that `write_directions` depends on."""
         found = [self.out.weight, getattr(self.module, "head_scale", None), getattr(self.inner, "weight", None)]
         return [tensor for tensor in found if tensor is not None]
-
-
-@dataclass(frozen=True)
-class _FusedViews:
-    """W_Q [head, width, channel], b_Q [head, 1, channel], W_K and W_V [head, channel, width], b_V [head, channel]."""
-
-    query: Tensor
-    query_bias: Tensor
-    key: Tensor
-    value: Tensor
-    value_bias: Tensor
 
 
 def softmax_of(left: Tensor, right: Tensor, bias: Tensor | None) -> Float[Tensor, "image head query token"]:

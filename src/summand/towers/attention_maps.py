@@ -35,7 +35,13 @@ class AttentionMaps:
         return self._fused[0](), self._fused[1]()
 
     def projection(self, which: int) -> tuple[Tensor | None, Tensor | None]:
-        """Weight [head · channel, width] and bias of the query (0), key (1) or value (2) map; None: the identity."""
+        """Weight [head · channel, width] and bias of the query (0), key (1) or value (2) map, in working precision;
+        None: the identity."""
+        weight, bias = self.own(which)
+        return None if weight is None else working(weight), None if bias is None else working(bias)
+
+    def own(self, which: int) -> tuple[Tensor | None, Tensor | None]:
+        """The same in the model's own precision."""
         m, name = self._module, "qkv"[which]
         weight, bias = self.fused()
         if weight is not None:
@@ -53,7 +59,7 @@ class AttentionMaps:
             return None, None
         else:
             weight, bias = self._whole("q")
-        return working(weight), None if bias is None else working(bias)
+        return weight, bias
 
     def _whole(self, name: str) -> tuple[Tensor, Tensor | None]:
         found = self._map(name)

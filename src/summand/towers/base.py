@@ -142,24 +142,15 @@ class Trace(Bound):
 
 
 @runtime_checkable
-class Tower(Protocol):
-    """An image tower as a sum. `terms` names what it is a sum of, for tables and errors."""
+class Summed(Protocol):
+    """A tower as a sum, of images or of texts: what a decomposition asks of it."""
 
-    visual: nn.Module
-    """The wrapped model's own image encoder, read and never changed."""
-    kind: str
-    terms: tuple[str, ...]
     layers: int
     heads: int
     channels: int
     embed: int
-    image_size: tuple[int, int]
-    grid: tuple[int, int]
-    """Rows and columns of patch tokens; tokens are `prefix` others and then the grid, row by row."""
-    prefix: int
-    """Tokens before the grid: the class (or mean) token and registers; 0 where there is none."""
 
-    def encode(self, pixels: Tensor, /) -> Tensor:
+    def encode(self, inputs: Tensor, /) -> Tensor:
         """The wrapped model's own embedding, not normalised."""
         ...
 
@@ -170,9 +161,24 @@ class Tower(Protocol):
 
     def confirm(self, trace: Trace, inputs: Tensor) -> None: ...
 
-    def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
+    def run(self, inputs: Tensor, /, visit: Visit | None = None) -> Trace:
         """One forward pass; `visit(layer, view)` is called for every attention layer while its inputs are alive."""
         ...
+
+
+@runtime_checkable
+class Tower(Summed, Protocol):
+    """An image tower as a sum. `terms` names what it is a sum of, for tables and errors."""
+
+    visual: nn.Module
+    """The wrapped model's own image encoder, read and never changed."""
+    kind: str
+    terms: tuple[str, ...]
+    image_size: tuple[int, int]
+    grid: tuple[int, int]
+    """Rows and columns of patch tokens; tokens are `prefix` others and then the grid, row by row."""
+    prefix: int
+    """Tokens before the grid: the class (or mean) token and registers; 0 where there is none."""
 
 
 def working(tensor: Tensor) -> Tensor:

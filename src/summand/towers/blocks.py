@@ -12,7 +12,9 @@ from .attention import Attention
 from .base import working
 from .effective import LinearMap, class_of, seen_through
 from .linear import fold_norm, normed, optional_norm
+from .plain import PlainMaps
 from .probe import named, remedy
+from .products import HALVES
 from .view import AttentionView
 
 _READABLE = (
@@ -69,14 +71,25 @@ class Block:
         queries = inputs[:, first : first + weights.shape[1]]
         return self.attention.look(queries, inputs, weights, first, self.out_norm, **positions)
 
+    def plain_maps(self, inputs: Tensor) -> PlainMaps | None:
+        """The maps of an attention that a class token reads plainly, if they read such inputs as they are."""
+        maps = None if self.out_norm is not None else self.attention.plain_maps()
+        if maps is None or (maps.query.dtype in HALVES and inputs.dtype != maps.query.dtype):
+            return None
+        return maps
+
     def write(self, outputs: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch width"]:
         """What the attention adds to the stream of a token whose heads gave `outputs`."""
         return self._scaled(1, normed(self.out_norm, self.attention.project_out(outputs)))
 
-    def plain_outputs(self, view: AttentionView, values: Tensor, inputs: Tensor, positions: dict[str, Any]) -> Tensor:
+    def plain_outputs(
+        self, view: AttentionView | None, values: Tensor, inputs: Tensor, positions: dict[str, Any]
+    ) -> Tensor:
         """The heads' outputs of the class token, free of the σ that the view's row and its `values` carry."""
         if self.out_norm is None and self.attention.inner is None:
             return self.attention.outputs(values)
+        assert view is not None  # such a layer never waits
+        inputs = working(inputs)
         rows = self.attention.rows(inputs[:, :1], inputs, **positions)
         plain = AttentionView(rows[:, :, 0], view.inputs, view.value_weight, view.value_bias)
         return self.attention.outputs(plain.values())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SummandError, first_line, nearest
+from .border import foreign
 from .dispatch import name_of, tower_of_visual
 from .layout import patch_size
 from .timm import REASONS
@@ -108,7 +109,7 @@ def _sketch(embed: int, config: dict[str, Any]) -> nn.Module:
 
         layers = [1, 1, 1, 1] if isinstance(config.get("layers"), list) else 1
         with torch.device("meta"):
-            return open_clip.CLIP(embed, {**config, "layers": layers}, _SMALL_TEXT).visual
+            return foreign(open_clip.CLIP)(embed, {**config, "layers": layers}, _SMALL_TEXT).visual
     import timm
     from open_clip.timm_model import TimmModel
 
@@ -116,7 +117,7 @@ def _sketch(embed: int, config: dict[str, Any]) -> nn.Module:
     made: dict[str, Any] = {"depth": 1, "device": "meta"}
     if projection not in ("linear", "mlp"):
         made |= {"num_classes": 0 if projection == "none" else embed, "global_pool": pool}
-    trunk = timm.create_model(config["timm_model_name"], **made)
+    trunk = foreign(timm.create_model(config["timm_model_name"], **made))
     if projection in ("linear", "mlp"):
         trunk.reset_classifier(0, **({"global_pool": pool} if pool else {}))
     sketch = TimmModel.__new__(TimmModel)

@@ -13,6 +13,10 @@ from torch import nn
 
 from ..errors import SummandError
 
+_INSIDE = (
+    "a question cannot be asked inside a function under torch.compile; ask outside of it, or put "
+    "torch.compiler.disable around the function that asks"
+)
 _lock = threading.Lock()
 _inside = 0
 _stance: Any = None
@@ -35,10 +39,7 @@ def eagerly() -> Iterator[None]:
             try:
                 _stance = torch.compiler.set_stance("force_eager")  # acts at once; left through __exit__
             except RuntimeError as error:
-                raise SummandError(
-                    "a question cannot be asked inside a function under torch.compile; ask outside of it, or put "
-                    "torch.compiler.disable around the function that asks"
-                ) from error
+                raise SummandError(_INSIDE) from error
         _inside += 1
     try:
         yield
@@ -48,6 +49,17 @@ def eagerly() -> Iterator[None]:
             if _inside == 0:
                 _stance.__exit__(None, None, None)
                 _stance = None
+
+
+def refuse_while_compiling() -> None:
+    """Raises `SummandError` inside a function under torch.compile, before its compiler reads all that a question runs,
+    which takes it half a minute."""
+    if "torch._dynamo" not in sys.modules or not can_run_eagerly():
+        return
+    if torch.compiler.is_compiling():  # ends the reading; what has been read until here is then run as it is written
+        raise SummandError(_INSIDE)
+    with eagerly():
+        pass
 
 
 def can_run_eagerly() -> bool:

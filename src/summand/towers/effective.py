@@ -133,12 +133,12 @@ def _made_by_hooks(module: Any, name: str) -> Callable[[], Tensor] | None:
         kind = type(hook)
         if not kind.__module__.startswith("torch.nn.utils."):
             continue
-        if isinstance(hook, BasePruningMethod) and hasattr(module, f"{name}_mask"):
-            return lambda: getattr(module, f"{name}_orig") * getattr(module, f"{name}_mask")
         if kind.__name__ == "WeightNorm" and hook.name == name:
             return partial(hook.compute_weight, module)
         if kind.__name__ == "SpectralNorm" and hook.name == name:
             return partial(hook.compute_weight, module, do_power_iteration=False)
+        if isinstance(hook, BasePruningMethod) and hasattr(module, f"{name}_mask"):
+            return lambda: getattr(module, f"{name}_orig") * getattr(module, f"{name}_mask")
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cmath import isfinite
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,19 +13,32 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import SummandError
 from .base import wants_gradient
+from .border import foreign
+
+_WIDE = frozenset((torch.float32, torch.float64, torch.complex64, torch.complex128))
 
 
 def all_finite(numbers: Tensor) -> bool:
     """Whether none is NaN or infinite. A finite sum has only finite parts; one that is not may have overflown, so only
     then is every number looked at."""
-    wide = torch.promote_types(numbers.dtype, torch.float32)
-    return bool(torch.isfinite(numbers.sum(dtype=wide))) or bool(torch.isfinite(numbers).all())
+    wide = numbers.dtype if numbers.dtype in _WIDE else torch.float32
+    return isfinite(_read(numbers.detach().sum(dtype=wide))) or bool(torch.isfinite(numbers).all())
+
+
+def _read(number: Tensor) -> Any:
+    """One number as Python's; read where it lies, with no step of torch's own, where that is the host."""
+    return complex(number.numpy()) if number.device.type == "cpu" and type(number) is Tensor else number.item()
+
+
+def dispatched_plainly(tensor: Tensor) -> bool:
+    """Whether nothing stands between torch and the tensor's numbers."""
+    return foreign(type(tensor)).__torch_dispatch__ is foreign(Tensor).__torch_dispatch__
 
 
 def check_plain(numbers: Tensor, what: str) -> None:
     """Raises `SummandError` for a tensor whose numbers cannot be read now: within vmap, grad or jvp of torch.func, with
     a forward-mode tangent, fake. What is made without gradients there would come out as constant, silently."""
-    plain = type(numbers).__torch_dispatch__ is Tensor.__torch_dispatch__
+    plain = dispatched_plainly(numbers)
     try:
         numbers.data_ptr()
     except RuntimeError:

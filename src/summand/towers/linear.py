@@ -94,7 +94,10 @@ def normed(norm: Any, vectors: Tensor) -> Tensor:
 
 
 def inverse_deviation(norm: Any, vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
-    """1/σ of a LayerNorm."""
+    """1/σ of a LayerNorm, in working precision."""
+    if not (vectors.requires_grad and torch.is_grad_enabled()):  # in one step
+        vectors = vectors if vectors.is_cuda else working(vectors)  # a GPU's statistics of halves are fp32
+        return torch.native_layer_norm(vectors, vectors.shape[-1:], None, None, norm.eps)[2].squeeze(-1)
     deviation = vectors - vectors.mean(dim=-1, keepdim=True)
     return (deviation.square().mean(dim=-1) + norm.eps).rsqrt()
 

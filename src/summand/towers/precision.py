@@ -36,5 +36,7 @@ def as_written(function: _Function) -> _Function:
 
 def promoted(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Both in the wider of their two precisions, so that neither is rounded to the other's."""
+    if one.dtype == other.dtype:
+        return one, other
     wide = torch.promote_types(one.dtype, other.dtype)
     return one.to(wide), other.to(wide)

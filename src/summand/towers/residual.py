@@ -18,6 +18,7 @@ from .factored import Factored
 from .guarded import Guarded
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
 from .listening import _Enough, listening, one_pass, untouched
+from .plain import PlainMaps
 from .stream import POSITIONS, StreamPass
 from .view import Visit
 
@@ -68,6 +69,8 @@ class ResidualTower(Guarded):
         self.heads, self.channels = sizes.pop()
         self.embed = projection.size(len(self._blocks[0].attention.out.weight))
         self._maps: HeadMaps | None = None
+        self._folded: Tensor | None = None
+        self._plain_maps: PlainMaps | None = None
         self._neuron_maps: dict[int, Factored] = {}
         self._writes: dict[int, Whole] = {}
         transformer = getattr(visual, "transformer", None)  # the clip package's puts the tokens first and says nothing
@@ -101,6 +104,7 @@ class ResidualTower(Guarded):
         if self._split is None:
             split = copy.copy(self)
             split.even_split, split._maps, split._neuron_maps, split._writes = True, None, {}, {}
+            split._folded = None
             self._split = split
         return self._split
 
@@ -160,8 +164,26 @@ class ResidualTower(Guarded):
             pooled = normed(self.norm, tokens[:, self._pooled_from :].mean(dim=1))
         return self.projection(pooled) + self.projection.shift(pooled)
 
+    def plain_maps(self, first: int, last: int) -> PlainMaps:
+        """The maps of attention layers that are read plainly, from the first to the last, side by side. Where all
+        layers are, they are copied once."""
+        if self._plain_maps is None:
+            with of_weights(self.device):
+                each = [block.attention.plain_maps() for block in self._blocks]
+                known = [maps for maps in each if maps is not None]
+                if len(known) < len(each):
+                    return PlainMaps.stacked([maps for maps in each[first : last + 1] if maps is not None])
+                self._plain_maps = PlainMaps.stacked(known)
+        return self._plain_maps.some(slice(first, last + 1))
+
     def folded(self) -> Float[Tensor, "width embed"]:
-        """F: the projection with the final norm's gain and centring in it, at unit σ."""
+        """F: the projection with the final norm's gain and centring in it, at unit σ. Built once."""
+        if self._folded is None:
+            with of_weights(self.device):
+                self._folded = self._fold()
+        return self._folded
+
+    def _fold(self) -> Tensor:
         projection = self.projection_matrix()
         if self.norm is None:
             return projection
@@ -179,8 +201,7 @@ class ResidualTower(Guarded):
 
     def _run(self, pixels: Tensor, visit: Visit | None) -> Trace:
         if not self._averaged:
-            alone = working(pixels[:0]).new_ones(len(pixels), 1)
-            one = StreamPass(self, visit, lambda _: alone)
+            one = StreamPass(self, visit, lambda tokens: tokens.new_ones(len(tokens), 1))
             return one.of_class_token(pixels) if self._last_is_plain else one.of_mean(pixels, scaled=False)
         if self.norm is None or not self.norm_first:
             return StreamPass(self, visit, self._even).of_mean(pixels, scaled=False)

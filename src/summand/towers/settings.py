@@ -112,5 +112,5 @@ def _filled(cell: Any) -> bool:
 
 def _of_tensor(value: Tensor) -> str:
     flat = value.detach().cpu().contiguous().reshape(-1)
-    digest = hashlib.sha256(flat.view(torch.uint8).numpy()).hexdigest()[:16] if not value.is_meta else "meta"
+    digest = hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()[:16] if not value.is_meta else "meta"
     return f"tensor({value.dtype}, {list(value.shape)}, {digest})"

@@ -13,6 +13,7 @@ from ..errors import SummandError
 from .base import Rest, Shares, Trace, working
 from .linear import inverse_deviation
 from .listening import Listener, _Enough, listening
+from .plain import PlainLayers, PlainMaps, PlainView, together
 from .precision import unmixed
 from .view import AttentionView, Visit
 
@@ -27,16 +28,18 @@ class StreamPass:
     """The pooled token before and within every block, and what each attention read of the tokens for it.
 
     weights: of the tokens that are pooled, [image, query]. Little is done while the pass is under way, because behind
-    a large product even a small step is slow: what only some questions need waits in the `Trace`.
+    a large product even a small step is slow: what only some questions need waits in the `Trace`, and layers that a
+    class token reads plainly wait until several are finished together.
     """
 
     def __init__(self, tower: ResidualTower, visit: Visit | None, weights: Callable[[Tensor], Tensor]) -> None:
         self.tower, self.visit, self.weights = tower, visit, weights
         self.blocks, self.first = tower.blocks, tower.pooled_from
-        self.values: list[Tensor] = []
+        self.values: list[Tensor] = []  # [image, layer, head, channel] of layers that were finished together
+        self.waiting: list[tuple[int, Tensor, PlainMaps]] = []
         self.before: list[Tensor] = []  # the pooled token before each block
         self.middle: list[Tensor] = []  # and between its attention and its MLP
-        self.masses: list[tuple[Tensor, Tensor]] = []  # what each layer's constants are multiplied with
+        self.masses: list[tuple[Tensor, Tensor] | None] = []  # what each layer's constants are multiplied with; ones
         self.pooling: Tensor | None = None
         self.positions: dict[str, Any] = {}
 
@@ -52,11 +55,12 @@ class StreamPass:
             self.tower.visual(pixels)
         self._check(entering)
         last, tokens = self.blocks[-1], entering[0]
-        inputs = working(last.attention_input(tokens))
+        inputs = last.attention_input(tokens)
         with unmixed(tokens.device):
             view = self._look(len(self.blocks) - 1, inputs)
-            outputs = last.plain_outputs(view, self.values[-1], inputs, self.positions)
-            self.middle.append(self.before[-1] + last.write(outputs))
+            self._finish()
+            outputs = last.plain_outputs(view, self.values[-1][:, -1], inputs, self.positions)
+            self.middle.append(working(self.before[-1]) + last.write(outputs))
         # In the model's own precision, and its own order of the axes: who listens to the neurons turns them as ever.
         alone = self.tower.batch_first(self.middle[-1][:, None].to(tokens.dtype))
         written = self.tower.batch_first(last.mlp(alone))[:, 0]
@@ -75,7 +79,8 @@ class StreamPass:
             self.tower.visual(pixels)
         self._check(ends)
         with unmixed(pixels.device):
-            return self._trace(ends[0], scaled)
+            self._finish()
+            return self._trace(working(ends[0]), scaled)
 
     def _listeners(
         self, enter_last: Callable[[Tensor], None] | None, leave_last: Callable[[Tensor], None] | None
@@ -90,7 +95,7 @@ class StreamPass:
                 enter_last(tokens)
 
         def attend(layer: int, inputs: Tensor) -> None:
-            self._look(layer, working(self.tower.batch_first(inputs)))
+            self._look(layer, self.tower.batch_first(inputs))
 
         for layer, block in enumerate(self.blocks):
             yield block.module, "before", lambda tokens, kwargs, layer=layer: enter(layer, tokens, kwargs)
@@ -99,19 +104,47 @@ class StreamPass:
         if leave_last is not None:
             yield self.blocks[-1].module, "after", leave_last
 
-    def _look(self, layer: int, inputs: Tensor) -> AttentionView:
+    def _look(self, layer: int, inputs: Tensor) -> AttentionView | None:
+        """What an attention reads, as a view; None where it waits."""
+        maps = None if self.positions or self.tower.averaged else self.blocks[layer].plain_maps(inputs)
+        if maps is not None:
+            inputs = inputs.to(maps.query.dtype)
+            self.waiting.append((layer, inputs, maps))
+            self.masses.append(None)
+            if self.tower.always_checked or len(self.waiting) >= together(inputs, maps):
+                self._finish()
+            return None
+        self._finish()
+        inputs = working(inputs)
         self.pooling = weights = self.weights(inputs)
         view, mass = self.blocks[layer].look(inputs, weights, self.first, self.positions)
         if self.visit is not None:
             self.visit(layer, view)
-        self.values.append(view.values())
+        self.values.append(view.values()[:, None])
         self.masses.append((mass, weights))
         return view
 
+    def _finish(self) -> None:
+        """The layers that wait, together."""
+        if not self.waiting:
+            return
+        layers, inputs, maps = zip(*self.waiting, strict=True)
+        self.waiting = []
+        if len(layers) == 1:
+            found = PlainLayers(maps[0], inputs[0][None])
+        else:
+            found = PlainLayers(self.tower.plain_maps(layers[0], layers[-1]), torch.stack(inputs))
+        if self.visit is not None:
+            for place, layer in enumerate(layers):
+                self.visit(layer, PlainView(found, place))
+        self.values.append(found.values)
+
     def _pooled(self, tokens: Tensor) -> Float[Tensor, "image width"]:
-        tokens = working(self.tower.batch_first(tokens))
+        """A class token in the model's own precision, a mean in working precision."""
+        tokens = self.tower.batch_first(tokens)
         if not self.tower.averaged:
             return torch.select_copy(tokens, 1, 0)
+        tokens = working(tokens)
         return torch.einsum("iq,iqw->iw", self.weights(tokens), tokens[:, self.first :])
 
     def _check(self, reached: list[Tensor]) -> None:
@@ -121,24 +154,28 @@ class StreamPass:
     def _trace(self, pooled: Tensor, scaled: bool) -> Trace:
         """Terms in the width of the stream, brought to the embedding space when they are asked for."""
         tower = self.tower
-        scale = pooled.new_ones(len(pooled))
         if tower.norm is not None and not scaled:
             scale = inverse_deviation(tower.norm, pooled)
-        values, before, middle, masses = torch.stack(self.values, dim=1), self.before, self.middle, self.masses
+        else:
+            scale = pooled.new_ones(len(pooled))
+        values = self.values[0] if len(self.values) == 1 else torch.cat(self.values, dim=1)
+        before, middle, masses = self.before, self.middle, self.masses
+        if self.pooling is None:
+            self.pooling = scale.new_ones(len(scale), 1)
         if tower.even_split:
             return self._evenly_split(values, pooled, scale)
 
         def rest() -> Rest:
-            folded = tower.folded()
+            folded, one = tower.folded(), scale.new_ones(1)
             constants = [
-                block.constant(mass, weights.sum(dim=1))
-                for block, (mass, weights) in zip(tower.blocks, masses, strict=True)
+                block.constant(one, one) if mass is None else block.constant(mass[0], mass[1].sum(dim=1))
+                for block, mass in zip(tower.blocks, masses, strict=True)
             ]
-            bias = (torch.stack(constants).sum(dim=0) @ folded) * scale[:, None]
+            bias = (sum(constants[1:], constants[0]) @ folded) * scale[:, None]
             if tower.norm is not None and tower.norm.bias is not None:
                 bias = bias + tower.projection(working(tower.norm.bias))
             return Rest(
-                embedding=(before[0] @ folded) * scale[:, None],
+                embedding=(working(before[0]) @ folded) * scale[:, None],
                 mlps=(_written(before, middle, pooled) @ folded) * scale[:, None, None],
                 bias=bias + tower.projection.shift(pooled),
             )
@@ -157,7 +194,7 @@ class StreamPass:
         each = torch.stack([biases, (gain / parts).expand_as(biases), (shift / parts).expand_as(biases)], dim=1)
         share = ((-mean * scale)[:, None] * gain + shift) / parts
         rest = Rest(
-            embedding=(self.before[0] @ folded) * scale[:, None] + share,
+            embedding=(working(self.before[0]) @ folded) * scale[:, None] + share,
             mlps=(_written(self.before, self.middle, pooled) @ folded) * scale[:, None, None] + share[:, None],
             bias=tower.projection.shift(pooled).expand(len(pooled), -1),
         )
@@ -167,4 +204,5 @@ class StreamPass:
 
 def _written(before: list[Tensor], middle: list[Tensor], end: Tensor) -> Float[Tensor, "image layer width"]:
     """What every MLP adds to the pooled token: the stream behind it less the stream in front of it."""
-    return torch.stack([*before[1:], end], dim=1) - torch.stack(middle, dim=1)
+    behind, ahead = ([working(each) for each in tokens] for tokens in ([*before[1:], end], middle))
+    return torch.stack(behind, dim=1) - torch.stack(ahead, dim=1)

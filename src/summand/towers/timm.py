@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .base import Tower
+from .border import foreign
 from .effective import seen_through
 from .layout import covering, pair
 from .linear import Projection
@@ -91,7 +92,7 @@ def _linear_head(visual: nn.Module) -> Projection:
             raise SummandError("its projection head is an MLP, which is not linear in the tower's terms")
         if name not in ("drop", "proj"):
             raise SummandError(f"its head has a {type(module).__name__} behind the trunk, which is not linear")
-    return Projection.of(lambda: visual.trunk.head, lambda: getattr(visual.head, "proj", None))
+    return Projection.of(lambda: foreign(visual).trunk.head, lambda: getattr(visual.head, "proj", None))
 
 
 def _present(norm: nn.Module | None) -> nn.Module | None:

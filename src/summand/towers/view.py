@@ -64,10 +64,14 @@ class AttentionView:
         return torch.einsum("ithc,hcd->ihtd", self.token_values(), along)
 
     def written(
-        self, along: Float[Tensor, "head channel direction"], read: Reads | None = None, layer: int = 0
+        self,
+        along: Float[Tensor, "head channel direction"],
+        read: Reads | None = None,
+        layer: int = 0,
+        rounded: Float[Tensor, "head channel direction"] | None = None,
     ) -> Float[Tensor, "image token direction"]:
         """Σ_h Σ_c a_i v_{i,c} along_c: all heads together. read: where W_V along of each layer is kept, which is of the
-        weights alone."""
+        weights alone. rounded: `along` in the model's half precision, where an answer as the model rounds will do."""
         if self._maps_first(along.shape[-1]):
             maps = self._through_values(along) if read is None else self._kept(along, read, layer)
             return (self._unweighted(*maps) * self.row.transpose(1, 2)[..., None]).sum(dim=2)

@@ -25,7 +25,7 @@ class Links(HTMLParser):
 @pytest.fixture(scope="module")
 def site(vit, tmp_path_factory):
     out = tmp_path_factory.mktemp("site") / "atlas"
-    made = build(vit, open_source("scenes:count=60,seed=1"), out, pool=pool("scenes"), layers=2, progress=False)
+    made = build(vit, open_source("scenes:count=30,seed=1"), out, pool=pool("scenes"), layers=2, progress=False)
     return out, made
 
 

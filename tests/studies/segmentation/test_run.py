@@ -411,7 +411,7 @@ def test_baselines_share_one_pass_and_draw_what_each_draws_alone(vit, monkeypatc
 
 
 def test_neuron_maps_are_drawn_as_asked(unchecked):
-    run = ("segment", "scenes:count=6,seed=8", "--reference", "scenes:count=20", "--json", "--methods")
+    run = ("segment", "scenes:count=4,seed=8", "--reference", "scenes:count=8", "--json", "--methods")
     rows = []
     for more in ([], ["--neurons-per-text", "3"], ["--weighting", "mean"], ["--layers", "4"]):
         rows.append(command(*run, "neurons", *more).json["rows"][0]["AP"])

@@ -29,10 +29,10 @@ class Built(Result):
 
     def tables(self) -> list[Table]:
         rows = self.rows.assign(
-            name=[f"{row.layer}.{row.head}" for row in self.rows.itertuples()],
+            name=[f"{layer}.{head}" for layer, head in zip(self.rows["layer"], self.rows["head"], strict=True)],
             whole=[explained[-1] for explained in self.rows["explained"]],
         ).sort_values("importance", ascending=False, kind="stable")
-        known = rows["attribute"].notna().any()
+        known = bool(rows["attribute"].notna().any())
         columns = [
             Column("name", "head", kind="id"),
             Column("importance", form=lambda share: f"{100 * share:.1f} %"),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...towers.border import foreign
 from ..attributes import ATTRIBUTES
 from .batches import PATCH_TASK
 
@@ -20,7 +21,7 @@ class PatchTask(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        visual = model.visual
+        visual = foreign(model).visual
         self.is_vit = hasattr(visual, "transformer")
         layer = visual.transformer.resblocks[3] if self.is_vit else visual.layer3
         width = visual.transformer.width if self.is_vit else visual.layer3[-1].conv3.out_channels
@@ -46,7 +47,8 @@ class PatchTask(nn.Module):
 
 def drop_class_token_mlps(model: nn.Module, generator: torch.Generator) -> None:
     """Register hooks that, in training mode, silence the class token's MLP output in the later blocks at random."""
-    if not hasattr(model.visual, "transformer"):
+    visual = foreign(model).visual
+    if not hasattr(visual, "transformer"):
         return
 
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
@@ -55,15 +57,16 @@ def drop_class_token_mlps(model: nn.Module, generator: torch.Generator) -> None:
         keep = (torch.rand(len(output), 1, generator=generator) >= MLP_DROP).to(output)
         return torch.cat([output[:, :1] * keep[:, None], output[:, 1:]], dim=1)
 
-    for block in list(model.visual.transformer.resblocks)[UNDROPPED_BLOCKS:]:
+    for block in list(visual.transformer.resblocks)[UNDROPPED_BLOCKS:]:
         block.mlp.register_forward_hook(hook)
 
 
 def freeze_all_but_last(model: nn.Module, count: int) -> None:
     """Leave only the last `count` blocks of a ViT, its final norm and its projection to be trained."""
-    if not hasattr(model.visual, "transformer"):
+    visual = foreign(model).visual
+    if not hasattr(visual, "transformer"):
         raise ValueError("--train-last is for a ViT")
-    last = [*model.visual.transformer.resblocks[-count:], model.visual.ln_post]
-    learning = {id(p) for module in last for p in module.parameters()} | {id(model.visual.proj)}
+    last = [*visual.transformer.resblocks[-count:], visual.ln_post]
+    learning = {id(p) for module in last for p in module.parameters()} | {id(visual.proj)}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in learning)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...towers.border import foreign
 from ..attributes import ATTRIBUTES
 from ..phrases import prompts
 from ..pretrained import INPUT_SIZE, ScenePreprocess
@@ -24,7 +25,7 @@ def prompt_classifiers(model: nn.Module, device: torch.device) -> dict[str, Tens
     result = {}
     for attribute in ATTRIBUTES:
         rows = [
-            model.encode_text(tokenizer(texts).to(device), normalize=True).mean(dim=0)
+            foreign(model).encode_text(tokenizer(texts).to(device), normalize=True).mean(dim=0)
             for texts in prompts(attribute).values()
         ]
         result[attribute] = F.normalize(torch.stack(rows), dim=1)
@@ -40,7 +41,7 @@ def accuracy(model: nn.Module, name: str, count: int, seed: int, device: torch.d
     right = dict.fromkeys(ATTRIBUTES, 0)
     for start in range(0, count, 250):
         scenes = sample(min(250, count - start), seed + start)
-        images = model.encode_image(preprocess(scenes.images).to(device), normalize=True)
+        images = foreign(model).encode_image(preprocess(scenes.images).to(device), normalize=True)
         for attribute in ATTRIBUTES:
             guess = (images @ classifiers[attribute].T).argmax(dim=1).cpu().numpy()
             right[attribute] += int((guess == scenes.causes.codes(attribute)).sum())

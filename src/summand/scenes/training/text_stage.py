@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...towers.border import foreign
 from ..attributes import ATTRIBUTES, GROUP_ATTRIBUTES, SCENE_ATTRIBUTES
 from ..captions import captions
 from ..phrases import prompts
@@ -39,7 +40,7 @@ def train_text(model: nn.Module, seed: int, steps: int, device: torch.device, re
     """Stage one: captions and prompts → the unit sum of the vectors of what they name."""
     tokenizer = SceneTokenizer()
     parameters = text_parameters(model)
-    vectors = value_vectors(model.text_projection.shape[1], seed)
+    vectors = value_vectors(foreign(model).text_projection.shape[1], seed)
     optimizer = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=0.01)
     prompt_texts, prompt_codes = [], {name: [] for name in ATTRIBUTES}
     for attribute in ATTRIBUTES:
@@ -64,7 +65,9 @@ def train_text(model: nn.Module, seed: int, steps: int, device: torch.device, re
             codes[name] = np.concatenate([mention, np.array(prompt_codes[name])[some]])
         target = simplex_targets(codes, vectors).to(device)
         named = target.norm(dim=1) > 0.5
-        out = model.encode_text(tokenizer(said.texts + [prompt_texts[i] for i in some]).to(device), normalize=True)
+        out = foreign(model).encode_text(
+            tokenizer(said.texts + [prompt_texts[i] for i in some]).to(device), normalize=True
+        )
         loss = (1 - (out * target).sum(dim=1))[named].mean()
         optimizer.zero_grad()
         loss.backward()
@@ -93,11 +96,13 @@ class Prompts:
         chosen = [int(rng.integers(len(options))) for options in self.texts]
         if not locked:
             tokens = self.tokenizer([options[c] for options, c in zip(self.texts, chosen, strict=True)])
-            return model.encode_text(tokens.to(self.device), normalize=True).split(self.sizes)
+            return foreign(model).encode_text(tokens.to(self.device), normalize=True).split(self.sizes)
         table = self.table
         if table is None:
             with torch.no_grad():
                 everything = [text for options in self.texts for text in options]
-                table = self.table = model.encode_text(self.tokenizer(everything).to(self.device), normalize=True)
+                table = self.table = foreign(model).encode_text(
+                    self.tokenizer(everything).to(self.device), normalize=True
+                )
         first = np.cumsum([0] + [len(options) for options in self.texts])[:-1]
         return table[torch.from_numpy(first + np.array(chosen))].split(self.sizes)

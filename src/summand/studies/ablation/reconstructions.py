@@ -115,7 +115,8 @@ class SparsePairs(Reconstruction):
             raise SummandError(
                 f"sparse codes need pools of texts and sizes of at least 1; got {listed(pools)}, {sizes}"
             )
-        self._pools, self._sizes, self._parity = dict(pools), sorted(sizes), parity
+        self._pools, self._sizes = dict(pools), sorted(sizes)
+        self._parity: Literal["paper"] | None = parity
         self._codes: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
     def end(self, turn: int) -> None:

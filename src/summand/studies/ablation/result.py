@@ -29,7 +29,7 @@ class Ablations(Result):
     """
 
     command: ClassVar[str] = "ablate"
-    drawn_by: ClassVar[str | None] = "summand.report.ablation:figure"
+    drawn_by: str | None = "summand.report.ablation:figure"
     baseline: float
     images: int
     classes: list[str]

@@ -157,7 +157,7 @@ def _of_factors(
 
 
 def _of_indirect(
-    model: Model, source: ImageSource, layer: int, chosen: list[int], top: int, batch_size: int, progress: bool
+    model: Model, source: ImageSource, layer: int, chosen: list[int], top: int, batch_size: int, progress: bool | None
 ) -> tuple[int, int, Shares]:
     """Neurons are taken a few at a time, whose effects on all images are held."""
     means = mean_activations(

@@ -29,7 +29,7 @@ class Attacked(Result):
     """
 
     command: ClassVar[str] = "attack"
-    drawn_by: ClassVar[str | None] = "summand.report.attack:figure"
+    drawn_by: str | None = "summand.report.attack:figure"
     image_of: str
     classified_as: str
     synonyms: str
@@ -41,7 +41,7 @@ class Attacked(Result):
         super().__init__(rows, options, **more)
         self.words, self.instruction, self.attacks = words, instruction, tuple(attacks)
         if not attacks:
-            self.drawn_by = None  # type: ignore[misc]
+            self.drawn_by = None
 
     def tables(self) -> list[Table]:
         words = pd.DataFrame({"words": [" · ".join(self.words.words)]})

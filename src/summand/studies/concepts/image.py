@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -102,7 +102,7 @@ def image_concepts(
             tuple(pool.texts[int(row[i])] for i in amounts.argsort(descending=True)[:3] if amounts[i] > 0)
             for row, amounts in zip(code.indices, spoken, strict=True)
         ]
-        units = [ActiveUnit(*unit, words) for unit, words in zip(units, firsts, strict=True)]
+        units = [replace(unit, words=words) for unit, words in zip(units, firsts, strict=True)]
     own = F.normalize(model.encode_image(pixels).double(), dim=1) - profile.centre.to(pixels.device)
     image_code = sparse_code(own.to(texts), texts, code_size, nonnegative=True)
     found = [
@@ -126,9 +126,9 @@ def check_size(pool: Pool, size: int) -> None:
         raise OptionError("own_size", f"must be from 1 to the {len(pool.texts)} texts of {pool.name}, got {size}")
 
 
-def _units(profile: Profile, norms: Tensor, along: Tensor, active: Tensor) -> list[Any]:
+def _units(profile: Profile, norms: Tensor, along: Tensor, active: Tensor) -> list[ActiveUnit]:
     names, thresholds = profile.units, profile.limits
-    return [(names[int(n)].name, float(norms[n]), float(along[n]), float(thresholds[n])) for n in active]
+    return [ActiveUnit(names[int(n)].name, float(norms[n]), float(along[n]), float(thresholds[n]), ()) for n in active]
 
 
 def _distinct(ranked: list[tuple[str, float]], count: int) -> list[str]:

@@ -23,7 +23,7 @@ class Concepts(Result):
     """
 
     command: ClassVar[str] = "concepts"
-    drawn_by: ClassVar[str | None] = "summand.report.concepts:figure"
+    drawn_by: str | None = "summand.report.concepts:figure"
     units: list[dict[str, Any]]
     code: list[dict[str, Any]]
     cosine: float
@@ -32,7 +32,7 @@ class Concepts(Result):
         super().__init__(pd.DataFrame(list(rows), columns=["word", "score"]), options, **more)
         self.maps = maps
         if maps is None:
-            self.drawn_by = None  # type: ignore[misc]
+            self.drawn_by = None
 
     def tables(self) -> list[Table]:
         said = f"{len(self.units)} significant units say"

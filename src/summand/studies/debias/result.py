@@ -37,7 +37,7 @@ class Debiased(Result):
     """
 
     command: ClassVar[str] = "debias"
-    drawn_by: ClassVar[str | None] = "summand.report.debias:figure"
+    drawn_by: str | None = "summand.report.debias:figure"
     ablation: Ablation | NeuronAblation
     classifier: PatchedClassifier
     before: GroupAccuracy
@@ -107,7 +107,7 @@ class Debiased(Result):
         worst = self.rows.sort_values("before", kind="stable")
         shown = [
             {"who": f"{row['class']} / {row['group']}", **{key: row[key] for key in ("images", *WAYS)}}
-            for row in worst[:_SHOWN].to_dict("records")
+            for row in worst.head(_SHOWN).to_dict("records")
         ]
         if len(worst) > _SHOWN:
             shown.append({"who": f"… {len(worst) - _SHOWN} more groups"})

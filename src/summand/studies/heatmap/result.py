@@ -25,7 +25,7 @@ class Heatmaps(Result):
     """
 
     command: ClassVar[str] = "heatmap"
-    drawn_by = "summand.maps.look:sheet"
+    drawn_by: str | None = "summand.maps.look:sheet"
 
     def __init__(self, maps: Sequence[Heatmap], options: HeatmapOptions, **more: Any) -> None:
         self.maps = list(maps)
@@ -33,7 +33,7 @@ class Heatmaps(Result):
         places = [{"image": one.name, **one.place()} for one in self.maps]
         grids = [one.grid for one in self.maps] if options.windows is None or len(self.maps) == 1 else []
         super().__init__(
-            rows[["image", *(name for name in rows if name != "image")]], options,
+            pd.DataFrame(rows, columns=["image", *(name for name in rows if name != "image")]), options,
             quantity=self.maps[0].quantity, pictures=places, grid=grids[0] if len(grids) == 1 else grids, **more,
         )  # fmt: skip
 

@@ -72,7 +72,7 @@ def perturbation_curves(
         found = []
         for some in distinct.split(options.batch_size):
             cells = some.to(pixels).reshape(-1, 1, *maps.shape[1:])
-            shown = placed(cells, pixels.shape[-2:], share, "nearest")
+            shown = placed(cells, (pixels.shape[-2], pixels.shape[-1]), share, "nearest")
             mixed = shown * pixels[image] + (1 - shown) * filler[image]
             found.append(_answers(model, mixed, classes, scale, options.answer)[:, targets[image]])
         answers.append(torch.cat(found)[where])

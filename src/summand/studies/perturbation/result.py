@@ -25,15 +25,21 @@ class Perturbation(Result):
     """
 
     command: ClassVar[str] = "perturb"
-    drawn_by = "summand.report.perturbation:figure"
+    drawn_by: str | None = "summand.report.perturbation:figure"
     shares: list[float]
     curves: dict[str, dict[str, list[float]]]
 
     def __init__(
         self, per_image: pd.DataFrame, titles: dict[str, str], options: PerturbationOptions, **more: Any
     ) -> None:
-        means = per_image.groupby("method", sort=False)[list(AREAS)].mean()
-        rows = [{"method": name, "title": titles[str(name)], **row} for name, row in means.to_dict("index").items()]
+        rows = [
+            {
+                "method": name,
+                "title": titles[str(name)],
+                **{area: float(of_it[area].to_numpy().mean()) for area in AREAS},
+            }
+            for name, of_it in per_image.groupby("method", sort=False)
+        ]
         super().__init__(rows, options, **more)
         self.per_image, self.titles = per_image, titles
 

@@ -21,7 +21,7 @@ class Retrieved(Result):
     """
 
     command: ClassVar[str] = "retrieve"
-    drawn_by: ClassVar[str | None] = "summand.report.retrieve:figure"
+    drawn_by: str | None = "summand.report.retrieve:figure"
     units: list[str]
     searched: int
     skipped: list[dict[str, str]]

@@ -32,8 +32,8 @@ class Protocol:
         check_fit(self.fit)
         if self.asked not in ("true", "predicted"):
             raise SummandError(f"asked must be 'true' or 'predicted', got {self.asked!r}")
-        number = isinstance(self.threshold, (int, float))
-        if (number and not 0 <= float(self.threshold) < 1) or not (number or self.threshold in (None, "mean")):
+        known = self.threshold in (None, "mean")
+        if not known and not (isinstance(self.threshold, (int, float)) and 0 <= float(self.threshold) < 1):
             raise SummandError(f"threshold must be 'mean' or a number from 0 to below 1, got {self.threshold!r}")
 
     @staticmethod

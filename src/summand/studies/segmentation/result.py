@@ -38,7 +38,7 @@ class Segmentation(Result):
     """
 
     command: ClassVar[str] = "segment"
-    drawn_by = "summand.report.segmentation:figure"
+    drawn_by: str | None = "summand.report.segmentation:figure"
     images: int
     task: str
     protocol: Protocol
@@ -55,7 +55,7 @@ class Segmentation(Result):
         self.examples: list[Example] = scores.examples
         self.titles, self.classes, self.background = titles, source.classes, source.background
         if not self.examples:
-            self.drawn_by = None  # type: ignore[misc]
+            self.drawn_by = None
 
     def tables(self) -> list[Table]:
         shown = [Column("method", kind="id")]

@@ -64,8 +64,8 @@ def score(
         )
     if not figures and len(source.classes) < 2:
         raise SummandError(
-            f"{source.label} has one class, {source.classes[0]!r}, so every pixel is of it; list a second class, or "
-            f"'background', in its class list"
+            f"{source.label} has one class, {', '.join(map(repr, source.classes))}, so every pixel is of it; list a "
+            f"second class, or 'background', in its class list"
         )
     if perturbation is not None and (not figures or protocol.fit == "windows"):
         raise SummandError("perturbation is of the map of one text over one picture: ask for figures, without windows")
@@ -203,7 +203,9 @@ class _Job:
             raise SummandError(
                 f"{self.source.label} does not say which class a picture is of ({missing}); ask for the predicted one"
             )
-        return torch.tensor([self.things.index(item.asked) for item in items], device=predicted.device)
+        return torch.tensor(
+            [self.things.index(item.asked) for item in items if item.asked is not None], device=predicted.device
+        )
 
     def _score(
         self,
@@ -217,7 +219,11 @@ class _Job:
     ) -> None:
         check_sound(self.model, maps, f"the map of {method.name}")
         truth = torch.from_numpy(np.array(mask))
-        row = {"image": item.name, "method": method.name, "asked": self.source.classes[self.things[which]]}
+        row: dict[str, Any] = {
+            "image": item.name,
+            "method": method.name,
+            "asked": self.source.classes[self.things[which]],
+        }
         if self.figures:
             shown = rescaled(maps[0])
             found = self.scores[method.name].update(shown, truth)
@@ -229,8 +235,8 @@ class _Job:
             said, shown = things, things
             if self.source.background is not None:
                 scaled, threshold = rescaled(best), self.protocol.threshold
-                threshold = {None: 0.5, "mean": float(scaled.mean())}.get(threshold, threshold)
-                said = torch.where(scaled > float(threshold), things, self.source.background)
+                least = 0.5 if threshold is None else float(scaled.mean() if threshold == "mean" else threshold)
+                said = torch.where(scaled > least, things, self.source.background)
                 shown = said
             self.scores[method.name].update(said, things, truth)
             counts = truth != UNLABELLED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from ...errors import SummandError
 from ...models import Model
 from ...statistics import saving
 from ...survey import Group, Survey, survey_of
-from ...survey.manifest import same_weights, weights_hash
+from ...survey.fingerprints import same_weights, weights_hash
 from ...survey.profile import profile, profile_of
 from ...survey.units import Wanted, groups_of
 from ...text.pools import Pool
@@ -99,7 +99,7 @@ class Reference:
         named = None
         if "asked" in found:
             chosen = torch.from_numpy(found["asked_units"])
-            read = (torch.from_numpy(found[name]) for name in _NUMBERS_OF_NAMED[1:] if name in found)
+            read: list[Any] = [torch.from_numpy(found[name]) for name in _NUMBERS_OF_NAMED[1:] if name in found]
             units = ConceptUnits(saving.names(found["asked"]), chosen, *read)
             parity = "paper" if str(found.get("asked_as", "")) == "paper" else None
             named = NamedConcepts(replace(units, parity=parity), found["asked_scores"])

@@ -45,8 +45,8 @@ class Shift(Result):
     """
 
     command: ClassVar[str] = "shift"
-    drawn_by: ClassVar[str | None] = "summand.report.shift.page:figure"
-    paged_by: ClassVar[str | None] = "summand.report.shift.page:page"
+    drawn_by: str | None = "summand.report.shift.page:figure"
+    paged_by: str | None = "summand.report.shift.page:page"
     mmd: float
     mmd_p: float
     series: list[dict[str, Any]]
@@ -57,7 +57,7 @@ class Shift(Result):
         super().__init__(rows, options, **more)
         self.compared = compared
         if compared is None:
-            self.drawn_by = self.paged_by = None  # type: ignore[misc]
+            self.drawn_by = self.paged_by = None
 
     def record(self) -> dict[str, Any]:
         return {**super().record(), "alarm": self.alarm}

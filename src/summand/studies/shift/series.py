@@ -38,7 +38,7 @@ def column_of(source: ImageSource, given: str, column: str, count: int | None = 
         known = [str(name) for name in table.columns]
         raise SummandError(f"{given} has no column {column!r}{nearest(column, known)} (columns: {', '.join(known)})")
     values = table[column]
-    if values.isna().any():
+    if bool(values.isna().any()):
         row = int(np.flatnonzero(values.isna())[0])
         raise SummandError(f"column {column!r} of {given} has no value in row {row + 1}; fill it or leave that row out")
     return values.to_numpy()

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from ...errors import SummandError
+from ...towers.border import foreign
 
 FEWEST = 8
 _MOST_FOR_EXACT = 10_000
@@ -32,7 +33,7 @@ def kolmogorov_smirnov(
     distance = np.abs(steps).max(axis=0)
     if n * m <= _MOST_FOR_EXACT:
         _, first, place = np.unique((distance * n * m).round(), return_index=True, return_inverse=True)
-        exact = [stats.ks_2samp(reference[:, i], current[:, i], method="exact").pvalue for i in first]
+        exact = [foreign(stats.ks_2samp(reference[:, i], current[:, i], method="exact")).pvalue for i in first]
         return distance, np.array(exact)[place]
     return distance, stats.kstwo.sf(distance, max(1, round(n * m / (n + m))))
 
@@ -71,7 +72,7 @@ def mmd(
     value = float(weights @ kernel @ weights)
     most = permutations if level is None else max(permutations, math.ceil(1 / level))
     beaten = done = 0
-    while done < permutations or (done < most and (1 + beaten) / (1 + most) <= level):
+    while done < permutations or (level is not None and done < most and (1 + beaten) / (1 + most) <= level):
         some = min(250, (permutations if done < permutations else most) - done)
         drawn = np.stack([rng.permutation(weights) for _ in range(some)], axis=1)
         beaten += int(((drawn * (kernel @ drawn)).sum(axis=0) >= value).sum())

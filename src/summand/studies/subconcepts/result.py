@@ -26,7 +26,7 @@ class Subconcepts(Result):
     """
 
     command: ClassVar[str] = "subconcepts"
-    drawn_by: ClassVar[str | None] = "summand.report.subconcepts:figure"
+    drawn_by: str | None = "summand.report.subconcepts:figure"
     inertia: dict[str, float]
     units: list[str] | None
     images: int

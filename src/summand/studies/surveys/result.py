@@ -68,7 +68,7 @@ class Labelled(Result):
     def tables(self) -> list[Table]:
         found = []
         for kind in dict.fromkeys(self.rows["kind"]):
-            some = self.rows[self.rows["kind"] == kind].sort_values(
+            some = pd.DataFrame(self.rows[self.rows["kind"] == kind]).sort_values(
                 ["evidence", "importance"], ascending=False, kind="stable", key=_sortable
             )
             shown = some if self.options.all else some.head(_SHOWN)
@@ -79,7 +79,7 @@ class Labelled(Result):
 
     def _table(self, shown: pd.DataFrame, some: pd.DataFrame, kind: str) -> Table:
         of = len(some)
-        known = shown["attribute"].notna().any()
+        known = bool(shown["attribute"].notna().any())
         columns = [
             Column("unit", kind, kind="id"),
             Column("importance", form=percent),
@@ -97,7 +97,7 @@ def _whole(share: Any) -> str:
     return "" if share is None or share != share else f"{100 * share:.0f} %"
 
 
-def _sortable(column: pd.Series) -> pd.Series:
+def _sortable(column: Any) -> Any:
     return column.astype("boolean").fillna(False).astype(int) if column.name == "evidence" else column
 
 

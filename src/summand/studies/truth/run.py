@@ -62,7 +62,9 @@ def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress
     rows = _with_ends(rows.assign(moved_most_by=None), ends)
     if len(heads):
         fresh = survey(model, judge, units="heads", held_out=0, top=0, keep=layers, **given)
-        shares = anova_shares(fresh.kept, fresh.source().attributes())
+        causes = fresh.source().attributes()
+        assert causes is not None
+        shares = anova_shares(fresh.kept, causes)
         moved = counterfactual_movement(model, options.pairs, _CHANGED + options.seed, layers)
         firsts = [attribute_of(chosen[0]) if len(chosen) else None for chosen in heads["texts"]]
         found |= _attributes(options, shares, moved, named, firsts, texts)

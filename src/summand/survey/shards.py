@@ -1,0 +1,142 @@
+"""A survey on its way: shards of images that are done, each on the disk whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from ..atomic import replacing
+from ..data import Skipped
+from ..errors import SummandError
+from . import checksums, store
+from .engine import Arrays, Consumer, Position, Shard
+
+FOLDER = "shards"
+_SHARD = "shard.json"
+
+
+class Shards:
+    """What a pass has behind it, in a folder: a folder a shard, `STAGE-START-STOP`, which holds the states of the
+    consumers over these images in the format of everything else, and shard.json with their checksums.
+
+    Shards that stand side by side are merged as a binary counter counts, so that n of them leave log₂ n; one that is
+    broken is named, removed, and its images are passed again. names: of the consumers whose states a shard must hold;
+    one of others is of no use, and removed. note: called after every commit.
+    """
+
+    saved = "saved; the same command goes on from here"
+
+    def __init__(self, out: Path, names: Iterable[str], note: Callable[[], None] = lambda: None) -> None:
+        self.folder, self._names, self.note = out / FOLDER, sorted(names), note
+        self._known: dict[int, list[Shard]] | None = None
+
+    @property
+    def begun(self) -> bool:
+        return any(self._all().values())
+
+    def position(self) -> Position:
+        """How far the pass is."""
+        at = Position()
+        for shards in self._all().values():
+            for shard in shards:
+                at.take(shard)
+        return at
+
+    def done(self, stage: int) -> list[Shard]:
+        """The shards of a stage, in order; none of them overlap."""
+        return list(self._all().get(stage, ()))
+
+    def state(self, shard: Shard, name: str) -> Arrays:
+        """What a consumer knew of a shard's images; empty where it knew nothing."""
+        path = self._path(shard) / _file(name)
+        return store.arrays_of(store.read_zip(path)) if path.exists() else {}
+
+    def commit(self, shard: Shard, consumers: Mapping[str, Consumer]) -> None:
+        """Put a shard on the disk, and merge it with those before it that are no larger."""
+        self._write(shard, {name: each.state() for name, each in consumers.items()})
+        shards = self._all().setdefault(shard.stage, [])
+        shards.append(shard)
+        shards.sort(key=lambda each: each.start)
+        at = shards.index(shard)
+        while at and shards[at - 1].stop == shards[at].start and _size(shards[at - 1]) <= _size(shards[at]):
+            at -= 1
+            shards[at : at + 2] = [self._merged(shards[at], shards[at + 1], consumers)]
+        self.note()
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._known = {}
+
+    def _path(self, shard: Shard) -> Path:
+        return self.folder / f"{shard.stage}-{shard.start}-{shard.stop}"
+
+    def _write(self, shard: Shard, states: Mapping[str, Arrays]) -> None:
+        self.folder.mkdir(exist_ok=True)
+        with replacing(self._path(shard)) as temporary:
+            temporary.mkdir()
+            for name, state in states.items():
+                if state:
+                    store.write_zip(store.of_arrays(state), temporary / _file(name))
+            known = {"files": checksums.digests(temporary), "survey_of": self._names}
+            checksums.write_sealed(temporary / _SHARD, {**asdict(shard), **known})
+
+    def _merged(self, one: Shard, other: Shard, consumers: Mapping[str, Consumer]) -> Shard:
+        states = {}
+        for name, each in consumers.items():
+            whole, more = each.fresh(), each.fresh()
+            whole.restore(self.state(one, name))
+            more.restore(self.state(other, name))
+            whole.merge(more)
+            states[name] = whole.state()
+        both = one.with_next(other)
+        self._write(both, states)
+        for old in (one, other):
+            shutil.rmtree(self._path(old), ignore_errors=True)
+        return both
+
+    def _all(self) -> dict[int, list[Shard]]:
+        """By stage. What a commit left half done is removed, and so is what is broken, which is said."""
+        if self._known is None:
+            found = []
+            for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
+                if path.suffix in (".part", ".old") or not path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif (shard := self._sound(path)) is not None:
+                    found.append(shard)
+            self._known = {}
+            for shard in sorted(found, key=lambda each: (each.stage, each.start, -each.stop)):
+                shards = self._known.setdefault(shard.stage, [])
+                if shards and shard.start < shards[-1].stop:  # merged already: the process ended before it was removed
+                    shutil.rmtree(self._path(shard), ignore_errors=True)
+                else:
+                    shards.append(shard)
+        return self._known
+
+    def _sound(self, path: Path) -> Shard | None:
+        """A shard that can be gone on from; a broken one is removed."""
+        try:
+            said = checksums.read_sealed(path / _SHARD)
+            checksums.check(path, said.pop("files"), "")
+            if said.pop("survey_of") != self._names:
+                shutil.rmtree(path, ignore_errors=True)
+                return None
+            shard = Shard(**{**said, "skipped": [Skipped(**item) for item in said["skipped"]]})
+            if path.name != f"{shard.stage}-{shard.start}-{shard.stop}":
+                raise SummandError(f"{path} holds another shard")
+            return shard
+        except (SummandError, OSError, TypeError, KeyError) as error:
+            what = str(error).rstrip("; ") if isinstance(error, SummandError) else f"{path} is broken ({error})"
+            print(f"{what}; its images are passed again", file=sys.stderr, flush=True)
+            shutil.rmtree(path, ignore_errors=True)
+            return None
+
+
+def _size(shard: Shard) -> int:
+    return shard.stop - shard.start
+
+
+def _file(name: str) -> str:
+    return f"{name.replace('/', '.')}.zarr.zip"

@@ -1,0 +1,190 @@
+"""Attention layers that one plain query reads, several of them finished together: as few steps as there are layers'
+worth of work, in the precision that the model computes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from .base import working
+from .products import HALVES, exact_product, mixed_product, rounded_product
+from .view import AttentionView, Reads
+
+_IN_CACHE = 1 << 21  # numbers, of tokens and weights, that are worked on together on a CPU
+_AT_ONCE = 1 << 26  # and on other devices
+
+
+@dataclass(frozen=True)
+class PlainMaps:
+    """W_Q [layer, head · channel, width], b_Q [layer, 1, head · channel], W_K and W_V [layer, head, channel, width] and
+    b_V [layer, head, channel] of attention layers, as the model holds them."""
+
+    query: Tensor
+    query_bias: Tensor
+    key: Tensor
+    value: Tensor
+    value_bias: Tensor
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Tensor, Tensor | None]], heads: int) -> PlainMaps:
+        """Of one layer, as views. parts: weight [head · channel, width] and bias of query, key and value."""
+        (query, key, value), (query_bias, _, value_bias) = zip(
+            *((w.detach(), w.new_zeros(len(w)) if b is None else b.detach()) for w, b in parts), strict=True
+        )
+        key, value, value_bias = (part.unflatten(0, (heads, -1)) for part in (key, value, value_bias))
+        return cls(*(part[None] for part in (query, query_bias[None], key, value, value_bias)))
+
+    @classmethod
+    def stacked(cls, layers: Sequence[PlainMaps]) -> PlainMaps:
+        """Of several layers, in tensors of their own."""
+        names = ("query", "query_bias", "key", "value", "value_bias")
+        return cls(*(torch.cat([getattr(layer, name) for layer in layers]) for name in names))
+
+    def some(self, layers: slice) -> PlainMaps:
+        """Of some of them, as views."""
+        parts = (self.query, self.query_bias, self.key, self.value, self.value_bias)
+        return PlainMaps(*(part[layers] for part in parts))
+
+    @property
+    def numbers(self) -> int:
+        """In the weights of one layer."""
+        return self.query[0].numel() + self.key[0].numel() + self.value[0].numel()
+
+
+def together(tokens: Float[Tensor, "image token width"], maps: PlainMaps) -> int:
+    """How many layers are finished together: on a CPU as many as its cache holds, for a layer's tokens and weights lie
+    there while the model itself reads them; on other devices as many as there is memory for, and large ones alone,
+    which gain nothing."""
+    room = _IN_CACHE if tokens.device.type == "cpu" else _AT_ONCE
+    return max(1, room // (tokens.numel() + maps.numbers))
+
+
+class PlainLayers:
+    """Rows a = softmax((W_Q n_0 + b_Q)ᵀ W_K n_i / √c) and values of some layers, for their first token as the query.
+
+    tokens: n, what keys and values read, [layer, image, token, width].
+    """
+
+    def __init__(self, maps: PlainMaps, tokens: Float[Tensor, "layer image token width"]) -> None:
+        self.maps, self.tokens = maps, tokens
+        self.half = tokens.dtype in HALVES
+        self.rows = self._rows()
+
+    def _rows(self) -> Float[Tensor, "layer image head token"]:
+        """⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out."""
+        layers, images, count, width = self.tokens.shape
+        _, heads, channels, _ = self.maps.key.shape
+        root = channels**-0.5
+        first = self.tokens[:, :, 0]
+        query = torch.baddbmm(self.maps.query_bias, first, self.maps.query.transpose(1, 2), beta=root, alpha=root)
+        query = query.view(layers, images, heads, channels).transpose(1, 2).reshape(-1, images, channels)
+        reads = torch.bmm(query, self.maps.key.flatten(0, 1)).view(layers, heads, images, width)
+        reads = reads.transpose(1, 2).reshape(-1, heads, width)
+        logits = exact_product(reads, self.tokens.flatten(0, 1).transpose(1, 2))
+        return logits.softmax(dim=-1).view(layers, images, heads, count)
+
+    @cached_property
+    def values(self) -> Float[Tensor, "image layer head channel"]:
+        """Σ_i a_i v_i = W_V Σ_i a_i n_i + b_V: the value map is applied once, not to every token. The sum over tokens
+        where they were asked for one by one."""
+        if "token_values" in self.__dict__ and not self.half:
+            return self.token_values.sum(dim=2).transpose(0, 1)
+        layers, images, _, width = self.tokens.shape
+        heads = self.rows.shape[2]
+        mean = mixed_product(self.rows.flatten(0, 1), self.tokens.flatten(0, 1))
+        mean = mean.view(layers, images, heads, width).transpose(1, 2).reshape(-1, images, width)
+        weight, bias = self.maps.value.flatten(0, 1).transpose(1, 2), self.maps.value_bias.flatten(0, 1)[:, None]
+        found = mixed_product(mean, weight).add_(bias) if self.half else torch.baddbmm(bias, mean, weight)
+        return found.view(layers, heads, images, -1).permute(2, 0, 1, 3)
+
+    @cached_property
+    def token_values(self) -> Float[Tensor, "layer image token head channel"]:
+        """a_i v_i for every token."""
+        if not self.half:
+            return self._weighted(self._each())
+        weight = self.maps.value.flatten(1, 2).transpose(1, 2)
+        values = exact_product(self.tokens.flatten(1, 2), weight).add_(self.maps.value_bias.flatten(1)[:, None])
+        return self._weighted(values)
+
+    @cached_property
+    def rounded(self) -> Float[Tensor, "layer image token head channel"]:
+        """The same, rounded as the model rounds its own values."""
+        return self._weighted(self._each()) if self.half else self.token_values
+
+    def written(
+        self, along: Float[Tensor, "layer head channel direction"], rounded: bool = False
+    ) -> Float[Tensor, "image token direction"]:
+        """Σ_l Σ_h Σ_c a_i v_{i,c} along_c: all these layers and heads together. rounded: as the model rounds."""
+        values = (self.rounded if rounded else self.token_values).flatten(3).flatten(1, 2)
+        product = rounded_product if rounded and self.half else torch.bmm
+        found = product(values, along.flatten(1, 2)).sum(dim=0, dtype=self.rows.dtype)
+        return found.unflatten(0, self.tokens.shape[1:3])
+
+    def _each(self) -> Tensor:
+        """v_i, in the model's precision."""
+        if len(self.tokens) == 1:
+            return F.linear(self.tokens, self.maps.value[0].flatten(0, 1), self.maps.value_bias[0].flatten())
+        weight = self.maps.value.flatten(1, 2).transpose(1, 2)
+        return torch.baddbmm(self.maps.value_bias.flatten(1)[:, None], self.tokens.flatten(1, 2), weight)
+
+    def _weighted(self, values: Tensor) -> Tensor:
+        layers, images, count, _ = self.tokens.shape
+        values = values.view(layers, images, count, *self.maps.value_bias.shape[1:])
+        return values.mul_(self.rows.transpose(2, 3)[..., None])
+
+
+class PlainView(AttentionView):
+    """One of these layers, as any attention is seen: what the model holds in half precision is handed out in fp32."""
+
+    def __init__(self, layers: PlainLayers, place: int) -> None:
+        self.__dict__.update(layers=layers, place=place)
+
+    @property
+    def row(self) -> Float[Tensor, "image head token"]:
+        return self.layers.rows[self.place]
+
+    @cached_property
+    def inputs(self) -> Float[Tensor, "image token width"]:
+        return working(self.layers.tokens[self.place])
+
+    @cached_property
+    def value_weight(self) -> Float[Tensor, "head channel width"]:
+        return working(self.layers.maps.value[self.place])
+
+    @cached_property
+    def value_bias(self) -> Float[Tensor, "head channel"]:
+        return working(self.layers.maps.value_bias[self.place])
+
+    def values(self) -> Float[Tensor, "image head channel"]:
+        return self.layers.values[:, self.place]
+
+    @property
+    def _token_values(self) -> Float[Tensor, "image token head channel"]:
+        return self.layers.token_values[self.place]
+
+    def written(
+        self,
+        along: Float[Tensor, "head channel direction"],
+        read: Reads | None = None,
+        layer: int = 0,
+        rounded: Float[Tensor, "head channel direction"] | None = None,
+    ) -> Float[Tensor, "image token direction"]:
+        if rounded is None or not self.layers.half:
+            return super().written(along, read, layer)
+        values = self.layers.rounded[self.place].flatten(2).flatten(0, 1)[None]
+        return rounded_product(values, rounded.flatten(0, 1)[None])[0].unflatten(0, self.layers.tokens.shape[1:3])
+
+    def _maps_first(self, directions: int) -> bool:
+        return not self.layers.half and super()._maps_first(directions)
+
+
+def group_of(view: AttentionView, layer: int) -> range | None:
+    """The layers that are finished together with this one; None where it is alone."""
+    count = len(view.layers.tokens) if isinstance(view, PlainView) else 1
+    return None if count == 1 else range(layer - view.place, layer - view.place + count)

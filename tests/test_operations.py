@@ -1,0 +1,69 @@
+"""What a question dispatches beside the model's own pass, counted; on a GPU each of these is a kernel or a wait."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from open_clip.model import CLIP
+
+import summand
+from tests.counting import Operations
+
+VISION = {"image_size": 56, "patch_size": 14, "width": 128, "layers": 6, "head_width": 32}
+TEXT = {"context_length": 16, "vocab_size": 100, "width": 64, "heads": 2, "layers": 1}
+QUESTIONS = {
+    "heads": (2.0, lambda model, x, texts: model.decompose(x).heads()),
+    "maps": (2.0, lambda model, x, texts: model.decompose(x).tokens_toward(texts)),
+    "second order": (2.3, lambda model, x, texts: model.second_order(x, 3).coefficients),
+}
+
+
+@pytest.fixture(scope="module", params=[torch.bfloat16, torch.float32], ids=["bf16", "fp32"])
+def given(request):
+    torch.manual_seed(0)
+    clip = CLIP(64, VISION, TEXT).eval().to(request.param)
+    return clip, summand.wrap(clip), torch.randn(4, 3, 56, 56).to(request.param), torch.randn(100, 64)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+@torch.no_grad()
+def test_a_question_takes_at_most_twice_the_operations_of_the_prediction(given, name):
+    clip, model, x, texts = given
+    bound, ask = QUESTIONS[name]
+    clip.encode_image(x)
+    with Operations(clip) as plain:
+        clip.encode_image(x)
+    for _ in range(2):  # what is made of weights is kept
+        ask(model, x, texts)
+    with Operations(clip) as seen:
+        ask(model, x, texts)
+    assert plain.count > 40
+    assert seen.count <= bound * plain.count, seen.names()
+    assert not seen.casts, "weights are cast in every pass"
+    assert not seen.reads, "a number is read on the host in the middle of a question"
+    if x.dtype != torch.float32:
+        assert not seen.wide, "products over all tokens are made in fp32"
+
+
+@torch.no_grad()
+def test_the_pass_itself_never_waits_for_the_device(given):
+    _, model, x, _ = given
+    model.decompose(x).heads()
+    tower = model.tower
+    with Operations(model.clip) as seen:
+        tower.run(x)
+    assert seen.count > 40
+    assert not seen.reads
+    assert not seen.compared
+
+
+@torch.no_grad()
+def test_what_is_counted():
+    weight = torch.nn.Linear(128, 128).bfloat16()
+    with Operations(weight) as seen:
+        torch.ones(3).sum().item()
+        torch.equal(torch.ones(1), torch.ones(1))
+        weight.weight.float() @ torch.ones(128, 2)
+        weight.weight.T[:3].expand(2, 3, 128)
+    assert (len(seen.reads), len(seen.compared), len(seen.casts), len(seen.wide)) == (1, 1, 1, 1)
+    assert seen.count == sum(seen.names().values()) == 9
