@@ -11,11 +11,12 @@ from ..verb import at_least, between
 
 @dataclass(frozen=True)
 class TruthOptions:
-    """Score the labels of a model's heads against what the heads carry, on scenes, where the truth is known.
+    """Are the words for a model's units true of the images? Scored on scenes, where the truth is known.
 
     Examples:
 
     - summand truth
+    - summand truth --units heads,neurons:3-4 --count 3000
     - summand truth --model scenes-vit-tied --count 1000 --layers 4-5 --json
     """
 
