@@ -4,8 +4,8 @@ Value: of the 20 fresh scenes furthest along the first proven end of each unit, 
 name; the same over directions that are proven at both ends, over ends whose words are shown as not proven, and how many
 units are proven though the images were shuffled. Attribute, for each head of the last three layers of scenes-vit: the
 one that explains most of the variance of its effect (ANOVA share over fresh scenes), the one that its label names, and,
-causally, the one whose change moves the head most in counterfactual pairs. All of it is `summand.truth`; labels are made
-on other scenes than those that judge them. Several --seed print a table each, and --units neurons:0-4 or, of
+causally, the one whose change moves the head most in counterfactual pairs. All of it is `summand.truth`; labels are
+made on other scenes than those that judge them. Several --seed print a table each, and --units neurons:0-4 or, of
 --model scenes-rn, pairs judges other units.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..text.evidence import DRAWS, Evidence, evidence
 from ..text.kinds import values_of_pool
 from ..text.pools import Pool
 from ..text.pools import pool as pool_of
+from ..text.properties import property_of
 from ..text.sparse import prepare_atoms
 from .describe import Descriptions, describe
 from .shelf import LABELS
@@ -46,7 +47,8 @@ def label(
     chosen = described(model, pool, refuse=True)
     size = min(size, max(1, len(chosen.texts) // 2))  # more leave no random ones to compare with
     embeddings = model.encode_text(chosen.texts, progress=bool(progress))
-    table = label_run(survey, chosen.texts, embeddings, size, most=most, draws=draws or DRAWS, progress=progress)
+    more = {"most": most, "draws": draws or DRAWS, "progress": progress}
+    table = label_run(survey, chosen.texts, embeddings, size, properties=kinds_of(chosen), **more)
     survey.shelf.put_table(LABELS, table)
     return table
 
@@ -66,6 +68,12 @@ def described(model: Any, pool: str | Path | Pool | Sequence[str] | None, refuse
             stacklevel=3,
         )
     return kept
+
+
+def kinds_of(pool: Pool) -> list[str | None]:
+    """The property of each text, among whose values it competes: what its pool says, else `property_of` it."""
+    said: Mapping[str, str] = getattr(pool, "properties", {})
+    return [said.get(text) or property_of(text) for text in pool.texts]
 
 
 def label_run(

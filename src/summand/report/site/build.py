@@ -17,7 +17,7 @@ from ...data import ImageSource, Skipped
 from ...models import Model
 from ...studies.world import strange_pictures
 from ...survey import Group, Survey, survey_of
-from ...survey.labels import SIZE, label_run
+from ...survey.labels import SIZE, kinds_of, label_run
 from ...survey.terms import shares_said
 from ...survey.words import Words, directions_of, words_of_row
 from ...text.labels import HeadLabel, importance, label_heads
@@ -72,7 +72,7 @@ def build(
     moments = found.moments("heads")
     shares = importance(moments, embeddings)
     labels = label_heads(moments, found.manifest.kept, pool.texts, embeddings, shares, size)
-    table = label_run(found, pool.texts, embeddings, SIZE, draws=_FEW_DRAWS)
+    table = label_run(found, pool.texts, embeddings, SIZE, properties=kinds_of(pool), draws=_FEW_DRAWS)
     of_heads = table[table["kind"] == "head"].set_index("unit")
     words = {label.name: words_of_row(of_heads.loc[label.name]) for label in labels}
     along = {label.name: _along(found, label, words[label.name], embeddings) for label in labels}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...models.readable import refuse_unknown
-from ...survey.labels import label_run, write_labels
+from ...survey.labels import kinds_of, label_run, write_labels
 from ...survey.survey import Survey
 from ...survey.terms import term_shares
 from ...text.pools import pool
@@ -25,7 +25,8 @@ def label(survey: Survey, options: LabelOptions, model: Any = None) -> Labelled:
     if size < options.size:
         notes.append(f"{options.size} of {len(chosen.texts)} texts leave no random ones to compare with; using {size}")
     embeddings = model.encode_text(chosen.texts)
-    table = label_run(survey, chosen.texts, embeddings, size, most=options.most, progress=None)
+    properties = kinds_of(chosen)
+    table = label_run(survey, chosen.texts, embeddings, size, properties=properties, most=options.most, progress=None)
     files = [str(path) for path in write_labels(survey, table)]
     if survey.manifest.random_init:
         notes.append("the weights are RANDOM: these labels mean nothing")
