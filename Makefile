@@ -9,11 +9,11 @@ atlas: $(VENV)/.installed
 	$(BIN)/summand atlas
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # More examples of every space, and the tests that repeat others at a greater size: CI runs it every night.
 test-deep: $(VENV)/.installed-dev
-	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n 2 --dist worksteal
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 _GETTERS = {"device", "is_cuda", "is_cpu", "is_mps"}
-_ANYWHERE = {"copy_", "__set__", "set_data", "__getitem__", "index_select_"}
+_ANYWHERE = {"copy_", "__set__", "set_data"}
 _TO_HOST = {"item", "tolist", "__float__", "__int__", "__bool__", "__len__", "__repr__", "__format__", "__hash__"}
 _TO_NUMPY = {"numpy", "__array__"}
 _DOUBLE = {torch.float64, torch.complex128}
@@ -44,6 +44,8 @@ class Elsewhere(TorchFunctionMode):
         owner = getattr(getattr(function, "__self__", None), "__name__", "")
         if name == "__get__" and owner in _GETTERS:
             return self._getter(owner, args[0])
+        if function is torch.device:
+            return function(*args, **kwargs)
         given = list(_tensors((args, kwargs)))
         tagged = [tensor for tensor in given if self.holds(tensor)]
         if name in _TO_NUMPY and tagged:
@@ -53,8 +55,12 @@ class Elsewhere(TorchFunctionMode):
         args, kwargs, target = self._without_device(args, kwargs)
         if target is None:
             target = bool(tagged)
-            if (tagged and name not in _ANYWHERE) or (tagged and name in ("__getitem__",) and not self.holds(args[0])):
+            numbers = name == "__getitem__" and all(tensor.ndim == 0 for tensor in tagged)  # indices, read as numbers
+            if tagged and name not in _ANYWHERE and not numbers and not self._indexed(name, args):
                 self._check(name, given)
+        if "out_dtype" in kwargs:  # which a GPU alone has
+            kwargs.pop("out_dtype")
+            args = tuple(arg.float() if isinstance(arg, Tensor) else arg for arg in args)
         found = function(*args, **kwargs)
         if name == "__set__" and owner == "data":
             self._tag(args[0], self.holds(args[1]))
@@ -62,6 +68,10 @@ class Elsewhere(TorchFunctionMode):
             for tensor in _tensors(found):
                 self._tag(tensor, True)
         return found
+
+    def _indexed(self, name: str, args: Any) -> bool:
+        """A tensor that lies there may be indexed by one that lies here."""
+        return name == "__getitem__" and self.holds(args[0])
 
     def _getter(self, what: str, tensor: Tensor) -> Any:
         here = not self.holds(tensor)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from summand.survey import open_run
+from summand.survey import open_survey
 from summand.survey.checksums import read_sealed, write_sealed
 from tests.commands import command as run
 from tests.commands import error_of
@@ -55,7 +55,7 @@ def test_labels_on_screen_are_the_most_telling_ones(folder):
     assert found.code == 0
     assert "the most telling 12 of 48" in found.out
     assert "the most telling 12 of 512" in found.out
-    labels = open_run(folder).labels
+    labels = open_survey(folder).labels
     heads = labels[labels["kind"] == "head"]
     first = heads[heads["verdict"] == "proven"].sort_values("importance", ascending=False).iloc[0]
     lines = [line for line in found.out.splitlines() if line.startswith("│")]
@@ -73,11 +73,11 @@ def test_one_unit_told_and_shown(folder, tmp_path, command, unit):
     row = result["rows"][0]
     assert result["files"]["figure"] == str(picture)
     assert Image.open(picture).size[0] > 800
-    labels = open_run(folder).labels
+    labels = open_survey(folder).labels
     expected = labels[(labels["kind"] == command) & (labels["unit"] == unit)].iloc[0]
     assert row["label"]["texts"] == list(expected["texts"])
     assert row["label"]["correlation"] == pytest.approx(expected["correlation"])
-    held = set(open_run(folder).held_out_images.tolist())
+    held = set(open_survey(folder).held_out_images.tolist())
     assert not {shown["image"] for shown in row["images"]} & held
     said = run(command, folder, unit, "--out", picture).out
     assert f"{command} {unit}" in said

@@ -88,8 +88,8 @@ def test_a_table_of_paths(folder):
     source = open_source(str(folder / "list.csv"))
     assert [source.name(i) for i in range(len(source))] == ["a.png", "deeper/alpha.PNG"]
     assert source.image(1).size == (30, 20)
-    pd.DataFrame({"file": ["a.png"]}).to_parquet(folder / "wrong.parquet")
-    with pytest.raises(SummandError, match="column called 'path'; it has file"):
+    pd.DataFrame({"words": ["a.png"]}).to_parquet(folder / "wrong.parquet")
+    with pytest.raises(SummandError, match=r"column called 'path' .*; it has words. Name it"):
         open_source(str(folder / "wrong.parquet"))
 
 
@@ -130,7 +130,9 @@ def test_scenes_are_the_same_alone_and_in_batches():
     [
         ("/no/such/folder", "no image source"),
         ("scenes:colour=red", "colour"),
-        ("hf:cifar10", "not supported yet"),
+        ("hf:/no/such/data-set", "cannot be loaded"),
+        ("wds:/no/such-{00..03}.tar", "there is no tar /no/such-00.tar"),
+        ("nowhere://place", "no address that fsspec knows"),
     ],
 )
 def test_nothing_to_read_is_an_error(source, words):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -10,8 +11,8 @@ from PIL import Image
 import summand
 from summand.data import open_source
 from summand.studies.concepts.image import image_concepts
-from summand.survey import Group, open_run
-from summand.survey.profile import neuron_groups, profile, profile_of_run
+from summand.survey import Group, open_survey
+from summand.survey.profile import neuron_groups, profile, profile_of
 from summand.text.pools import pool
 from summand.text.sparse import sparse_code
 from tests.commands import command
@@ -111,7 +112,10 @@ def test_the_command_line(scene, tmp_path):
 
     some = (scene, "--reference", "scenes:count=30", "--layers", "4", "--maps", "2")
     result = run(*some, "--json", "--out", "concepts.png").json
-    assert result["code"][0]["coefficient"] > 0
+    assert result["rows"][0]["coefficient"] > 0
+    assert [row["coefficient"] for row in result["rows"]] == sorted(
+        (r["coefficient"] for r in result["rows"]), reverse=True
+    )
     assert result["groups"] == ["neurons.4"]
     assert all(unit["norm"] > unit["threshold"] for unit in result["units"])
     assert (tmp_path / "concepts.png").is_file()
@@ -140,7 +144,11 @@ def test_python_says_what_the_command_says(vit, scene, tmp_path):
     record = command("concepts", scene, *some, "--json").json
     result = summand.concepts(vit, scene, "scenes:count=30", layers=[3, 4], top=4, size=2, maps=1)
     same(record | {"options": {**record["options"], "layers": [3, 4]}}, result)
-    assert len(result.rows) == 4
+    assert len(result.words) == 4
+    assert len(result.rows) == 8
+    titles = [table.title for table in result.tables()]
+    assert titles[0].startswith("the picture's own description")  # what is true first, neurons' words behind it
+    assert "significant units say" in titles[1]
     assert again("concepts", record, tmp_path) == record
     opened = summand.concepts(vit, Image.open(scene), open_source("scenes:count=30"), options=result.options)
     assert opened.rows.equals(result.rows)
@@ -166,10 +174,11 @@ def test_a_survey_says_what_is_usual(vit, scene, tmp_path):
     made = command("decompose", "--images", "scenes:count=60,seed=2", "--units", "neurons:4", "--out", "run")
     assert made.code == 0, made.error
     known = summand.concepts(vit, scene, tmp_path / "run", layers=4, maps=0)
-    profiled = profile_of_run(open_run(tmp_path / "run"), [Group("neurons", 4)])
+    profiled = profile_of(open_survey(tmp_path / "run"), [Group("neurons", 4)])
     texts = vit.encode_text(pool("scenes").texts)
     direct = image_concepts(vit, Image.open(scene), profiled, pool("scenes"), texts, maps=0)
-    assert [(row.word, row.score) for row in known.rows.itertuples()] == list(direct.words)
+    assert [(row.word, row.score) for row in pd.DataFrame(known.words).itertuples()] == list(direct.words)
+    assert list(known.rows.itertuples(index=False, name=None)) == list(direct.code)
     found = command("concepts", scene, "--reference", "run", "--layers", "4", "--maps", "0", "--json").json
     assert found["rows"] == json.loads(known.to_json())["rows"]
     assert found["usual"] == "run"

@@ -33,7 +33,7 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path, tie
     train = "scenes:count=30,seed=4,tie=shape/place/0.95"
     found = command(
         "debias", "scenes:count=40,seed=3", *TIED, "--train", train, "--allow-empty", "--cover", "0.5", "--draws", "2",
-        "--out", tmp_path / "repaired", "--json",
+        "--way", "units", "--out", tmp_path / "repaired", "--json",
     )  # fmt: skip
     result = found.json
     assert {field.name for field in fields(DebiasOptions)} <= set(result["options"])
@@ -43,7 +43,10 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path, tie
     )  # fmt: skip
     assert {"class", "group", "images", "before", "after", "patched", "random"} == set(result["rows"][0])
     assert sum(row["images"] for row in result["rows"]) == 40
-    assert set(result["summary"]) == {"before", "after", "patched classifier", "random 1", "random 2"}
+    ways = {"units", "measured", "units-axis", "terms-axis", "text-axis"}
+    assert set(result["summary"]) == {"before", "after", "patched classifier", "random 1", "random 2", *ways}
+    assert set(result["leaks"]) == {"before", *ways}
+    assert (result["way"], result["summary"]["after"]) == ("units", result["summary"]["units"])
     assert f"not in the training images: {result['unweighted'][0]}" in " ".join(result["notes"])
     for removed in result["removed"]:
         assert removed["attribute"] > removed["classes"]
@@ -60,7 +63,7 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path, tie
     (tmp_path / "result.json").write_text(json.dumps(result))
     again = command("debias", "--config", tmp_path / "result.json", "--json", "--out", tmp_path / "repaired").json
     assert again == result
-    given = {"classes": "shape", "groups": "place", "allow_empty": True, "cover": 0.5, "draws": 2}
+    given = {"classes": "shape", "groups": "place", "allow_empty": True, "cover": 0.5, "draws": 2, "way": "units"}
     made = summand.debias(tied, "scenes:count=40,seed=3", train, **given)
     own = json.loads(made.to_json())
     assert {key: own[key] for key in ("model", "rows", "summary", "removed", "drawn", "unweighted")} == {
@@ -86,7 +89,7 @@ def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
     assert set(place["matched"]) <= set(place["texts"])
     assert place["matched"]
     assert named["unweighted"] == []
-    neurons = command("debias", *shared, "--units", "neurons:4", "--cover", "0.3", "--json").json
+    neurons = command("debias", *shared, "--units", "neurons:4", "--cover", "0.3", "--way", "units", "--json").json
     assert {removed["unit"].split(":")[0] for removed in neurons["removed"]} == {"4"}
     paper = command("debias", *shared, "--units", "5.0", "--protocol", "paper", "--json").json
     assert [len(units) for units in paper["drawn"]] == [10]
@@ -103,7 +106,7 @@ def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
     with np.load(path) as file:
         for name, array in file.items():
             np.testing.assert_array_equal(array, same[name])
-    command("debias", *shared, "--units", "neurons:4", "--cover", "0.3")
+    command("debias", *shared, "--units", "neurons:4", "--cover", "0.3", "--way", "units")
     model = summand.load("scenes-vit-tied", ablation=neurons["files"]["ablation"])
     assert f"{len(neurons['removed'])} neurons of layer 4 ablated" in model.name
 

@@ -10,7 +10,7 @@ from PIL import Image
 import summand
 from summand.data import open_source
 from summand.studies.retrieve import index as retrieval
-from summand.studies.retrieve.index import Index, Space, agreement, build_index, property_units
+from summand.studies.retrieve.index import Index, Space, agreement, build_index, property_axes, property_units
 from summand.survey import Group
 from summand.survey.units import effects_of
 from summand.text.pools import pool
@@ -115,7 +115,8 @@ def test_the_command_line(query, tmp_path):
         (("--out", "q.png/sheet.docx"), "q.png"),
         (("--units", "5-0"), "a unit is called head LAYER.HEAD"),
         (("--top", "0"), "--top must be at least 1"),
-        (("--property", "colour", "--layers", "6"), "--layers must be layers of scenes-vit, 0 to 5"),
+        (("--property", "colour", "--layers", "5"), "--layers is of heads: say --by 'heads' beside it"),
+        (("--property", "colour", "--by", "heads", "--layers", "6"), "--layers must be layers of scenes-vit, 0 to 5"),
     ):
         found = run("scenes:count=9", *wrong)
         assert (found.code, found.out) == (2, ""), found
@@ -146,12 +147,51 @@ def test_python_says_what_the_command_says(vit, query, tmp_path):
 
 def test_a_property_is_that_of_labelled_heads(vit, query, unchecked):
     source = open_source("scenes:count=160,seed=31")
-    found = summand.retrieve(vit, query, source, property="colour", layers="4-5", top=2)
+    found = summand.retrieve(vit, query, source, property="colour", by="heads", layers="4-5", top=2)
     moments = summand.survey(vit, source, units="heads", held_out=0, top=0).moments("heads")
     units = property_units(vit, moments, pool("scenes"), "colour", [4, 5])
     assert found.units == [unit.name for unit in units]
     assert {name.split(".")[0] for name in found.units} <= {"4", "5"}
     assert found.title == f"nearest by colour: heads {', '.join(found.units)}"
+
+
+def test_a_property_is_found_along_its_texts(vit, source, query, tmp_path, unchecked):
+    """The whole along the differences of the texts: no worse than the heads of the property; nothing else is kept."""
+    moments = summand.survey(vit, source, units="heads", held_out=0, top=0).moments("heads")
+    everything, queries, known = build_index(vit, source, Space()), range(0, 160, 4), source.attributes()
+    for name in ("colour", "place", "count"):
+        axes = property_axes(vit, pool("scenes"), name)
+        assert torch.allclose(axes @ axes.T, torch.eye(len(axes)).double(), atol=1e-6)
+        along = build_index(vit, source, Space(axes=axes))
+        heads = build_index(vit, source, Space(property_units(vit, moments, pool("scenes"), name)))
+        truth, shape = known[name].to_numpy(), known["shape"].to_numpy()
+        share = agreement(along, queries, truth, k=5)
+        assert share > agreement(everything, queries, truth, k=5) + 0.15
+        assert share >= agreement(heads, queries, truth, k=5) - 0.02
+        assert agreement(along, queries, shape, k=5) < agreement(everything, queries, shape, k=5)
+    found = summand.retrieve(vit, query, source, property="colours", top=5)
+    assert (found.units, found.axes) == ([], len(property_axes(vit, pool("scenes"), "colour")))
+    assert found.title == f"nearest by colours: along its texts ({found.axes} axes)"
+    colours = [row["colour"] for row in found.rows["attributes"]]
+    assert colours.count(colours[0]) >= 4
+    whole = vit.encode_image(vit.preprocess(np.stack([np.array(Image.open(query))])))
+    features = torch.nn.functional.normalize(whole, dim=1) @ property_axes(vit, pool("scenes"), "colour").T.to(whole)
+    again = build_index(vit, source, Space(axes=property_axes(vit, pool("scenes"), "colour")))
+    assert again.search(features, 5)[0][0].tolist() == found.rows["index"].tolist()
+    with pytest.raises(summand.SummandError, match="no texts of 'colur'; did you mean 'colour'"):
+        summand.retrieve(vit, query, source, property="colur")
+
+
+def test_a_table_of_texts_names_its_own_properties(vit, source, query, tmp_path, unchecked):
+    (tmp_path / "own.csv").write_text("text,property\nthe sea,water\na meadow,water\na red star,\n")
+    found = summand.retrieve(vit, query, source, property="water", pool=str(tmp_path / "own.csv"), top=3)
+    axis = vit.encode_text(["the sea", "a meadow"]).double()
+    axis = torch.nn.functional.normalize(axis[:1] - axis[1:], dim=1)
+    own = property_axes(vit, pool(tmp_path / "own.csv"), "water")
+    assert torch.allclose((own @ axis.T).abs(), torch.ones(1, 1).double(), atol=1e-5)
+    assert found.axes == 1
+    with pytest.raises(summand.SummandError, match=r"no texts of 'place'.*\(there are: water\)"):
+        summand.retrieve(vit, query, source, property="place", pool=str(tmp_path / "own.csv"))
 
 
 def test_long_names_of_images_wrap_and_scores_stay(vit, query, tmp_path):

@@ -15,9 +15,9 @@ from PIL import Image
 import summand
 from summand.data import open_source
 from summand.scenes.as_data import SceneImages
-from summand.survey import decompose, open_run
-from summand.survey.decompose import MOST_HELD_OUT, held_out_images
-from tests.survey.conftest import SCENES, draft
+from summand.survey import open_survey
+from summand.survey.making import MOST_HELD_OUT, held_out_images
+from tests.survey.conftest import SCENES, draft, made
 
 
 @given(st.integers(1, 20_000), st.floats(0, 0.99))
@@ -106,12 +106,12 @@ def interrupt():
 def test_a_stopped_run_goes_on_where_it_was(run, vit, groups, tmp_path, batch, stop, error, done):
     out, source = tmp_path / "run", Stopping(batch, stop)
     with pytest.raises(error):
-        decompose(vit, source, out, draft(), groups, batch_size=20, progress=False, checkpoint_every=0)
+        made(vit, source, out, draft(), groups, batch_size=20, progress=False, every=0)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(summand.SummandError, match=rf"not finished \({done} of 96 .*summand survey --model scenes-vit"):
-        open_run(out)
+        open_survey(out)
     source = Stopping(1000, crash)
-    again = decompose(vit, source, out, draft(), groups, batch_size=20, progress=False)
+    again = made(vit, source, out, draft(), groups, batch_size=20, progress=False)
     assert source.read == 96 - done
     for group in groups:
         one, two = run.dataset(group), again.dataset(group)
@@ -132,7 +132,7 @@ def test_files_that_cannot_be_read_are_left_out_and_listed(vit, tmp_path):
     (folder / "3.png").write_text("no picture")
     out = tmp_path / "run"
     asked = draft(str(folder), top=0)
-    found = decompose(vit, open_source(str(folder)), out, asked, [Group("heads")], progress=False)
+    found = made(vit, open_source(str(folder)), out, asked, [Group("heads")], progress=False)
     assert [item["name"] for item in found.manifest.skipped] == ["3.png"]
     assert found.images.index.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
     assert found.images.loc[4, "name"] == "4.png"
@@ -145,7 +145,7 @@ def test_files_that_cannot_be_read_are_left_out_and_listed(vit, tmp_path):
     with pytest.raises(summand.SummandError, match="no longer those of this run"):
         found.source()
     with pytest.raises(summand.SummandError, match=r"9 images, which are not the 8"):
-        decompose(vit, open_source(str(folder)), out, draft(str(folder), top=0), [Group("heads")], progress=False)
+        made(vit, open_source(str(folder)), out, draft(str(folder), top=0), [Group("heads")], progress=False)
 
 
 def test_nothing_readable_leaves_no_run(vit, tmp_path):
@@ -154,23 +154,21 @@ def test_nothing_readable_leaves_no_run(vit, tmp_path):
     for i in range(5):
         (tmp_path / f"{i}.png").write_text("no")
     with pytest.raises(summand.SummandError, match=r"only 0 could be read, at least 2 .*0\.png: not an image"):
-        decompose(
-            vit, open_source(str(tmp_path)), tmp_path / "run", draft(str(tmp_path)), [Group("heads")], progress=False
-        )
+        made(vit, open_source(str(tmp_path)), tmp_path / "run", draft(str(tmp_path)), [Group("heads")], progress=False)
     assert not list((tmp_path / "run").iterdir())
 
 
 def test_a_finished_run_is_returned_and_another_is_refused(run, vit, groups):
     before = (run.path / "heads.zarr").stat().st_mtime_ns
-    again = decompose(vit, Stopping(1, crash), run.path, draft(), groups, progress=False)
+    again = made(vit, Stopping(1, crash), run.path, draft(), groups, progress=False)
     assert again.manifest == run.manifest
     with pytest.raises(summand.SummandError, match=r"another run: --top 5, not 7\. Give another folder .* --restart"):
-        decompose(vit, open_source(SCENES), run.path, draft(top=7), groups, progress=False)
+        made(vit, open_source(SCENES), run.path, draft(top=7), groups, progress=False)
     with pytest.raises(summand.SummandError, match=r"--units heads,neurons\.4, not heads"):
-        decompose(vit, open_source(SCENES), run.path, draft(), groups[:1], progress=False)
+        made(vit, open_source(SCENES), run.path, draft(), groups[:1], progress=False)
     other = summand.load("scenes-vit", random_init=True)
     with pytest.raises(summand.SummandError, match="other weights, under the same name"):
-        decompose(other, open_source(SCENES), run.path, draft(), groups, progress=False)
+        made(other, open_source(SCENES), run.path, draft(), groups, progress=False)
     assert (run.path / "heads.zarr").stat().st_mtime_ns == before
 
 
@@ -179,10 +177,8 @@ def test_restart_replaces_a_run_and_nothing_else(vit, tmp_path):
 
     source = "scenes:count=8"
     out = tmp_path / "run"
-    decompose(vit, open_source(source), out, draft(source), [Group("heads")], progress=False)
+    made(vit, open_source(source), out, draft(source), [Group("heads")], progress=False)
     (out / "notes.txt").write_text("mine")
-    made = decompose(
-        vit, open_source(source), out, draft(source, top=2), [Group("heads")], restart=True, progress=False
-    )
-    assert made.top_images("heads").k == 2
+    again = made(vit, open_source(source), out, draft(source, top=2), [Group("heads")], restart=True, progress=False)
+    assert again.top_images("heads").k == 2
     assert (out / "notes.txt").read_text() == "mine"

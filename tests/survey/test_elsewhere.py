@@ -13,11 +13,12 @@ from PIL import Image
 import summand
 from summand.data import open_source
 from summand.data.labelled import open_labelled
-from summand.survey import Manifest, decompose, open_run
+from summand.survey import Manifest, open_survey
 from summand.survey.fingerprints import names_hash
 from summand.survey.manifest import location, model_location
 from summand.survey.units import Group
 from tests import tiny
+from tests.survey.conftest import made
 
 
 @pytest.fixture
@@ -47,9 +48,9 @@ def test_a_table_given_by_a_relative_path(vit, photos, tmp_path, monkeypatch, en
     monkeypatch.chdir(here)
     source = open_source(given)
     asked = Manifest.draft("scenes-vit", None, source, given, top=0, held_out=0.3)
-    decompose(vit, source, tmp_path / "run", asked, [Group("heads")], progress=False)
+    made(vit, source, tmp_path / "run", asked, [Group("heads")], progress=False)
     monkeypatch.chdir(tmp_path)
-    again = open_run(tmp_path / "run").source()
+    again = open_survey(tmp_path / "run").source()
     assert [again.name(i) for i in range(8)] == [source.name(i) for i in range(8)]
     assert names_hash(again) == asked.files
     assert all(again.image(i) == source.image(i) for i in range(8))
@@ -88,9 +89,9 @@ def test_a_model_given_by_relative_paths(photos, tmp_path, monkeypatch):
         "local-dir:models/mine", None, open_source("photos"), "photos", top=0, held_out=0.3, **options
     )
     assert "--checkpoint" in asked.command(Path("run"))
-    decompose(model, open_source("photos"), Path("run"), asked, [Group("heads")], progress=False)
+    made(model, open_source("photos"), Path("run"), asked, [Group("heads")], progress=False)
     monkeypatch.chdir("/")
-    run = open_run(photos.parent / "run")
+    run = open_survey(photos.parent / "run")
     x = torch.ones(1, 3, 32, 32)
     assert torch.equal(run.load_model().encode_image(x), model.encode_image(x))
     assert len(run.source()) == 8
@@ -105,12 +106,12 @@ def test_the_activation_of_a_run_is_kept(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(photos.parent)
     model = summand.load("tiny", "x.pt", activation="quickgelu")
     asked = Manifest.draft("tiny", "x.pt", open_source("photos"), "photos", top=0, held_out=0.3, activation="quickgelu")
-    run = decompose(model, open_source("photos"), tmp_path / "run", asked, [Group("heads")], progress=False)
+    run = made(model, open_source("photos"), tmp_path / "run", asked, [Group("heads")], progress=False)
     monkeypatch.chdir("/")
     assert "QuickGELU" in str(run.load_model().clip)
     plain = summand.load("tiny", checkpoint=photos.parent / "x.pt", activation="gelu")
     with pytest.raises(summand.SummandError, match="other weights, under the same name, or other settings"):
-        decompose(plain, run.source(), tmp_path / "run", asked, [Group("heads")], progress=False)
+        made(plain, run.source(), tmp_path / "run", asked, [Group("heads")], progress=False)
 
 
 def test_locations(tmp_path, monkeypatch):

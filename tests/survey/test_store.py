@@ -8,7 +8,7 @@ import torch
 
 import summand
 from summand import Effects, Moments, TopImages, rank_one
-from summand.survey import open_run, store
+from summand.survey import open_survey, store
 from summand.survey.checksums import write_sealed
 from tests.towers.test_directions import factored
 
@@ -46,23 +46,23 @@ def test_statistics_come_back_from_zarr(tmp_path, units, shared, whole):
 
 def test_what_is_missing_or_broken_is_named(tmp_path, run):
     with pytest.raises(summand.SummandError, match=r"there is no run folder .* summand survey|`summand survey"):
-        open_run(tmp_path / "none")
+        open_survey(tmp_path / "none")
     with pytest.raises(summand.SummandError, match=r"no run folder: it has no manifest\.json"):
-        open_run(tmp_path)
+        open_survey(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(summand.SummandError, match="cannot be read"):
-        open_run(tmp_path)
+        open_survey(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
     with pytest.raises(summand.SummandError, match="this version reads format 2"):
-        open_run(tmp_path)
+        open_survey(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 2}')
     with pytest.raises(summand.SummandError, match="changed or damaged"):
-        open_run(tmp_path)
+        open_survey(tmp_path)
     write_sealed(tmp_path / "manifest.json", {"format": 2})
     with pytest.raises(summand.SummandError, match="not complete"):
-        open_run(tmp_path)
+        open_survey(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps(json.loads((run.path / "manifest.json").read_text())))
-    opened = open_run(tmp_path)
+    opened = open_survey(tmp_path)
     with pytest.raises(summand.SummandError, match=r"heads\.zarr is missing"):
         opened.moments("heads")
     with pytest.raises(summand.SummandError, match=r"images\.parquet is missing"):

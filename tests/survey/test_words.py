@@ -11,6 +11,7 @@ import summand
 from summand.data import open_source
 from summand.report.site.build import build
 from summand.studies.truth.values import both_proven, first_proven, shows, summary_of, values_shown
+from summand.survey.labels import kinds_of
 from summand.survey.terms import term_shares
 from summand.survey.words import Readings, Words, directions_of, false_proofs, words_of_row
 from summand.text.kinds import values_of_pool
@@ -178,3 +179,19 @@ def test_a_summary_counts_units_and_ends():
     )
     assert (row["both_ends"], row["not_proven"]) == (pytest.approx(0.75), pytest.approx(0.2))
     assert Words(()).text == "(cannot be tested)"
+
+
+def test_a_pool_says_what_its_texts_compete_with(vit, tmp_path):
+    """With one kind for all, a scene shows one value of it; with the scenes' own kinds, one of each."""
+    table = tmp_path / "own.csv"
+    said = ("a red object", "a blue object", "two objects", "six objects")
+    table.write_text("text,property\n" + "".join(f"{text},thing\n" for text in said))
+    chosen = pool(table)
+    assert kinds_of(chosen) == ["thing"] * 4
+    assert kinds_of(pool(said)) == ["colour", "colour", "count", "count"]
+    embeddings = vit.encode_text(said)
+    images = vit.encode_image(vit.preprocess(summand.scenes.sample(30, seed=1).images)).double()
+    one = values_of_pool(said, embeddings, kinds_of(chosen)).shown(images)
+    each = values_of_pool(said, embeddings, kinds_of(pool(said))).shown(images)
+    assert int(one.sum(dim=1).max()) == 1
+    assert int(each.sum(dim=1).max()) == 2

@@ -18,7 +18,7 @@ from .options import Compute, ModelOptions, OwnModelOptions, PoolModelOptions
 def ablate(data: str, *, reference: str | None = None, options: AblateOptions, model: ModelOptions, compute: Compute):
     from ..studies.ablation.run import opened
 
-    labelled, means = opened(data, reference, options, compute.count)
+    labelled, means, _ = opened(data, reference, options, compute.count)
     return summand.ablate(model.load(labelled.source, means), data, reference, options=options, **vars(compute))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import SummandError
 from .pictures import as_rgb, read_image
-from .sources import ImageSource, open_source
+from .sources import EXTENSIONS, ImageSource, Some, open_source
 
 _FORMS = (
     "a source string, a path, a picture, an array [image, row, column, 3] of uint8, preprocessed pixels [image, 3, "
@@ -32,11 +32,11 @@ def open_images(images: Any, count: int | None = None) -> ImageSource:
         raise SummandError(f"count must be at least 1, got {count}")
     if isinstance(images, (str, Path)):
         path = Path(images).expanduser()
-        if path.is_file() and path.suffix.lower() not in (".csv", ".parquet"):
+        if path.is_file() and path.suffix.lower() in EXTENSIONS:
             return ListedImages([path])
         return open_source(str(images), count)
     if isinstance(images, ImageSource):
-        return images if count is None or count >= len(images) else _Some(images, count)
+        return images if count is None or count >= len(images) else Some(images, np.arange(count))
     if isinstance(images, Image.Image):
         images = [images]
     items: Any = images
@@ -111,30 +111,6 @@ class ListedImages:
 
     def attributes(self) -> None:
         return None
-
-
-class _Some:
-    """The first images of a source."""
-
-    def __init__(self, source: ImageSource, count: int) -> None:
-        self._source, self._count, self.label = source, count, source.label
-
-    def __len__(self) -> int:
-        return self._count
-
-    def name(self, index: int) -> str:
-        return self._source.name(index)
-
-    def image(self, index: int) -> Image.Image:
-        return self._source.image(index)
-
-    @property
-    def content(self) -> str:
-        return getattr(self._source, "content", "")
-
-    def attributes(self) -> Any:
-        found = self._source.attributes()
-        return None if found is None else found.iloc[: self._count]
 
 
 def _bytes(item: Any, picture: Callable[[], Image.Image]) -> bytes:

@@ -12,14 +12,8 @@ import pandas as pd
 
 from ..errors import SummandError, listed
 from .schemes import scheme_of
-from .sources import (
-    EXTENSIONS,
-    FileImages,
-    ImageSource,
-    check_filled,
-    in_split,
-    read_table,
-)
+from .sources import EXTENSIONS, FileImages, ImageSource
+from .tables import check_filled, in_split, read_table
 
 _PATHS = ("path", "img_filename", "filename", "file", "image")
 _LABELS = ("label", "y", "class")

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from ..errors import SummandError
+from .adapters import ListedImages
 from .labelled import Labelled, codes_of, open_labelled, spread
-from .pictures import as_picture, as_rgb
-from .sources import ImageSource, open_source
+from .sources import ImageSource, Some, open_source
 
 _FORMS = "a source string, (images, labels), (images, labels, groups), or what open_labelled returned"
 
@@ -92,48 +91,3 @@ def _some(data: Labelled, count: int | None) -> Labelled:
     kept = spread(len(data), count)
     groups = None if data.groups is None else data.groups[kept]
     return replace(data, source=Some(data.source, kept), labels=data.labels[kept], groups=groups)
-
-
-class ListedImages:
-    """Pictures of a list, read when they are asked for."""
-
-    def __init__(self, images: Any) -> None:
-        self._images, self.label = images, f"{len(images)} images in memory"
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def name(self, index: int) -> str:
-        item = self._images[index]
-        return str(item) if isinstance(item, (str, os.PathLike)) else f"image {index}"
-
-    def image(self, index: int) -> Image.Image:
-        try:
-            return as_rgb(as_picture(self._images[index]))
-        except SummandError as error:
-            if isinstance(self._images[index], (str, os.PathLike)):
-                raise OSError(str(error)) from error  # a file that cannot be read is left out, as in a folder
-            raise
-
-    def attributes(self) -> None:
-        return None
-
-
-class Some:
-    """Some images of a source."""
-
-    def __init__(self, source: ImageSource, kept: np.ndarray) -> None:
-        self._source, self._kept, self.label = source, kept, source.label
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def name(self, index: int) -> str:
-        return self._source.name(int(self._kept[index]))
-
-    def image(self, index: int) -> Image.Image:
-        return self._source.image(int(self._kept[index]))
-
-    def attributes(self) -> pd.DataFrame | None:
-        found = self._source.attributes()
-        return None if found is None else found.iloc[self._kept]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import SummandError
+from ..errors import SummandError, first_line
 
 _ORIENTATION = 0x0112  # tag of EXIF
 _TURNS = {
@@ -33,12 +34,16 @@ _NEGATIVE = 0.01  # of the full scale: less is the overshoot of a filter
 _READING = (SyntaxError, ValueError, EOFError, TypeError, struct.error, OSError, Image.DecompressionBombError)
 
 
-def read_image(path: Path) -> Image.Image:
-    """A picture as RGB, upright; of an animation the first. Raises `OSError` with a short reason for anything that
-    cannot be read.
+def read_image(path: Path | BinaryIO) -> Image.Image:
+    """A picture, of a file or of an opened one, as RGB, upright; of an animation the first. Raises `OSError` with a
+    short reason for anything that cannot be read.
 
     Pictures up to Pillow's limit (179 million pixels) are read without a warning; larger ones are refused.
     """
+    if isinstance(path, Path):
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind):  # a pipe would be waited for, without end
+            raise OSError(f"it is {'a folder' if stat.S_ISDIR(kind) else 'a device or a pipe'}, not a file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -50,8 +55,10 @@ def read_image(path: Path) -> Image.Image:
         raise OSError("not an image that Pillow can read") from error
     except SummandError as error:
         raise OSError(str(error)) from error
-    except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise OSError(str(error) or type(error).__name__) from error
+    except OSError:
+        raise
+    except Exception as error:  # decoders raise anything, from SyntaxError to NotImplementedError
+        raise OSError(first_line(error)) from error
 
 
 def as_picture(given: Any) -> Image.Image:

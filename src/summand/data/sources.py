@@ -1,7 +1,10 @@
-"""Where images come from: a folder, a csv or parquet table of paths, or a scheme such as the rendered scenes."""
+"""Where images come from: a folder, a table, an archive, a data set of a hub, or a scheme such as rendered scenes."""
 
 from __future__ import annotations
 
+import glob
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +14,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..errors import SummandError, listed
+from ..errors import SummandError
+from .hub import hub_images, remote_images
+from .naming import hidden, printable
 from .pictures import as_rgb as as_rgb
 from .pictures import read_image
 from .schemes import scheme_of
+from .stored import FromCells, Local, Remote, StoredImages, expanded, tar_images, zip_images
+from .tables import TABLES, check_filled, encoded, image_column, in_split, path_in, read_table
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
-SPLITS = {"train": 0, "val": 1, "test": 2}
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,12 @@ class Drawn(ImageSource, Protocol):
 def open_source(source: str, count: int | None = None, split: str | None = None) -> ImageSource:
     """An image source from its one-string form.
 
-    source: a folder (searched recursively), a `.csv`/`.parquet` file with a column `path`, or
-    `scenes[:key=value,…]`. count: use at most this many images (evenly spread over a folder's files). split: of
-    a table that has a column `split`, only these rows (train, val, test or any other value).
+    source: a folder (searched recursively; hidden folders, and what archivers leave behind, are left out), a table
+    (`.csv`, `.tsv`, `.parquet`, `.jsonl`: of paths, or of pictures' bytes; `TABLE#COLUMN` names the column), a `.txt`
+    with a path a line, a `.zip`, webdataset's tars (`a.tar`, `wds:data/{000..099}.tar`), a Hugging Face data set
+    (`hf:NAME@split`, or a folder that `save_to_disk` wrote), any of these but the last behind fsspec (`s3://…`), or
+    `scenes[:key=value,…]`. count: use at most this many images, spread evenly. split: of a table that has a column
+    `split`, only these rows (train, val, test or any other value).
 
     Raises `SummandError` when there is nothing to read.
     """
@@ -66,70 +75,95 @@ def open_source(source: str, count: int | None = None, split: str | None = None)
     scheme = scheme_of(source)
     if scheme is not None:
         return scheme.images(source, count)
-    for scheme in ("hf:", "wds:"):
-        if source.startswith(scheme):
-            raise SummandError(
-                f"image source {source!r}: {scheme} is not supported yet; give a folder, a table or scenes"
-            )
-    path = Path(source).expanduser()
-    if path.suffix.lower() in (".csv", ".parquet") and path.is_file():
-        return FileImages(_paths_of_table(path, split), str(source), path.parent, count)
+    if source.startswith("hf:"):
+        return hub_images(source[3:], source, count)
+    if source.startswith("wds:"):
+        return _tars(source[4:], source, count)
+    if "://" in source:
+        return remote_images(source, EXTENSIONS, count)
+    place, _, column = source.rpartition("#") if _names_column(source) else (source, "", "")
+    path = Path(place).expanduser()
+    ending = path.suffix.lower()
+    if ending in TABLES and path.is_file():
+        return _of_table(path, source, column or None, split, count)
+    if ending == ".zip" and path.is_file():
+        return zip_images(Local(path), source, EXTENSIONS, count)
+    if ".tar" in path.name.lower():
+        return _tars(place, source, count)
     if not path.exists():
-        raise SummandError(f"no image source {source!r}: expected a folder, a .csv or .parquet of paths, or scenes[:…]")
+        raise SummandError(f"no image source {source!r}: expected {_KINDS}")
     if not path.is_dir():
-        raise SummandError(
-            f"{source} is a file; expected a folder of images, a .csv or .parquet of paths, or scenes[:…]"
-        )
-    try:
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS and file.is_file())
-    except PermissionError as error:
-        raise SummandError(f"the folder {source} cannot be read: {error.strerror}") from error
+        raise SummandError(f"{source} is a file; expected {_KINDS}")
+    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+        return hub_images(str(path), source, count)
+    files, left = _listed(path)
+    if left:
+        print(f"{source}: {left:,} pictures in hidden folders are left out", file=sys.stderr, flush=True)
     if not files:
         raise SummandError(f"no images in {source} (looked for {', '.join(sorted(EXTENSIONS))} in it and its folders)")
     return FileImages(files, str(source), path, count)
 
 
-def _paths_of_table(path: Path, split: str | None) -> list[Path]:
-    table = read_table(path)
-    if "path" not in table.columns:
-        raise SummandError(f"{path} needs a column called 'path'; it has {', '.join(map(str, table.columns))}")
-    check_filled(table, path, ["path"])
-    if split is not None and "split" in table:
-        table = table[in_split(table, path, split)]
-    return [path.parent / str(entry) for entry in table["path"]]
+_KINDS = (
+    "a folder, a table of paths (.csv, .tsv, .parquet, .jsonl, .txt), a .zip, .tar files, hf:NAME, an address such as "
+    "s3://…, or scenes[:…]"
+)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A csv or parquet file. Raises `SummandError` for one that cannot be read or has no rows."""
+def _names_column(source: str) -> bool:
+    place = source.rpartition("#")[0]
+    return Path(place).suffix.lower() in TABLES and Path(place).expanduser().is_file()
+
+
+def _listed(folder: Path) -> tuple[list[Path], int]:
+    """The pictures in a folder and in its folders, sorted, and how many in hidden ones are left out. Links to folders
+    are not followed: they may lead round in a circle."""
+    found, left = [], 0
     try:
-        table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
-    except Exception as error:
-        raise SummandError(f"{path} could not be read as a table: {error}") from error
-    if not len(table):
-        raise SummandError(f"{path} has no rows")
-    return table
+        list(os.scandir(folder))
+    except OSError as error:
+        raise SummandError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    for place, _, names in os.walk(folder):
+        pictures = [name for name in names if Path(name).suffix.lower() in EXTENSIONS]
+        inside = Path(place)
+        if any(hidden(part) for part in inside.relative_to(folder).parts):
+            left += len(pictures)
+            continue
+        left += sum(hidden(name) for name in pictures)
+        found += [inside / name for name in pictures if not hidden(name)]
+    return sorted(found), left
 
 
-def check_filled(table: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
-    """Raises `SummandError` that names the lines without a value in one of these columns."""
-    what, first = ("row", 1) if path.suffix.lower() == ".parquet" else ("line", 2)
-    for column in columns:
-        empty = table[column].isna() | (table[column].astype(str).str.strip() == "")
-        if empty.any():
-            rows = listed([str(i + first) for i in np.flatnonzero(empty)], most=5)
-            raise SummandError(f"{path}: no value in column {column!r} of {what} {rows}; fill it in or drop the {what}")
+def _tars(pattern: str, label: str, count: int | None) -> ImageSource:
+    names = [name for one in expanded(pattern) for name in (sorted(glob.glob(one)) if _globs(one) else [one])]
+    if "://" in pattern:
+        return tar_images([(name, Remote(name)) for name in names], label, EXTENSIONS, count)
+    paths = [Path(name).expanduser() for name in names]
+    missing = [path for path in paths if not path.is_file()]
+    if missing or not paths:
+        where = missing[0] if missing else pattern
+        raise SummandError(f"there is no tar {where}; expected tars, such as wds:data/{{000..099}}.tar")
+    return tar_images([(path.name, Local(path)) for path in paths], label, EXTENSIONS, count)
 
 
-def in_split(table: pd.DataFrame, path: Path, split: str, required: bool = True) -> np.ndarray:
-    """Which rows are of a split; numbers may stand for train, val, test. Raises `SummandError` where required and none
-    is."""
-    held = table["split"].map(lambda value: SPLITS.get(str(value), value))
-    found = (held == SPLITS.get(split, split)).to_numpy()
-    if required and not found.any():
-        raise SummandError(
-            f"{path} has no rows of split {split!r} (there are {listed(map(str, table['split'].unique()))})"
-        )
-    return found
+def _globs(name: str) -> bool:
+    return "://" not in name and any(sign in name for sign in "*?[") and not Path(name).exists()
+
+
+def _of_table(path: Path, label: str, column: str | None, split: str | None, count: int | None) -> ImageSource:
+    table = read_table(path)
+    name = image_column(table, path, column)
+    if split is not None and "split" in table:
+        table = table.loc[in_split(table, path, split)].reset_index(drop=True)
+    values = table[name].tolist()
+    cells = [encoded(value) for value in values]
+    if any(cell is not None for cell in cells):
+        known = [path_in(value) or f"row {number}" for number, value in enumerate(values)]
+        return StoredImages(label, known, FromCells(cells), count)
+    entries = [path_in(value) or "" for value in values]
+    table[name] = entries
+    check_filled(table, path, [name])
+    return FileImages([path.parent / entry for entry in entries], label, path.parent, count)
 
 
 class FileImages:
@@ -149,7 +183,7 @@ class FileImages:
 
     def name(self, index: int) -> str:
         file = self.files[index]
-        return str(file.relative_to(self.root)) if file.is_relative_to(self.root) else str(file)
+        return printable(file.relative_to(self.root) if file.is_relative_to(self.root) else file)
 
     def image(self, index: int) -> Image.Image:
         return read_image(self.files[index])
@@ -189,3 +223,28 @@ def read_batch(source: ImageSource, indices: Sequence[int], skipped: list[Skippe
         except OSError as error:
             skipped.append(Skipped(source.name(index), str(error) or type(error).__name__))
     return Batch(read, images)
+
+
+class Some:
+    """Some images of a source. kept: their numbers there."""
+
+    def __init__(self, source: ImageSource, kept: np.ndarray) -> None:
+        self._source, self._kept, self.label = source, kept, source.label
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def name(self, index: int) -> str:
+        return self._source.name(int(self._kept[index]))
+
+    def image(self, index: int) -> Image.Image:
+        return self._source.image(int(self._kept[index]))
+
+    @property
+    def content(self) -> str:
+        """What tells the source's images apart, where names do not."""
+        return getattr(self._source, "content", "")
+
+    def attributes(self) -> pd.DataFrame | None:
+        found = self._source.attributes()
+        return None if found is None else found.iloc[self._kept]

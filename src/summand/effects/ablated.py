@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -11,7 +11,10 @@ from torch import Tensor
 
 from ..errors import SummandError
 from ..towers import Trace
+from ..towers.base import HeadMaps
 from ..towers.bound import Bound
+from ..towers.factored import Factored
+from ..towers.precision import doubled
 from ..towers.view import Visit
 from .effects import Effects
 
@@ -20,8 +23,9 @@ Network = TypeVar("Network")
 ROUNDED = 2e-2
 """How far directions may be from those of the file, relative to their size: as far as bf16 rounds the weights."""
 
-Hold = Callable[[Effects, int, Sequence[int] | None], Effects]
-"""(second-order effects, their layer, which neurons of it) → the same with the ablated units at their means."""
+Hold = Callable[[Effects, int, Sequence[int] | None, Tensor], Effects]
+"""(second-order effects, their layer, which neurons of it, what is left of each path) → the same with the ablated units
+at their means."""
 
 _WHOLE = "load it without ablation= for that"
 
@@ -30,17 +34,18 @@ class AblatedTower(Bound):
     r"""`ablate(tower, pixels)` is the trace of one forward pass in which the units' part of the heads' coefficients is
     replaced by its mean; what: the units, for a reader; units and means: what a hash of the model takes in as well.
 
-    constant: heads (layer, head) that always write their mean. hold: puts ablated neurons' second-order effects at
-    their means.
+    left: of ablated heads (layer, head), how much of their deviation from the mean is left: 0 where they always write
+    their mean, below 0 where more than the whole of it was taken away. hold: puts ablated neurons' second-order effects
+    at their means. turn: what becomes of the heads' directions, where it is these that the ablation changes.
 
     `decompose` explains the ablated model, and its terms sum to what `encode` returns: the sum of the trace. The
     network itself runs unchanged, so later layers still read what the units wrote (the ablation of an effect, as in
     papers A and C); this is not the same as zeroing weights. So activations and first-order effects are those of the
     network, and of what a neuron adds through a later head there is left:
 
-        φ'_n = Σ_{h not ablated} φ_n^h for every neuron; with n ablated, its mean Σ_{h not ablated} φ̄_n^h.
+        φ'_n = Σ_h left_h φ_n^h for every neuron; with n ablated, its mean Σ_h left_h φ̄_n^h.
 
-    What a neuron adds through an ablated head is nothing: that head writes its mean whatever the neuron does, and the
+    What a neuron adds through a head at its mean is nothing: the head writes that whatever the neuron does, and the
     mean is among the constant terms. Σ_n φ'_n and all other terms of M' sum to M'(x). The pairs of an attention pool
     are held in the same way. An effect that is measured in a pass of its own (`indirect`), tokens, and the papers'
     even shares of constants are refused.
@@ -57,12 +62,16 @@ class AblatedTower(Bound):
         what: str,
         units: str,
         means: Tensor,
-        constant: Collection[tuple[int, int]] = (),
+        left: Mapping[tuple[int, int], float] | None = None,
         hold: Hold | None = None,
+        turn: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self._tower, self._ablate, self._hold = tower, ablate, hold
-        self.constant = frozenset(getattr(tower, "constant", ())) | frozenset(constant)
-        self.ablation = getattr(tower, "ablation", b"") + units.encode() + means.double().cpu().numpy().tobytes()
+        self._tower, self._ablate, self._hold, self._turn = tower, ablate, hold, turn
+        self._before, self._left = getattr(tower, "left", {}), dict(left or {})
+        either = {**self._before, **self._left}
+        self.left = {head: self._before.get(head, 1.0) * self._left.get(head, 1.0) for head in either}
+        self._maps: HeadMaps | None = None
+        self.ablation = getattr(tower, "ablation", b"") + units.encode() + doubled(means).cpu().numpy().tobytes()
         self.kind = f"{tower.kind} with {what} ablated"
 
     @property
@@ -82,13 +91,21 @@ class AblatedTower(Bound):
     def __getattr__(self, name: str) -> Any:
         if name == "_tower":
             raise AttributeError(name)
-        return getattr(self._tower, name)
+        found = getattr(self._tower, name)
+        if self._turn is None or name not in ("neuron_directions", "pair_directions"):
+            return found
+        return lambda *layer: Factored(found(*layer)._left, self._behind(*layer))
+
+    def _behind(self, layer: int | None = None) -> Tensor:
+        """The heads' directions that neurons of a layer go through, or the pairs of the pool."""
+        kept = self.head_maps().kept
+        return kept[0][:, None] if layer is None else kept[layer + 1 :].flatten(0, 1)
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Float[Tensor, "image embed"]:
         trace = self.run(pixels)
         coefficients = (trace.values * trace.scale[:, None, None, None]).flatten(1)
-        heads = coefficients @ self._tower.head_maps().kept.flatten(0, 2).to(coefficients)
+        heads = coefficients @ self.head_maps().kept.flatten(0, 2).to(coefficients)
         return (trace.embedding + heads + trace.mlps.sum(dim=1) + trace.bias).to(pixels.dtype)
 
     def confirm(self, trace: Trace, pixels: Tensor) -> None:
@@ -105,22 +122,38 @@ class AblatedTower(Bound):
             )
         return self._ablate(self._tower, pixels)
 
+    def head_maps(self) -> HeadMaps:
+        if self._turn is None:
+            return self._tower.head_maps()
+        if self._maps is None:
+            self._maps = HeadMaps(self._turn(self._tower.head_maps().kept))
+        return self._maps
+
     def held(self, effects: Effects, layer: int, neurons: Sequence[int] | None) -> Effects:
         """Second-order effects of a layer's neurons as the ablated model has them, of those of the tower inside."""
         if self._hold is not None:
-            effects = self._hold(effects, layer, neurons)
-        assert effects.path_index is not None
-        through = torch.tensor([tuple(path) not in self.constant for path in effects.path_index])
-        coefficients = effects.coefficients * through.to(effects.coefficients)
-        return effects.with_coefficients(coefficients)
+            effects = self._hold(effects, layer, neurons, shares(self._before, effects))
+        through = shares(self._left, effects)
+        found = effects.with_coefficients(effects.coefficients * through)
+        return self._turned(found, layer)
 
     def held_pairs(self, effects: Effects, pixels: Tensor) -> Effects:
         """Pairs of an attention pool as the ablated model has them, of those of the tower inside."""
         heads = range(effects.coefficients.shape[2])
-        through = torch.tensor([(0, head) not in self.constant for head in heads]).to(effects.coefficients)
+        through = torch.tensor([self._left.get((0, head), 1.0) for head in heads]).to(effects.coefficients)
         coefficients = effects.coefficients * through[:, None]
-        rest = self.encode(pixels).to(coefficients) - effects.basis.total(coefficients)
-        return effects.with_coefficients(coefficients, rest)
+        found = self._turned(effects.with_coefficients(coefficients))
+        rest = self.encode(pixels).to(coefficients) - found.basis.total(coefficients)
+        return found.with_coefficients(coefficients, rest)
+
+    def _turned(self, effects: Effects, layer: int | None = None) -> Effects:
+        """The same coefficients, through heads whose directions were changed."""
+        if self._turn is None:
+            return effects
+        basis = effects.basis
+        assert isinstance(basis, Factored)
+        names = {"units": effects.units, "paths": effects.paths, "path_index": effects.path_index}
+        return Effects(effects.coefficients, Factored(basis._left, self._behind(layer)), **names)
 
     def evenly(self) -> Any:
         raise SummandError(f"parity='paper' is defined for a model that is whole, not for an ablated one; {_WHOLE}")
@@ -137,6 +170,12 @@ class AblatedTower(Bound):
         raise SummandError(
             f"indirect effects are measured by passes of the network itself, in which nothing is ablated; {_WHOLE}"
         )
+
+
+def shares(left: Mapping[tuple[int, int], float], effects: Effects) -> Float[Tensor, " path"]:
+    """What is left of the head that each path of second-order effects goes through."""
+    found = [left.get((path[0], path[1]), 1.0) for path in effects.path_index or ()]
+    return torch.tensor(found).to(effects.coefficients)
 
 
 def as_ablated(tower: Any) -> AblatedTower | None:

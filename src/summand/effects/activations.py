@@ -14,6 +14,7 @@ from ..towers import Tower
 from ..towers.base import working
 from ..towers.finite import all_finite
 from ..towers.listening import _Enough, listening
+from ..towers.precision import doubled
 from ..towers.residual import ResidualTower
 from ..whole_numbers import whole_number
 from .ablated import network_of
@@ -83,7 +84,7 @@ def mean_activations(batches: Iterable[Float[Tensor, "image token neuron"]]) -> 
     for batch in batches:
         if not all_finite(batch):
             raise SummandError("the activations hold NaN or infinite numbers; check the images")
-        total = batch.double().sum(dim=0) if total is None else total + batch.double().sum(dim=0)
+        total = doubled(batch).sum(dim=0) if total is None else total + doubled(batch).sum(dim=0)
         count += len(batch)
     if total is None or count == 0:
         raise SummandError("mean activations need at least one image, got none")

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from ..errors import SummandError
 from ..towers import AttentionView
-from ..towers.base import Summed, wants_gradient, working
+from ..towers.base import Summed, wants_gradient
 from ..towers.finite import check_directions
-from ..towers.plain import group_of
 from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
 from ..towers.view import Reads
@@ -21,6 +20,7 @@ from ..whole_numbers import as_whole_number
 from .effects import Effects
 from .published import Parity, check_parity
 from .questions import Asked, Questioned, question
+from .written import Writing
 
 
 class Parts(Questioned):
@@ -230,28 +230,11 @@ class Parts(Questioned):
     ) -> Float[Tensor, "image token direction"]:
         """Σ_l Σ_h a_i v_i along^{l,h} / σ of every token, in a pass of its own. rounded: the products of a model in
         half precision as it rounds its own."""
-        total: Tensor | None = None
         halved = along.to(self._tower.dtype) if rounded and not along.requires_grad else None
-
-        def visit(layer: int, view: AttentionView) -> None:
-            nonlocal total
-            if layers is None or layer in layers:
-                with torch.set_grad_enabled(along.requires_grad):
-                    group = group_of(view, layer)
-                    if group is None or not (layers is None or set(group) <= set(layers)):
-                        short = None if halved is None else halved[layer]
-                        written = view.written(along[layer], reads, layer, short)
-                    elif layer == group[-1]:
-                        some = slice(group.start, group.stop)
-                        written = view.layers.written(along[some] if halved is None else halved[some], rounded)
-                    else:
-                        return
-                    total = working(written) if total is None else total.add_(written)
-
+        writing = Writing(along, halved, None if layers is None else frozenset(layers), reads)
         with torch.no_grad():
-            self._trace = self._tower.run(self._pixels, visit)
-        assert total is not None
-        return total.mul_(self._trace.scale[:, None, None])
+            self._trace = self._tower.run(self._pixels, writing.visit)
+        return writing.total().mul_(self._trace.scale[:, None, None])
 
     def _reads(self, directions: Tensor) -> Reads | None:
         """What is kept for these directions. Not of a model that holds code of others, which may make other weights at

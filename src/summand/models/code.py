@@ -29,15 +29,16 @@ class Code:
         self._hooks = global_hooks()
         self.classes = {kind: self._of_class(kind) for kind in classes}
         self.functions = [
-            (home, name, value, _inside(value))
+            (home, name, value)
             for home in homes_of(classes)
             for name, value in tuple(home.items())
             if callable(value) and not of_compile(name) and (id(home), name) not in restless
         ]
-        self._inner = [
-            (value, _inside(value))
-            for entries in self.classes.values()
-            for value in entries.values()
+        written = [value for _, _, value in self.functions]
+        written += [value for entries in self.classes.values() for value in entries.values()]
+        self._bodies = [  # what a function runs, which can be exchanged within it
+            (value, value.__code__, value.__defaults__, value.__kwdefaults__)
+            for value in written
             if isinstance(value, FunctionType)
         ]
 
@@ -55,26 +56,20 @@ class Code:
         return (
             _same(self._hooks, global_hooks())
             and all(_same_entries(found, self._of_class(kind)) for kind, found in self.classes.items())
+            and all(home.get(name) is value for home, name, value in self.functions)
             and all(
-                home.get(name) is value and _inside(value) == inside for home, name, value, inside in self.functions
+                value.__code__ is code and value.__defaults__ is defaults and value.__kwdefaults__ is by_name
+                for value, code, defaults, by_name in self._bodies
             )
-            and all(_inside(value) == inside for value, inside in self._inner)
         )
 
     def changes(self) -> set[tuple[int, str]]:
         """Where it is not."""
-        found = {(id(home), name) for home, name, value, _ in self.functions if home.get(name) is not value}
+        found = {(id(home), name) for home, name, value in self.functions if home.get(name) is not value}
         for kind, before in self.classes.items():
             now = self._of_class(kind)
             found |= {(id(kind), name) for name in before.keys() | now.keys() if before.get(name) is not now.get(name)}
         return found
-
-
-def _inside(value: Any) -> tuple[int, int, int]:
-    """What a function runs, which can be exchanged within it."""
-    if isinstance(value, FunctionType):
-        return id(value.__code__), id(value.__defaults__), id(value.__kwdefaults__)
-    return 0, 0, 0
 
 
 def _same(then: list[Any], now: list[Any]) -> bool:
@@ -91,5 +86,5 @@ def described_code(kinds: Iterable[type]) -> str:
     found = [
         (kind.__module__, kind.__qualname__, *item) for kind, held in code.classes.items() for item in held.items()
     ]
-    found += [(home["__name__"], "", name, value) for home, name, value, _ in code.functions]
+    found += [(home["__name__"], "", name, value) for home, name, value in code.functions]
     return "\n".join(sorted(f"{home}.{kind}.{name}={described(value)}" for home, kind, name, value in found))

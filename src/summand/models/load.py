@@ -37,6 +37,7 @@ def load(
     checkpoint: str | Path | None = None,
     activation: Activation | None = None,
     ablation: str | Path | None = None,
+    compile: bool | int = False,
 ) -> Model:
     """Load a CLIP by name, in evaluation mode.
 
@@ -57,7 +58,7 @@ def load(
     size than the tower was trained on, a multiple of its patch, with positions interpolated as open_clip does (for
     `hf:`, as transformers does): finer maps. ablation: a file of
     `summand debias`; its heads or neurons then always write their mean to the output, within the same one forward
-    pass.
+    pass. compile: True, or a batch size: `Model.compile` for batches of one image, or of so many.
 
     Raises `SummandError` for an unknown name (nearest names given), a missing or unknown tag (tags listed), weights
     that cannot be had offline, and a checkpoint that does not fit, holds code, or does not say its activation.
@@ -98,7 +99,7 @@ def load(
         **{"checkpoint": checkpoint, "ablation": ablation, "random_init": random_init, "seed": seed},
         **{"precision": precision, "image_size": size, "activation": activation},
     )
-    return model
+    return model.compile(batch_size=int(compile)) if compile else model
 
 
 def _device(device: str | torch.device) -> str | torch.device:

@@ -66,6 +66,7 @@ class Model(ImageVerbs, TextVerbs):
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self._prefix, self._ablations = prefix, ablations
         self.world = world_of(preprocess, tokenizer) if world is None else world
+        self._recorded: frozenset[int] = frozenset()
         self._texts = TextSide(clip, tokenizer, name)
         self._image: Made[Any] = Made(lambda: image_state(clip), self._make_tower, name)
         self.tower  # what cannot be taken apart is refused at once
@@ -73,6 +74,7 @@ class Model(ImageVerbs, TextVerbs):
     def _make_tower(self, state: State) -> Any:
         tower: Any = tower_of(self.clip, self._prefix)
         tower.guard = Guard(self.clip, self.name, state)
+        tower.recorded_batches = self._recorded
         for ablation in self._ablations:
             tower = ablation.on(tower, self.name)
         return tower
@@ -112,6 +114,31 @@ class Model(ImageVerbs, TextVerbs):
         """
         self._image.forget()
         self._texts.forget()
+
+    def compile(self, batch_size: int = 1) -> Model:
+        """Write down the pass of so many images at its first use, and play it back from then on: a CUDA graph, one
+        launch in place of a thousand; on a CPU the list of torch's own operations. Returns itself.
+
+        Embeddings, heads, MLPs and every other term at the class token are then answered from a played pass (maps,
+        tokens and neurons look inside a pass, which is made as ever, as are batches of other sizes). What was written
+        down is thrown away when the model has changed, as all that is made of it. May be called for several sizes.
+
+        Raises `SummandError` for another device, and for a model of which a pass cannot be written down: one that holds
+        code of others, or whose output is no class token that every layer reads plainly.
+        """
+        if self.device.type not in ("cuda", "cpu"):
+            raise SummandError(f"a pass is written down on cuda or on a CPU, {self.name} is on {self.device}")
+        tower: Any = self.tower
+        if not getattr(tower, "records", False) or tower.always_checked:
+            raise SummandError(
+                f"a pass of {self.name} ({tower.kind}) cannot be written down: only that of a class-token transformer "
+                f"with plain pre-norm blocks and no hooks or code of your own; use it without compile"
+            )
+        if type(batch_size) is not int or batch_size < 1:
+            raise SummandError(f"batch_size must be at least 1, got {batch_size!r}")
+        self._recorded |= {batch_size}
+        self._image.forget()
+        return self
 
     def as_it_is(self) -> AbstractContextManager[None]:
         """For code that asks much of one batch: the image side is looked at on entering and when the block is left, and

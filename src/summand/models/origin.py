@@ -53,6 +53,11 @@ class Origin:
 
 def location(source: str) -> str:
     """A source string, or a checkpoint (`run.ckpt#ema`), that means the same from any working folder."""
+    place, mark, rest = source.rpartition("#")
+    if mark and Path(place).expanduser().is_file():  # a table's column
+        return f"{Path(place).expanduser().absolute()}#{rest}"
+    if source.startswith("wds:"):
+        return f"wds:{source[4:] if '://' in source else Path(source[4:]).expanduser().absolute()}"
     path = Path(source).expanduser()
     return str(path.absolute()) if path.exists() or is_checkpoint(path) else source
 

@@ -101,14 +101,15 @@ def grouped(views: list[Tensor]) -> list[list[Tensor]]:
 def bits(groups: list[list[Tensor]]) -> list[Tensor]:
     """What stands in these views now, in one tensor for each group."""
     with torch.inference_mode(False), torch.no_grad():
-        whole = [torch.cat([_bits_of(view) for view in group]) for group in groups]
+        whole = [torch.cat(_flat(group)) for group in groups]
     return [found if found.dtype not in _FLOATS else found.view(_BITS[found.element_size()]) for found in whole]
 
 
-def _bits_of(view: Tensor) -> Tensor:
-    if view.dtype not in _COMMON:  # complex halves and small floats, which torch does not compare
-        view = view.resolve_conj().resolve_neg().view(_BITS[view.element_size()])
-    return view.reshape(-1)
+def _flat(group: list[Tensor]) -> list[Tensor]:
+    """Views of one dtype, each in one dimension."""
+    if group[0].dtype not in _COMMON:  # complex halves and small floats, which torch does not compare
+        group = [view.resolve_conj().resolve_neg().view(_BITS[view.element_size()]) for view in group]
+    return [view if view.ndim == 1 else view.reshape(-1) for view in group]
 
 
 def equal(now: Tensor, then: Tensor) -> bool:

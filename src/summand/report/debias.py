@@ -18,8 +18,9 @@ def figure(made: Debiased) -> Any:
     columns = {
         "before": ("before", made.before.worst, BAR),
         "after": ("after", made.after.worst, _AFTER),
-        "random": (f"best of {len(made.random)} random", made.best_random.worst, SECOND_BAR),
     }
+    if made.best_random is not None:
+        columns["random"] = (f"best of {len(made.random)} random", made.best_random.worst, SECOND_BAR)
     every = made.rows.to_dict("records")
     kept = sorted(every, key=lambda row: min(row[key] for key in columns))[:_MOST]
     rows = sorted(kept, key=lambda row: row["before"])
@@ -37,7 +38,7 @@ def figure(made: Debiased) -> Any:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set(xlim=(0, 108), xticks=range(0, 101, 20), xlabel="accuracy of the group, %")
         axes.grid(visible=False, axis="y")
-        title = f"{made.asked} on {made.data}: {len(made.removed)} {made.kind}(s) removed"
+        title = f"{made.asked} on {made.data}: {made.title}"
         few = f"\nthe {len(rows)} worst of {len(every)} groups" if len(rows) < len(every) else ""
         drawn.suptitle("\n".join(textwrap.wrap(title, 95)) + few, fontsize=9, parse_math=False)
         drawn.legend(loc="outside lower center", ncols=len(columns))

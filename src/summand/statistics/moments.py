@@ -15,6 +15,7 @@ from ..effects.effects import Effects
 from ..errors import SummandError
 from ..towers.directions import Directions
 from ..towers.finite import check_finite
+from ..towers.precision import doubled, with_fp64
 from . import saving
 
 _EMPTY = "these moments have seen no images yet; call update(effects) first"
@@ -76,7 +77,7 @@ class Moments:
         batch = Moments()
         batch.units, batch.paths, batch.path_index = effects.units, effects.paths, effects.path_index
         batch._basis = effects.basis
-        coefficients = effects.coefficients.double().movedim(0, -2)  # [*unit, image, path]
+        coefficients = doubled(effects.coefficients).movedim(0, -2)  # [*unit, image, path]
         effects.check_finite(known=self._basis)
         batch.count = effects.count
         batch._mean = coefficients.mean(dim=-2)
@@ -128,7 +129,7 @@ class Moments:
     def variance_along(self, directions: Float[Tensor, "direction embed"]) -> Float[Tensor, "*unit direction"]:
         """Variance of ⟨effect, t⟩ for each t: (Bt)ᵀ Σ (Bt)."""
         check_finite(directions, "direction", "encode the texts again")
-        along = self.basis.double().toward(directions.double())
+        along = self.basis.double().toward(doubled(directions))
         return torch.einsum("...pd,...pq,...qd->...d", along, self.covariance, along)
 
     def select(self, index: slice | list[int]) -> Moments:
@@ -140,11 +141,11 @@ class Moments:
         return part
 
     def to(self, device: torch.device | str) -> Moments:
-        """The same statistics on another device."""
+        """The same statistics on another device; where it has no fp64 they stay on the CPU, and their directions go."""
         moved = Moments()
         moved.count, moved.units, moved.paths, moved.path_index = self.count, self.units, self.paths, self.path_index
-        moved._basis, moved._mean = self.basis.to(device), self.mean.to(device)
-        moved._comoment = self._filled(self._comoment).to(device)
+        moved._basis, moved._mean = self.basis.to(device), self.mean.to(with_fp64(device))
+        moved._comoment = self._filled(self._comoment).to(with_fp64(device))
         return moved
 
     @classmethod
@@ -161,8 +162,8 @@ class Moments:
         """Moments from what they consist of, as another kind of file may keep them."""
         moments = cls()
         moments.count, moments.units, moments.paths, moments.path_index = count, units, paths, path_index
-        moments._basis, moments._mean = directions, mean.double()
-        moments._comoment = covariance.double() * count
+        moments._basis, moments._mean = directions, doubled(mean)
+        moments._comoment = doubled(covariance) * count
         return moments
 
     def save(self, path: str | os.PathLike[str], top: saving.Saved | None = None) -> None:
@@ -216,7 +217,7 @@ class Mean:
         self.count, self._sum = 0, None
 
     def update(self, values: Float[Tensor, "image *rest"]) -> None:
-        self.add(values.double().sum(dim=0), len(values))
+        self.add(doubled(values).sum(dim=0), len(values))
 
     def add(self, total: Float[Tensor, "*rest"], count: int) -> None:
         """A sum over `count` images."""

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..towers.precision import doubled
+
 _RATIO = 1.1
 _LOWEST = -(1 << 20)  # the bin of zero
 
@@ -59,6 +61,6 @@ class NormSketch:
     def from_above(self, rank: int) -> Float[Tensor, "*unit"]:
         """About the norm that `rank` of the norms exceed."""
         place = (self.counts.cumsum(dim=-1) <= rank).sum(dim=-1).clamp(max=self.bins - 1)
-        middle = torch.where(place == self.bins - 1, 1.0, 0.5).double()
+        middle = doubled(torch.where(place == self.bins - 1, 1.0, 0.5))
         found = torch.exp((self.highest - place + middle) * math.log(_RATIO))
         return torch.where(self.highest <= _LOWEST, 0.0, found)

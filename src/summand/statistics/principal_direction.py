@@ -12,6 +12,7 @@ from ..effects.effects import Effects
 from ..errors import SummandError
 from ..towers.directions import Directions
 from ..towers.finite import all_finite
+from ..towers.precision import doubled
 from .moments import Moments
 from .top_images import TopImages
 
@@ -74,7 +75,7 @@ class RankOne:
         """x_n, signed: ⟨φ_n − b_n, r_n⟩ = (c − mean)ᵀ G weights, [image, *unit]; of top images, [*unit, rank]."""
         if isinstance(effects, TopImages):
             self._check_same_units(effects.basis)
-            centred = effects.coefficients.double() + (effects.mean - self.mean)[..., None, :]
+            centred = doubled(effects.coefficients) + (effects.mean - self.mean)[..., None, :]
             return torch.einsum("...ip,...p->...i", centred, self.reading()[..., 0])
         return self._along(effects)[..., 0]
 
@@ -91,7 +92,7 @@ class RankOne:
 
     def _along(self, effects: Effects) -> Float[Tensor, "image *unit component"]:
         self._check_same_units(effects.basis)
-        return torch.einsum("i...p,...pk->i...k", effects.coefficients.double() - self.mean, self.reading())
+        return torch.einsum("i...p,...pk->i...k", doubled(effects.coefficients) - self.mean, self.reading())
 
     def reading(self) -> Float[Tensor, "*unit path component"]:
         """G weights: what each path's coefficient counts for in the projections."""
@@ -118,7 +119,7 @@ def rank_one(source: TopImages | Moments, components: int = 1) -> RankOne:
     basis = source.basis
     if source.count < 2:
         raise SummandError(f"a principal direction needs at least 2 images, got {source.count}")
-    images = source.coefficients.double() if isinstance(source, TopImages) else None
+    images = doubled(source.coefficients) if isinstance(source, TopImages) else None
     covariance = source.covariance if isinstance(source, Moments) else None
     if not (basis.finite() and all(all_finite(x) for x in (source.mean, images, covariance) if x is not None)):
         raise SummandError("the statistics hold NaN or infinite numbers; make them again from a sound model")
@@ -149,7 +150,7 @@ def rank_one(source: TopImages | Moments, components: int = 1) -> RankOne:
         flip = torch.where(side == 0, along.sum(dim=-1), side) < 0
     weights = torch.where(flip[..., None], -weights, weights)
     explained = squares.cumsum(dim=-1) / torch.where(total > 0, total, 1)
-    return RankOne(basis, weights, source.mean.double(), explained)
+    return RankOne(basis, weights, doubled(source.mean), explained)
 
 
 def deviation(rank: RankOne, moments: Moments) -> Float[Tensor, "*unit"]:

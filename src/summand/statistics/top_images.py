@@ -14,6 +14,7 @@ from torch import Tensor
 from ..effects.effects import Effects, path_norms
 from ..errors import SummandError
 from ..towers.directions import Directions, alike
+from ..towers.precision import doubled, with_fp64
 from . import saving
 from .norm_quantiles import NormSketch
 
@@ -37,7 +38,7 @@ class TopImages:
         if k < 1:
             raise SummandError(f"k must be at least 1, got {k}")
         self.k, self.count = k, 0
-        self._mean: Tensor = mean.double().clone()
+        self._mean: Tensor = doubled(mean).clone()
         self.units: tuple[str, ...] = ()
         self.paths: tuple[str, ...] = ()
         self.path_index: tuple[tuple[int, ...], ...] | None = None
@@ -77,7 +78,7 @@ class TopImages:
 
     def update(self, effects: Effects, ids: Sequence[int] | Int[Tensor, " image"]) -> TopImages:
         """Take in a batch of images; ids: one number for each, of the caller's choosing. Returns itself."""
-        ids = torch.as_tensor(ids, dtype=torch.int64).to(effects.coefficients.device)
+        ids = torch.as_tensor(ids, dtype=torch.int64).to(with_fp64(effects.coefficients.device))
         if ids.shape != (effects.count,):
             raise SummandError(f"expected one id for each of {effects.count} images, got {list(ids.shape)}")
         norms, centred = self._centred(effects)
@@ -96,11 +97,13 @@ class TopImages:
         effects.check_finite(known=self._basis)
         if self._basis is None:
             self.units, self.paths, self.path_index = effects.units, effects.paths, effects.path_index
-            self._basis, self._mean = effects.basis, self._mean.to(effects.coefficients.device)
+            self._basis = effects.basis
         self._check_same_units(effects.basis)
         if self._gram is None or self._gram[0] is not self._basis:
             self._gram = (self._basis, self._basis.double()._gram())
-        centred = effects.coefficients.double() - self._mean
+        coefficients = doubled(effects.coefficients)
+        self._mean = self._mean.to(coefficients.device)
+        centred = coefficients - self._mean
         return path_norms(centred, self._gram[1]).movedim(0, -1), centred
 
     def merge(self, other: TopImages) -> TopImages:
@@ -177,14 +180,15 @@ class TopImages:
         return self._centred(effects)[0].movedim(-1, 0) >= least
 
     def to(self, device: torch.device | str) -> TopImages:
-        """The same images on another device."""
+        """The same images on another device; where it has no fp64 they stay on the CPU, and their directions go."""
+        place = with_fp64(device)
         ids, norms, coefficients = self._filled()
         return TopImages.restore(
             self.k,
             self.count,
-            self._mean.to(device),
-            (ids.to(device), norms.to(device), coefficients.to(device)),
-            NormSketch(self.sketch.highest.to(device), self.sketch.counts.to(device)),
+            self._mean.to(place),
+            (ids.to(place), norms.to(place), coefficients.to(place)),
+            NormSketch(self.sketch.highest.to(place), self.sketch.counts.to(place)),
             self.basis.to(device),
             self.units,
             self.paths,
@@ -252,7 +256,7 @@ class TopImages:
         top.units, top.paths = saving.names(found["units"]), saving.names(found["paths"])
         top.path_index = saving.index(found.get("path_index"))
         coefficients = torch.from_numpy(found["coefficients"])
-        norms = path_norms(coefficients.double().movedim(-2, 0), basis.double()._gram()).movedim(0, -1)
+        norms = path_norms(doubled(coefficients).movedim(-2, 0), basis.double()._gram()).movedim(0, -1)
         top._kept = (torch.from_numpy(found["ids"]).long(), norms, coefficients)
         top._sketch = NormSketch(
             torch.from_numpy(found["highest"]).long(), torch.from_numpy(found["counts"].astype("int32"))

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from PIL import Image
 
 from ..data import ImageSource, Skipped, open_source
 from ..data.adapters import open_images
+from ..data.sources import Some
 from ..errors import SummandError
 from ..models import Model
 from ..models.readable import readable
@@ -49,7 +48,7 @@ def images_of(images: Any, count: int | None = None) -> Given:
     """
     if isinstance(images, Given):
         return images
-    if isinstance(images, (str, os.PathLike)) and (Path(images).expanduser() / FILE).is_file():
+    if isinstance(images, (str, os.PathLike)) and is_survey(images):
         images, name = open_survey(str(images)), str(images)
     else:
         name = str(images) if isinstance(images, (str, os.PathLike)) else getattr(images, "label", "")
@@ -65,32 +64,20 @@ def images_of(images: Any, count: int | None = None) -> Given:
     return Given(name or source.label, source, text=text)
 
 
+def is_survey(given: Any) -> bool:
+    """Whether it is a survey, or the folder of one."""
+    if isinstance(given, (str, os.PathLike)):
+        return (Path(given).expanduser() / FILE).is_file()
+    return isinstance(given, Survey) or (isinstance(given, Given) and given.run is not None)
+
+
 def few(given: Given, most: int) -> ImageSource:
     """At most so many of the images, spread over them; all of a survey's."""
     if given.run is not None or len(given.source) <= most:
         return given.source
-    return open_source(given.text, most) if given.text is not None else Part(given.source, most)
-
-
-class Part:
-    """Some images of a source, spread over it."""
-
-    def __init__(self, source: ImageSource, count: int) -> None:
-        self._source, self.label = source, source.label
-        self._places = np.linspace(0, len(source) - 1, count).round().astype(int)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def name(self, index: int) -> str:
-        return self._source.name(int(self._places[index]))
-
-    def image(self, index: int) -> Image.Image:
-        return self._source.image(int(self._places[index]))
-
-    def attributes(self) -> pd.DataFrame | None:
-        found = self._source.attributes()
-        return None if found is None else found.iloc[self._places]
+    if given.text is not None:
+        return open_source(given.text, most)
+    return Some(given.source, np.linspace(0, len(given.source) - 1, most).round().astype(int))
 
 
 def usual(model: Model, given: Given, groups: Sequence[Group], batch_size: int) -> Profile:

@@ -10,16 +10,12 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from .cache import survey_of
-from .decompose import decompose
 from .make import survey as make_survey
 from .manifest import Manifest
 from .survey import Survey, open_survey
 from .units import Group
 
-Run, open_run = Survey, open_survey
-"""Their names until they were surveys."""
-
-__all__ = ["Group", "Manifest", "Run", "Survey", "decompose", "open_run", "open_survey", "survey_of"]
+__all__ = ["Group", "Manifest", "Survey", "open_survey", "survey_of"]
 
 
 class _Callable(types.ModuleType):

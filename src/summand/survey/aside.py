@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..towers.precision import doubled
 from .batch import Batch
 from .consumers import ASIDE, MomentsOf, PerImage
 
@@ -34,7 +35,7 @@ class Coefficients(PerImage):
         return np.zeros((0, *self._moments.value.mean.shape), dtype=np.float16) if found is None else found
 
     def rows(self, batch: Batch) -> dict[str, Tensor]:
-        centred = self._moments.effects(batch).coefficients.double() - self._moments.value.mean
+        centred = doubled(self._moments.effects(batch).coefficients) - self._moments.value.mean
         return {"coefficient": (centred / self.scale[..., None]).half()}
 
     def fresh(self) -> Coefficients:

@@ -18,6 +18,7 @@ from ..effects.effects import Effects
 from ..errors import SummandError
 from ..models import Model, pixels_of
 from ..progress import Progress
+from ..towers.precision import doubled
 from .units import Group, effects_of
 
 Arrays = dict[str, np.ndarray]
@@ -55,12 +56,12 @@ class Batch:
     @cached_property
     def norms(self) -> Float[Tensor, " image"]:
         """‖M(x)‖."""
-        return self.outputs.double().norm(dim=1)
+        return doubled(self.outputs).norm(dim=1)
 
     @cached_property
     def embeddings(self) -> Float[Tensor, "image embed"]:
         """M(x) / ‖M(x)‖, in fp64."""
-        return self.outputs.double() / self.norms[:, None].clamp(min=torch.finfo(torch.float64).tiny)
+        return doubled(self.outputs) / self.norms[:, None].clamp(min=torch.finfo(torch.float64).tiny)
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from ..statistics import saving
 from ..statistics.moments import Moments
 from ..statistics.principal_direction import RankOne, deviation, rank_one
 from ..statistics.top_images import TopImages
+from ..towers.precision import doubled
 from .batch import Arrays, Batch
 from .units import Group
 
@@ -223,7 +224,7 @@ class MeanTerms:
         parts = batch.parts
         self._add(
             {
-                name: term.double().sum(dim=0).cpu().numpy()
+                name: doubled(term).sum(dim=0).cpu().numpy()
                 for name, term in (("mlps", parts.mlps()), ("embedding", parts.embedding()), ("bias", parts.bias()))
             },
             len(batch),

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..text.labels import importance
 from ..text.sparse import prepare_atoms, sparse_code
 from ..text.textspan import textspan
+from ..towers.precision import doubled
 from .survey import Survey
 from .units import Group
 
@@ -50,16 +51,16 @@ def describe(
     places = list(np.ndindex(*rank.basis.shape[:-2]))
     if group.kind == "heads":
         moments = run.moments(group)
-        weight = importance(moments, texts.double()).flatten()
+        weight = importance(moments, doubled(texts)).flatten()
         spans = textspan(moments, texts, size)
         indices, explained = spans.indices.flatten(0, -2), spans.explained.flatten(0, -2)
-        chosen = prepare_atoms(texts.double())[indices.clamp(min=0)] * (indices >= 0)[..., None]  # [unit, text, embed]
+        chosen = prepare_atoms(doubled(texts))[indices.clamp(min=0)] * (indices >= 0)[..., None]  # [unit, text, embed]
         weights = torch.linalg.lstsq(chosen.transpose(1, 2), targets[..., None], driver="gelsd").solution[..., 0]
         fitted = torch.einsum("ut,ute->ue", weights, chosen)
         cosine = torch.cosine_similarity(fitted, targets, dim=1)
         return Descriptions(tuple(places), indices, weights, targets, cosine, weight, explained)
     scale = torch.from_numpy(run.dataset(group)["scale"].values).double().flatten()
-    centred = texts.double() - texts.double().mean(dim=0)
+    centred = doubled(texts) - doubled(texts).mean(dim=0)
     along = torch.einsum("ue,ef,uf->u", targets, centred.T @ centred, targets).clamp(min=0) * scale.square()
     weight = along / along.sum().clamp(min=torch.finfo(along.dtype).tiny)
     rows = torch.arange(len(places))
@@ -69,9 +70,9 @@ def describe(
     return Descriptions(
         tuple(places[row] for row in rows.tolist()),
         code.indices,
-        code.coefficients.double(),
+        doubled(code.coefficients),
         targets[rows],
-        code.cosine.double(),
+        doubled(code.cosine),
         weight[rows],
         None,
     )

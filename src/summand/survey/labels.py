@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..text.pools import Pool
 from ..text.pools import pool as pool_of
 from ..text.properties import property_of
 from ..text.sparse import prepare_atoms
+from ..towers.precision import doubled
 from .describe import Descriptions, describe
 from .shelf import LABELS
 from .survey import Survey
@@ -72,8 +73,7 @@ def described(model: Any, pool: str | Path | Pool | Sequence[str] | None, refuse
 
 def kinds_of(pool: Pool) -> list[str | None]:
     """The property of each text, among whose values it competes: what its pool says, else `property_of` it."""
-    said: Mapping[str, str] = getattr(pool, "properties", {})
-    return [said.get(text) or property_of(text) for text in pool.texts]
+    return [property_of(text, pool) for text in pool.texts]
 
 
 def label_run(
@@ -98,7 +98,7 @@ def label_run(
         )
     held = torch.tensor(run.images["held_out"].to_numpy(), dtype=torch.bool)
     tested = int(held.sum()) >= LEAST_HELD_OUT
-    centred = run.embeddings.double()[held] - run.centre
+    centred = doubled(run.embeddings)[held] - run.centre
     embeddings = embeddings.cpu()
     values = values_of_pool(texts, embeddings.double(), properties)
     readings = Readings.of(run, values) if tested else None

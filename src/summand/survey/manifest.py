@@ -203,8 +203,8 @@ _ITEMS: dict[str, type] = {"groups": str, "kept": int, "skipped": dict, "image_s
 
 def _of_json(found: dict[str, Any], file: Path) -> Manifest:
     """Raises `SummandError` that names a value which is missing, or of another kind than it must be."""
-    values = {name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in found}
-    values = {name: value for name, value in values.items() if name in _KINDS}
+    known = {name: value for name, value in found.items() if name in _KINDS}
+    values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in known.items()}
     for name, value in values.items():
         right = isinstance(value, _KINDS[name]) and (isinstance(value, bool) <= (bool in _KINDS[name]))
         items = value if name in _ITEMS and isinstance(value, tuple) else ()

@@ -15,6 +15,7 @@ from ..errors import SummandError
 from ..models import Model
 from ..statistics.principal_direction import RankOne
 from ..towers.pool import PoolTower
+from ..towers.precision import doubled
 from .cache import survey_of
 from .survey import Survey
 from .units import Group, Unit, Wanted, effects_of, groups_of, parse_units
@@ -57,7 +58,7 @@ class Profile:
         """‖φ_n(x) − b_n‖ of all units."""
         rows = []
         for rank, effects in zip(self.ranks, self.effects(model, pixels), strict=True):
-            centred = effects.coefficients.double() - rank.mean.to(effects.device)
+            centred = doubled(effects.coefficients) - rank.mean.to(effects.device)
             rows.append(path_norms(centred, effects.basis.double()._gram()).flatten(1))
         return torch.cat(rows, dim=1)
 
@@ -127,6 +128,3 @@ def profile_of(survey: Survey | Profile, groups: Sequence[Group] | None = None) 
         survey.moments(groups[0]).count,
         survey.centre,
     )
-
-
-profile_of_run = profile_of

@@ -43,7 +43,7 @@ def find(survey: Survey, what: Any, top: int = 10) -> pd.DataFrame:
     """
     if top < 1:
         raise SummandError(f"at least 1 unit must be asked for, got top={top}")
-    target = F.normalize(_direction(survey, what).double().cpu(), dim=0)
+    target = F.normalize(_direction(survey, what).cpu().double(), dim=0)
     tables = []
     for group in survey.groups:
         directions = survey.rank_one(group).directions
@@ -77,6 +77,6 @@ def _direction(survey: Survey, what: Any) -> Float[Tensor, " embed"]:
         return model.encode_text(what)[0].cpu() - model.encode_text(described(model, None).texts).mean(dim=0).cpu()
     if isinstance(what, (Path, Image.Image, np.ndarray)):
         picture = open_images(what).image(0)
-        output = model.encode_image(pixels_of(model, [picture])).double().cpu()
+        output = model.encode_image(pixels_of(model, [picture])).cpu().double()
         return F.normalize(output, dim=1)[0] - survey.centre
     raise SummandError(f"expected a text, an image or a direction, got {type(what).__name__}")

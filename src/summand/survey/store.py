@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-import zarr
 from jaxtyping import Float
 from torch import Tensor
+from zarr.storage import ZipStore
 
 from ..atomic import replacing
 from ..errors import SummandError, first_line
@@ -163,14 +163,14 @@ def read(path: Path) -> xr.Dataset:
 
 def write_zip(data: xr.Dataset, path: Path) -> None:
     """The same in one file, a zarr in a zip, which is on the disk at once where many small files would not be."""
-    with replacing(path) as temporary, zarr.storage.ZipStore(temporary, mode="w") as archive, warnings.catch_warnings():
+    with replacing(path) as temporary, ZipStore(temporary, mode="w") as archive, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Duplicate name")  # metadata is written twice; the last one counts
         data.to_zarr(archive, zarr_format=3, consolidated=False)
 
 
 def read_zip(path: Path) -> xr.Dataset:
     """What `write_zip` wrote, in memory."""
-    with zarr.storage.ZipStore(path, mode="r") as archive:
+    with ZipStore(path, mode="r") as archive:
         return xr.open_zarr(archive, chunks=None, consolidated=False).load()
 
 

@@ -23,6 +23,7 @@ from ..statistics.moments import Moments
 from ..statistics.principal_direction import RankOne, significance
 from ..statistics.top_images import TopImages
 from ..towers.directions import Directions
+from ..towers.precision import doubled
 from . import store
 from .fingerprints import names_hash, same_weights, weights_hash
 from .manifest import Manifest
@@ -123,7 +124,7 @@ class Survey:
     @property
     def centre(self) -> Float[Tensor, " embed"]:
         """The mean of M(x) / ‖M(x)‖ over the images that were not kept aside."""
-        return self.embeddings.double()[torch.from_numpy(~self.images["held_out"].to_numpy())].mean(dim=0)
+        return doubled(self.embeddings)[torch.from_numpy(~self.images["held_out"].to_numpy())].mean(dim=0)
 
     @property
     def kept(self) -> Effects:
@@ -187,6 +188,10 @@ class Survey:
         found = Unit.parse(unit, "pairs" if only_pairs else None)
         self.check_unit(found.group, found.index)
         return UnitView(self, found)
+
+    def holds(self, group: Group | str) -> bool:
+        """Whether it is a survey of these units."""
+        return (Group.named(group) if isinstance(group, str) else group) in self.groups
 
     def group(self, group: Group | str) -> Group:
         """The group of a name. Raises `SummandError` that lists the groups of this survey."""

@@ -58,7 +58,7 @@ def term_shares(survey: Survey, texts: Float[Tensor, "text embed"]) -> TermShare
     if not survey.shelf.has(TERMS):
         return None
     data = survey.shelf.dataset(TERMS)
-    centred = (texts - texts.mean(dim=0)).double().cpu()
+    centred = (texts - texts.mean(dim=0)).cpu().double()
     terms = {name: store.tensor(data[name]).double() for name in ("heads", "mlps", "embedding")}
     along = {name: (term - term.mean(dim=0)) @ centred.T for name, term in terms.items()}
     whole = along["heads"] + along["mlps"] + along["embedding"]

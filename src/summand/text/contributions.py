@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import SummandError
 from ..towers.finite import check_finite
+from ..towers.precision import doubled
 
 
 @torch.no_grad()
@@ -37,7 +38,7 @@ def words_of_directions(
         raise SummandError(f"at least 1 unit must take part, got top={top}")
     check_finite(towards, "direction", "encode the texts again")
     check_finite(units, "unit", "make the units' directions again from a sound model")
-    along = towards.double() @ units.double().T
+    along = doubled(towards) @ doubled(units).T
     if top is not None and top < along.shape[1]:
         chosen = along.abs().argsort(dim=1, descending=True, stable=True)[:, :top]
         along = torch.zeros_like(along).scatter(1, chosen, along.gather(1, chosen))
@@ -66,7 +67,7 @@ def words_of_images(
         raise SummandError(f"power must be 2 (the paper's formula) or 1 (its notebook), got {power}")
     if norms.shape != active.shape:
         raise SummandError(f"norms {list(norms.shape)} and active {list(active.shape)} must both be [image, unit]")
-    return _spread(torch.where(active, norms.double() ** power, 0), indices, coefficients, words)
+    return _spread(torch.where(active, doubled(norms) ** power, 0), indices, coefficients, words)
 
 
 @torch.no_grad()
@@ -82,7 +83,7 @@ def texts_of_images(
     Σ_j w_j a_j = Σ_n x_n(I) r̂_n, for the atoms a_j that the codes were made from. indices, coefficients γ, words: as
     for `words_of_directions`.
     """
-    return _spread(amounts.double(), indices, coefficients, words)
+    return _spread(doubled(amounts), indices, coefficients, words)
 
 
 def _spread(weights: Tensor, indices: Tensor, coefficients: Tensor, words: int) -> Tensor:
@@ -97,7 +98,7 @@ def _spread(weights: Tensor, indices: Tensor, coefficients: Tensor, words: int) 
     check_finite(weights, "row", "check the images and the model")
     check_finite(coefficients, "code", "make the sparse codes again")
     used = torch.where(indices >= 0, indices, 0)  # −1 stands where a code needed fewer words
-    parts = torch.where(indices >= 0, coefficients, 0).double()
+    parts = doubled(torch.where(indices >= 0, coefficients, 0))
     total = weights.new_zeros(len(weights), words)
     for row, amounts in zip(total, weights, strict=True):
         taking_part = amounts.nonzero()[:, 0]

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import SummandError
 from ..progress import Progress
 from ..towers.finite import all_finite, check_finite
-from ..towers.precision import as_written
+from ..towers.precision import as_written, doubled
 
 Verdict = Literal["supported", "no evidence", "untested"]
 
@@ -87,7 +87,7 @@ def held_out(
     positives = _check(signal, predicted, share)
     step = max(1, _BLOCK // len(signal))
     parts = [
-        _scores(s.T.double(), p.T.double(), positives)
+        _scores(doubled(s.T), doubled(p.T), positives)
         for s, p in zip(signal.split(step, dim=1), predicted.split(step, dim=1), strict=True)
     ]
     correlation, auc, count = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -119,11 +119,11 @@ def random_scores(
         raise SummandError(f"random scores need at least 1 draw, got {draws}")
     if size > len(atoms):
         raise SummandError(f"descriptions of {size} texts cannot be drawn from {len(atoms)}; give a larger pool")
-    images, targets = images.double(), targets.double()
+    images, targets = doubled(images), doubled(targets)
     found = []
     for draw in range(draws):
         chosen = np.random.default_rng([seed + draw, 7]).choice(len(atoms), size=size, replace=False)
-        basis = _span(atoms[chosen].double())
+        basis = _span(doubled(atoms[chosen]))
         found.append(held_out(signal, (images @ basis) @ (basis.T @ targets.T), share))
     return HeldOut(
         torch.stack([score.correlation for score in found]),
@@ -153,13 +153,13 @@ def evidence(
     the description, −1 where it needs fewer texts; atoms as from `prepare_atoms`. Of many units that mean nothing 1 in
     20 passes.
     """
-    images, atoms = images.double(), atoms.double()
+    images, atoms = doubled(images), doubled(atoms)
     parts: list[tuple[HeldOut, HeldOut, HeldOut, Tensor]] = []
     with Progress("evidence", len(targets), "units", progress) as bar:
         for start in range(0, len(targets), _UNITS_AT_ONCE):
             some = slice(start, start + _UNITS_AT_ONCE)
-            truth, aims = signal[:, some].double(), targets[some].double()
-            weights = torch.where(indices[some] >= 0, coefficients[some].double(), 0)
+            truth, aims = doubled(signal[:, some]), doubled(targets[some])
+            weights = torch.where(indices[some] >= 0, doubled(coefficients[some]), 0)
             said = torch.einsum("ut,ute->ue", weights, atoms[indices[some].clamp(min=0)])
             random = random_scores(truth, images, aims, indices.shape[1], atoms, draws=draws, share=share, seed=seed)
             means = HeldOut(random.correlation.mean(dim=0), random.auc.mean(dim=0), random.positives)
@@ -212,7 +212,7 @@ def _scores(signal: Tensor, predicted: Tensor, positives: int) -> tuple[Tensor, 
     ordered, values = predicted.sort(dim=1).values.contiguous(), predicted.contiguous()
     below = torch.searchsorted(ordered, values)
     not_above = torch.searchsorted(ordered, values, right=True)
-    ranks = (below + not_above + 1).double() / 2  # from 1; the mean over equal predictions
+    ranks = doubled(below + not_above + 1) / 2  # from 1; the mean over equal predictions
     surplus = (ranks * found).sum(dim=1) - count * (count + 1) / 2
     return correlation, surplus / (count * (signal.shape[1] - count)), count  # 0/0 = NaN without negatives
 

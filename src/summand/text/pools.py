@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -26,7 +28,8 @@ class Pool:
     """Texts to choose labels from, no two alike but for upper and lower case (CLIP's tokenizers lower the case).
 
     dropped: how many repetitions were left out of what the user gave. lines: where each text stands in the user's file
-    or list, from 1; empty for the pools that come with the package.
+    or list, from 1; empty for the pools that come with the package. properties: text → what it is a value of, of those
+    texts of which the user's table says so.
     """
 
     name: str
@@ -34,13 +37,16 @@ class Pool:
     about: str
     dropped: int = 0
     lines: tuple[int, ...] = field(default=(), compare=False)
+    properties: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def pool(source: str | Path | Sequence[str]) -> Pool:
-    """The pool of a name (see `names`), of a text file, or of a list of texts.
+    """The pool of a name (see `names`), of a text file, of a table, or of a list of texts.
 
-    A text file has one description a line; blank lines and lines that start with # are ignored. A string is taken for
-    a name first and for a path second; a `Path` always is a path. Of repeated descriptions the first is kept.
+    A text file has one description a line; blank lines and lines that start with # are ignored. A table (.csv) has a
+    column `text`, and may have a column `property`, which says what each text is a value of (colour, place, …). A
+    string is taken for a name first and for a path second; a `Path` always is a path. Of repeated descriptions the
+    first is kept.
 
     Raises `SummandError` for an unknown name, a file that is missing, empty, not UTF-8 or holds one description only
     repeated, an empty list, and "random", which is no list of texts (see `random_directions`).
@@ -158,8 +164,30 @@ def _from_file(path: Path) -> Pool:
         raise SummandError(
             f"{path}: not a text file in UTF-8 (it holds zero bytes, as UTF-16 does); save it again as UTF-8 plain text"
         )
+    if path.suffix.lower() == ".csv":
+        return _from_table(path, whole)
     lines = [_shown(line) for line in re.split(r"\r\n|\r|\n", whole)]
     return _given(path.name, str(path), ["" if line.startswith("#") else line for line in lines])
+
+
+def _from_table(path: Path, whole: str) -> Pool:
+    """A csv with a column text and, if the user likes, a column property."""
+    rows = csv.DictReader(io.StringIO(whole, newline=""))
+    columns = [name.strip().casefold() for name in rows.fieldnames or ()]
+    if "text" not in columns:
+        raise SummandError(
+            f"{path}: a table of descriptions has a column 'text' (and may have a column 'property'), this one has: "
+            f"{', '.join(columns) or 'nothing'}"
+        )
+    texts, named = [], {}
+    for row in rows:
+        own = {str(name).strip().casefold(): _shown(str(value or "")) for name, value in row.items() if name}
+        texts.append(own["text"])
+        if own["text"] and own.get("property"):
+            named.setdefault(own["text"], own["property"].casefold())
+    made = _given(path.name, str(path), texts)
+    lines = tuple(line + 1 for line in made.lines)  # the first one holds the names
+    return replace(made, lines=lines, properties={text: named[text] for text in made.texts if text in named})
 
 
 def _from_list(source: Sequence[str]) -> Pool:

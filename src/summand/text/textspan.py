@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import SummandError
 from ..statistics.moments import Moments
 from ..towers.finite import all_finite, check_finite, power_of_two
+from ..towers.precision import doubled
 
 Criterion = Literal["variance", "explained"]
 _PAPER_RANK = 80
@@ -85,7 +86,7 @@ def textspan(
     check_finite(texts, "text", "encode the texts again, or leave these out")
     if not texts.any():
         raise SummandError("every text is a vector of zeros, so nothing can be spanned; encode the texts again")
-    texts = texts.detach().double()
+    texts = doubled(texts.detach())
     texts = texts / power_of_two(texts)
     span, covariance = _from_moments(source) if isinstance(source, Moments) else _from_outputs(source)
     if span.shape[-1] != texts.shape[1]:
@@ -138,7 +139,7 @@ def _from_moments(moments: Moments) -> tuple[Tensor, Tensor]:
 def _from_outputs(outputs: Tensor) -> tuple[Tensor, Tensor]:
     if outputs.ndim < 2 or outputs.shape[0] < 2:
         raise SummandError(f"outputs must be [image, *unit, embed] with at least 2 images, got {list(outputs.shape)}")
-    rows = outputs.detach().double().movedim(0, -2)  # [*unit, image, embed]
+    rows = doubled(outputs.detach()).movedim(0, -2)  # [*unit, image, embed]
     check_finite(outputs.flatten(1), "image", "check the model, or leave these images out")
     _, sizes, right = torch.linalg.svd(rows, full_matrices=False)
     alive = _alive(sizes, _SMALLEST)

@@ -150,6 +150,11 @@ class Summed(Protocol):
     channels: int
     embed: int
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its linear maps are kept in."""
+        ...
+
     def encode(self, inputs: Tensor, /) -> Tensor:
         """The wrapped model's own embedding, not normalised."""
         ...

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .finite import all_finite
-from .precision import as_written, promoted
+from .precision import as_written, doubled, promoted
 
 
 class Directions:
@@ -182,7 +182,7 @@ class Whole(Directions):
     def double(self) -> Whole:
         if self._directions.dtype == torch.float64:
             return self
-        return Whole(_narrow(self._directions).double().expand(self.shape))
+        return Whole(doubled(_narrow(self._directions)).expand(self.shape))
 
     def to(self, device: torch.device | str) -> Whole:
         return Whole(self._directions.to(device))

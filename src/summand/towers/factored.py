@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import SummandError
 from .directions import Directions, copy_of
-from .precision import as_written, promoted
+from .precision import as_written, doubled, promoted
 
 _AT_ONCE = 1 << 24  # numbers of a factored tensor that are built at the same time
 
@@ -104,7 +104,7 @@ class Factored(Directions):
         return Factored(self._left.flatten(-3, -2), right.flatten(-4, -3))
 
     def double(self) -> Factored:
-        return self if self._left.dtype == torch.float64 else Factored(self._left.double(), self._right.double())
+        return self if self._left.dtype == torch.float64 else Factored(doubled(self._left), doubled(self._right))
 
     def to(self, device: torch.device | str) -> Factored:
         return Factored(self._left.to(device), self._right.to(device))

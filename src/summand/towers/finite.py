@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cmath import isfinite
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -27,7 +28,10 @@ def all_finite(numbers: Tensor) -> bool:
 
 def _read(number: Tensor) -> Any:
     """One number as Python's; read where it lies, with no step of torch's own, where that is the host."""
-    return complex(number.numpy()) if number.device.type == "cpu" and type(number) is Tensor else number.item()
+    if number.device.type == "cpu" and type(number) is Tensor:
+        with suppress(RuntimeError):  # within a transform it lies nowhere
+            return complex(number.numpy())
+    return number.item()
 
 
 def dispatched_plainly(tensor: Tensor) -> bool:

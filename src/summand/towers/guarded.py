@@ -14,7 +14,14 @@ class Guarded(Bound):
     """A tower whose identities are checked when they are first used. guard: set by the model that the tower is of."""
 
     guard: Any = None
+    recorded_batches: frozenset[int] = frozenset()
+    """Sizes of batches whose pass is written down once and played back, where the tower `records`."""
     keep = "copy or pickle the summand.Model, which makes its towers anew"
+
+    @property
+    def records(self) -> bool:
+        """Whether a pass can be written down."""
+        return False
 
     def verify(self, what: Any, inputs: Tensor) -> bool:
         """Raises `SummandError` where the identity `what` does not hold for the first of the inputs. Whether it had to

@@ -98,6 +98,11 @@ def apart() -> Iterator[None]:
         _under_way.frames.remove(frame)
 
 
+def watched() -> bool:
+    """Whether somebody listens in this thread."""
+    return bool(_under_way.frames)
+
+
 def one_pass() -> AbstractContextManager[None]:
     """All that is computed here belongs to one pass: the one that is being watched, or a new one where it is begun in
     the middle of another, by a hook of the user's."""

@@ -92,8 +92,8 @@ class PlainLayers:
     @cached_property
     def values(self) -> Float[Tensor, "image layer head channel"]:
         """Σ_i a_i v_i = W_V Σ_i a_i n_i + b_V: the value map is applied once, not to every token. The sum over tokens
-        where they were asked for one by one."""
-        if "token_values" in self.__dict__ and not self.half:
+        where those of one large layer are there anyway."""
+        if "token_values" in self.__dict__ and not self.half and len(self.tokens) == 1:
             return self.token_values.sum(dim=2).transpose(0, 1)
         layers, images, _, width = self.tokens.shape
         heads = self.rows.shape[2]
@@ -142,30 +142,26 @@ class PlainLayers:
 class PlainView(AttentionView):
     """One of these layers, as any attention is seen: what the model holds in half precision is handed out in fp32."""
 
+    layers: PlainLayers
+    place: int
+
     def __init__(self, layers: PlainLayers, place: int) -> None:
         self.__dict__.update(layers=layers, place=place)
 
-    @property
-    def row(self) -> Float[Tensor, "image head token"]:
-        return self.layers.rows[self.place]
-
-    @cached_property
-    def inputs(self) -> Float[Tensor, "image token width"]:
-        return working(self.layers.tokens[self.place])
-
-    @cached_property
-    def value_weight(self) -> Float[Tensor, "head channel width"]:
-        return working(self.layers.maps.value[self.place])
-
-    @cached_property
-    def value_bias(self) -> Float[Tensor, "head channel"]:
-        return working(self.layers.maps.value_bias[self.place])
+    def __getattr__(self, name: str) -> Tensor:
+        """row, inputs, value_weight and value_bias of this layer, made where they are read."""
+        maps, tokens = self.layers.maps, self.layers.tokens
+        held = {"inputs": tokens, "value_weight": maps.value, "value_bias": maps.value_bias}
+        if name == "row":
+            return self.layers.rows[self.place]
+        if name not in held:
+            raise AttributeError(name)
+        return self.__dict__.setdefault(name, working(held[name][self.place]))
 
     def values(self) -> Float[Tensor, "image head channel"]:
         return self.layers.values[:, self.place]
 
-    @property
-    def _token_values(self) -> Float[Tensor, "image token head channel"]:
+    def token_values(self) -> Float[Tensor, "image token head channel"]:
         return self.layers.token_values[self.place]
 
     def written(
@@ -184,7 +180,8 @@ class PlainView(AttentionView):
         return not self.layers.half and super()._maps_first(directions)
 
 
-def group_of(view: AttentionView, layer: int) -> range | None:
+def group_of(view: AttentionView, layer: int) -> tuple[range, PlainLayers] | None:
     """The layers that are finished together with this one; None where it is alone."""
-    count = len(view.layers.tokens) if isinstance(view, PlainView) else 1
-    return None if count == 1 else range(layer - view.place, layer - view.place + count)
+    if not isinstance(view, PlainView) or len(view.layers.tokens) == 1:
+        return None
+    return range(layer - view.place, layer - view.place + len(view.layers.tokens)), view.layers

@@ -34,6 +34,17 @@ def as_written(function: _Function) -> _Function:
     return wrapper  # type: ignore[return-value]
 
 
+def with_fp64(device: torch.device | str) -> torch.device:
+    """The device, or the CPU where it has no fp64, as Apple's GPUs have not."""
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def doubled(numbers: Tensor) -> Tensor:
+    """In fp64, on a device that has it."""
+    return numbers.to(with_fp64(numbers.device)).double()
+
+
 def promoted(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Both in the wider of their two precisions, so that neither is rounded to the other's."""
     if one.dtype == other.dtype:

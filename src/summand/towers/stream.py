@@ -45,6 +45,25 @@ class StreamPass:
 
     def of_class_token(self, pixels: Tensor) -> Trace:
         """The pass ends before the last block, of which only the class token is computed."""
+        end = self._of_class_token(pixels)
+        with unmixed(pixels.device):
+            return self._trace(end, scaled=False)
+
+    def numbers(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """All that a trace of a class token is made of: values, 1/σ, the token that enters and the one that leaves, and
+        what the MLPs add. Only of towers whose every layer is plain."""
+        end = self._of_class_token(pixels)
+        with unmixed(pixels.device):
+            values, scale = self._values_and_scale(end, scaled=False)
+            return values, scale, working(self.before[0]), end, _written(self.before, self.middle, end)
+
+    def trace_of(self, numbers: tuple[Tensor, ...]) -> Trace:
+        """The trace of these numbers."""
+        values, scale, start, end, written = numbers
+        self.masses = [None] * len(self.blocks)
+        return self._trace_of(values, scale, end, lambda: (start, written))
+
+    def _of_class_token(self, pixels: Tensor) -> Float[Tensor, "image width"]:
         entering: list[Tensor] = []
 
         def enter_last(tokens: Tensor) -> None:
@@ -63,9 +82,7 @@ class StreamPass:
             self.middle.append(working(self.before[-1]) + last.write(outputs))
         # In the model's own precision, and its own order of the axes: who listens to the neurons turns them as ever.
         alone = self.tower.batch_first(self.middle[-1][:, None].to(tokens.dtype))
-        written = self.tower.batch_first(last.mlp(alone))[:, 0]
-        with unmixed(tokens.device):
-            return self._trace(self.middle[-1] + written, scaled=False)
+        return self.middle[-1] + self.tower.batch_first(last.mlp(alone))[:, 0]
 
     def of_mean(self, pixels: Tensor, scaled: bool) -> Trace:
         """The whole pass. scaled: the final norm's σ is in the weights already."""
@@ -152,20 +169,32 @@ class StreamPass:
             raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")
 
     def _trace(self, pooled: Tensor, scaled: bool) -> Trace:
-        """Terms in the width of the stream, brought to the embedding space when they are asked for."""
-        tower = self.tower
-        if tower.norm is not None and not scaled:
-            scale = inverse_deviation(tower.norm, pooled)
+        values, scale = self._values_and_scale(pooled, scaled)
+        if self.tower.even_split:
+            return self._evenly_split(values, pooled, scale)
+        before, middle = self.before, self.middle
+        return self._trace_of(values, scale, pooled, lambda: (working(before[0]), _written(before, middle, pooled)))
+
+    def _values_and_scale(self, pooled: Tensor, scaled: bool) -> tuple[Tensor, Tensor]:
+        values = self.values[0] if len(self.values) == 1 else torch.cat(self.values, dim=1)
+        if self.tower.norm is not None and not scaled:
+            scale = inverse_deviation(self.tower.norm, pooled)
         else:
             scale = pooled.new_ones(len(pooled))
-        values = self.values[0] if len(self.values) == 1 else torch.cat(self.values, dim=1)
-        before, middle, masses = self.before, self.middle, self.masses
         if self.pooling is None:
             self.pooling = scale.new_ones(len(scale), 1)
-        if tower.even_split:
-            return self._evenly_split(values, pooled, scale)
+        return values, scale
+
+    def _trace_of(
+        self, values: Tensor, scale: Tensor, pooled: Tensor, others: Callable[[], tuple[Tensor, Tensor]]
+    ) -> Trace:
+        """Terms in the width of the stream, brought to the embedding space when they are asked for. others: the token
+        that enters, and what the MLPs add."""
+        tower, masses = self.tower, self.masses
+        pooling = scale.new_ones(len(scale), 1) if self.pooling is None else self.pooling
 
         def rest() -> Rest:
+            start, written = others()
             folded, one = tower.folded(), scale.new_ones(1)
             constants = [
                 block.constant(one, one) if mass is None else block.constant(mass[0], mass[1].sum(dim=1))
@@ -175,12 +204,12 @@ class StreamPass:
             if tower.norm is not None and tower.norm.bias is not None:
                 bias = bias + tower.projection(working(tower.norm.bias))
             return Rest(
-                embedding=(working(before[0]) @ folded) * scale[:, None],
-                mlps=(_written(before, middle, pooled) @ folded) * scale[:, None, None],
+                embedding=(start @ folded) * scale[:, None],
+                mlps=(written @ folded) * scale[:, None, None],
                 bias=bias + tower.projection.shift(pooled),
             )
 
-        return Trace(values, scale, rest, pooling=self.pooling)
+        return Trace(values, scale, rest, pooling=pooling)
 
     def _evenly_split(self, values: Tensor, pooled: Tensor, scale: Tensor) -> Trace:
         """Paper C, A.1, and its code: L attention terms, L MLPs and the embedding each take 1/(2L + 1) of −μ γ/σ + β;

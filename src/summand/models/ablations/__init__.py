@@ -1,4 +1,4 @@
-"""Units mean-ablated at inference: a small file, and a model that applies it within its one forward pass."""
+"""Units or axes held at their mean at inference: a small file, and a model that applies it within its one pass."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import os
 
 from ...effects.ablated import AblatedTower
 from ...statistics import saving
+from .axes import AXES, AxisRemoval
 from .heads import HEADS, Ablation
 from .neurons import NEURONS, NeuronAblation
 
-__all__ = ["AblatedTower", "Ablation", "NeuronAblation", "load_ablation"]
+__all__ = ["AblatedTower", "Ablation", "AxisRemoval", "NeuronAblation", "load_ablation"]
 
 
-def load_ablation(path: str | os.PathLike[str]) -> Ablation | NeuronAblation:
-    """What the `save` of either wrote. Raises `SummandError` for any other file."""
-    basis, found = saving.read(path, HEADS, NEURONS)
-    kind = Ablation if str(found["kind"]) == HEADS else NeuronAblation
-    return kind.from_arrays(basis, found)
+def load_ablation(path: str | os.PathLike[str]) -> Ablation | NeuronAblation | AxisRemoval:
+    """What the `save` of any of them wrote. Raises `SummandError` for any other file."""
+    kinds = {HEADS: Ablation, NEURONS: NeuronAblation, AXES: AxisRemoval}
+    basis, found = saving.read(path, *kinds)
+    return kinds[str(found["kind"])].from_arrays(basis, found)

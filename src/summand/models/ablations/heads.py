@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...effects.ablated import ROUNDED, AblatedTower
+from ...effects.ablated import ROUNDED, AblatedTower, network_of
 from ...errors import SummandError
 from ...statistics import saving
 from ...towers import Trace
@@ -25,10 +25,12 @@ HEADS = "ablation"
 
 @dataclass(frozen=True)
 class Ablation:
-    r"""M'(x) = M(x) − Σ_{(l,h) ∈ S} (φ_{l,h}(x) − φ̄_{l,h}): direct effects of heads replaced by their means (paper C).
+    r"""M'(x) = M(x) − s Σ_{(l,h) ∈ S} (φ_{l,h}(x) − φ̄_{l,h}): direct effects of heads replaced by their means (s = 1,
+    paper C), or moved towards them by a share s of the way, beyond them where s is above 1.
 
     heads: (layer, head); means: φ̄ as coefficients of the head's value channels, [head, channel]; directions: those
-    of the channels, [head, channel, embed], by which the model is recognised. why: a sentence for each head.
+    of the channels, [head, channel, embed], by which the model is recognised. why: a sentence for each head. strength:
+    s, the same for all.
     """
 
     heads: tuple[tuple[int, int], ...]
@@ -36,6 +38,7 @@ class Ablation:
     directions: Float[Tensor, "head channel embed"]
     model: str
     why: tuple[str, ...] = ()
+    strength: float = 1.0
 
     @classmethod
     def of(
@@ -44,17 +47,19 @@ class Ablation:
         heads: Sequence[tuple[int, int]],
         means: Float[Tensor, "layer head channel"],
         why: Sequence[str] = (),
+        strength: float = 1.0,
     ) -> Ablation:
         """means: mean coefficients of all heads, as `Moments.mean` of `head_effects()` has them."""
         heads = _checked(model, heads)
         layers, numbers = [layer for layer, _ in heads], [head for _, head in heads]
         directions = model.tower.head_maps().kept[layers, numbers].detach().cpu()
         chosen = means[layers, numbers].to(directions).cpu()
-        return cls(tuple(heads), chosen, directions, model.name, tuple(why))
+        return cls(tuple(heads), chosen, directions, model.name, tuple(why), strength)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """One .npz file, without pickle."""
-        named = {"heads": torch.tensor(self.heads), "means": self.means, "model": self.model, "why": self.why or ("",)}
+        named = {"heads": torch.tensor(self.heads), "means": self.means, "model": self.model, "why": self.why or ("",),
+                 "strength": self.strength}  # fmt: skip
         saving.write(path, HEADS, Whole(self.directions), named)
 
     @classmethod
@@ -67,18 +72,23 @@ class Ablation:
         """What `save` wrote, as `saving.read` gives it."""
         heads = tuple((int(layer), int(head)) for layer, head in found["heads"])
         why = tuple(text for text in saving.names(found["why"]) if text)
-        return cls(heads, torch.from_numpy(found["means"]), basis.dense(), str(found["model"]), why)
+        strength = float(found.get("strength", 1.0))  # files of earlier versions hold none
+        return cls(heads, torch.from_numpy(found["means"]), basis.dense(), str(found["model"]), why, strength)
 
     def apply(self, model: Model) -> Model:
         """The same model with these heads ablated; the wrapped network itself is not changed.
 
         Raises `SummandError` where the file was made with another model.
         """
-        return model.ablated(self, f"{len(self.heads)} heads")
+        return model.ablated(self, self._what)
+
+    @property
+    def _what(self) -> str:
+        return f"{len(self.heads)} heads" + ("" if self.strength == 1 else f" ({self.strength:.2f} of their deviation)")
 
     def on(self, tower: Any, name: str) -> AblatedTower:
         """The tower with these heads ablated. Raises `SummandError` where they are not those of this tower."""
-        now = tower.head_maps().kept
+        now = network_of(tower).head_maps().kept
         layers, numbers = [layer for layer, _ in self.heads], [head for _, head in self.heads]
         fits = (
             max(layers) < now.shape[0]
@@ -90,15 +100,15 @@ class Ablation:
                 f"this ablation was made with {self.model}, and its heads are not those of {name}; "
                 f"make a new one with summand debias"
             )
-        what = f"{len(self.heads)} heads"
-        return AblatedTower(tower, self._trace, what, f"heads {self.heads}", self.means, constant=self.heads)
+        units = f"heads {self.heads}" + ("" if self.strength == 1 else f" × {self.strength}")
+        left = dict.fromkeys(self.heads, 1 - self.strength)
+        return AblatedTower(tower, self._trace, self._what, units, self.means, left=left)
 
     def _trace(self, tower: Any, pixels: Tensor) -> Trace:
         trace = tower.run(pixels)
-        values, means = trace.values.clone(), self.means.to(trace.values)
-        values[:, [layer for layer, _ in self.heads], [head for _, head in self.heads]] = (
-            means / trace.scale[:, None, None]
-        )
+        values, means = trace.values.clone(), self.means.to(trace.values) / trace.scale[:, None, None]
+        chosen = slice(None), [layer for layer, _ in self.heads], [head for _, head in self.heads]
+        values[chosen] = means if self.strength == 1 else values[chosen] - self.strength * (values[chosen] - means)
         return replace(trace, values=values)
 
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...effects.ablated import ROUNDED, AblatedTower
+from ...effects.ablated import ROUNDED, AblatedTower, shares
 from ...effects.activations import check_layer
 from ...effects.effects import Effects
 from ...effects.second_order import second_orders, with_neurons
@@ -101,9 +101,9 @@ class NeuronAblation:
         units = f"neurons {self.layer} {self.neurons}"
         return AblatedTower(tower, self._trace, what, units, self.means, hold=self._held)
 
-    def _held(self, effects: Effects, layer: int, neurons: Sequence[int] | None) -> Effects:
+    def _held(self, effects: Effects, layer: int, neurons: Sequence[int] | None, left: Tensor) -> Effects:
         """Second-order effects of a layer with these neurons' at their means. neurons: which of the layer's they are
-        of; all by default."""
+        of; all by default. left: what is left of each path."""
         if layer != self.layer:
             return effects
         every = range(effects.coefficients.shape[1]) if neurons is None else neurons
@@ -111,7 +111,7 @@ class NeuronAblation:
         coefficients = effects.coefficients.clone()
         for neuron, mean in zip(self.neurons, self.means.to(coefficients), strict=True):
             if neuron in rows:
-                coefficients[:, rows[neuron]] = mean
+                coefficients[:, rows[neuron]] = mean * left
         return effects.with_coefficients(coefficients)
 
     def _fits(self, tower: Any) -> bool:
@@ -127,9 +127,8 @@ class NeuronAblation:
         found, trace = second_orders(tower, pixels, [self.layer], neurons=list(self.neurons))
         effects = found[self.layer].coefficients
         excess = effects - self.means.to(effects)  # [image, neuron, path]
-        constant = getattr(tower, "constant", ())  # a head that another ablation holds stays at its mean
-        free = torch.tensor([path not in constant for path in found[self.layer].path_index or ()]).to(excess)
-        excess = excess * free
+        # a head that another ablation holds stays at its mean
+        excess = excess * shares(getattr(tower, "left", {}), found[self.layer])
         read = torch.einsum("inp,npc->ipc", excess, self.reads.to(excess))
         values, later = trace.values.clone(), slice(self.layer + 1, None)
         values[:, later] -= read.unflatten(1, (-1, tower.heads)) / trace.scale[:, None, None, None]

@@ -22,6 +22,7 @@ from ...survey.terms import shares_said
 from ...survey.words import Words, directions_of, words_of_row
 from ...text.labels import HeadLabel, importance, label_heads
 from ...text.pools import Pool
+from ...towers.precision import doubled
 from .examples import Picked, Pictures, pick_examples
 from .folder import claim_folder
 
@@ -98,7 +99,7 @@ def _along(found: Survey, label: HeadLabel, words: Words, embeddings: Tensor) ->
     """The direction whose two ends a head's page shows: that of its first proven words, else its first text."""
     first = words.first
     if first is None or not first.proven:
-        return embeddings[label.indices[0]].double().cpu()
+        return embeddings[label.indices[0]].cpu().double()
     return first.sign * directions_of(found, Group("heads"))[label.layer, label.head, first.thing]
 
 
@@ -135,25 +136,26 @@ class _Site:
         (self.out / "style.css").write_text((files("summand.report.site") / "templates" / "style.css").read_text())
         maps = self.pictures.maps(labels, picked, progress)
         context = self._context(pool)
-        for position, label in enumerate(labels):
-            one = picked[label.name]
-            limit = float(max((maps[label.name, row].abs().max() for row in one.strongest), default=torch.tensor(1.0)))
-            shown = {
-                row: self.pictures.example(row, float(one.scores[row]), maps[label.name, row], limit)
-                for row in (*one.strongest, *one.weakest)
-            }
-            page = self.pages.get_template("head.html.j2").render(
-                **context,
-                label=label,
-                called=self.words[label.name],
-                ends=_ends(self.words[label.name]),
-                steps=_steps(label),
-                strongest=[shown[row] for row in one.strongest],
-                weakest=[shown[row] for row in one.weakest],
-                previous=labels[position - 1] if position else None,
-                following=labels[position + 1] if position + 1 < len(labels) else None,
-            )
-            (self.out / "heads" / f"{label.name}.html").write_text(page)
+        with self.model.as_it_is():  # every picture on a page asks for the form of the tower
+            for position, label in enumerate(labels):
+                one = picked[label.name]
+                limit = max((float(maps[label.name, row].abs().max()) for row in one.strongest), default=1.0)
+                shown = {
+                    row: self.pictures.example(row, float(one.scores[row]), maps[label.name, row], limit)
+                    for row in (*one.strongest, *one.weakest)
+                }
+                page = self.pages.get_template("head.html.j2").render(
+                    **context,
+                    label=label,
+                    called=self.words[label.name],
+                    ends=_ends(self.words[label.name]),
+                    steps=_steps(label),
+                    strongest=[shown[row] for row in one.strongest],
+                    weakest=[shown[row] for row in one.weakest],
+                    previous=labels[position - 1] if position else None,
+                    following=labels[position + 1] if position + 1 < len(labels) else None,
+                )
+                (self.out / "heads" / f"{label.name}.html").write_text(page)
         front = self.pages.get_template("index.html.j2").render(
             **context,
             rows=_grid(labels, shares),
@@ -182,12 +184,13 @@ class _Site:
 
     def _split(self) -> dict[str, float]:
         """Shares of the representation's variance along the class texts: heads of the last layers, MLPs, the rest."""
-        texts = self.embeddings.double() - self.embeddings.double().mean(dim=0)
-        outputs = self.found.outputs.double()
+        outputs = doubled(self.found.outputs)
+        texts = doubled(self.embeddings).to(outputs.device)  # which were kept with the run, and lie on the CPU
+        texts = texts - texts.mean(dim=0)
         whole = (outputs - outputs.mean(dim=0)) @ texts.T
         kept = self.found.kept
-        late = torch.einsum("ilhp,lhpe->ie", kept.coefficients.double(), kept.directions.double())
-        mlps = self.found.mlps.double()
+        late = torch.einsum("ilhp,lhpe->ie", doubled(kept.coefficients), doubled(kept.directions))
+        mlps = doubled(self.found.mlps)
         total = float(whole.square().sum()) or 1.0
         share = {
             name: float((((part - part.mean(dim=0)) @ texts.T) * whole).sum()) / total

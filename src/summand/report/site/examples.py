@@ -92,14 +92,15 @@ class Pictures:
                 some = rows[start : start + _MAP_BATCH]
                 pixels = torch.stack([self.model.preprocess(self._image(row)) for row in some])
                 pixels = pixels.to(self.model.device, self.model.dtype)
-                toward = self.model.decompose(pixels).toward(targets)
-                for i, row in enumerate(some):
-                    for label in wanted[row]:
-                        tokens = toward[i, label.layer, label.head, :, column[label.name]]
-                        contribution = tokens[self.model.tower.prefix :]
-                        maps[label.name, row] = contribution.unflatten(0, self.model.tower.grid).float().cpu()
-                for row, picture in zip(some, self.model.picture(pixels), strict=True):
-                    self._thumbnail(row, picture)
+                with self.model.as_it_is():
+                    toward = self.model.decompose(pixels).toward(targets)
+                    tower = self.model.tower
+                    for i, row in enumerate(some):
+                        for label in wanted[row]:
+                            tokens = toward[i, label.layer, label.head, tower.prefix :, column[label.name]]
+                            maps[label.name, row] = tokens.unflatten(0, tower.grid).float().cpu()
+                    for row, picture in zip(some, self.model.picture(pixels), strict=True):
+                        self._thumbnail(row, picture)
                 bar.update(len(some))
         return maps
 

@@ -17,7 +17,7 @@ from ...data.labelled import Labelled
 from ...effects.effects import Effects
 from ...errors import SummandError
 from ...models import Model
-from ...survey import engine
+from ...survey import Survey, engine
 from ..zeroshot import predict
 
 
@@ -78,6 +78,15 @@ class Family(Protocol):
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Float[Tensor, "image embed"]]]: ...
 
 
+@runtime_checkable
+class Recalling(Protocol):
+    """A family whose statistics a survey may hold already."""
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """Take what the survey knows of the family's units; False where it does not hold them."""
+        ...
+
+
 @dataclass(frozen=True)
 class Row:
     """A version and its zero-shot accuracy; drop: accuracy of the model as it is, minus this one."""
@@ -115,18 +124,21 @@ def measure(
     means: ImageSource | None = None,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> Accuracies:
     r"""M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u) for the terms S of every version: accuracy of argmax_c ⟨·, t_c⟩.
 
     means: the images that φ̄ and all statistics are taken over; by default the labelled ones themselves. Everything is
     streamed: one pass for each round of statistics, one for the accuracy; nothing larger than [image, embed] is kept
     for a version, and only its class for each image. The terms are those of `decompose` (not divided by ‖M(x)‖, which
-    the argmax does not see; the papers' means are of the divided ones).
+    the argmax does not see; the papers' means are of the divided ones). survey: of `means`; what it holds is not
+    learnt again.
 
     Raises `SummandError` where the classifier and the labels differ in their classes, or no image can be read.
     Sources: paper C, section 3; paper A, section 4; paper B.
     """
-    return measure_tasks(model, [data], [weights], families, means=means, batch_size=batch_size, progress=progress)[0]
+    reading = {"batch_size": batch_size, "progress": progress}
+    return measure_tasks(model, [data], [weights], families, means=means, survey=survey, **reading)[0]
 
 
 def measure_tasks(
@@ -138,6 +150,7 @@ def measure_tasks(
     means: ImageSource | None = None,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> list[Accuracies]:
     """`measure` for several labellings of the same images, each with its classifier, in the passes of one."""
     for data, weights in zip(tasks, classifiers, strict=True):
@@ -150,8 +163,9 @@ def measure_tasks(
     if any(len(data) != len(source) or data.source.label != source.label for data in tasks):
         raise SummandError("these labellings are not of the same images")
     reference = source if means is None else means
-    for turn in range(max((family.rounds for family in families), default=0)):
-        learning = [family for family in families if turn < family.rounds]
+    unknown = [family for family in families if survey is None or not _recalled(family, survey, model)]
+    for turn in range(max((family.rounds for family in unknown), default=0)):
+        learning = [family for family in unknown if turn < family.rounds]
         for batch in read(model, reference, batch_size, f"statistics {turn + 1}", progress):
             for family in learning:
                 family.learn(turn, batch)
@@ -178,6 +192,10 @@ def measure_tasks(
         guesses = np.stack([torch.cat([guessed[task] for guessed in rows]).numpy() for rows in found.values()])
         results.append(_scored(data, list(found), guesses, np.array(indices), axes, tuple(skipped)))
     return results
+
+
+def _recalled(family: Family, survey: Survey, model: Model) -> bool:
+    return isinstance(family, Recalling) and family.recall(survey, model.device)
 
 
 def _scored(

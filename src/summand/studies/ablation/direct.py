@@ -12,8 +12,10 @@ from torch import Tensor
 from ...errors import SummandError, listed
 from ...models import Model
 from ...statistics.moments import Mean, Moments
+from ...survey import Survey
 from ...text.textspan import textspan
 from ...towers import AttentionView
+from ...towers.precision import doubled
 from ...whole_numbers import whole_number
 from .accuracy import Batch, Version
 
@@ -129,6 +131,13 @@ class HeadSets:
     def learn(self, turn: int, batch: Batch) -> None:
         self._mean.update(batch.parts.head_effects().coefficients)
 
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """The means of a survey's heads."""
+        if not survey.holds("heads"):
+            return False
+        self._mean.update(survey.moments("heads").mean[None].to(device))
+        return True
+
     def end(self, turn: int) -> None:
         pass
 
@@ -192,9 +201,9 @@ class Spans:
 
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         effects = batch.parts.head_effects().select(slice(self._first, None))
-        centred = effects.coefficients.double() - self._moments.mean
+        centred = doubled(effects.coefficients) - self._moments.mean
         fixed = batch.total - batch.layers.sum(dim=1) - batch.parts.mlps().sum(dim=1) + self._mean.value.sum(dim=0)
-        directions = effects.basis._whole().double()
+        directions = doubled(effects.basis._whole())
         whole = fixed + torch.einsum("ilhc,lhce->ie", centred, directions)
         family, last = "TextSpan", f"heads of the last {effects.coefficients.shape[1]} layers alone"
         yield Version(family, last, last, None), whole

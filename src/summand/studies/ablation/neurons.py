@@ -15,6 +15,7 @@ from ...errors import SummandError, listed
 from ...statistics.moments import Mean, Moments
 from ...statistics.principal_direction import RankOne, rank_one
 from ...statistics.top_images import TopImages
+from ...survey import Group, Survey
 from ...text.sparse import prepare_atoms, sparse_code
 from ...towers.base import working
 from ...towers.listening import listening
@@ -58,6 +59,20 @@ class SecondOrder:
         else:
             assert self._images is not None
             self._rank_one = rank_one(self._images)
+            self._ready()
+
+    def _ready(self) -> None:
+        """Called when r_n is known."""
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """The means, top images and r_n of a survey's neurons."""
+        group = Group("neurons", self.layer)
+        if not survey.holds(group) or survey.manifest.top == 0:
+            return False
+        self._moments, self._images = survey.moments(group).to(device), survey.top_images(group).to(device)
+        self._rank_one = survey.rank_one(group).to(device)
+        self._ready()
+        return True
 
     @property
     def directions(self) -> RankOne:
@@ -107,10 +122,7 @@ class SparseSecondOrder(SecondOrder):
         self._pools, self._sizes = dict(pools), sorted(sizes)
         self._codes: dict[tuple[str, int], Tensor] = {}
 
-    def end(self, turn: int) -> None:
-        super().end(turn)
-        if turn == 0:
-            return
+    def _ready(self) -> None:
         targets = self.directions.directions
         for name, texts in self._pools.items():
             largest = min(max(self._sizes), len(texts), targets.shape[1])

@@ -34,7 +34,8 @@ class AblateOptions:
     data
         A folder with one sub-folder a class, a csv with labels, or scenes[:…].
     reference
-        Images that the means are taken over; of a table all splits [default: DATA itself].
+        Images that the means are taken over, or the folder of a survey of them; of a table all splits [default: DATA
+        itself].
     """
 
     classes: str | Sequence[str] | None = None

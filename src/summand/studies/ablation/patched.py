@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...atomic import replacing
 from ...statistics.moments import Mean
+from ...towers.precision import doubled
 from .accuracy import Batch, Family, Version
 
 _RIDGE = 1e-4
@@ -57,9 +58,9 @@ class Patch:
     def learn(self, turn: int, batch: Batch) -> None:
         if turn == 0:
             return
-        outputs = batch.total.double()
+        outputs = doubled(batch.total)
         _, kept = next(iter(self._family.versions(batch)))
-        removed = outputs - kept.double()
+        removed = outputs - doubled(kept)
         self._outputs.update(outputs)
         self._second.add(outputs.T @ outputs, len(outputs))
         self._cross.add(removed.T @ outputs, len(outputs))
@@ -74,7 +75,7 @@ class Patch:
 
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         assert self._map is not None
-        estimate = (batch.total.double() - self._outputs.value) @ self._map.T
+        estimate = (doubled(batch.total) - self._outputs.value) @ self._map.T
         yield Version("groups", "patched classifier"), batch.total - estimate
 
     def classifier(self, names: tuple[str, ...], weights: Float[Tensor, "class embed"]) -> PatchedClassifier:

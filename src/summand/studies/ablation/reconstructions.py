@@ -19,6 +19,7 @@ from ...statistics.principal_direction import RankOne, rank_one
 from ...statistics.top_images import TopImages
 from ...text.sparse import prepare_atoms, sparse_code
 from ...towers.directions import Directions
+from ...towers.precision import doubled
 from .accuracy import Batch, Version
 from .neurons import SIGNIFICANT_SHARE, TOP_NORMS, first_texts
 
@@ -85,7 +86,7 @@ class Reconstruction:
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         basis, centred = self.centred(batch)
         fixed = batch.total - basis.total(centred)
-        amounts = torch.einsum("i...p,...pk->i...k", centred.double(), self.ranks.reading())
+        amounts = torch.einsum("i...p,...pk->i...k", doubled(centred), self.ranks.reading())
         for size in sorted({min(size, basis.shape[-2]) for size in self._components}):  # no more than it has paths
             rebuilt = torch.einsum("i...k,...kp->i...p", amounts[..., :size], self.ranks.weights[..., :size, :])
             name = f"{self.what} by {size} principal component{'s' * (size > 1)}"
@@ -144,7 +145,7 @@ class SparsePairs(Reconstruction):
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         basis, centred = self.centred(batch)
         fixed = batch.total - basis.total(centred)
-        amount = torch.einsum("i...p,...p->i...", centred.double(), self.ranks.reading()[..., 0])
+        amount = torch.einsum("i...p,...p->i...", doubled(centred), self.ranks.reading()[..., 0])
         whole = torch.einsum("i...,...p->i...p", amount, self.ranks.weights[..., 0, :])
         name = f"{self.what} by 1 principal component"
         yield Version("sparse codes", name, name, None), fixed + basis.total(whole.to(centred))

@@ -8,6 +8,8 @@ from ...data import ImageSource
 from ...data.labelled import Labelled
 from ...data.labelled_lists import as_source
 from ...models import Model
+from ...survey import Survey
+from ..given import images_of, is_survey
 from ..verb import verb
 from ..zeroshot import classifier_of, read_labelled
 from .accuracy import measure
@@ -17,10 +19,16 @@ from .result import Ablations
 from .variance import explained
 
 
-def opened(data: Any, reference: Any, options: AblateOptions, count: int | None) -> tuple[Labelled, ImageSource | None]:
-    """The labelled images, and those that means are taken over, before a model is asked for anything."""
+def opened(
+    data: Any, reference: Any, options: AblateOptions, count: int | None
+) -> tuple[Labelled, ImageSource | None, Survey | None]:
+    """The labelled images, those that means are taken over, and a survey of these, before a model is asked for
+    anything."""
     labelled = read_labelled(data, options.classes, label_column=options.label_column, count=count)
-    return labelled, None if reference is None else as_source(reference, count)
+    if not is_survey(reference):
+        return labelled, None if reference is None else as_source(reference, count), None
+    given = images_of(reference)
+    return labelled, given.source, given.run
 
 
 @verb(AblateOptions)
@@ -37,9 +45,10 @@ def ablate(
     r"""Accuracy of argmax_c ⟨M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u), t_c⟩ for one set S of terms after the other.
 
     data: labelled images: a folder with a sub-folder a class, a table, `scenes[:…]`; (images, labels) as lists; or
-    opened already. reference: images that the means φ̄ and all statistics are taken over, in any form; by default those
-    of `data`. t_c: the mean of the class's texts. The direct effects φ of heads and MLPs are those of `decompose`, the
-    others of `second_order`, `indirect` and `pairs`.
+    opened already. reference: images that the means φ̄ and all statistics are taken over, in any form, or a survey of
+    them, whose heads and neurons are not learnt again; by default those of `data`. t_c: the mean of the class's texts.
+    The direct effects φ of heads and MLPs are those of `decompose`, the others of `second_order`, `indirect` and
+    `pairs`.
 
     Raises `SummandError` for terms and units that the model does not have, and labels that do not fit the classes.
     Sources: paper C, section 3; paper A, section 4; paper B.
@@ -47,7 +56,9 @@ def ablate(
     kinds, sets, layers = read_kinds(options.what), read_sets(options.units), read_layers(options.layers)
     if kinds is None and sets:
         kinds = []
-    labelled, means = opened(data, reference, options, count)
+    labelled, means, known = opened(data, reference, options, count)
+    if known is not None:
+        known.check_model(model)
     chosen = families(
         model,
         kinds,
@@ -63,6 +74,6 @@ def ablate(
     measured = [] if options.variance is None else with_components(model, kinds, layers)
     weights = classifier_of(model, labelled, options.templates)
     reading = {"batch_size": batch_size, "progress": progress}
-    made = measure(model, labelled, weights, chosen, means=means, **reading)
+    made = measure(model, labelled, weights, chosen, means=means, survey=known, **reading)
     shares = [explained(model, means or labelled.source, *asked, options.variance, **reading) for asked in measured]
     return Ablations.of(made, options, labelled.source, labelled.classes, shares, model=model.name)

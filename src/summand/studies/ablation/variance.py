@@ -21,6 +21,7 @@ from ...models import Model
 from ...statistics.moments import Moments
 from ...statistics.principal_direction import rank_one
 from ...statistics.top_images import TopImages
+from ...towers.precision import doubled
 from ...whole_numbers import whole_number
 from .accuracy import Batch, read
 
@@ -182,7 +183,7 @@ def _of_indirect(
 
 def first_component(effects: Float[Tensor, "image unit embed"], top: int) -> Shares:
     """`Explained.largest` and `everywhere` of effects as they are."""
-    centred = (effects - effects.mean(dim=0)).double().transpose(0, 1)  # [unit, image, embed]
+    centred = doubled(effects - effects.mean(dim=0)).transpose(0, 1)  # [unit, image, embed]
     best = centred.norm(dim=-1).topk(top, dim=1).indices
     largest = centred.gather(1, best[..., None].expand(-1, -1, centred.shape[-1]))
     _, sizes, right = torch.linalg.svd(largest, full_matrices=False)

@@ -16,6 +16,7 @@ from ...errors import SummandError
 from ...models import Model, pixels_of
 from ...progress import Progress
 from ...survey import Group
+from ...towers.precision import doubled
 
 _FEWEST = 8
 
@@ -51,10 +52,10 @@ def indirect_directions(
         for group, layer in zip(groups, layers, strict=True):
             seen = activations(model.tower, pixels, layer)
             writes = model.tower.blocks[layer].neuron_writes()  # type: ignore[attr-defined]
-            strength = seen.double().var(dim=0).sum(dim=0) * writes.double().square().sum(dim=1)
+            strength = doubled(seen).var(dim=0).sum(dim=0) * doubled(writes).square().sum(dim=1)
             chosen = strength.argsort(descending=True, stable=True)[: neurons // len(layers)].tolist()
             effects = indirect(model.tower, pixels, layer, chosen, mean_activations([seen]), batch_size).coefficients
-            centred = (effects - effects.mean(dim=0)).transpose(0, 1).double()  # [neuron, image, embed]
+            centred = doubled((effects - effects.mean(dim=0)).transpose(0, 1))  # [neuron, image, embed]
             directions.append(torch.linalg.svd(centred, full_matrices=False).Vh[:, 0])
             names += [group.unit((neuron,)) for neuron in chosen]
             bar.update()

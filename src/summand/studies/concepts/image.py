@@ -20,6 +20,7 @@ from ...survey.profile import Profile, profile_of
 from ...text.contributions import texts_of_images, words_of_images
 from ...text.pools import Pool
 from ...text.sparse import sparse_code
+from ...towers.precision import doubled
 from ..verb import OptionError
 
 
@@ -79,9 +80,10 @@ def image_concepts(
     check_size(pool, code_size)
     profile = profile_of(survey)
     pixels = model.preprocess(image)[None].to(model.device, model.dtype)
-    norms = profile.norms(model, pixels)
+    texts = texts.cpu()  # as the survey lies
+    norms = profile.norms(model, pixels).cpu()
     active = profile.significant(norms)[0].nonzero()[:, 0]
-    along = profile.projections(model, pixels)
+    along = profile.projections(model, pixels).cpu()
     units, ranked = _units(profile, norms[0], along[0], active), []
     if len(active):
         size = min(size or (128 if len(pool.texts) > 1000 else 4), len(pool.texts))
@@ -96,14 +98,14 @@ def image_concepts(
         ranked = [
             (pool.texts[int(i)], float(scores[i])) for i in scores.argsort(descending=True)[:words] if scores[i] > 0
         ]
-        spoken = code.coefficients.double() * along[0, active].sign()[:, None].to(code.coefficients.device)
+        spoken = doubled(code.coefficients) * along[0, active].sign()[:, None].to(code.coefficients.device)
         spoken = torch.where(code.indices >= 0, spoken, 0)
         firsts = [
             tuple(pool.texts[int(row[i])] for i in amounts.argsort(descending=True)[:3] if amounts[i] > 0)
             for row, amounts in zip(code.indices, spoken, strict=True)
         ]
         units = [replace(unit, words=words) for unit, words in zip(units, firsts, strict=True)]
-    own = F.normalize(model.encode_image(pixels).double(), dim=1) - profile.centre.to(pixels.device)
+    own = F.normalize(model.encode_image(pixels).cpu().double(), dim=1) - profile.centre.cpu()
     image_code = sparse_code(own.to(texts), texts, code_size, nonnegative=True)
     found = [
         (pool.texts[int(i)], float(c))

@@ -11,7 +11,7 @@ from ..verb import at_least
 
 @dataclass(frozen=True)
 class ConceptsOptions:
-    """Say what a picture holds, in the words of the neurons that it moves unusually far, and show where.
+    """Say what a picture holds and where: its own description first, then the words of the neurons that it moves.
 
     Examples:
 
@@ -30,11 +30,11 @@ class ConceptsOptions:
     layers: str | Sequence[int] | None = None
     """Of the neurons: 9, 8-10 or 8,10 [default: the last three with later attention]."""
     top: int = 10
-    """Words that are shown."""
+    """Words of the neurons that are shown."""
     size: int | None = None
     """Texts in a neuron's description [default: 128 of a large pool, else 4]."""
     own_size: int = 8
-    """Texts in the picture's own description."""
+    """Texts in the picture's own description, which comes first."""
     maps: int = 3
     """Draw maps of so many texts of the picture's own description; 0 draws nothing."""
     protocol: Literal["paper"] | None = None

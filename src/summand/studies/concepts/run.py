@@ -17,8 +17,8 @@ from .result import Concepts
 
 @verb(ConceptsOptions)
 def concepts(model: Model, image: Any, reference: Any = None, *, options: ConceptsOptions) -> Concepts:
-    r"""w_j = Σ_{n ∈ N(I)} γ_j^n x_n(I) / τ_n over the units N(I) that the picture moves unusually far (paper A, App.
-    A.5), and the picture's own sparse code, with maps of its first texts.
+    r"""The picture's own sparse code, with maps of its first texts; and w_j = Σ_{n ∈ N(I)} γ_j^n x_n(I) / τ_n, words
+    of the units N(I) that it moves unusually far (paper A, App. A.5).
 
     image: a picture in any form. reference: images, or a survey, that say what is usual (r_n, b_n and the thresholds
     τ_n); for a model of scenes by default 1,000 scenes. `image_concepts` has the formulas.
@@ -44,14 +44,14 @@ def concepts(model: Model, image: Any, reference: Any = None, *, options: Concep
         parity=options.protocol,
     )
     return Concepts(
-        [{"word": word, "score": score} for word, score in found.words],
+        [{"text": text, "coefficient": amount} for text, amount in found.code],
         options,
         model=model.name,
         data=str(image) if isinstance(image, (str, os.PathLike)) else None,
         notes=notes,
         maps=found.maps,
         units=[{**asdict(unit), "words": list(unit.words)} for unit in found.units],
-        code=[{"text": text, "coefficient": amount} for text, amount in found.code],
+        words=[{"word": word, "score": score} for word, score in found.words],
         cosine=found.cosine,
         groups=[group.name for group in groups],
         pool=chosen.name,

@@ -9,17 +9,21 @@ from typing import Literal
 from ...errors import SummandError
 from ...unit import Unit, parse_units, split, units_of
 from ..ablation.options import read_layers
-from ..verb import OptionError, at_least
+from ..verb import OptionError, at_least, one_of
+from .ways import WAYS, Way
 
 
 @dataclass(frozen=True)
 class DebiasOptions:
-    """Remove the heads that carry a spurious attribute, and show the accuracy of every group before and after.
+    """Remove a spurious attribute in the best of five ways, and show the accuracy of every group before and after.
 
     Heads are found on unlabelled images: those whose variance lies along the attribute's texts rather than along the
-    classes'. With --units neurons:LAYER the same is done with neurons; --units 10.3,11.2 removes what is named. A
-    folder as --out holds the ablation, which summand.load(…, ablation=FILE) and --ablation FILE apply, and a text
-    classifier for the model as it is.
+    classes'. They are held at their means, or moved by as much as the answer follows them; or they, all terms, or the
+    embedding lose only what they write along the attribute's texts. All ways stand in one table beside random heads;
+    the one is taken under which the attribute moves the classes least on held-out unlabelled images, and none where
+    there is no shortcut. With --units neurons:LAYER the same is done with neurons; --units 10.3,11.2 removes what is
+    named. A folder as --out holds the ablation, which summand.load(…, ablation=FILE) and --ablation FILE apply, and a
+    text classifier for the model as it is.
 
     Examples:
 
@@ -61,6 +65,11 @@ class DebiasOptions:
     units: str | Sequence[str] | None = None
     """What is removed: these heads (10.3,11.2) or neurons (9:41,9:7); or where units are sought: heads, or neurons:9
     for the neurons of layer 9 [default: heads]."""
+    way: Way | None = None
+    """What is done: units (held at their mean), measured (moved by as much as the answer follows them), units-axis
+    (only what they write along the attribute's texts is removed), terms-axis (that of all heads and MLPs), or text-axis
+    (the embedding projected) [default: the one under which the attribute moves the classes least on held-out unlabelled
+    images, or nothing; units where units are named or sought by a word]."""
     layers: str | Sequence[int] | None = None
     """Heads of which layers are sought, and drawn for the control: 8-11 [default: all]."""
     cover: float = 0.9
@@ -68,7 +77,7 @@ class DebiasOptions:
     draws: int = 5
     """Random controls."""
     control: int | None = None
-    """Units that each control removes [default: as many as are removed]."""
+    """Units that each control removes [default: as many as were found], or as many as there are others."""
     seed: int = 0
     """Of the random controls."""
     protocol: Literal["paper"] | None = None
@@ -93,6 +102,13 @@ class DebiasOptions:
         if read_layers(self.layers) is not None and wanted.kind == "neuron":
             raise OptionError("layers", "are those of heads; say units=neurons:9 for the neurons of layer 9")
         texts = read_texts(self.attribute)
+        if self.way is not None:
+            one_of("way", self.way, WAYS)
+            if self.way != "units" and (wanted.named or self.protocol or len(texts) == 1):
+                needs = "the attribute's values as texts, and units that are sought, not named; leave it out"
+                raise OptionError("way", f"{self.way} needs {needs}")
+            if self.way in ("measured", "units-axis") and wanted.kind == "neuron":
+                raise OptionError("way", f"{self.way} is of heads; for neurons give units, terms-axis or text-axis")
         if texts and wanted.named:
             raise OptionError("attribute", "says which units to look for; leave it out where units are named")
         if len(texts) == 1 and wanted.kind == "neuron":

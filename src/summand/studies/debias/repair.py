@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from math import comb
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,48 +19,55 @@ from ...effects.published import Parity, check_parity
 from ...effects.second_order import with_neurons
 from ...errors import SummandError
 from ...models import Model
-from ...models.ablations import Ablation, NeuronAblation
+from ...models.ablations import Ablation, AxisRemoval, NeuronAblation
 from ...statistics.moments import Moments
-from ..ablation.accuracy import Accuracies, measure, read
+from ..ablation.accuracy import Accuracies, Family, Version, measure, read
 from ..ablation.direct import Head, HeadSets, Mlps, check_heads
 from ..ablation.patched import Patch, PatchedClassifier
 from ..ablation.together import Together
 from ..ablation.unit_sets import NeuronSets, check_neurons
 from ..verb import OptionError
 from .groups import GroupAccuracy, group_accuracy
+from .ways import Only, Way, Ways
 
 DRAWS = 5
+Edit = Ablation | NeuronAblation | AxisRemoval
 _PAPER_CONTROL, _PAPER_LAYERS = 10, 4
 
 
 @dataclass(frozen=True)
 class Repair:
     """Accuracy by group before and after; random: after removing randomly drawn units, one for each draw, and drawn:
-    which; patched: with the plain model and the patched classifier. ablation: what to apply at inference."""
+    which; patched: with the plain model and the patched classifier. ablation: what to apply at inference, None where
+    nothing was done. ways: accuracy under every way; way: the one that was taken."""
 
     before: GroupAccuracy
     after: GroupAccuracy
     random: tuple[GroupAccuracy, ...]
     patched: GroupAccuracy
     classifier: PatchedClassifier
-    ablation: Ablation | NeuronAblation
+    ablation: Edit | None
     runs: Accuracies
     drawn: tuple[tuple[Head, ...], ...] = ()
+    ways: dict[Way, GroupAccuracy] = field(default_factory=dict)
+    way: Way | None = "units"
 
     @property
-    def best_random(self) -> GroupAccuracy:
-        """The draw with the best worst group: chosen with the labels, which the automatic choice never sees."""
-        return max(self.random, key=lambda found: found.worst)
+    def best_random(self) -> GroupAccuracy | None:
+        """The draw with the best worst group: chosen with the labels, which the automatic choice never sees. None where
+        there was no other unit to draw."""
+        return best(self.random)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for every group that has images."""
-        tables = {"before": self.before, "after": self.after, "patched": self.patched, "random": self.best_random}
+        random = self.best_random
+        tables = {"before": self.before, "after": self.after, "patched": self.patched, "random": random}
         return [
             {
                 "class": name,
                 "group": value,
                 "images": int(self.before.counts[i, j]),
-                **{column: float(table.accuracy[i, j]) for column, table in tables.items()},
+                **{column: float("nan" if table is None else table.accuracy[i, j]) for column, table in tables.items()},
             }
             for i, name in enumerate(self.before.classes)
             for j, value in enumerate(self.before.values)
@@ -66,12 +76,17 @@ class Repair:
 
     def summary(self) -> dict[str, dict[str, float]]:
         """The worst group and the averages of every way."""
-        tables = {"before": self.before, "after": self.after, "patched classifier": self.patched}
+        tables = {"before": self.before, "after": self.after, "patched classifier": self.patched, **self.ways}
         tables |= {f"random {i + 1}": table for i, table in enumerate(self.random)}
         return {
             name: {"worst": table.worst, "weighted": table.weighted, "mean": table.mean, "balanced": table.balanced}
             for name, table in tables.items()
         }
+
+
+def best(tables: Sequence[GroupAccuracy]) -> GroupAccuracy | None:
+    """The table of the best worst group."""
+    return max(tables, key=lambda found: found.worst, default=None)
 
 
 def head_moments(
@@ -107,6 +122,9 @@ def repair(
     units: Sequence[Head],
     *,
     neurons: bool = False,
+    axes: Float[Tensor, "axis embed"] | None = None,
+    way: Way | None = "units",
+    strength: float = 1.0,
     layers: Sequence[int] | None = None,
     draws: int = DRAWS,
     control: int | None = None,
@@ -117,17 +135,20 @@ def repair(
     batch_size: int = 64,
     progress: bool | None = False,
 ) -> Repair:
-    """Group accuracies of the model as it is, with `units` mean-ablated, and with random units.
+    """Group accuracies of the model as it is, repaired in every way (`Ways`), and without random units.
 
-    units: (layer, head), or with neurons=True (layer, neuron), all of one layer. Random heads are drawn from `layers`
-    (all by default), random neurons from the same layer; never one of `units`. control: how many units
-    a draw removes, by default as many as `units`. means: unlabelled images for the means, by default the labelled ones.
+    units: (layer, head), or with neurons=True (layer, neuron), all of one layer. axes: of the attribute's texts;
+    without them the one way is to hold the units at their means. way: the one that is taken, None for none; strength:
+    of "measured". Random heads are drawn from `layers` (all by default), random neurons from the same layer; never one
+    of `units`. control: how many units a draw removes, by default as many as `units`, and never more than there are
+    others; where there are no more combinations than draws, each is taken once. means: unlabelled images for the means,
+    by default the labelled ones.
 
     parity="paper": a draw removes 10 heads (paper C, section 5.1); and as in its released code the MLPs and all heads
     but those of the last 4 layers are mean-ablated too, before what is chosen or drawn, with the draws from those 4.
     `ablation` holds the units alone.
 
-    Raises `SummandError` for unknown units, and where there are not as many others to draw.
+    Raises `SummandError` for unknown units.
     """
     check_parity(parity)
     chosen = list(dict.fromkeys(units))
@@ -136,35 +157,83 @@ def repair(
             raise SummandError("paper C removes heads; with parity='paper' give heads, not neurons")
         control = _PAPER_CONTROL if control is None else control
         layers = range(_first_of_paper(model), model.tower.layers) if layers is None else layers
-    others = _others(model, chosen, neurons, layers)
-    size = len(chosen) if control is None else control
-    if size < 1:
-        raise SummandError(f"a random control removes at least one unit, got {size}")
-    if draws and len(others) < size:
-        raise SummandError(
-            f"{len(chosen)} units are removed and only {len(others)} others could be drawn for the random control of "
-            f"{size}; remove fewer, draw fewer (control), or draw from more layers"
-        )
-    rng = np.random.default_rng(seed)
-    sets = {"chosen": chosen}
-    for draw in range(draws):
-        sets[f"random {draw + 1}"] = [others[i] for i in rng.choice(len(others), size, replace=False)]
-    kind, ablated = (NeuronSets, sets) if neurons else (HeadSets, _with_early(model, sets, parity))
-    removed = kind(model, ablated, "groups")
-    family = removed if parity is None else Together([removed, Mlps(embedding=True)])
-    patch = Patch(family)
-    runs = measure(model, data, weights, [family, patch], means=means, batch_size=batch_size, progress=progress)
-    tables = [group_accuracy(data, guesses, runs.indices) for guesses in runs.guesses]
-    before, after, *random, patched = tables
-    ablation: Ablation | NeuronAblation
-    if isinstance(removed, NeuronSets):
+    if control is not None and control < 1:
+        raise SummandError(f"a random control removes at least one unit, got {control}")
+    if axes is None and not chosen:
+        raise SummandError("expected units to remove, or axes of an attribute; got neither")
+    others = _others(model, chosen, neurons, layers) if chosen else []
+    sets = {"chosen": chosen} if chosen else {}
+    for draw, some in enumerate(drawn_units(others, control or len(chosen), draws, seed), start=1):
+        sets[f"random {draw}"] = some
+    families: list[Family] = []
+    removed: HeadSets | NeuronSets | None = None
+    if sets:
+        removed = NeuronSets(model, sets, "groups") if neurons else HeadSets(
+            model, _with_early(model, sets, parity), "groups"
+        )  # fmt: skip
+        families.append(removed if parity is None else Together([removed, Mlps(embedding=True)]))
+    edits: Ways | None = None
+    if axes is not None:
+        of_heads: tuple[Way, ...] = ("measured", "units-axis") if chosen and not neurons else ()
+        edits = Ways(model, [] if neurons else chosen, axes, strength, (*of_heads, "terms-axis", "text-axis"))
+        families.append(edits)
+    if way is not None and (way not in (edits.ways if edits else ())) and not (way == "units" and chosen):
+        raise SummandError(f"{way} needs {'units' if way == 'units' else 'heads and the axes of an attribute'}")
+    patch = None
+    if way is not None:
+        patch = Patch(families[0] if way == "units" else Only(edits, way))  # type: ignore[arg-type]
+        families.append(patch)
+    runs = measure(model, data, weights, families, means=means, batch_size=batch_size, progress=progress)
+    before, *others_ = [group_accuracy(data, guesses, runs.indices) for guesses in runs.guesses]
+    tables = {version.name: table for version, table in zip(_named(sets, edits, patch), others_, strict=True)}
+    by_way: dict[Way, GroupAccuracy] = {}
+    if chosen:
+        by_way["units"] = tables["chosen"]
+    by_way |= {name: tables[name] for name in (edits.ways if edits else ())}
+    ablation: Edit | None = None
+    if way == "units" and isinstance(removed, NeuronSets):
         layer = chosen[0][0]
         ablation = NeuronAblation.of(model, layer, [neuron for _, neuron in chosen], removed.means(layer), why)
-    else:
+    elif way == "units":
+        assert isinstance(removed, HeadSets)
         ablation = Ablation.of(model, chosen, removed.means, why)
-    drawn = tuple(tuple(some) for name, some in sets.items() if name != "chosen")
-    made = patch.classifier(data.classes, weights)
-    return Repair(before, after, tuple(random), patched, made, ablation, runs, drawn)
+    elif way is not None:
+        assert edits is not None
+        ablation = edits.edit(way, why)
+    taken = {name: tuple(some) for name, some in sets.items() if name != "chosen"}
+    return Repair(
+        before=before,
+        after=before if way is None else by_way[way],
+        random=tuple(tables[name] for name in taken),
+        patched=before if patch is None else tables["patched"],
+        classifier=_unpatched(data.classes, weights) if patch is None else patch.classifier(data.classes, weights),
+        ablation=ablation,
+        runs=runs,
+        drawn=tuple(taken.values()),
+        ways=by_way,
+        way=way,
+    )
+
+
+def _named(sets: Mapping[str, Any], edits: Ways | None, patch: Patch | None) -> list[Version]:
+    """The versions that were measured, in their order."""
+    names = [*sets, *(edits.ways if edits else ()), *(["patched"] if patch else [])]
+    return [Version("groups", name) for name in names]
+
+
+def _unpatched(names: tuple[str, ...], weights: Tensor) -> PatchedClassifier:
+    return PatchedClassifier(names, weights.double(), torch.zeros(len(names), dtype=torch.float64))
+
+
+def drawn_units(others: Sequence[Head], size: int, draws: int, seed: int) -> list[list[Head]]:
+    """`draws` random sets of `size` of them; of fewer, as many as there are; every set once where there are no more."""
+    size = min(size, len(others))
+    if size < 1 or draws < 1:
+        return []
+    if comb(len(others), size) <= draws:
+        return [list(some) for some in combinations(others, size)]
+    rng = np.random.default_rng(seed)
+    return [[others[i] for i in rng.choice(len(others), size, replace=False)] for _ in range(draws)]
 
 
 def _with_early(model: Model, sets: dict[str, list[Head]], parity: Parity) -> dict[str, list[Head]]:

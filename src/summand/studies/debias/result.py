@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 
-from ...errors import listed
+from ...errors import SummandError, listed
 from ...models import Model
-from ...models.ablations import Ablation, NeuronAblation
 from ..ablation.patched import PatchedClassifier
 from ..columns import Column, Table
 from ..reading import unread
 from ..result import Result
+from .choice import Choice
 from .groups import GroupAccuracy
-from .options import DebiasOptions
-from .repair import Repair
+from .options import DebiasOptions, read_units
+from .repair import Edit, Repair, best
 from .spurious import Suspect
+from .ways import Way, in_short
 
 _SHOWN = 12
 _FEW = 20
@@ -26,24 +27,32 @@ WAYS = ("before", "after", "patched", "random")
 
 
 class Debiased(Result):
-    """Accuracy of every group before and after units were held at their means.
+    """Accuracy of every group before and after what carries an attribute was removed.
 
     rows: class, group, images, and the accuracy before, after, patched (the plain model with the patched classifier)
     and random (the best random control by its worst group). summary: the worst group and the averages of every way.
-    removed: each unit and why; drawn: the units of each control; unweighted: groups that the training images lack.
+    way: the one that was taken, None where no shortcut was found and nothing was changed. leaks: of every way, how much
+    the attribute moves the classes' scores on held-out unlabelled images, by which the way was chosen; strengths: how
+    far the scores follow what a way removes, with the error. removed: each unit and why; drawn: the units of each
+    control; unweighted: groups that the training images lack.
 
-    model: the repaired model, to be used at once. ablation: what `summand.load(…, ablation=FILE)` applies; classifier:
-    the text classifier that does the like for the plain model. before, after, patched, random: whole tables of groups.
+    model: the repaired model, to be used at once. ablation: what `summand.load(…, ablation=FILE)` applies, None where
+    nothing was changed; classifier: the text classifier that does the like for the plain model. before, after, patched,
+    random: whole tables of groups.
     """
 
     command: ClassVar[str] = "debias"
     drawn_by: str | None = "summand.report.debias:figure"
-    ablation: Ablation | NeuronAblation
+    ablation: Edit | None
     classifier: PatchedClassifier
     before: GroupAccuracy
     after: GroupAccuracy
     patched: GroupAccuracy
     random: tuple[GroupAccuracy, ...]
+    ways: dict[Way, GroupAccuracy]
+    way: Way | None
+    leaks: dict[str, float]
+    strength: float
     removed: list[dict[str, Any]]
     kind: str
     """head or neuron."""
@@ -59,15 +68,22 @@ class Debiased(Result):
         options: DebiasOptions,
         model: Model,
         data: str,
+        choice: Choice | None = None,
+        strength: float = 1.0,
     ) -> Debiased:
         """Of what was measured."""
-        mark = "." if isinstance(made.ablation, Ablation) else ":"
+        kind = read_units(options.units).kind
+        mark = "." if kind == "head" else ":"
         unweighted = [f"{name} / {value}" for name, value in made.before.unweighted]
         found = cls(
             made.rows(),
             options,
             data=data,
-            notes=[*unread(made.runs.skipped), *_notes(made, unweighted)],
+            notes=[*unread(made.runs.skipped), *_chosen(made, choice, kind), *_notes(made, unweighted)],
+            way=made.way,
+            strength=strength,
+            leaks=choice.leaks if choice else {},
+            strengths=choice.strengths if choice else {},
             drawn=[[f"{layer}{mark}{unit}" for layer, unit in units] for units in made.drawn],
             summary=made.summary(),
             unweighted=unweighted,
@@ -75,13 +91,14 @@ class Debiased(Result):
         )
         found.ablation, found.classifier = made.ablation, made.classifier
         found.before, found.after, found.patched, found.random = made.before, made.after, made.patched, made.random
-        found.kind, found.asked, found.model = suspects[0].kind, model.name, made.ablation.apply(model)
+        found.ways, found.kind, found.asked = made.ways, kind, model.name
+        found.model = model if made.ablation is None else made.ablation.apply(model)  # type: ignore[assignment]
         return found
 
     @property
-    def best_random(self) -> GroupAccuracy:
-        """The control with the best worst group."""
-        return max(self.random, key=lambda found: found.worst)
+    def best_random(self) -> GroupAccuracy | None:
+        """The control with the best worst group, None where there was nothing to draw."""
+        return best(self.random)
 
     def record(self) -> dict[str, Any]:
         repaired, self.model = self.model, self.asked
@@ -101,12 +118,48 @@ class Debiased(Result):
             why, (Column("unit", kind="id"), Column("why", kind="words")),
             caption=f"and {more} more {self.kind}s" if more > 0 else "",
         )  # fmt: skip
-        return [units, self._groups()]
+        return [*([units] if self.removed else []), *([self._ways()] if len(self.ways) > 1 else []), self._groups()]
+
+    @property
+    def title(self) -> str:
+        """What was done, in short."""
+        if self.way is None:
+            return "no shortcut found, nothing changed"
+        if self.way == "units":
+            return f"{len(self.removed)} {self.kind}s removed"
+        short = in_short(self.way, self.kind, self.strength)
+        return short if not self.removed else f"{len(self.removed)} {short}"
+
+    def _ways(self) -> Table:
+        """Every way beside each other."""
+        tables = {"before": self.before, **self.ways, "random": self.best_random, "patched": self.patched}
+        names = {"before": "as it is", "random": f"best of {len(self.random)} random", "patched": "patched texts"}
+        rows = [
+            {
+                "way": ("→ " if name == (self.way or "before") else "  ")
+                + (names.get(name) or in_short(name, self.kind, self.strength)),  # type: ignore[arg-type]
+                "leak": self.leaks.get(name),
+                **{key: get(table) for key, get in _AVERAGES.items()},
+            }
+            for name, table in tables.items()
+            if table is not None
+        ]
+        columns = (
+            Column("way", kind="id"),
+            *(Column(key, form=_percent) for key in _AVERAGES),
+            Column("leak", form=_percent),
+        )
+        caption = (
+            "leak: how far the attribute moves the classes' scores, the class held, on held-out unlabelled images, % "
+            "of their variance between classes; the way (→) is chosen by it, never by groups"
+        )
+        return Table(pd.DataFrame(rows), columns, "Ways to remove it: accuracy, %", caption)
 
     def _groups(self) -> Table:
         worst = self.rows.sort_values("before", kind="stable")
+        ways = [way for way in WAYS if way != "random" or self.random]
         shown = [
-            {"who": f"{row['class']} / {row['group']}", **{key: row[key] for key in ("images", *WAYS)}}
+            {"who": f"{row['class']} / {row['group']}", **{key: row[key] for key in ("images", *ways)}}
             for row in worst.head(_SHOWN).to_dict("records")
         ]
         if len(worst) > _SHOWN:
@@ -118,24 +171,30 @@ class Debiased(Result):
             "all groups alike": lambda found: found.balanced,
             "train-weighted": lambda found: found.weighted,
         }
-        shown += [{"who": name, **{way: get(found) for way, found in tables.items()}} for name, get in averages.items()]
+        shown += [
+            {"who": name, **{way: get(found) for way, found in tables.items() if found is not None}}
+            for name, get in averages.items()
+        ]
         titles = {"patched": "patched texts", "random": f"best of {len(self.random)} random"}
         columns = (
             Column("who", "group", kind="words"),
             Column("images", form=".0f"),
-            *(Column(way, titles.get(way, way), form=_percent) for way in WAYS),
+            *(Column(way, titles.get(way, way), form=_percent) for way in ways),
         )
-        title = f"Accuracy, % ({len(self.removed)} {self.kind}s removed)"
-        return Table(pd.DataFrame(shown), columns, title)
+        return Table(pd.DataFrame(shown), columns, f"Accuracy, % ({self.title})")
 
     def save_more(self, folder: Path) -> dict[str, Path]:
         places = {"ablation": folder / "ablation.npz", "classifier": folder / "classifier.npz"}
-        self.save_arrays(places["ablation"])
+        if self.ablation is None:
+            return {}
+        self.ablation.save(places["ablation"])
         self.classifier.save(places["classifier"])
         return places
 
     def save_arrays(self, path: Path) -> dict[str, Path]:
-        """The ablation alone, for `summand.load(…, ablation=path)`."""
+        """The ablation alone, for `summand.load(…, ablation=path)`. Raises `SummandError` where nothing was changed."""
+        if self.ablation is None:
+            raise SummandError("no shortcut was found, so nothing was changed and there is nothing to save")
         self.ablation.save(path)
         return {"ablation": path}
 
@@ -143,6 +202,29 @@ class Debiased(Result):
 def _removed(suspect: Suspect, reason: str) -> dict[str, Any]:
     shares = {"attribute": suspect.attribute, "classes": suspect.classes, "carries": suspect.carries}
     return {"unit": suspect.name, **shares, "texts": suspect.texts, "matched": suspect.matched, "why": reason}
+
+
+_AVERAGES: dict[str, Callable[[GroupAccuracy], float]] = {
+    "worst group": lambda found: found.worst,
+    "all alike": lambda found: found.balanced,
+    "weighted": lambda found: found.weighted,
+}
+
+
+def _chosen(made: Repair, choice: Choice | None, kind: str) -> list[str]:
+    found = []
+    if made.way is None:
+        images = choice.images if choice else 0
+        found.append(
+            f"no shortcut found: on {images} held-out unlabelled images the classes' scores do not follow the "
+            f"attribute beyond chance; nothing was changed"
+        )
+    if made.drawn and "units" in made.ways and choice is not None:
+        size = len(made.drawn[0])
+        found += [f"each random control removes the {size} {kind}(s) that are left"] if len(made.drawn) == 1 else []
+    if not made.drawn and "units" in made.ways:
+        found.append(f"no random control: every {kind} is removed")
+    return found
 
 
 def _notes(made: Repair, unweighted: Sequence[str]) -> list[str]:

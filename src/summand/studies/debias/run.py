@@ -14,11 +14,14 @@ from ..ablation.options import read_layers
 from ..verb import verb
 from ..zeroshot import attribute_classes, classifier, classifier_of
 from . import suspects
+from .choice import Choice, EveryOther, choose_way
 from .inputs import Inputs, opened
 from .options import DebiasOptions, read_texts, read_units
 from .repair import check_layers, repair
 from .result import Debiased
-from .spurious import Suspect, in_words
+from .spurious import NoUnits, Suspect, in_words, span
+
+_DONE = {"measured": "was moved towards its mean", "units-axis": "lost what it writes along the attribute"}
 
 
 @verb(DebiasOptions)
@@ -33,8 +36,9 @@ def debias(
     count: int | None = None,
     progress: bool | None = None,
 ) -> Debiased:
-    r"""M'(x) = M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u), S the heads or neurons that carry a spurious attribute; accuracy of
-    every group, (class, value of the attribute), before and after, beside as many random units.
+    r"""M'(x) = M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u), S the heads or neurons that carry a spurious attribute, or only what
+    these, all terms, or M itself hold along the attribute's texts; accuracy of every group, (class, value of the
+    attribute), before and after, beside as many random units.
 
     data: images with classes and groups: a folder or a table (`groups` says where the groups stand), `scenes[:…]`,
     (images, labels, groups) as lists, or opened already. train: training images, labelled like `data`: the mix that
@@ -43,6 +47,8 @@ def debias(
 
     S is named (`units`); or found from unlabelled images and texts alone: units whose variance lies along the
     attribute's texts rather than the classes' (`attribute` of two texts or more), or whose labels name it (of one).
+    Which way is taken is chosen on unlabelled images as well (`choose_way`), and none where the attribute does not
+    reach the answer: then nothing is changed. Groups are only for the report.
 
     Raises `SummandError` for images without groups, and for units that the model does not have.
     Source: paper C, section 5.1; of neurons paper A, Eq. 5.
@@ -52,26 +58,72 @@ def debias(
     layers = read_layers(options.layers)
     layers = None if layers is None else check_layers(model, layers)
     reading = {"batch_size": batch_size, "progress": progress}
-    found = _suspects(model, given, weights, layers, options, **reading)
+    found, choice, axes = _found(model, given, weights, layers, options, **reading)
+    way = options.way or (choice.way if choice else "units")
     what = given.attribute if given.attribute and options.attribute is None else "the attribute"
-    why = [in_words(suspect, what, "the classes") for suspect in found]
+    strength = choice.strength if choice else 1.0
+    touched = found if way in ("units", "measured", "units-axis") else []
+    why = [in_words(suspect, what, "the classes", _DONE.get(str(way), "was removed")) for suspect in touched]
     made = repair(
         model,
         given.labelled,
         weights,
         [suspect.unit for suspect in found],
-        neurons=found[0].kind == "neuron",
+        neurons=read_units(options.units).kind == "neuron",
+        axes=axes,
+        way=way,
+        strength=strength,
         layers=layers,
         draws=options.draws,
         control=options.control,
         seed=options.seed,
         means=given.reference,
-        why=why,
+        why=why or [f"what is written along {what}"],
         parity=options.protocol,
         **reading,
     )
     label = data if isinstance(data, str) else given.labelled.source.label
-    return Debiased.of(made, found, why, options, model, data=label)
+    return Debiased.of(made, touched, why, options, model, label, choice, strength)
+
+
+def _found(
+    model: Model,
+    given: Inputs,
+    weights: Float[Tensor, "class embed"],
+    layers: list[int] | None,
+    options: DebiasOptions,
+    **reading: Any,
+) -> tuple[list[Suspect], Choice | None, Float[Tensor, "axis embed"] | None]:
+    """What carries the attribute, found on every other unlabelled image; and, where the attribute is given by its
+    values, how it is best removed, by the other half, and its axes."""
+    wanted, texts = read_units(options.units), read_texts(options.attribute)
+    if wanted.named or len(texts) == 1:
+        return _suspects(model, given, weights, layers, options, **reading), None, None
+    directions = _directions(model, given, texts)
+    source = given.labelled.source if given.reference is None else given.reference
+    half = Inputs(given.labelled, EveryOther(source), given.attribute)
+    if options.protocol:
+        half = given
+    try:
+        found = _suspects(model, half, weights, layers, options, **reading)
+    except NoUnits:
+        if options.protocol or options.way in ("units", "measured", "units-axis"):
+            raise
+        found = []
+    if options.protocol:
+        return found, None, None
+    units, axes = [suspect.unit for suspect in found], span(directions, "attribute").to(weights)
+    neurons = wanted.kind == "neuron"
+    choice = choose_way(model, source, units, axes, directions, weights, neurons=neurons, **reading)
+    return found, choice, axes
+
+
+def _directions(model: Model, given: Inputs, texts: list[str]) -> Float[Tensor, "value embed"]:
+    """Of the attribute's values."""
+    if texts:
+        return model.encode_text(texts)
+    assert given.attribute is not None
+    return classifier(model, attribute_classes(model.world, given.attribute))
 
 
 def _suspects(
@@ -90,11 +142,7 @@ def _suspects(
     described_by = readable(pool(options.pool or model.world.pool), model._tokenizer)[0]
     if len(texts) == 1:
         return suspects.labelled_heads(model, source, texts[0], described_by, layers=layers, **reading)
-    if texts:
-        directions = model.encode_text(texts)
-    else:
-        assert given.attribute is not None
-        directions = classifier(model, attribute_classes(model.world, given.attribute))
+    directions = _directions(model, given, texts)
     if wanted.layer is not None:
         found = suspects.found_neurons
         return found(model, source, directions, weights, wanted.layer, cover=options.cover, **reading)

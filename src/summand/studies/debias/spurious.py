@@ -16,8 +16,15 @@ from ...text.labels import HeadLabel
 from ...text.lexicons import attribute_of
 from ...text.phrases import descriptions
 from ...text.textspan import textspan
+from ...towers.precision import doubled
 
 COVER = 0.9
+
+
+class NoUnits(SummandError):
+    """No unit carries the attribute rather than the classes."""
+
+
 _TEXTS_READ = 3
 _LEAST = 0.005  # a unit that carries less of the attribute than this is not worth a removal
 
@@ -62,12 +69,12 @@ def choose(
     embedding, is the share of a unit that varies alike in all directions. moments: units (layer, head) of the given
     `layers`, or (neuron,) of one layer.
 
-    Raises `SummandError` for fewer than two texts, texts that are all alike, and where no unit qualifies.
+    Raises `SummandError` for fewer than two texts and texts that are all alike, and `NoUnits` where no unit qualifies.
     """
     check_cover(cover)
-    axes = _span(attribute, "attribute")
+    axes = span(attribute, "attribute")
     along = moments.variance_along(axes).sum(dim=-1)
-    against = moments.variance_along(_span(classes, "classes")).sum(dim=-1)
+    against = moments.variance_along(span(classes, "classes")).sum(dim=-1)
     whole = moments.variance().clamp(min=torch.finfo(torch.float64).tiny)
     total = along.sum()
     flat, width = along.flatten(), along.shape[-1]
@@ -83,7 +90,7 @@ def choose(
         carried += mine / float(total)
         chosen.append(Suspect((layers[row], column), mine / size, other / size, mine / float(total), kind=kind))
     if not chosen:
-        raise SummandError(
+        raise NoUnits(
             "no unit varies more along the attribute than along the classes, so there is none to remove; look at the "
             "labels (summand atlas) and name units with units=10.3,11.2"
         )
@@ -117,17 +124,17 @@ def by_property(labels: Sequence[HeadLabel], wanted: str) -> list[Suspect]:
     return found
 
 
-def in_words(suspect: Suspect, attribute: str, classes: str) -> str:
-    """One sentence for a reader: what was removed and why."""
+def in_words(suspect: Suspect, attribute: str, classes: str, done: str = "was removed") -> str:
+    """One sentence for a reader: what was done to a unit and why."""
     unit = suspect.kind
     called = f" Its texts: {', '.join(suspect.texts)}." if suspect.texts else ""
     if suspect.wanted:
         matched = f" ({', '.join(suspect.matched)})" if suspect.matched else ""
-        return f"{unit} {suspect.name} was removed because its label fits {suspect.wanted!r}{matched}.{called}"
+        return f"{unit} {suspect.name} {done} because its label fits {suspect.wanted!r}{matched}.{called}"
     if suspect.classes != suspect.classes:
-        return f"{unit} {suspect.name} was removed because it was named.{called}"
+        return f"{unit} {suspect.name} {done} because it was named.{called}"
     return (
-        f"{unit} {suspect.name} was removed: {_percent(suspect.attribute)} of its variance lies along {attribute} and "
+        f"{unit} {suspect.name} {done}: {_percent(suspect.attribute)} of its variance lies along {attribute} and "
         f"{_percent(suspect.classes)} along {classes}; of all variance of {unit}s along {attribute} it holds "
         f"{_percent(suspect.carries)}.{called}"
     )
@@ -154,11 +161,11 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.1f} %"
 
 
-def _span(texts: Float[Tensor, "text embed"], what: str) -> Float[Tensor, "dimension embed"]:
+def span(texts: Float[Tensor, "text embed"], what: str) -> Float[Tensor, "dimension embed"]:
     """Orthonormal basis of the differences between texts."""
     if len(texts) < 2:
         raise SummandError(f"expected at least two texts of the {what}, got {len(texts)}: one says no direction")
-    centred = texts.double() - texts.double().mean(dim=0)
+    centred = doubled(texts) - doubled(texts).mean(dim=0)
     _, sizes, right = torch.linalg.svd(centred, full_matrices=False)
     kept = right[sizes > 1e-4 * max(float(sizes[0]), 1e-12)]
     if not len(kept) or float(sizes[0]) < 1e-6:

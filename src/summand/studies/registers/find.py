@@ -16,6 +16,7 @@ from ...data import ImageSource
 from ...errors import SummandError
 from ...models import Model
 from ...towers.pool import PoolTower
+from ...towers.precision import doubled
 from ..ablation.accuracy import Batch, Version, read
 from .pool import PoolSink
 from .stream import StreamSink
@@ -88,11 +89,11 @@ def find_registers(
     sums = {name: np.zeros(2) for name in ways}
     seen = 0
     for batch in read(model, source, batch_size, "without them", progress):
-        own = model.encode_image(batch.pixels).double()
+        own = doubled(model.encode_image(batch.pixels))
         seen += len(own)
         for name in ways:
             outputs, strengths = family.outputs(name, batch.pixels)
-            alike = F.cosine_similarity(outputs.double(), own, dim=1)
+            alike = F.cosine_similarity(doubled(outputs), own, dim=1)
             sums[name] += [float(strengths.sum()), float(alike.sum())]
     changes: dict[str, Any] = {}
     for name, total in sums.items():

@@ -16,6 +16,7 @@ from ...errors import SummandError
 from ...models import Model
 from ...towers.base import working
 from ...towers.listening import Listener, _Enough, listening
+from ...towers.precision import doubled
 
 
 class StreamSink:
@@ -50,7 +51,7 @@ class StreamSink:
             self._largest += float((norms.amax(dim=1) / norms.median(dim=1).values).sum())
             return
         for layer, activations in hidden.items():
-            size = activations.abs().double()
+            size = doubled(activations.abs())
             sums = torch.stack([size[outlying].sum(dim=0), size[~outlying].sum(dim=0)])
             self._sums[layer] = sums + self._sums[layer] if layer in self._sums else sums
 
@@ -77,7 +78,7 @@ class StreamSink:
         """D_n of the neurons of every layer; zero where no patch is outlying."""
         found = {}
         for layer, (inside, outside) in self._sums.items():
-            writes = self._tower.blocks[layer].neuron_writes().double().norm(dim=1)
+            writes = doubled(self._tower.blocks[layer].neuron_writes()).norm(dim=1)
             found[layer] = (
                 (inside / max(self._outliers, 1) - outside / max(self._others, 1)) * writes * bool(self._outliers)
             )

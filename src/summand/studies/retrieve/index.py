@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,9 +24,11 @@ from ...survey.engine import read
 from ...survey.units import effects_of
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
-from ...text.properties import heads_of_property
+from ...text.properties import axes_of_property, heads_of_property, texts_of_property
 from ...towers.finite import check_finite
+from ...towers.precision import doubled
 from ...unit import Unit
+from ..shift.concepts import concepts
 
 Metric = Literal["inner", "cosine"]
 _BLOCK = 1 << 22  # numbers of the index that are read at once
@@ -34,9 +36,11 @@ _BLOCK = 1 << 22  # numbers of the index that are read at once
 
 @dataclass(frozen=True)
 class Space:
-    """Where images are compared: the effects of some units, side by side; no units: the whole representation."""
+    """Where images are compared: the effects of some units, side by side; no units: the whole representation, or what
+    it holds along some axes."""
 
     units: tuple[Unit, ...] = ()
+    axes: Float[Tensor, "axis embed"] | None = None
 
     def features(self, model: Model, pixels: Float[Tensor, "image 3 height width"]) -> Float[Tensor, "image feature"]:
         r"""Coordinates in which the inner product is Σ_units ⟨φ(x), φ(y)⟩: a few numbers a unit, never [unit, embed].
@@ -44,7 +48,8 @@ class Space:
         With directions Bᵀ = Q R, R c are the coordinates of Bᵀ c in an orthonormal basis of the unit's span.
         """
         if not self.units:
-            return F.normalize(model.encode_image(pixels).float(), dim=1)
+            whole = F.normalize(model.encode_image(pixels).float(), dim=1)
+            return whole if self.axes is None else whole @ self.axes.to(whole).T
         found, _ = effects_of(list({unit.group: None for unit in self.units}), model, pixels)
         return torch.cat([_coordinates(found[unit.group], unit) for unit in self.units], dim=1)
 
@@ -57,8 +62,8 @@ def _coordinates(effects: Effects, unit: Unit) -> Float[Tensor, "image feature"]
             f"{', '.join(str(size - 1) for size in shape)}"
         )
     basis = effects.basis.select([unit.index[0]])._whole()[0, *unit.index[1:]]  # [path, embed]
-    mixing = torch.linalg.qr(basis.T.double()).R
-    return (effects.coefficients[:, *unit.index].double() @ mixing.T).float()
+    mixing = torch.linalg.qr(doubled(basis.T)).R
+    return (doubled(effects.coefficients[:, *unit.index]) @ mixing.T).float()
 
 
 class Index:
@@ -103,7 +108,7 @@ class Index:
         if not np.isfinite(self.mean).all():
             raise SummandError("features of the searched images are NaN or infinite; check the model, and index again")
         shift = self.mean if centre else np.zeros_like(self.mean)
-        asked = queries.double().cpu().numpy() - shift
+        asked = doubled(queries).cpu().numpy() - shift
         if metric == "cosine":
             asked = asked / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-12)
         best = np.zeros((len(asked), 0)), np.zeros((len(asked), 0), dtype=np.int64)
@@ -167,9 +172,17 @@ def property_units(
     Raises `SummandError` that lists the properties that heads are labelled with.
     """
     read = range(max(0, model.tower.layers - 4), model.tower.layers) if layers is None else layers
-    texts = model.encode_text(pool.texts).double()
+    texts = doubled(model.encode_text(pool.texts))
     labels = label_heads(moments, read, pool.texts, texts, importance(moments, texts), min(10, len(pool.texts)))
-    return tuple(Unit(Group("heads"), (label.layer, label.head)) for label in heads_of_property(labels, name))
+    return tuple(Unit(Group("heads"), (label.layer, label.head)) for label in heads_of_property(labels, name, pool))
+
+
+def property_axes(model: Model, pool: Pool, name: str) -> Float[Tensor, "axis embed"]:
+    """The axes along which the texts of a property differ, each value once. Raises `SummandError` that lists the
+    properties that the pool has."""
+    chosen = texts_of_property(pool, name)
+    some = replace(pool, texts=tuple(pool.texts[place] for place in chosen), lines=())
+    return axes_of_property(concepts(model, some).directions)
 
 
 def agreement(index: Index, queries: Sequence[int], truth: np.ndarray, k: int = 10, metric: Metric = "cosine") -> float:

@@ -31,9 +31,11 @@ class RetrieveOptions:
     units: str | Sequence[str] | None = None
     """Compare by what these write: 22.11, 9:2914, 624x21, commas between [default: the whole representation]."""
     property: str | None = None
-    """Compare by all heads labelled with it: colour, place, lighting, …"""
+    """Compare by it: colour, place, lighting, … (a property of the pool's texts)."""
+    by: Literal["texts", "heads"] = "texts"
+    """With a property: the whole representation along the property's texts, or all heads that are labelled with it."""
     layers: str | Sequence[int] | None = None
-    """With a property: heads of these layers, 8-10,12 [default: the last four]."""
+    """With a property and --by heads: heads of these layers, 8-10,12 [default: the last four]."""
     top: int = 16
     """Images that are found."""
     metric: Literal["cosine", "inner"] = "cosine"
@@ -41,7 +43,7 @@ class RetrieveOptions:
     uncentred: bool = False
     """Leave the mean over the searched images in."""
     pool: str | None = None
-    """Description pool of the labels: a name or a text file [default: fits the model]."""
+    """Description pool: a name, a text file, or a csv with columns text and property [default: fits the model]."""
     count: int | None = None
     """Search at most so many images."""
     batch_size: int = 64
@@ -50,8 +52,11 @@ class RetrieveOptions:
     def __post_init__(self) -> None:
         if self.units is not None and self.property is not None:
             raise OptionError("units", f"must be left out beside property={self.property!r}: search by one of them")
+        if self.layers is not None and self.by == "texts":
+            raise OptionError("layers", "is of heads: say by='heads' beside it")
         units_of(self.units or ())
         parse_layers(self.layers or ())
+        one_of("by", self.by, ("texts", "heads"))
         one_of("metric", self.metric, ("cosine", "inner"))
         for name in ("top", "count", "batch_size"):
             at_least(name, getattr(self, name), 1)

@@ -16,13 +16,14 @@ class Retrieved(Result):
     """The nearest images.
 
     rows: rank, image (its name), index (its number in the source), score, and, of scenes, attributes. units: what the
-    images were compared by; none: the whole representation. searched: how many images were. skipped: files that could
-    not be read.
+    images were compared by; none: the whole representation, along so many axes of a property's texts where axes > 0.
+    searched: how many images were. skipped: files that could not be read.
     """
 
     command: ClassVar[str] = "retrieve"
     drawn_by: str | None = "summand.report.retrieve:figure"
     units: list[str]
+    axes: int
     searched: int
     skipped: list[dict[str, str]]
 
@@ -33,6 +34,8 @@ class Retrieved(Result):
     @property
     def title(self) -> str:
         """What the images are nearest by."""
+        if self.axes:
+            return f"nearest by {self.options.property}: along its texts ({self.axes} axes)"
         by = ", ".join(self.units) or "everything"
         return f"nearest by {f'{self.options.property}: heads ' if self.options.property else ''}{by}"
 

@@ -13,7 +13,7 @@ from ...survey import Group, survey_of
 from ...unit import Unit, units_of
 from ..given import Given, few, images_of, layers_of, readable_pool, unread
 from ..verb import verb
-from .index import Space, build_index, property_units
+from .index import Space, build_index, property_axes, property_units
 from .options import RetrieveOptions
 from .result import Retrieved
 
@@ -27,15 +27,21 @@ def retrieve(model: Model, query: Any, images: Any, *, options: RetrieveOptions)
     write, side by side, μ their mean over the searched images; exact, in blocks, from a file.
 
     query: a picture in any form. images: where to search, a source in any form, or a survey, whose statistics label
-    the heads of a property. By the whole representation where neither units nor a property is named.
+    the heads of a property. With a property φ is M(x)/‖M(x)‖ along the differences of the property's texts, or what the
+    heads write that are labelled with it (by="heads"). By the whole representation where neither units nor a property
+    is named.
 
-    Raises `SummandError` for units that the model does not have, and for a property that no head is labelled with.
+    Raises `SummandError` for units that the model does not have, and for a property that the pool has no texts of, or
+    that no head is labelled with.
     """
     picture, given = as_picture(query), images_of(images, options.count)
-    units, notes = units_of(options.units or ()), []
-    if options.property is not None:
+    units, notes, axes = units_of(options.units or ()), [], None
+    if options.property is not None and options.by == "heads":
         units, notes = _units_of_property(model, given, options)
-    space = Space(tuple(units))
+    elif options.property is not None:
+        chosen, notes = readable_pool(model, options.pool or model.world.pool)
+        axes = property_axes(model, chosen, options.property)
+    space = Space(tuple(units), axes)
     asked = space.features(model, model.preprocess(picture)[None].to(model.device, model.dtype))
     index = build_index(model, given.source, space, batch_size=options.batch_size, progress=None)
     found, scores = index.search(asked, options.top, options.metric, not options.uncentred)
@@ -49,6 +55,7 @@ def retrieve(model: Model, query: Any, images: Any, *, options: RetrieveOptions)
     return Retrieved(
         rows, options, model=model.name, data=given.name, notes=[*notes, *unread(index.skipped)],
         picture=picture, source=given.source, units=[unit.name for unit in units], searched=len(index),
+        axes=0 if axes is None else len(axes),
         skipped=[{"name": item.name, "reason": item.reason} for item in index.skipped],
         query=str(query) if isinstance(query, (str, os.PathLike)) else None,
     )  # fmt: skip

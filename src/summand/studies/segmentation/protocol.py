@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ...data import Skipped
+from ...data.masks import MaskSource
 from ...errors import SummandError
 from ...maps.windows import FITS, Fit, check_fit
+from ..perturbation.options import PerturbationOptions
 
 
 @dataclass(frozen=True)
@@ -77,3 +79,22 @@ class Scores:
     skipped: tuple[Skipped, ...]
     protocol: Protocol
     task: str
+
+
+def of_figures(source: MaskSource, protocol: Protocol, perturbation: PerturbationOptions | None) -> bool:
+    """Whether one figure a picture is scored, and not all classes at once. Raises `SummandError` for a protocol that
+    does not fit the source."""
+    figures = source.figures or protocol.asked == "predicted"
+    if not source.figures and protocol.asked == "predicted" and source.background is None:
+        raise SummandError(
+            f"{source.label} has no background, so a predicted class has no figure and ground; use the true classes "
+            f"(asked='true')"
+        )
+    if not figures and len(source.classes) < 2:
+        raise SummandError(
+            f"{source.label} has one class, {', '.join(map(repr, source.classes))}, so every pixel is of it; list a "
+            f"second class, or 'background', in its class list"
+        )
+    if perturbation is not None and (not figures or protocol.fit == "windows"):
+        raise SummandError("perturbation is of the map of one text over one picture: ask for figures, without windows")
+    return figures

@@ -26,7 +26,7 @@ from ..perturbation.options import PerturbationOptions
 from .batches import batches_of
 from .costs import Costs
 from .metrics import ClassScores, FigureScores, rescaled
-from .protocol import Example, Protocol, Scores
+from .protocol import Example, Protocol, Scores, of_figures
 from .texts import class_texts
 
 
@@ -56,19 +56,7 @@ def score(
     Raises `SummandError` before any work for methods or protocols that do not fit the source.
     """
     protocol = protocol or Protocol()
-    figures = source.figures or protocol.asked == "predicted"
-    if not source.figures and protocol.asked == "predicted" and source.background is None:
-        raise SummandError(
-            f"{source.label} has no background, so a predicted class has no figure and ground; use the true classes "
-            f"(asked='true')"
-        )
-    if not figures and len(source.classes) < 2:
-        raise SummandError(
-            f"{source.label} has one class, {', '.join(map(repr, source.classes))}, so every pixel is of it; list a "
-            f"second class, or 'background', in its class list"
-        )
-    if perturbation is not None and (not figures or protocol.fit == "windows"):
-        raise SummandError("perturbation is of the map of one text over one picture: ask for figures, without windows")
+    figures = of_figures(source, protocol, perturbation)
     made = [m if isinstance(m, MapMethod) else prepare(model, m, reference, protocol.paper) for m in methods]
     if not made:
         raise SummandError("expected at least one method")

@@ -35,10 +35,10 @@ def concepts(model: Model, pool: Pool) -> Concepts:
     A concept's direction is its mean text minus the mean of the concepts with the same property: "red" as against the
     other colours, since what all colours share says nothing of which one became more frequent.
     """
-    embeddings = model.encode_text(pool.texts).double().cpu()
+    embeddings = model.encode_text(pool.texts).cpu().double()
     grouped: dict[tuple[str | None, str], list[int]] = {}
     for i, text in enumerate(pool.texts):
-        grouped.setdefault(_meaning(text), []).append(i)
+        grouped.setdefault(_meaning(text, pool), []).append(i)
     keys = list(grouped)
     means = torch.stack([embeddings[rows].mean(dim=0) for rows in grouped.values()])
     properties = tuple(name for name, _ in keys)
@@ -52,8 +52,8 @@ def concepts(model: Model, pool: Pool) -> Concepts:
     return Concepts(names, properties, values, directions)
 
 
-def _meaning(text: str) -> tuple[str | None, str]:
+def _meaning(text: str, pool: Pool) -> tuple[str | None, str]:
     """(property, value), where value is the text itself unless it names one value of an attribute."""
-    named = property_of(text)
+    named = property_of(text, pool)
     values = values_of(text)
     return (named, str(values[named])) if named is not None and list(values) == [named] else (named, text)

@@ -20,6 +20,7 @@ from ..given import Given, images_of, unread
 from ..verb import at_least
 from .compare import compare
 from .options import ShiftOptions, check
+from .pixels import PIXELS, of_pixels
 from .readings import Measured, read_pixels
 from .result import Compared, Shift, shift_of
 from .run import opened, reference_of, usual_model
@@ -77,7 +78,8 @@ class Monitor:
         """Forget the stream, and keep the reference."""
         columns, embed = self.reference.measured.readings.shape[1], self.reference.measured.embeddings.shape[1]
         named = 0 if self.reference.named is None else self.reference.named.scores.shape[1]
-        self._read = np.zeros((0, columns)), np.zeros((0, embed), np.float32), np.zeros((0, named))
+        measures = np.zeros((0, len(PIXELS)))
+        self._read = np.zeros((0, columns)), np.zeros((0, embed), np.float32), np.zeros((0, named)), measures
         self._names: list[str] = []
         self._seen = 0
         self._skipped: list[Skipped] = []
@@ -85,7 +87,7 @@ class Monitor:
     def update(self, images: Any) -> None:
         """Read more images: a source in any form, pictures, uint8 arrays [image, height, width, 3], or preprocessed
         pixels [image, 3, height, width]. Files that cannot be read are left out, and named in the report."""
-        for pixels, names in self._pixels(images):
+        for pixels, names, measures in self._pixels(images):
             readings, embeddings = read_pixels(self.model, pixels, self.reference.readings)
             named = self.reference.named
             scores = np.zeros((len(pixels), 0))
@@ -93,7 +95,7 @@ class Monitor:
                 scores = named.units.scores(self.model, pixels).cpu().numpy()
             if not (np.isfinite(readings).all() and np.isfinite(embeddings).all()):
                 raise SummandError("images of this update read as NaN or infinite numbers; check them")
-            more = readings, embeddings, scores
+            more = readings, embeddings, scores, measures
             first = -self.window if self.window is not None else None
             self._read = tuple(np.concatenate(both)[first:] for both in zip(self._read, more, strict=True))  # type: ignore[assignment]
             self._names = [*self._names, *names][first:]
@@ -106,8 +108,8 @@ class Monitor:
 
         Raises `SummandError` for fewer than 8 images.
         """
-        readings, embeddings, scores = self._read
-        current = Measured(readings, embeddings, np.arange(len(self)), tuple(self._skipped))
+        readings, embeddings, scores, measures = self._read
+        current = Measured(readings, embeddings, np.arange(len(self)), tuple(self._skipped), measures)
         options = self.options
         result = compare(
             self.reference, current, alpha=options.alpha, permutations=options.permutations, seed=options.seed
@@ -123,24 +125,26 @@ class Monitor:
             concepts=[] if named is None else named.rows(scores), notes=[*self._notes, *unread(skipped)],
         )  # fmt: skip
 
-    def _pixels(self, images: Any) -> Iterator[tuple[Tensor, list[str]]]:
-        """Preprocessed batches, and what their images are called."""
+    def _pixels(self, images: Any) -> Iterator[tuple[Tensor, list[str], np.ndarray]]:
+        """Preprocessed batches, what their images are called, and the measures of their pixels."""
         size = self.options.batch_size
         if isinstance(images, Image.Image):
             images = [images]
         if isinstance(images, Tensor):
             self._check(images)
             for some in images.split(size):
-                yield some.to(self.model.device, self.model.dtype), self._numbers(len(some))
+                measures = of_pixels(self.model, some)
+                yield some.to(self.model.device, self.model.dtype), self._numbers(len(some)), measures
         elif isinstance(images, (str, os.PathLike, Given, ImageSource)):
             source = images_of(images).source
             for batch in batches(source, size, self._skipped):
-                yield pixels_of(self.model, batch.images), [source.name(i) for i in batch.indices]
+                names = [source.name(i) for i in batch.indices]
+                yield pixels_of(self.model, batch.images), names, of_pixels(self.model, batch.images)
         elif isinstance(images, (list, tuple, np.ndarray)):
             for start in range(0, len(images), size):
                 some = images[start : start + size]
-                pixels = pixels_of(self.model, some if isinstance(some, np.ndarray) else list(some))
-                yield pixels, self._numbers(len(some))
+                some = some if isinstance(some, np.ndarray) else list(some)
+                yield pixels_of(self.model, some), self._numbers(len(some)), of_pixels(self.model, some)
         else:
             raise SummandError(
                 f"expected images (a source, pictures, an array) or preprocessed pixels, got {type(images).__name__}"

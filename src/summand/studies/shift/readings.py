@@ -12,17 +12,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...data import ImageSource, Skipped
+from ...data.sources import batches
 from ...errors import SummandError
-from ...models import Model
+from ...models import Model, pixels_of
+from ...progress import Progress
 from ...statistics.moments import Moments
 from ...survey import Group
-from ...survey.engine import read
+from ...survey.engine import Batch, check_read
 from ...survey.profile import Profile
 from ...survey.units import effects_of
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
 from ...text.properties import property_of_head
+from ...towers.precision import doubled
 from .concepts import Concepts
+from .pixels import of_pixels
 from .statistics import FEWEST
 
 _LABELS = 10
@@ -51,24 +55,28 @@ class Readings:
 
     def read(self, coefficients: Float[Tensor, "image *units path"]) -> Float[Tensor, "image column"]:
         picked = coefficients[:, *torch.tensor(self.units).T]
-        return torch.einsum("icp,cp->ic", picked.double(), self.weights.to(picked.device))
+        return torch.einsum("icp,cp->ic", doubled(picked), self.weights.to(picked.device))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """readings, and M(x)/‖M(x)‖ of every image; indices: each image's number in its source."""
+    """readings, and M(x)/‖M(x)‖ of every image; indices: each image's number in its source. pixels: `PIXELS` of these
+    images, or of as many as were measured; None where they are not known."""
 
     readings: Float[np.ndarray, "image column"]
     embeddings: Float[np.ndarray, "image embed"]
     indices: np.ndarray
     skipped: tuple[Skipped, ...] = ()
+    pixels: Float[np.ndarray, "some measure"] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def rows(self, which: np.ndarray) -> Measured:
         """Some of the images."""
-        return Measured(self.readings[which], self.embeddings[which], self.indices[which], self.skipped)
+        whole = self.pixels is not None and len(self.pixels) == len(self)
+        pixels = self.pixels[which] if whole and self.pixels is not None else None
+        return Measured(self.readings[which], self.embeddings[which], self.indices[which], self.skipped, pixels)
 
 
 def head_readings(model: Model, moments: Moments, pool: Pool, known: Concepts, layers: Sequence[int]) -> Readings:
@@ -76,14 +84,14 @@ def head_readings(model: Model, moments: Moments, pool: Pool, known: Concepts, l
 
     A head whose first texts name no property is read along those texts themselves.
     """
-    texts = model.encode_text(pool.texts).double()
+    texts = doubled(model.encode_text(pool.texts))
     size = min(_LABELS, len(pool.texts))
     labels = label_heads(moments, layers, pool.texts, texts, importance(moments, texts), size)
     along = moments.basis.double().toward(known.directions.to(texts))  # [layer, head, path, concept]
     by_name = {name: i for i, name in enumerate(known.names)}
     units, columns, weights = [], [], []
     for label in labels:
-        some = known.of(property_of_head(label)) or [by_name[text] for text in label.texts if text in by_name]
+        some = known.of(property_of_head(label, pool)) or [by_name[text] for text in label.texts if text in by_name]
         units += [(label.layer, label.head)] * len(some)
         columns += some
         weights.append(along[label.layer, label.head][:, some].T)
@@ -107,16 +115,24 @@ def unit_readings(profile: Profile, known: Concepts, most: int = _SOME_UNITS) ->
 def measure(
     model: Model, source: ImageSource, readings: Readings, batch_size: int = 64, progress: bool | None = False
 ) -> Measured:
-    """One pass: the readings and the embedding of every image. Raises `SummandError` for fewer than 8 images."""
+    """One pass: the readings, the embedding and the pixels of every image. Raises `SummandError` for fewer than 8."""
     skipped: list[Skipped] = []
-    found, embeddings, indices = [], [], []
-    options = {"progress": progress, "skipped": skipped, "least": FEWEST}
-    for batch in read(model, source, batch_size, [readings.group], **options):
-        found.append(readings.read(batch.effects(readings.group).coefficients).cpu().contiguous().numpy())
-        embeddings.append(F.normalize(batch.outputs.float(), dim=1).cpu().contiguous().numpy())
-        indices += batch.indices
+    found, embeddings, indices, pixels = [], [], [], []
+    with Progress("images", len(source), "images", progress) as bar:
+        for some in batches(source, batch_size, skipped):
+            batch = Batch(model, some.indices, pixels_of(model, some.images), [readings.group])
+            found.append(readings.read(batch.effects(readings.group).coefficients).cpu().contiguous().numpy())
+            embeddings.append(F.normalize(batch.outputs.float(), dim=1).cpu().contiguous().numpy())
+            indices += batch.indices
+            pixels.append(of_pixels(model, some.images))
+            bar.update(len(batch))
+    check_read(source, len(indices), skipped, FEWEST)
     return Measured(
-        np.concatenate(found), np.concatenate(embeddings), np.array(indices, dtype=np.int64), tuple(skipped)
+        np.concatenate(found),
+        np.concatenate(embeddings),
+        np.array(indices, dtype=np.int64),
+        tuple(skipped),
+        np.concatenate(pixels),
     )
 
 

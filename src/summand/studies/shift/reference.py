@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch.nn import functional as F
 
 from ...data import ImageSource, Skipped
+from ...data.labelled import spread
+from ...data.sources import Some, batches
 from ...effects.published import Parity, check_parity
 from ...errors import SummandError
 from ...models import Model
@@ -23,12 +26,14 @@ from ...survey.units import Wanted, groups_of
 from ...text.pools import Pool
 from ...towers.directions import Directions
 from .concepts import Concepts, concepts
+from .pixels import PIXELS, of_pixels
 from .readings import Measured, Readings, head_readings, measure, unit_readings
 from .scores import ConceptUnits, NamedConcepts, check_published, named_concepts, usual_layer
 from .statistics import FEWEST
 
 Watch = Literal["heads", "neurons", "pairs"]
 _KIND = "shift reference"
+_PIXELS_OF = 2000
 _NUMBERS = ("readings", "embeddings", "concepts")
 _NUMBERS_OF_NAMED = ("asked_scores", "asked_weights", "asked_offsets")
 
@@ -68,7 +73,7 @@ class Reference:
             "readings": measured.readings.astype(np.float32), "embeddings": measured.embeddings.astype(np.float32),
             "indices": measured.indices, "names": np.array(known.names), "concepts": known.directions,
             "properties": np.array([name or "" for name in known.properties]),
-            "values": np.array([value or "" for value in known.values]),
+            "values": np.array([value or "" for value in known.values]), "pixels": measured.pixels,
         }  # fmt: skip
         if self.named is not None:
             asked = self.named.units
@@ -95,7 +100,9 @@ class Reference:
         units = tuple(tuple(int(n) for n in row) for row in found["units"])
         columns = tuple(int(n) for n in found["columns"])
         readings = Readings(Group.named(str(found["group"])), units, columns, basis.dense())
-        measured = Measured(found["readings"].astype(np.float64), found["embeddings"], found["indices"])
+        measured = Measured(
+            found["readings"].astype(np.float64), found["embeddings"], found["indices"], (), found.get("pixels")
+        )
         named = None
         if "asked" in found:
             chosen = torch.from_numpy(found["asked_units"])
@@ -148,7 +155,7 @@ def make_reference(
     elif watch == "heads":
         passed = survey_of(model, source, groups, top=0, keep=read, batch_size=batch_size, progress=progress)
         readings = head_readings(model, passed.moments("heads"), pool, known, read)
-        measured = _measured(passed, readings)
+        measured = _measured(passed, readings, pixels_of_some(model, source, batch_size))
     else:
         usual = profile_of(survey, groups) if survey else profile(model, source, groups, batch_size, progress)
         readings = unit_readings(usual, known)
@@ -157,11 +164,18 @@ def make_reference(
     return Reference(model.name, weights_hash(model), source.label, known, readings, measured, asked)
 
 
-def _measured(passed: Survey, readings: Readings) -> Measured:
+def pixels_of_some(model: Model, source: ImageSource, batch_size: int = 64) -> Float[np.ndarray, "some measure"]:
+    """`PIXELS` of at most 2,000 of the images, spread over them; those that cannot be read are left out."""
+    some = source if len(source) <= _PIXELS_OF else Some(source, spread(len(source), _PIXELS_OF))
+    found = [of_pixels(model, batch.images) for batch in batches(some, batch_size, [])]
+    return np.concatenate(found) if found else np.zeros((0, len(PIXELS)))
+
+
+def _measured(passed: Survey, readings: Readings, pixels: Float[np.ndarray, "some measure"]) -> Measured:
     """Readings of heads from a pass that kept the last layers' coefficients."""
     first = passed.manifest.kept[0]
     local = replace(readings, units=tuple((layer - first, head) for layer, head in readings.units))
     embeddings = F.normalize(passed.outputs.float(), dim=1).numpy()
     skipped = tuple(Skipped(item["name"], item["reason"]) for item in passed.manifest.skipped)
     read = local.read(passed.kept.coefficients).numpy()
-    return Measured(read, embeddings, passed.images.index.to_numpy(dtype=np.int64), skipped)
+    return Measured(read, embeddings, passed.images.index.to_numpy(dtype=np.int64), skipped, pixels)

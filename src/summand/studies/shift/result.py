@@ -40,7 +40,9 @@ class Shift(Result):
     """Which units read differently.
 
     rows: a unit each, the strongest change first, as `UnitShift` says, and the pictures that moved most of those that
-    changed. mmd, mmd_p: the test of the whole. images: how many of each set. series: a row a batch, of the column `by`.
+    changed. words: a row a concept, of units and embedding together, as `WordShift` says; words_p: their one test.
+    pixels: a row a measure of the pixels, as `PixelShift` says. first: what changed most, in words, None where nothing
+    did. mmd, mmd_p: the test of the whole. images: how many of each set. series: a row a batch, of the column `by`.
     concepts: a row for each named text. alarm: whether it is more than chance. compared: all numbers.
     """
 
@@ -49,6 +51,10 @@ class Shift(Result):
     paged_by: str | None = "summand.report.shift.page:page"
     mmd: float
     mmd_p: float
+    words: list[dict[str, Any]]
+    words_p: float
+    pixels: list[dict[str, Any]]
+    first: str | None
     series: list[dict[str, Any]]
     concepts: list[dict[str, Any]]
     images: dict[str, int]
@@ -72,6 +78,8 @@ class Shift(Result):
             )
             return [Table(kept, columns)]
         return [
+            *([self._pixels()] if any(row["changed"] for row in self.pixels) else []),
+            *([self._words()] if any(row["changed"] for row in self.words) else []),
             self._units(),
             *([self._concepts()] if self.concepts else []),
             *([self._series()] if self.series else []),
@@ -92,11 +100,34 @@ class Shift(Result):
             Column("q", "p corrected", form=".1e"),
         )
         verdict = "ALARM: the images changed" if self.alarm else "No alarm: no more than chance"
+        verdict += f", most of all: {self.first}" if self.alarm and self.first else ""
         caption = (
             f"{self.images['reference']} reference and {self.images['current']} current images; the whole: MMD p = "
             f"{self.mmd_p:.3f}. {verdict}."
         )
         return Table(pd.DataFrame(rows), columns, "Units, strongest change first", caption)
+
+    def _pixels(self) -> Table:
+        rows = [row for row in self.pixels if row["changed"]]
+        columns = (
+            Column("said", "change", kind="words"),
+            Column("effect", "by", kind="id", form=_sigma),
+            Column("distance", form=".2f"),
+            Column("p", form=".1e"),
+        )
+        return Table(pd.DataFrame(rows), columns, "The pixels, measured; words below may follow from these")
+
+    def _words(self) -> Table:
+        rows = [
+            row | {"by": ", ".join(row["units"][:4]) or "(the whole alone)"} for row in self.words if row["changed"]
+        ][:_SHOWN]
+        columns = (
+            Column("concept", kind="words"),
+            Column("effect", "change", kind="id", form=_sigma),
+            Column("p", "p corrected", form=".1e"),
+            Column("by", "units that moved", kind="words"),
+        )
+        return Table(pd.DataFrame(rows), columns, "Words, of units and the whole together")
 
     def _concepts(self) -> Table:
         columns = (
@@ -148,7 +179,9 @@ def shift_of(
     return Shift(
         rows, options, compared=compared, model=model, data=data,
         alarm=result.alarm or any(row["alarm"] for row in series),
-        mmd=result.mmd, mmd_p=result.mmd_p, watched=reference.readings.group.name, reference=reference.label,
+        mmd=result.mmd, mmd_p=result.mmd_p, words=[row.row() for row in result.words], words_p=result.words_p,
+        pixels=[row.row() for row in result.pixels], first=result.first,
+        watched=reference.readings.group.name, reference=reference.label,
         images={"reference": result.reference_images, "current": result.current_images},
         series=list(series), concepts=list(concepts),
         skipped=[{"name": item.name, "reason": item.reason} for item in skipped], **more,

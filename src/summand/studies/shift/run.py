@@ -23,8 +23,8 @@ from .series import column_of, compare_by
 @verb(ShiftOptions)
 def shift(reference: Any, current: Any = None, model: Model | None = None, *, options: ShiftOptions) -> Shift:
     r"""D_u = sup_x |F_reference(x) − F_current(x)| of every unit's readings, with its p-value (Kolmogorov–Smirnov,
-    Benjamini–Hochberg over the units), and the maximum mean discrepancy of the whole; alarm where either is at most
-    α/2.
+    Benjamini–Hochberg over the units); units and the representation along texts in one permutation test (max-T); eight
+    measures of the pixels; and the maximum mean discrepancy of the whole; alarm where one of the four is at most α/4.
 
     reference: images in any form, a survey, or a saved reference (.npz, or a `Reference`). current: images; None where
     only `save_reference` is wanted. model: what reads them; by default the survey's own, else scenes-vit.

@@ -25,6 +25,7 @@ from ...survey.units import effects_of
 from ...text.pools import Pool
 from ...towers.directions import Directions
 from ...towers.pool import PoolTower
+from ...towers.precision import doubled
 from ..zeroshot import classifier, named_classes, read_templates
 from .statistics import kolmogorov_smirnov, standardised_difference
 
@@ -55,10 +56,10 @@ class ConceptUnits:
             effects = model.pairs(pixels, parity=self.parity)
             rest = effects.rest
             assert rest is not None
-            whole = (model.encode_image(pixels) - rest).double().norm(dim=1)
+            whole = doubled(model.encode_image(pixels) - rest).norm(dim=1)
             columns = []
             for neurons, heads in self.chosen.transpose(1, 2):
-                amounts = effects.coefficients[:, neurons, heads].double().flatten(1)  # [image, pair · path]
+                amounts = doubled(effects.coefficients[:, neurons, heads]).flatten(1)  # [image, pair · path]
                 columns.append((amounts @ _rows(effects.basis, neurons, heads)).norm(dim=1) / whole)
             return torch.stack(columns, dim=1)
         assert self.offsets is not None
@@ -67,7 +68,7 @@ class ConceptUnits:
         total = -self.offsets.expand(len(pixels), -1).to(model.device)
         for group, effects in found.items():
             here = layers == group.layer
-            picked = effects.coefficients[:, neurons[here]].double()
+            picked = doubled(effects.coefficients[:, neurons[here]])
             along = torch.einsum("iup,up->iu", picked, self.weights[here][:, : picked.shape[2]].to(picked))
             total = total.index_add(1, here.nonzero()[:, 0].to(along.device), along)
         return total
@@ -182,7 +183,7 @@ def concept_units(
         return ConceptUnits(tuple(texts), chosen, parity=parity)
     if profile is None:
         raise SummandError("scores of concepts in a class-token tower are of its neurons; give a profile of them")
-    places = _largest(profile.directions @ F.normalize(directions.double(), dim=1).to(profile.directions).T)
+    places = _largest(profile.directions @ F.normalize(doubled(directions), dim=1).to(profile.directions).T)
     units = profile.units
     chosen = [[(units[n].group.layer or 0, *units[n].index) for n in some] for some in places.tolist()]
     readings = [rank.reading()[..., 0].cpu() for rank in profile.ranks]
@@ -201,4 +202,4 @@ def _largest(along: Float[Tensor, "unit concept"]) -> Int[Tensor, "concept top"]
 def _rows(basis: Directions, neurons: Tensor, heads: Tensor) -> Float[Tensor, "pair_path embed"]:
     """The directions of some pairs, without building those of the others."""
     pairs = zip(neurons.tolist(), heads.tolist(), strict=True)
-    return torch.cat([basis.select([neuron]).dense()[0, head] for neuron, head in pairs]).double()
+    return doubled(torch.cat([basis.select([neuron]).dense()[0, head] for neuron, head in pairs]))

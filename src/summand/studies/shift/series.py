@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...data import ImageSource
-from ...data.sources import read_table
+from ...data.tables import read_table
 from ...errors import SummandError, nearest
 from .compare import ShiftResult, compare
 from .options import check_alpha

@@ -100,7 +100,7 @@ def _units(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A row for each neuron, and behind it one for each of its pairs, the most alike first."""
     chosen, notes = readable_pool(model, texts or model.world.pool)
-    atoms = prepare_atoms(model.encode_text(chosen.texts, progress=None)).double().cpu()
+    atoms = prepare_atoms(model.encode_text(chosen.texts, progress=None)).cpu().double()
     # A direction that has nothing to do with the pool has a nearest text too, this near at most in 19 cases of 20.
     random = random_directions(_RANDOM, atoms.shape[1]).double()
     limit = float((random @ atoms.T).max(dim=1).values.quantile(0.95))

@@ -20,6 +20,7 @@ from ...statistics.top_images import TopImages
 from ...survey.consumers import Embeddings, MomentsOf, TopImagesOf
 from ...survey.engine import Stage, passes
 from ...survey.units import Wanted, groups_of
+from ...towers.precision import doubled
 
 TOP = 10
 _DRAWS = 200
@@ -28,7 +29,7 @@ _DRAWS = 200
 def inertia(embeddings: Float[Tensor, "*unit image embed"]) -> Float[Tensor, "*unit"]:
     r"""Σ_i ‖e_i − ē‖² of the unit embeddings of a unit's top images: 0 where they are all alike (paper B's proxy of
     polysemanticity: the lower, the more of one thing)."""
-    unit = F.normalize(embeddings.double(), dim=-1)
+    unit = F.normalize(doubled(embeddings), dim=-1)
     return (unit - unit.mean(dim=-2, keepdim=True)).square().sum(dim=(-2, -1))
 
 

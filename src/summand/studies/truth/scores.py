@@ -15,12 +15,13 @@ from ...effects.effects import Effects
 from ...models import Model
 from ...scenes import ATTRIBUTES, counterfactuals
 from ...text.labels import named_attribute
+from ...towers.precision import doubled
 
 
 def metric_coordinates(effects: Effects) -> Float[Tensor, "image *unit path"]:
     """Coefficients in an orthonormal basis of each unit's span, where distances are those of the embedding space."""
-    mixing = torch.linalg.qr(effects.basis._whole().double().transpose(-1, -2)).R  # directionsᵀ = Q R
-    return torch.einsum("...dp,i...p->i...d", mixing, effects.coefficients.double())
+    mixing = torch.linalg.qr(doubled(effects.basis._whole()).transpose(-1, -2)).R  # directionsᵀ = Q R
+    return torch.einsum("...dp,i...p->i...d", mixing, doubled(effects.coefficients))
 
 
 def anova_shares(effects: Effects, attributes: pd.DataFrame) -> pd.DataFrame:
@@ -58,7 +59,7 @@ def counterfactual_movement(
                 for scenes in (before, after)
             )
             change = Effects(second.coefficients - first.coefficients, first.basis, first.units, first.paths)
-            moved = moved + change.norms().double().square().sum(dim=0).flatten().cpu().numpy()
+            moved = moved + doubled(change.norms()).square().sum(dim=0).flatten().cpu().numpy()
         table[attribute] = moved / count
     return pd.DataFrame(table)
 

@@ -74,7 +74,7 @@ def _signals(
         found = read_batch(source, range(start, min(start + batch, len(source))), [])
         effects, _ = effects_of(tuple(readings), model, pixels_of(model, found.images))
         for group, (_, places, mean, reading) in readings.items():
-            coefficients = effects[group].coefficients.double().cpu().flatten(1, -2)[:, places]
+            coefficients = effects[group].coefficients.cpu().double().flatten(1, -2)[:, places]
             parts[group].append(torch.einsum("iup,utp->iut", coefficients - mean, reading).float())
     whole = {group: torch.cat(some) for group, some in parts.items()}
     return {

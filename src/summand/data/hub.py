@@ -1,0 +1,93 @@
+"""Images that are not on this machine, or of a library of data sets: fsspec's addresses, Hugging Face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..errors import SummandError, first_line, listed
+from .naming import hidden
+from .stored import FromFiles, Remote, StoredImages, tar_images, zip_images
+from .tables import encoded
+
+
+def remote_images(url: str, endings: frozenset[str], count: int | None = None) -> StoredImages:
+    """A folder, a zip or a tar behind an address of fsspec (`s3://`, `gs://`, `https://`, `memory://`)."""
+    import fsspec
+
+    try:
+        files, root = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise SummandError(f"{url} cannot be read: {first_line(error)}") from error
+    except ValueError as error:
+        raise SummandError(f"{url} is no address that fsspec knows: {first_line(error)}") from error
+    ending = PurePosixPath(root).suffix.lower()
+    if ending == ".zip":
+        return zip_images(Remote(url), url, endings, count)
+    if ending == ".tar":
+        return tar_images([(PurePosixPath(root).name, Remote(url))], url, endings, count)
+    try:
+        found = sorted(files.find(root))
+    except (OSError, ValueError) as error:
+        raise SummandError(f"{url} cannot be listed: {first_line(error)}") from error
+    inside = [name for name in found if PurePosixPath(name).suffix.lower() in endings]
+    inside = [name for name in inside if not any(hidden(part) for part in PurePosixPath(name[len(root) :]).parts)]
+    if not inside:
+        raise SummandError(f"no images in {url} (looked for {', '.join(sorted(endings))})")
+    names = [name[len(root) :].lstrip("/") or name for name in inside]
+    return StoredImages(url, names, FromFiles([Remote(files.unstrip_protocol(name)) for name in inside]), count)
+
+
+@dataclass
+class _FromDataset:
+    rows: Any
+
+    def __call__(self, index: int) -> bytes:
+        value = self.rows[index]
+        content = encoded(value)
+        if content is not None:
+            return content
+        path = value.get("path") if isinstance(value, dict) else None
+        if not path:
+            raise OSError("this row holds no picture")
+        return Path(path).read_bytes()
+
+
+def hub_images(name: str, label: str, count: int | None = None) -> StoredImages:
+    """A data set of Hugging Face, by its name on the hub (`NAME@split`) or by a folder that `save_to_disk` wrote; of
+    these the first column that holds images."""
+    try:
+        import datasets
+    except ImportError:
+        raise SummandError(f"{label} needs the package datasets: pip install 'summand-clip[data]'") from None
+    name, _, split = name.partition("@")
+    try:
+        found = (
+            datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name, split=split or None)
+        )
+    except Exception as error:  # its readers raise whatever their formats do
+        raise SummandError(f"{label} cannot be loaded: {first_line(error)}") from error
+    if isinstance(found, dict):
+        if split and split not in found:
+            raise SummandError(f"{label} has no split {split!r}; it has {listed(map(str, found))}")
+        if not split and len(found) > 1:
+            first = next(iter(found))
+            raise SummandError(f"{label} has the splits {listed(map(str, found))}; choose one with {label}@{first}")
+        found = found[split] if split else next(iter(found.values()))
+    column = next((key for key, kind in found.features.items() if isinstance(kind, datasets.Image)), None)
+    if column is None:
+        raise SummandError(f"{label} has no column of images; it has {listed(found.features)}")
+    plain = found.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    return StoredImages(label, [f"row {i}" for i in range(len(plain))], _FromDataset(_Column(plain, column)), count)
+
+
+@dataclass
+class _Column:
+    """A column, row by row."""
+
+    rows: Any
+    name: str
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index][self.name]

@@ -1,0 +1,144 @@
+"""Which way to repair: the one under which the attribute moves the classes least, on held-out unlabelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...data import ImageSource
+from ...models import Model
+from ..ablation.accuracy import Batch, read
+from .leak import independent, leak, strength, values_of
+from .ways import WAYS, Way, along, units
+
+_MOST = 8000  # unlabelled images that a choice is made on
+_SURE = 2.58  # deviations that a strength must be above 0
+_FEWEST = 16
+
+
+class EveryOther:
+    """Every so manieth image of a source."""
+
+    def __init__(self, source: ImageSource, step: int = 2) -> None:
+        self._source, self.label = source, source.label
+        self._places = np.arange(0, len(source), step)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def name(self, index: int) -> str:
+        return self._source.name(int(self._places[index]))
+
+    def image(self, index: int) -> Any:
+        return self._source.image(int(self._places[index]))
+
+    def attributes(self) -> Any:
+        table = self._source.attributes()
+        return None if table is None else table.iloc[self._places].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """way: None where the attribute does not reach the answer. strength: of "measured". leaks: of the model as it is
+    ("before") and of every way; strengths: (s, its error) of the units, and of the axis. images: held out."""
+
+    way: Way | None
+    strength: float
+    leaks: dict[str, float]
+    strengths: dict[str, tuple[float, float]]
+    images: int
+
+
+def choose_way(
+    model: Model,
+    source: ImageSource,
+    found: Sequence[tuple[int, int]],
+    axes: Float[Tensor, "axis embed"],
+    attribute: Float[Tensor, "value embed"],
+    classifier: Float[Tensor, "class embed"],
+    *,
+    neurons: bool = False,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Choice:
+    """The way of least `leak`, among those whose terms move the classes' scores at all: of a strength above 0 by 2.58
+    errors.
+
+    Classes are those that the model says once the units and the axes are all gone, values of the attribute those that
+    it reads by the attribute's texts, and images are weighted so that the two are independent. Strengths are taken over
+    the images that the units were found on (every other one), leaks over the rest. "measured" removes s less its error:
+    as much as is sure.
+    """
+    step = max(1, -(-len(source) // _MOST))
+    images = source if step == 1 else EveryOther(source, step | 1)  # an odd step keeps both halves
+    outputs, moved, terms, places = [], [], [], []
+    for batch in read(model, images, batch_size, "weighing ways", progress):
+        outputs.append(batch.total.double().cpu())
+        moved.append(_written(batch, found, neurons).double().cpu())
+        terms.append(along(batch.layers.sum(dim=1) + batch.parts.mlps().sum(dim=1), axes).double().cpu())
+        places += [index * (1 if step == 1 else step | 1) for index in batch.indices]
+    whole, some, every = (torch.cat(rows) for rows in (outputs, moved, terms))
+    held_out = torch.tensor(places) % 2 == 1
+    return _chosen(whole, some - some.mean(dim=0), every - every.mean(dim=0), held_out, axes.double().cpu(),
+                   attribute.double().cpu(), classifier.double().cpu(), bool(found), neurons)  # fmt: skip
+
+
+def _chosen(
+    whole: Tensor,
+    some: Tensor,
+    every: Tensor,
+    held_out: Tensor,
+    axes: Tensor,
+    attribute: Tensor,
+    classifier: Tensor,
+    has_units: bool,
+    neurons: bool,
+) -> Choice:
+    across = whole - some
+    across = across - along(across - across.mean(dim=0), axes)
+    classes, values = (across @ classifier.T).argmax(dim=1), values_of(whole, attribute)
+    if len(whole) < _FEWEST or not bool(held_out.any()) or not bool((~held_out).any()):
+        return Choice(None, 1.0, {}, {}, int(held_out.sum()))
+    fit, weigh = ~held_out, held_out
+    projected = along(whole - whole.mean(dim=0), axes)
+    lost: dict[str, Tensor] = {"terms-axis": every, "text-axis": projected}
+    if has_units:
+        lost = {"units": some, "units-axis": along(some, axes), **lost}
+    weights = independent(classes[fit], values[fit])
+    strengths = {
+        way: strength(whole[fit] @ classifier.T, gone[fit] @ classifier.T, classes[fit], weights)
+        for way, gone in lost.items()
+    }
+    sure = 1.0
+    if has_units and not neurons:
+        value, error = strengths["units"]
+        sure = min(max(value - error, 0.0), 2.0)
+        lost["measured"], strengths["measured"] = sure * some, strengths["units"]
+    if neurons:
+        lost.pop("units-axis", None)
+    weights = independent(classes[weigh], values[weigh])
+    leaks = {
+        name: leak((whole[weigh] - gone[weigh]) @ classifier.T, classes[weigh], values[weigh], weights)
+        for name, gone in {"before": torch.zeros_like(whole), **lost}.items()
+    }
+    able: list[Way] = [way for way in WAYS if way in lost and strengths[way][0] > _SURE * strengths[way][1]]
+    best: Way | None = min(able, key=lambda way: leaks[way], default=None)
+    way = best if best is not None and leaks[best] < leaks["before"] else None
+    ordered = {name: leaks[name] for name in ("before", *WAYS) if name in leaks}
+    return Choice(way, sure, ordered, strengths, int(weigh.sum()))
+
+
+def _written(batch: Batch, found: Sequence[tuple[int, int]], neurons: bool) -> Tensor:
+    """Σ_S φ."""
+    if not found:
+        return torch.zeros_like(batch.total)
+    if not neurons:
+        return units(batch, found)
+    effects, chosen = batch.second_order(found[0][0]), [neuron for _, neuron in found]
+    return effects.basis.select(chosen).total(effects.coefficients[:, chosen])

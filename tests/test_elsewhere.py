@@ -1,0 +1,127 @@
+"""Every question and every verb with a model on another device: nothing that lies there meets what lies here, and a
+device without fp64 is asked for none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import summand
+from tests.elsewhere import Elsewhere
+from tests.towers.test_towers import small_resnet, small_vit
+
+SCENES = "scenes:count=24,seed=2"
+TEXTS = ["a star", "a cross"]
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+QUESTIONS = {
+    "heads": lambda m, x, t: m.decompose(x).heads(),
+    "total": lambda m, x, t: m.decompose(x).total(),
+    "mlps": lambda m, x, t: m.decompose(x).mlps(),
+    "tokens": lambda m, x, t: m.decompose(x).tokens(),
+    "toward": lambda m, x, t: m.decompose(x).toward(t),
+    "tokens_toward": lambda m, x, t: m.decompose(x).tokens_toward(t),
+    "token_effects": lambda m, x, t: m.decompose(x).token_effects().toward(t),
+    "published split": lambda m, x, t: m.decompose(x, parity="paper").tokens(),
+    "second order": lambda m, x, t: m.second_order(x, 0).toward(t),
+    "published second order": lambda m, x, t: m.second_order(x, 0, parity="paper").norms(),
+    "first order": lambda m, x, t: m.first_order(x, 1).norms(),
+    "indirect": lambda m, x, t: m.indirect(x, 1, [0, 2], m.mean_activations([x], 1)).norms(),
+}
+VERBS = {
+    "label": lambda m, r, s, out: s.label(),
+    "heatmap": lambda m, r, s, out: summand.heatmap(m, "scenes:count=2", TEXTS),
+    "heatmap of pairs": lambda m, r, s, out: summand.heatmap(r, "scenes:count=2", TEXTS),
+    "segment": lambda m, r, s, out: summand.segment(m, "scenes:count=2,seed=5", methods="decomposition,neurons,random"),
+    "ablate": lambda m, r, s, out: summand.ablate(m, SCENES, units="5.0", classes="shape"),
+    "retrieve": lambda m, r, s, out: summand.retrieve(m, PICTURE, SCENES, property="colour", top=2),
+    "concepts": lambda m, r, s, out: summand.concepts(m, PICTURE, s, layers=[3, 4], top=4, size=2, maps=1),
+    "shift": lambda m, r, s, out: summand.shift(SCENES, "scenes:count=24,seed=9", m, permutations=99),
+    "subconcepts": lambda m, r, s, out: summand.subconcepts(r, SCENES, [5, 7], top=4, drawn=2),
+    "attack": lambda m, r, s, out: summand.attack(m, "star", "cross", SCENES, layers=4, repeats=0),
+    "registers": lambda m, r, s, out: summand.registers(m, SCENES),
+    "words": lambda m, r, s, out: summand.words(m, "a red star"),
+    "atlas": lambda m, r, s, out: summand.atlas(s, out / "atlas"),
+}
+_WITHOUT_FP64 = {"label", "heatmap", "heatmap of pairs", "ablate", "retrieve", "words"}
+
+
+@pytest.fixture(autouse=True)
+def no_driver(monkeypatch):
+    """What waits for a GPU has nothing to wait for."""
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)
+
+
+@pytest.fixture(scope="module", params=["cuda", "mps"])
+def there(request):
+    return Elsewhere(request.param)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("name", QUESTIONS)
+@torch.no_grad()
+def test_questions(there, name, dtype):
+    clip = small_vit().to(dtype)
+    x, texts = torch.randn(2, 3, 32, 32).to(dtype), torch.randn(3, 24)
+    here = QUESTIONS[name](summand.wrap(clip), x, texts)
+    there.put(clip)
+    with there:
+        model = summand.wrap(clip)
+        assert model.device == there.there
+        found = QUESTIONS[name](model, x.to(there.there), texts)
+        assert found.device == there.there
+    if name == "indirect" and dtype != torch.float32:
+        return  # a small difference of two embeddings that are rounded
+    size = float(here.float().abs().max())
+    torch.testing.assert_close(
+        found.float(), here.float(), rtol=0, atol=(1e-4 if dtype == torch.float32 else 3e-2) * size
+    )
+
+
+@torch.no_grad()
+def test_pairs(there):
+    clip = small_resnet().float()
+    there.put(clip)
+    with there:
+        model = summand.wrap(clip)
+        assert model.pairs(torch.randn(2, 3, 64, 64).to(there.there)).norms().device == there.there
+
+
+@pytest.fixture(scope="module")
+def studied(there, tmp_path_factory):
+    """A transformer and a ResNet that lie there, and a survey of the first."""
+    models = [summand.load(name) for name in ("scenes-vit", "scenes-rn")]
+    for model in models:
+        there.put(model.clip)
+    with there:
+        survey = summand.survey(models[0], SCENES, units="heads,neurons:4", out=tmp_path_factory.mktemp("runs") / "run")
+    return *models, survey
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_verbs(there, studied, name, tmp_path):
+    if there.there.type == "mps" and name not in _WITHOUT_FP64:
+        pytest.skip("reads statistics in fp64 in its own code")
+    with there:
+        assert VERBS[name](*studied, tmp_path) is not None
+
+
+def test_what_meets_is_found():
+    there = Elsewhere("cuda")
+    with there:
+        moved = torch.ones(3).to("cuda")
+        assert moved.is_cuda
+        assert (moved + 1).device.type == "cuda"
+        assert (moved * torch.tensor(2.0)).is_cuda
+        assert not moved.cpu().is_cuda
+        with pytest.raises(RuntimeError, match="same device"):
+            moved + torch.ones(3)
+        with pytest.raises(RuntimeError, match="same device"):
+            torch.cat([moved, torch.ones(3)])
+        with pytest.raises(RuntimeError, match="same device"):
+            torch.ones(3)[moved.long()]
+        with pytest.raises(TypeError, match="numpy"):
+            moved.numpy()
+    with Elsewhere("mps"), pytest.raises(TypeError, match="float64"):
+        torch.ones(3).to("mps").double()
