@@ -1,7 +1,7 @@
 """What does the explanation cost over the prediction on an accelerator? `python benchmarks/gpu.py [--quick] [--json]`
 
-The table has a row for each model, batch and precision: milliseconds of the wrapped model's own `encode_image`, and the
-ratios to it of heads, maps of 100 texts, `toward` 100 texts, and neurons with their moments; for one image also of
+The table has a row for each model, batch and precision: milliseconds of the wrapped model's own `encode_image`, and
+the ratios to it of heads, maps of 100 texts, `toward` 100 texts, and neurons with their moments; for one image also of
 heads from a pass that is played back (`Model.compile`). Medians of rounds in which all are run in turn. Rows do not
 depend on each other and are printed as they come, so that the script can be stopped at any time; a row that fails says
 why, and the next one is run. With all rows under six minutes on one H100. `--quick --device cpu` shows that it works.
