@@ -105,7 +105,7 @@ def _verdict(rows: pd.DataFrame, kind: str) -> str:
     count = rows["verdict"].value_counts()
     if count.get("cannot be tested", 0) == len(rows):
         return "cannot be tested: too few images were held out (held_out)"
-    several = int((rows["clusters"] > 1).sum())
+    several = sum(number > 1 for number in rows["clusters"])
     untested = count.get("cannot be tested", 0)
     more = f", {untested:,} cannot be tested" if untested else ""
     return (
