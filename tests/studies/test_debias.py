@@ -13,9 +13,9 @@ import summand
 from summand import Effects, Moments, SummandError
 from summand.data.labelled import Labelled, open_labelled
 from summand.studies.debias.groups import check_groups, group_accuracy, with_shares
-from summand.studies.debias.repair import head_moments, repair
+from summand.studies.debias.repair import repair
 from summand.studies.debias.spurious import Suspect, by_property, choose, described, in_words
-from summand.studies.debias.suspects import found_neurons
+from summand.studies.debias.suspects import found_neurons, head_moments
 from summand.studies.zeroshot import attribute_classes, classifier
 from summand.text.labels import HeadLabel
 from tests.studies.pictures import Noise, Unread, labelled, pixels

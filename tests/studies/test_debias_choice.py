@@ -16,10 +16,12 @@ import summand
 from summand import SummandError
 from summand.data.labelled import open_labelled
 from summand.studies.debias.choice import choose_way, every_other
+from summand.studies.debias.control import drawn_units
 from summand.studies.debias.leak import independent, leak, strength, values_of
 from summand.studies.debias.options import WAYS, DebiasOptions
-from summand.studies.debias.repair import drawn_units, head_moments, repair
+from summand.studies.debias.repair import repair
 from summand.studies.debias.spurious import choose, span
+from summand.studies.debias.suspects import head_moments
 from summand.studies.zeroshot import attribute_classes, classifier
 from tests.studies.pictures import Noise
 

@@ -15,9 +15,10 @@ from ..verb import verb
 from ..zeroshot import attribute_classes, classifier, classifier_of
 from . import suspects
 from .choice import Choice, choose_way, every_other
+from .control import check_layers
 from .inputs import Inputs, opened
 from .options import DebiasOptions, read_texts, read_units
-from .repair import check_layers, repair
+from .repair import repair
 from .result import Debiased
 from .spurious import NoUnits, Suspect, in_words, span
 

@@ -10,11 +10,40 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data import ImageSource
+from ...effects.second_order import with_neurons
 from ...models import Model
+from ...statistics.moments import Moments
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
-from .repair import head_moments, neuron_moments
+from ..ablation.accuracy import read
+from .control import check_layers
 from .spurious import COVER, Suspect, by_property, choose, described
+
+
+def head_moments(
+    model: Model,
+    source: ImageSource,
+    layers: Sequence[int] | None = None,
+    batch_size: int = 64,
+    progress: bool | None = False,
+) -> tuple[Moments, list[int]]:
+    """Moments of the heads of these layers (all by default) over unlabelled images; and which layers."""
+    where = check_layers(model, layers)
+    moments = Moments()
+    for batch in read(model, source, batch_size, "looking at heads", progress):
+        moments.update(batch.parts.head_effects().select(where))
+    return moments, where
+
+
+def neuron_moments(
+    model: Model, source: ImageSource, layer: int, batch_size: int = 64, progress: bool | None = False
+) -> Moments:
+    """Moments of the second-order effects of a layer's neurons over unlabelled images."""
+    with_neurons(model.tower, [layer])
+    moments = Moments()
+    for batch in read(model, source, batch_size, "looking at neurons", progress):
+        moments.update(batch.second_order(layer))
+    return moments
 
 
 def named(units: Sequence[tuple[int, int]], kind: Literal["head", "neuron"] = "head") -> list[Suspect]:
