@@ -404,6 +404,51 @@ def test_a_long_line_is_found_with_clips_own_tokenizer():
     assert "83 tokens, the model reads 77" in left[0].reason
 
 
+def words_of(known: list[str]):
+    """A tokenizer of the tokenizers package that knows some words alone."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = {word: n for n, word in enumerate(["<pad>", "<unk>", *known])}
+    found = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    found.pre_tokenizer = pre_tokenizers.Whitespace()
+    return found
+
+
+def test_words_that_a_tokenizer_does_not_know_are_not_read():
+    from summand.models.callers_tokenizers import RawTokenizer
+    from summand.models.readable import refuse_unknown
+    from summand.models.tokens import unknown_token
+
+    tokenizer = RawTokenizer(words_of(["a", "red", "dog", "cat"]), 8)
+    kept, left = readable(pool(["a dog", "a zebra", "a red cat", "a quokka of note", "red"]), tokenizer)
+    assert kept.texts == ("a dog", "a red cat", "red")
+    assert [item.text for item in left] == ["a zebra", "a quokka of note"]
+    assert "3 of the tokens of 'a quokka of note' stand for words" in left[1].reason
+    whole = len(pool("general").texts)
+    with pytest.raises(SummandError, match=f"can read none of the {whole:,} descriptions"):
+        readable(pool("general"), tokenizer)
+    with pytest.raises(
+        SummandError, match=f"cannot read {whole - 3:,} of the {whole:,} descriptions of the pool 'general'"
+    ):
+        refuse_unknown(pool("general"), kept)
+    refuse_unknown(pool("general"), pool("general"))
+    assert unknown_token(SimpleTokenizer()) is None
+
+
+def test_a_mark_that_is_the_end_of_text_is_no_unknown_word():
+    from summand.models.tokens import unknown_token
+
+    class Marks:
+        unk_token_id = eos_token_id = 7
+
+        def convert_ids_to_tokens(self, ids):
+            return ids
+
+    assert unknown_token(Marks()) is None
+    Marks.eos_token_id = 3
+    assert unknown_token(Marks()) == 7
+
+
 def test_every_number_is_there_in_the_same_words():
     """What tells "three" from "six" is the number alone."""
     counts = set(descriptions()["counts"])

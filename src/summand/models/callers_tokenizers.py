@@ -17,6 +17,8 @@ _DEPTH = 4
 _NO_HOLDERS = (type, ModuleType, Tensor, nn.Module, str, bytes)
 _PADS = ("<pad>", "[PAD]", "<|pad|>", "<|endoftext|>", "</s>")
 _STARTS = ("<s>", "[CLS]", "<|startoftext|>", "<bos>", "<start_of_text>")
+UNKNOWN = ("<unk>", "[UNK]", "<UNK>", "<|unk|>")
+"""What tokenizers put for a word that they do not know."""
 _ENDS = ("</s>", "[SEP]", "<|endoftext|>", "<eos>", "<end_of_text>")
 _TOKEN_TABLES = ("token_embedding", "word_embeddings", "token_embeddings", "embed_tokens", "wte", "shared")
 
@@ -30,6 +32,7 @@ class RawTokenizer:
         self.pad_token_id = (raw.padding or {}).get("pad_id", self._first(_PADS))
         self.bos_token_id = self.cls_token_id = self._first(_STARTS)
         self.eos_token_id = self.sep_token_id = self._first(_ENDS)
+        self.unk_token_id = self._first(UNKNOWN)
 
     def __call__(self, texts: str | Sequence[str]) -> Tensor:
         texts = [texts] if isinstance(texts, str) else list(texts)

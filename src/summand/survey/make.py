@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from .folder import check_folder
 from .lock import locked
 from .making import Making
 from .manifest import FILE, Manifest
-from .shelf import LABELS, Folder, InMemory, forget
+from .shelf import DIRECTIONS, LABELS, Folder, InMemory, forget
 from .survey import Survey
 from .units import Group, Wanted, default_units, groups_of, parse_units
 
@@ -140,9 +141,10 @@ def _broken(path: Path) -> set[str] | None:
     damaged = sums.damaged()
     for file in (file for files in damaged.values() for file in files):
         print(f"{file} is damaged: its checksum is another; what it is a part of is made again", file=sys.stderr)
-    if labels := [name for name in damaged if name.startswith(f"{LABELS}.")]:
+    if labels := [name for name in damaged if name.startswith((f"{LABELS}.", f"{DIRECTIONS}."))]:
         for name in (f"{LABELS}.parquet", f"{LABELS}.csv"):
             (path / name).unlink(missing_ok=True)
-        sums.note(labels)
+        shutil.rmtree(path / f"{DIRECTIONS}.zarr", ignore_errors=True)
+        sums.note([*labels, f"{LABELS}.parquet", f"{LABELS}.csv", f"{DIRECTIONS}.zarr"])
         print(f"the labels are gone; `summand label {path}` makes them again", file=sys.stderr)
     return {name.rpartition(".")[0] for name in damaged if name not in labels} or None

@@ -16,12 +16,13 @@ from ..errors import SummandError
 from ..models import Model
 from ..statistics.principal_direction import top_count
 from . import store
+from .aside import Coefficients, Terms
 from .consumers import MomentsOf, Projections, TopImagesOf
 from .engine import Consumer, Position, Stage, passes
 from .manifest import Manifest, skipped_rows, versions
 from .per_image import Embeddings, Kept
 from .shards import Shards
-from .shelf import EMBEDDINGS, IMAGES, KEPT, Shelf, forget
+from .shelf import EMBEDDINGS, IMAGES, KEPT, TERMS, Shelf, forget
 from .survey import Survey
 from .units import Group
 
@@ -44,6 +45,7 @@ class _OfGroup:
     moments: MomentsOf
     top: TopImagesOf | None
     aside: Projections
+    whole: Coefficients | None
 
 
 class Making:
@@ -66,6 +68,7 @@ class Making:
         planned = sum(len(stage.indices) for stage in self.stages)
         self.asked = replace(asked, images=len(source), planned=planned, versions=versions())
         self.embeddings = Embeddings()
+        self.terms = Terms() if self._wanted(TERMS) else None
         self.kept = Kept(asked.kept) if asked.kept and self._wanted(KEPT) else None
         self.of = {group: self._consumers(group, len(used)) for group in groups if self._wanted(group.name)}
 
@@ -76,16 +79,21 @@ class Making:
         moments = MomentsOf(group, str(self.model.device))
         k = top_count(used, group.kind) if self.asked.top is None else self.asked.top
         top = TopImagesOf(moments, k) if k else None
-        return _OfGroup(moments, top, Projections(moments, top))
+        whole = Coefficients(moments) if group.kind == "heads" else None
+        return _OfGroup(moments, top, Projections(moments, top), whole)
 
     def consumers(self) -> dict[str, Consumer]:
         named: dict[str, Consumer] = {"images": self.embeddings}
+        if self.terms is not None:
+            named["terms"] = self.terms
         if self.kept is not None:
             named["kept"] = self.kept
         for group, each in self.of.items():
             named[f"moments/{group.name}"], named[f"signal/{group.name}"] = each.moments, each.aside
             if each.top is not None:
                 named[f"top/{group.name}"] = each.top
+            if each.whole is not None:
+                named[f"whole/{group.name}"] = each.whole
         return named
 
     def run(self, batch_size: int, progress: bool | None, every: float, out: Path | None) -> Survey:
@@ -134,6 +142,9 @@ class Making:
         if self._wanted(IMAGES):
             self.shelf.put_table(IMAGES, pd.DataFrame(table, index=pd.Index(indices, name="image")))
             self.shelf.put(EMBEDDINGS, _per_image({"embedding": (rows["embedding"], ("embed",))}, indices))
+        if self.terms is not None and (aside := self.terms.ordered()):
+            terms = {name: (aside[name], ("embed",)) for name in aside if name != "images"}
+            self.shelf.put(TERMS, _per_image(terms, aside["images"]))
         if self.kept is not None:
             kept = self.kept.ordered()
             axes = {"coefficient": ("layer", "head", "channel"), "mlps": ("embed",), "output": ("embed",)}
@@ -145,6 +156,7 @@ class Making:
                 rank_one=each.aside.rank,
                 scale=each.aside.scale,
                 held_out=torch.from_numpy(each.aside.values),
+                whole=None if each.whole is None else (torch.from_numpy(each.whole.values), each.whole.scale),
             )
             self.shelf.put(group.name, store.to_dataset(found, indices[held]))
 

@@ -42,15 +42,15 @@ class SurveyOptions:
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """Put every unit into words, and score the words on the images that were held out.
+    """Put every unit into words that its images show, and prove them on images that were held out.
 
-    Writes labels.parquet and labels.csv into the survey. A description that predicts the unit on held-out images
-    no better than random texts of the pool would is marked as without evidence.
+    Both ends of a unit's directions are given words on one half of the held-out images, and the words are proven, or
+    not, on the other half. What is not proven is shown as such. Writes labels.parquet and labels.csv into the survey.
 
     Examples:
 
     - summand label run
-    - summand label run --pool general --size 60
+    - summand label run --pool general --size 1
     - summand label run --pool my-texts.txt --all
 
     Parameters
@@ -63,8 +63,8 @@ class LabelOptions:
 
     pool: str | None = None
     """Description pool: a name or a text file [default: fits the model]."""
-    size: int = 10
-    """Texts a unit."""
+    size: int = 3
+    """Texts a unit, and words an end at most."""
     most: int | None = None
     """Of neurons and pairs label only so many, the most important."""
     all: bool = False
