@@ -73,7 +73,7 @@ class UnitView:
         """Whether images that were held out show its words; None where that could not be tested."""
         if self.label is None:
             return None
-        return {"proven": True, "not proven": False}.get(self.label["verdict"])
+        return {"proven": True, "not proven": False}.get(str(self.label["verdict"]))
 
     @property
     def directions(self) -> Float[Tensor, "thing embed"]:

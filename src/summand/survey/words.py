@@ -223,10 +223,12 @@ def _words(
     kinds: dict[str, float] = {}
     for thing, (pair, share) in enumerate(zip(pairs, shares, strict=True)):
         for pole in pair:
-            numbers = {name: _number(getattr(pole, name)) for name in ("shown", "chance", "limit", "p", "agreement")}
+            numbers: dict[str, Any] = {
+                name: _number(getattr(pole, name)) for name in ("shown", "chance", "limit", "p", "agreement")
+            }
             words = [values.texts[word] for word in pole.words]
-            more = {"sign": pole.sign, "each": list(pole.each), "silent": pole.silent, "verdict": pole.verdict}
-            ends.append(End(thing=thing, share=share, words=words, **more, **numbers))
+            own: dict[str, Any] = {"sign": pole.sign, "each": list(pole.each), "verdict": pole.verdict}
+            ends.append(End(thing=thing, share=share, words=words, silent=pole.silent, **own, **numbers))
             kind = values.kinds[pole.words[0]] if pole.proven else None
             if kind is not None:
                 kinds.setdefault(kind, of_kinds.get(kind, 0.0))
@@ -265,6 +267,7 @@ def directions_of(survey: Survey, group: Group) -> Float[Tensor, "*unit thing em
 
 def words_of_row(row: Mapping[str, Any] | pd.Series) -> Words:
     """The words of a unit from its row of the table of labels."""
+    row = {name: row[name] for name in ("properties", "attribute", "poles", "label")}
     shares = tuple((str(item["property"]), float(item["share"])) for item in row["properties"])
     kind = row["attribute"]
     return Words.of(row["poles"], kind if isinstance(kind, str) else None, shares, str(row["label"]))

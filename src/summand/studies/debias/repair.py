@@ -16,6 +16,7 @@ from ...effects.published import Parity, check_parity
 from ...errors import SummandError
 from ...models import Model
 from ...models.ablations import Ablation, AxisRemoval, NeuronAblation
+from ...survey import Survey
 from ..ablation.accuracy import Accuracies, Family, Version, measure
 from ..ablation.direct import Head, HeadSets, Mlps
 from ..ablation.patched import Patch, PatchedClassifier
@@ -103,6 +104,7 @@ def repair(
     parity: Parity = None,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> Repair:
     """Group accuracies of the model as it is, repaired in every way (`Ways`), and without random units.
 
@@ -111,7 +113,7 @@ def repair(
     of "measured". Random heads are drawn from `layers` (all by default), random neurons from the same layer; never one
     of `units`. control: how many units a draw removes, by default as many as `units`, and never more than there are
     others; where there are no more combinations than draws, each is taken once. means: unlabelled images for the means,
-    by default the labelled ones.
+    by default the labelled ones; survey: of these, what it holds is not learnt again.
 
     parity="paper": a draw removes 10 heads (paper C, section 5.1); and as in its released code the MLPs and all heads
     but those of the last 4 layers are mean-ablated too, before what is chosen or drawn, with the draws from those 4.
@@ -152,7 +154,7 @@ def repair(
     if way is not None:
         patch = Patch(families[0] if edits is None or way == "units" else Only(edits, way))
         families.append(patch)
-    runs = measure(model, data, weights, families, means=means, batch_size=batch_size, progress=progress)
+    runs = measure(model, data, weights, families, means=means, survey=survey, batch_size=batch_size, progress=progress)
     before, *others_ = [group_accuracy(data, guesses, runs.indices) for guesses in runs.guesses]
     tables = {version.name: table for version, table in zip(_named(sets, edits, patch), others_, strict=True)}
     by_way: dict[Way, GroupAccuracy] = {}

@@ -50,15 +50,16 @@ def values_shown(
     signals = _signals(model, survey, table, source, batch)
     true = {text: shows(attributes, text) for text in {t for ends in table["poles"] for e in ends for t in e["words"]}}
     rows = []
-    for row, called in zip(table.itertuples(), map(Words.of, table["poles"]), strict=True):
+    for kind, unit, poles in zip(table["kind"], table["unit"], table["poles"], strict=True):
+        called = Words.of(poles)
         for end in called.ends:
             if not end.words:
                 continue
-            top = (end.sign * signals[row.kind, row.unit][:, end.thing]).topk(TOP).indices.numpy()
+            top = (end.sign * signals[kind, unit][:, end.thing]).topk(TOP).indices.numpy()
             some = np.any([true[text] for text in end.words], axis=0)
             values = {"shown": some[top].mean(), "first": true[end.words[0]][top].mean(), "chance": some.mean()}
             attribute = next(iter(values_of(end.words[0])))
-            known = {"kind": row.kind, "unit": row.unit, "thing": end.thing, "sign": end.sign, "attribute": attribute}
+            known = {"kind": kind, "unit": unit, "thing": end.thing, "sign": end.sign, "attribute": attribute}
             rows.append({**known, "words": end.words, "verdict": end.verdict, **values})
     columns = ["kind", "unit", "thing", "sign", "attribute", "words", "verdict", "shown", "first", "chance"]
     return pd.DataFrame(rows, columns=columns)
@@ -102,22 +103,26 @@ def _reading(survey: Survey, group: Group, table: pd.DataFrame) -> tuple[list[st
     return [group.unit(index) for index in indices], places, rank.mean.flatten(0, -2)[places], reading
 
 
+def _with(ends: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
+    return ends.loc[ends[column] == value]
+
+
 def first_proven(ends: pd.DataFrame) -> pd.DataFrame:
     """Of every unit its first proven end."""
-    return ends[ends["verdict"] == "proven"].groupby(["kind", "unit"], sort=False).head(1)
+    return _with(ends, "verdict", "proven").drop_duplicates(["kind", "unit"])
 
 
 def both_proven(ends: pd.DataFrame) -> pd.DataFrame:
     """The ends of directions that are proven at both."""
-    proven = ends[ends["verdict"] == "proven"]
-    return proven[proven.groupby(["kind", "unit", "thing"])["sign"].transform("size") == 2]
+    proven = _with(ends, "verdict", "proven")
+    return proven.loc[proven.duplicated(["kind", "unit", "thing"], keep=False)]
 
 
 def summary_of(ends: pd.DataFrame, units: Sequence[tuple[str, str]], shuffled: dict[str, float]) -> pd.DataFrame:
     """One row a kind of units: how many are proven, and what their fresh images show."""
     rows = []
     for kind in dict.fromkeys(kind for kind, _ in units):
-        some = ends[ends["kind"] == kind]
+        some = _with(ends, "kind", kind)
         first, both, count = first_proven(some), both_proven(some), sum(k == kind for k, _ in units)
         rows.append(
             {
