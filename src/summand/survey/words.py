@@ -223,17 +223,30 @@ def _words(
     kinds: dict[str, float] = {}
     for thing, (pair, share) in enumerate(zip(pairs, shares, strict=True)):
         for pole in pair:
-            numbers: dict[str, Any] = {
-                name: _number(getattr(pole, name)) for name in ("shown", "chance", "limit", "p", "agreement")
-            }
             words = [values.texts[word] for word in pole.words]
-            own: dict[str, Any] = {"sign": pole.sign, "each": list(pole.each), "verdict": pole.verdict}
-            ends.append(End(thing=thing, share=share, words=words, silent=pole.silent, **own, **numbers))
+            ends.append(_end(pole, thing, share, words))
             kind = values.kinds[pole.words[0]] if pole.proven else None
             if kind is not None:
                 kinds.setdefault(kind, of_kinds.get(kind, 0.0))
     known = sorted(of_kinds.items(), key=lambda item: -item[1])
     return Words(tuple(ends), max(kinds, key=lambda kind: kinds[kind], default=None), tuple(known))
+
+
+def _end(pole: Pole, thing: int, share: float | None, words: list[str]) -> End:
+    return End(
+        thing=thing,
+        share=share,
+        sign=pole.sign,
+        words=words,
+        each=list(pole.each),
+        shown=_number(pole.shown),
+        chance=_number(pole.chance),
+        limit=_number(pole.limit),
+        p=_number(pole.p),
+        agreement=_number(pole.agreement),
+        silent=pole.silent,
+        verdict=pole.verdict,
+    )
 
 
 def _number(value: float) -> float | None:
@@ -267,7 +280,8 @@ def directions_of(survey: Survey, group: Group) -> Float[Tensor, "*unit thing em
 
 def words_of_row(row: Mapping[str, Any] | pd.Series) -> Words:
     """The words of a unit from its row of the table of labels."""
-    row = {name: row[name] for name in ("properties", "attribute", "poles", "label")}
-    shares = tuple((str(item["property"]), float(item["share"])) for item in row["properties"])
+    properties: Any = row["properties"]
+    shares = tuple((str(item["property"]), float(item["share"])) for item in properties)
+    ends: Any = row["poles"]
     kind = row["attribute"]
-    return Words.of(row["poles"], kind if isinstance(kind, str) else None, shares, str(row["label"]))
+    return Words.of(ends, kind if isinstance(kind, str) else None, shares, str(row["label"]))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
 from ..columns import Column, Table
@@ -106,7 +105,7 @@ def _verdict(rows: pd.DataFrame, kind: str) -> str:
     count = rows["verdict"].value_counts()
     if count.get("cannot be tested", 0) == len(rows):
         return "cannot be tested: too few images were held out (held_out)"
-    several = int(np.sum(rows["clusters"].to_numpy() > 1))
+    several = sum(number > 1 for number in rows["clusters"])
     untested = count.get("cannot be tested", 0)
     more = f", {untested:,} cannot be tested" if untested else ""
     return (

@@ -33,8 +33,8 @@ class Truth(Result):
         more = [Column("true", kind="id"), Column("share", form=".2f"), Column("moved_most_by", "moved by", kind="id")]
         found = []
         for kind in dict.fromkeys(self.rows["kind"]):
-            some = self.rows.loc[self.rows["kind"] == kind]
-            shown = some if kind == "head" else some.loc[some["verdict"] == "proven"].head(_SHOWN)
+            some = pd.DataFrame(self.rows[self.rows["kind"] == kind])
+            shown = some if kind == "head" else pd.DataFrame(some[some["verdict"] == "proven"]).head(_SHOWN)
             title = (
                 f"{kind}s"
                 if len(shown) == len(some)

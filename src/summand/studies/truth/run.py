@@ -47,7 +47,7 @@ def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress
     described = f"scenes:count={options.described},seed={_LABELLED + options.seed}"
     seen = survey(model, described, units=options.units, **given)
     labels = label_run(seen, texts, embeddings, SIZE, progress=progress)
-    labels = labels.loc[(labels["kind"] != "head") | labels["layer"].isin(layers)].reset_index(drop=True)
+    labels = pd.DataFrame(labels[(labels["kind"] != "head") | labels["layer"].isin(layers)]).reset_index(drop=True)
     judge = f"scenes:count={options.count},seed={_JUDGED + options.seed}"
     ends = values_shown(model, seen, labels, open_source(judge), batch_size)
     readings = Readings.of(seen, values_of_pool(texts, embeddings.cpu().double()))
@@ -58,8 +58,8 @@ def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress
     }
     heads = labels[labels["kind"] == "head"]
     named = [None if value is None or value != value else str(value) for value in heads["attribute"]]
-    rows = labels.loc[:, ["kind", "unit", "label", "verdict", "texts"]].assign(named=None, true=None, share=None)
-    rows = _with_ends(rows.assign(moved_most_by=None), ends)
+    rows = pd.DataFrame(labels[["kind", "unit", "label", "verdict", "texts"]])
+    rows = _with_ends(rows.assign(named=None, true=None, share=None, moved_most_by=None), ends)
     if len(heads):
         fresh = survey(model, judge, units="heads", held_out=0, top=0, keep=layers, **given)
         causes = fresh.source().attributes()

@@ -51,8 +51,7 @@ def values_shown(
     true = {text: shows(attributes, text) for text in {t for ends in table["poles"] for e in ends for t in e["words"]}}
     rows = []
     for kind, unit, poles in zip(table["kind"], table["unit"], table["poles"], strict=True):
-        called = Words.of(poles)
-        for end in called.ends:
+        for end in Words.of(poles).ends:
             if not end.words:
                 continue
             top = (end.sign * signals[kind, unit][:, end.thing]).topk(TOP).indices.numpy()
@@ -103,26 +102,23 @@ def _reading(survey: Survey, group: Group, table: pd.DataFrame) -> tuple[list[st
     return [group.unit(index) for index in indices], places, rank.mean.flatten(0, -2)[places], reading
 
 
-def _with(ends: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
-    return ends.loc[ends[column] == value]
-
-
 def first_proven(ends: pd.DataFrame) -> pd.DataFrame:
     """Of every unit its first proven end."""
-    return _with(ends, "verdict", "proven").drop_duplicates(["kind", "unit"])
+    proven = pd.DataFrame(ends[ends["verdict"] == "proven"])
+    return pd.DataFrame(proven[~proven.duplicated(["kind", "unit"])])
 
 
 def both_proven(ends: pd.DataFrame) -> pd.DataFrame:
     """The ends of directions that are proven at both."""
-    proven = _with(ends, "verdict", "proven")
-    return proven.loc[proven.duplicated(["kind", "unit", "thing"], keep=False)]
+    proven = pd.DataFrame(ends[ends["verdict"] == "proven"])
+    return pd.DataFrame(proven[proven.duplicated(["kind", "unit", "thing"], keep=False)])
 
 
 def summary_of(ends: pd.DataFrame, units: Sequence[tuple[str, str]], shuffled: dict[str, float]) -> pd.DataFrame:
     """One row a kind of units: how many are proven, and what their fresh images show."""
     rows = []
     for kind in dict.fromkeys(kind for kind, _ in units):
-        some = _with(ends, "kind", kind)
+        some = pd.DataFrame(ends[ends["kind"] == kind])
         first, both, count = first_proven(some), both_proven(some), sum(k == kind for k, _ in units)
         rows.append(
             {
