@@ -88,7 +88,7 @@ def questions(model: summand.Model, x: Tensor, texts: Tensor) -> Iterator[tuple[
 @torch.no_grad()
 def row(name: str, count: int, precision: str, device: str, rounds: int) -> dict[str, object]:
     """Milliseconds of `encode_image`, and the median of every ratio to it; what failed is said by its error."""
-    model = made(name, precision, device)
+    model = made(name, foreign(precision), device)
     x = torch.randn(count, 3, *model.tower.image_size, device=device).to(model.dtype)
     texts = torch.nn.functional.normalize(torch.randn(100, model.tower.embed, device=device), dim=1)
     found: dict[str, object] = {"model": name, "batch": count, "precision": precision}
