@@ -196,3 +196,16 @@ def test_a_pool_says_what_its_texts_compete_with(vit, tmp_path):
     each = values_of_pool(said, embeddings, kinds_of(pool(said))).shown(images)
     assert int(one.sum(dim=1).max()) == 1
     assert int(each.sum(dim=1).max()) == 2
+
+
+def test_units_are_called_by_sentences_where_the_pool_has_them_for_its_words(vit):
+    """Plural words stand first in this pool, and the model takes them for the sentences that come later."""
+    sentences = [text for text in TEXTS if " " in text]
+    words = [text for text in TEXTS if " " not in text]
+    assert len(words) > 5
+    found = summand.survey(vit, "scenes:count=300,seed=31", units="heads", held_out=0.34, progress=False)
+    table = found.label([*words, *sentences], draws=2, progress=False)
+    said = [word for ends in table["poles"] for end in ends for word in end["words"]]
+    assert any("star" in word or "ring" in word or "circle" in word for word in said)
+    assert not set(said) & set(words)
+    assert all(" " in label for label in table["label"])
