@@ -2,7 +2,7 @@
 
 For every attribute of the scenes: how many of a query's 10 nearest scenes share its value, by the full
 representation along the attribute's texts (what `summand retrieve --property` does), by all heads that are labelled
-with it (`--by heads`), by as many random heads, and by the full representation (all centred, cosine); beside them,
+with it (`--along heads`), by as many random heads, and by the full representation (all centred, cosine); beside them,
 chance, and how often the nearest share the shape (another attribute's neighbours should not). Heads are labelled on
 other scenes than those that are searched.
 """
@@ -25,7 +25,7 @@ from summand.unit import Unit
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="fewer scenes")
     parser.add_argument("--model", default="scenes-vit")
@@ -54,6 +54,7 @@ def main() -> None:
         spaces[f"{attribute} random"] = Space(tuple(Unit(Group("heads"), every[i]) for i in drawn))
     indices = build(model, source, spaces)
     table, queries = source.attributes(), range(0, args.count, max(1, args.count // args.queries))
+    assert table is not None
     rows, shape = [], table["shape"].to_numpy()
     for attribute in ATTRIBUTES:
         truth = table[attribute].to_numpy()

@@ -27,7 +27,7 @@ def the_same_with_a_fine_tuned_checkpoint(file: Path, photos: Path, out: Path):
 
 def all_heads_in_words_of_my_own(model, photos: Path, words: list[str]) -> pd.DataFrame:
     survey = summand.survey(model, photos, units="heads", held_out=0.4)
-    return survey.label(pool=words, size=2)  # one row a head: texts, weights, and their evidence on held-out images
+    return survey.label(pool=words, size=2)  # one row a head: words, and what they are worth on held-out images
 
 
 def ablate_two_heads_and_classify(model, data: str):

@@ -49,10 +49,13 @@ VERBS = {
 _WITHOUT_FP64 = {"label", "heatmap", "heatmap of pairs", "ablate", "retrieve", "words"}
 
 
-@pytest.fixture(autouse=True)
-def no_driver(monkeypatch):
-    """What waits for a GPU has nothing to wait for."""
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)
+@pytest.fixture(autouse=True, scope="module")
+def no_driver():
+    """What waits for a GPU has nothing to wait for, and it is one for data centres."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "synchronize", lambda *_: None)
+        patch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+        yield
 
 
 @pytest.fixture(scope="module", params=["cuda", "mps"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from open_clip.model import CLIP
 
 import summand
+from tests.border import CLIP
 from tests.counting import Operations
 
 VISION = {"image_size": 56, "patch_size": 14, "width": 128, "layers": 6, "head_width": 32}

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from summand.border import foreign
 from summand.survey import open_survey
 from summand.survey.checksums import read_sealed, write_sealed
 from tests.commands import command as run
@@ -57,10 +58,10 @@ def test_labels_on_screen_are_the_most_telling_ones(folder):
     assert "the most telling 12 of 512" in found.out
     labels = open_survey(folder).labels
     heads = labels[labels["kind"] == "head"]
-    first = heads[heads["evidence"].astype(bool)].sort_values("importance", ascending=False).iloc[0]
+    first = foreign(heads)[heads["verdict"] == "proven"].sort_values(by="importance", ascending=False).iloc[0]
     lines = [line for line in found.out.splitlines() if line.startswith("│")]
     assert lines[0].split("│")[1].strip() == first["unit"]
-    assert first["texts"][0] in lines[0]
+    assert first["words"][0] in lines[0]
     assert len(pd.read_csv(folder / "labels.csv")) == 560
 
 
@@ -82,7 +83,8 @@ def test_one_unit_told_and_shown(folder, tmp_path, command, unit):
     said = run(command, folder, unit, "--out", picture).out
     assert f"{command} {unit}" in said
     assert expected["texts"][0] in said
-    assert "evidence" in said
+    assert expected["label"].split(" (")[0].split(" ↔")[0].split(" /")[0] in said
+    assert expected["verdict"] in said
 
 
 def test_what_moved_is_said_and_the_rest_is_printed(folder, tmp_path):

@@ -8,7 +8,6 @@ import functools
 import pickle
 import threading
 
-import open_clip
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +23,7 @@ from summand.models.ablations import Ablation
 from summand.models.findings import findings
 from summand.models.foreign import holds_foreign_code, known_function
 from summand.models.state import State
+from tests.border import open_clip
 from tests.depth import deep
 from tests.models.tiny_clip import clip, letters, off, pixels
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import open_clip
 import pytest
 import torch
 from PIL import Image
@@ -11,10 +12,11 @@ from PIL import Image
 import summand
 from summand.models.tokens import count_tokens
 from tests import tiny
+from tests.border import open_clip
 
 
 @pytest.fixture(scope="module")
-def clip() -> torch.nn.Module:
+def clip() -> Any:
     return tiny.clip()
 
 

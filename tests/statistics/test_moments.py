@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from summand import Effects, Moments, SummandError
+from summand import Effects, Moments, SummandError, textspan
 from tests.effects.test_effects import effects
 
 
@@ -68,3 +68,23 @@ def test_mistakes_are_named(unchecked):
     bad.coefficients[0, 0, 0, 0] = torch.nan
     with pytest.raises(SummandError, match="NaN"):
         Moments().update(bad)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1.0, 1e25])
+def test_a_device_that_is_slow_in_fp64(monkeypatch, size):
+    """Products in fp32, sums in fp64: the same covariance to fp32's rounding, of numbers of any size."""
+    coefficients = size * (torch.randn(100, 3, 6, dtype=torch.float64) + 5)
+    effects = Effects(coefficients, torch.randn(3, 6, 8, dtype=torch.float64))
+    exact = Moments().update(effects)
+    seen = []
+    monkeypatch.setattr("summand.statistics.moments.fast_fp64", lambda device: seen.append(device))
+    found = Moments().update(effects)
+    assert seen
+    centred = coefficients - coefficients.mean(dim=0)
+    want = torch.einsum("iup,iuq->upq", centred, centred) / 100
+    assert found.covariance.dtype == torch.float64
+    assert (exact.covariance - want).abs().max() <= 1e-13 * want.abs().max()
+    assert (found.covariance - want).abs().max() <= 1e-6 * want.abs().max()
+    texts = torch.randn(40, 8, dtype=torch.float64)
+    if size == 1.0:
+        assert torch.equal(textspan(found, texts, 3).indices, textspan(exact, texts, 3).indices)

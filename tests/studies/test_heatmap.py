@@ -7,7 +7,6 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from hypothesis import assume, given
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 
 import summand
 from summand import SummandError
+from summand.border import foreign
 from summand.maps.baselines import baseline_maps
 from summand.maps.contrast import default_contrast
 from summand.maps.crop import box_of
@@ -27,6 +27,7 @@ from summand.maps.methods import applies, names
 from summand.maps.options import HeatmapOptions
 from summand.report.terminal import drawn
 from summand.studies.heatmap.result import Heatmaps
+from tests.border import open_clip
 from tests.commands import command
 from tests.studies.results import close
 from tests.tiny import clip
@@ -67,7 +68,7 @@ def test_many_pictures_are_each_as_alone(vit, folder, images):
     (folder / "a.png").write_text("no picture")
     spoilt = summand.heatmap(vit, folder, TEXTS)
     assert len(spoilt) == 3
-    assert "a.png: not an image" in spoilt.notes[0]
+    assert "a.png: not an image" in foreign(spoilt).notes[0]
 
 
 @pytest.mark.parametrize("windows", [None, 1])
@@ -317,7 +318,7 @@ def test_at_80_columns_numbers_and_places_are_whole(vit, images):
     found = Heatmaps(named, found.options)
     console = Console(width=80, file=io.StringIO())
     console.print(drawn(found.tables()[0]))
-    text = console.file.getvalue()
+    text = foreign(console.file).getvalue()
     assert max(map(len, text.split("\n"))) <= 80
     for row in found.rows.to_dict("records"):
         for number in (f"{row['similarity']:+.3f}", f"{row['sum']:+.3f}", f"{row['max']:+.4f}"):

@@ -115,8 +115,11 @@ def test_the_command_line(query, tmp_path):
         (("--out", "q.png/sheet.docx"), "q.png"),
         (("--units", "5-0"), "a unit is called head LAYER.HEAD"),
         (("--top", "0"), "--top must be at least 1"),
-        (("--property", "colour", "--layers", "5"), "--layers is of heads: say --by 'heads' beside it"),
-        (("--property", "colour", "--by", "heads", "--layers", "6"), "--layers must be layers of scenes-vit, 0 to 5"),
+        (("--property", "colour", "--layers", "5"), "--layers is of heads: say --along 'heads' beside it"),
+        (
+            ("--property", "colour", "--along", "heads", "--layers", "6"),
+            "--layers must be layers of scenes-vit, 0 to 5",
+        ),
     ):
         found = run("scenes:count=9", *wrong)
         assert (found.code, found.out) == (2, ""), found
@@ -147,7 +150,7 @@ def test_python_says_what_the_command_says(vit, query, tmp_path):
 
 def test_a_property_is_that_of_labelled_heads(vit, query, unchecked):
     source = open_source("scenes:count=160,seed=31")
-    found = summand.retrieve(vit, query, source, property="colour", by="heads", layers="4-5", top=2)
+    found = summand.retrieve(vit, query, source, property="colour", along="heads", layers="4-5", top=2)
     moments = summand.survey(vit, source, units="heads", held_out=0, top=0).moments("heads")
     units = property_units(vit, moments, pool("scenes"), "colour", [4, 5])
     assert found.units == [unit.name for unit in units]

@@ -59,7 +59,7 @@ def flip(file: Path, bit: int) -> None:
 
 def look_at_all(folder: Path) -> None:
     opened = summand.open(folder)
-    _ = opened.images, opened.embeddings, opened.kept
+    _ = opened.images, opened.embeddings, opened.kept, opened.shelf.dataset("terms")
     for group in opened.groups:
         opened.dataset(group)
 
@@ -165,7 +165,7 @@ def test_every_damaged_file_of_a_finished_survey_is_named(vit, whole, finished, 
     look_at_all(copy)
 
 
-@pytest.mark.parametrize("part", ["heads.zarr", "neurons.4.zarr", "images.parquet", "kept.zarr"])
+@pytest.mark.parametrize("part", ["heads.zarr", "neurons.4.zarr", "images.parquet", "kept.zarr", "terms.zarr"])
 def test_only_what_is_damaged_is_made_again(vit, whole, finished, tmp_path, part, capsys):
     copy = tmp_path / "run"
     shutil.copytree(finished.path, copy)

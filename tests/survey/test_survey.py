@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import numpy as np
 import pytest
 import torch
@@ -172,9 +174,10 @@ def test_find_by_text_image_and_direction(in_folder, vit, pictures):
 
 def test_one_unit(in_folder, in_memory):
     unit, label = in_folder["4:100"], in_folder.labels.set_index("unit").loc["4:100"]
-    assert (unit.kind, unit.name, unit.words) == ("neuron", "4:100", list(label["texts"]))
+    assert (unit.kind, unit.name, unit.texts) == ("neuron", "4:100", list(label["texts"]))
+    assert (unit.words, str(unit)) == (list(label["words"]), f"<neuron 4:100 of scenes-vit: {label['label']}>")
     assert unit.weights == pytest.approx(list(label["weights"]))
-    assert unit.evidence == label["evidence"]
+    assert unit.evidence == {"proven": True, "not proven": False}.get(label["verdict"])
     assert torch.equal(unit.direction, in_folder.rank_one("neurons.4").directions[100])
     assert torch.allclose(unit.offset, in_folder.moments("neurons.4").mean_vectors()[100])
     assert unit.threshold == float(in_folder.thresholds("neurons.4")[100])
@@ -182,7 +185,7 @@ def test_one_unit(in_folder, in_memory):
     assert unit.images["x"].abs().is_monotonic_decreasing
     head = in_folder["5.3"]
     assert torch.equal(head.direction, in_folder.rank_one("heads").directions[5, 3])
-    assert head.words[0] in head._repr_html_()
+    assert html.escape(in_folder.labels.set_index("unit").loc["5.3", "label"]) in head._repr_html_()
     assert "cannot be read again" in head._repr_html_()  # these images were in memory
     bare = in_memory["4:100"]
     assert (bare.words, bare.evidence) == ([], None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -17,6 +18,8 @@ _DEPTH = 4
 _NO_HOLDERS = (type, ModuleType, Tensor, nn.Module, str, bytes)
 _PADS = ("<pad>", "[PAD]", "<|pad|>", "<|endoftext|>", "</s>")
 _STARTS = ("<s>", "[CLS]", "<|startoftext|>", "<bos>", "<start_of_text>")
+UNKNOWN = ("<unk>", "[UNK]", "<UNK>", "<|unk|>")
+"""What tokenizers put for a word that they do not know."""
 _ENDS = ("</s>", "[SEP]", "<|endoftext|>", "<eos>", "<end_of_text>")
 _TOKEN_TABLES = ("token_embedding", "word_embeddings", "token_embeddings", "embed_tokens", "wte", "shared")
 
@@ -30,6 +33,7 @@ class RawTokenizer:
         self.pad_token_id = (raw.padding or {}).get("pad_id", self._first(_PADS))
         self.bos_token_id = self.cls_token_id = self._first(_STARTS)
         self.eos_token_id = self.sep_token_id = self._first(_ENDS)
+        self.unk_token_id = self._first(UNKNOWN)
 
     def __call__(self, texts: str | Sequence[str]) -> Tensor:
         texts = [texts] if isinstance(texts, str) else list(texts)
@@ -137,3 +141,26 @@ def check_ids(texts: Sequence[str], tokens: Tensor, size: int | None) -> None:
             f"different tokens (0 to {size - 1}): it is another model's. Give the model's own: tokenizer.json beside "
             f"its weights, or wrap(model, tokenizer=…)"
         )
+
+
+def context_length(clip: nn.Module) -> int | None:
+    """How many tokens of a text the model reads; None where it does not say."""
+    configured = getattr(getattr(getattr(clip, "config", None), "text_config", None), "max_position_embeddings", None)
+    found = getattr(getattr(clip, "text", clip), "context_length", None) or configured
+    return found if isinstance(found, int) else None
+
+
+@contextmanager
+def as_long_as_the_context(clip: nn.Module, tokens: Tensor) -> Iterator[None]:
+    """Where the model fails at rows of another length than its context, a `SummandError` that says so: some models read
+    shorter rows, none longer ones."""
+    asked = context_length(clip)
+    try:
+        yield
+    except (RuntimeError, IndexError, ValueError) as error:
+        if asked is None or tokens.shape[1] == asked:
+            raise
+        raise SummandError(
+            f"the tokenizer gives {tokens.shape[1]} tokens a text, and the model reads {asked}: it is another model's. "
+            f"Give the model's own, or make it with a context of {asked}: wrap(model, tokenizer=…)"
+        ) from error

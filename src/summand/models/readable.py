@@ -73,3 +73,13 @@ def _shipped(chosen: Pool, tokenizer: Callable[..., Any]) -> Pool:
         kept = tuple(text for i, text in enumerate(chosen.texts) if i not in wrong)
         known[chosen] = replace(chosen, texts=kept) if wrong else chosen
     return known[chosen]
+
+
+def refuse_unknown(whole: Pool, kept: Pool) -> None:
+    """Raise `SummandError` where the model can read less than half of a pool: words from what is left say little."""
+    left = len(whole.texts) - len(kept.texts)
+    if 2 * left > len(whole.texts):
+        raise SummandError(
+            f"the model cannot read {left:,} of the {len(whole.texts):,} descriptions of the pool {whole.name!r} "
+            f"(words that its tokenizer does not know); give a pool in its own words: pool=[…] or a text file"
+        )

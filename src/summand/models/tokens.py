@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import SummandError, first_line
-from .callers_tokenizers import RawTokenizer, is_raw
+from .callers_tokenizers import UNKNOWN, RawTokenizer, core_of, is_raw
 
 
 class HuggingFaceTokenizer:
@@ -105,6 +105,7 @@ def check_length(tokenizer: Callable[..., Any], texts: Sequence[str], tokens: Te
 def unreadable(tokenizer: Callable[..., Any], texts: Sequence[str], at_once: int = 256) -> dict[int, str]:
     """Which texts the model cannot read, and why: too long for its context, or of words that it does not know."""
     found: dict[int, str] = {}
+    unknown = unknown_token(tokenizer)
 
     def look(start: int, stop: int) -> None:
         some = list(texts[start:stop])
@@ -112,6 +113,9 @@ def unreadable(tokenizer: Callable[..., Any], texts: Sequence[str], at_once: int
             tokens = tokenizer(some)
             if isinstance(tokens, Tensor) and tokens.ndim == 2:
                 check_length(tokenizer, some, tokens)
+                if unknown is not None:
+                    count = (tokens == unknown).sum(dim=1).tolist()
+                    found.update({start + i: _unknown(some[i], many) for i, many in enumerate(count) if many})
         except Exception as error:  # a tokenizer of the caller's own says it in its own way
             if stop - start == 1:
                 found[start] = first_line(error)
@@ -123,6 +127,24 @@ def unreadable(tokenizer: Callable[..., Any], texts: Sequence[str], at_once: int
     for start in range(0, len(texts), at_once):
         look(start, min(start + at_once, len(texts)))
     return found
+
+
+def unknown_token(tokenizer: Callable[..., Any]) -> int | None:
+    """The token that stands for every word that a tokenizer does not know; None where it has none, as a byte-level one
+    has not, or where another mark (CLIP's own end of text) has the same number."""
+    core = core_of(tokenizer)
+    if is_raw(core):
+        return next((i for name in UNKNOWN if (i := core.token_to_id(name)) is not None), None)
+    found = getattr(core, "unk_token_id", None)
+    if found is None:  # a tokenizer of the caller's own with a table of its words
+        tables = [table for table in getattr(core, "__dict__", {}).values() if isinstance(table, dict)]
+        found = next((table[name] for table in tables for name in UNKNOWN if name in table), None)
+    marks = {getattr(core, f"{mark}_token_id", None) for mark in ("bos", "eos", "pad", "cls", "sep")}
+    return found if isinstance(found, int) and found not in marks else None
+
+
+def _unknown(text: str, count: int) -> str:
+    return f"{count} of the tokens of {text[:80]!r} stand for words that the tokenizer does not know"
 
 
 def count_tokens(tokenizer: Callable[..., Any], text: str) -> int | None:

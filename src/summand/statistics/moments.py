@@ -14,10 +14,11 @@ from torch import Tensor
 from ..effects.effects import Effects
 from ..errors import SummandError
 from ..towers.directions import Directions
-from ..towers.finite import check_finite
-from ..towers.precision import doubled, with_fp64
+from ..towers.finite import check_finite, power_of_two
+from ..towers.precision import doubled, fast_fp64, with_fp64
 from . import saving
 
+_AT_ONCE = 32  # images of which a sum in fp32 keeps its digits
 _EMPTY = "these moments have seen no images yet; call update(effects) first"
 
 
@@ -85,7 +86,7 @@ class Moments:
         if centred.shape[-1] == 1:  # 147,456 products of 1 × n and n × 1 matrices would take their time
             batch._comoment = centred.square().sum(dim=-2, keepdim=True)
         else:
-            batch._comoment = centred.transpose(-1, -2) @ centred
+            batch._comoment = _squared(centred)
         return self.merge(batch)
 
     def merge(self, other: Moments) -> Moments:
@@ -208,6 +209,17 @@ class Moments:
         moments._comoment[..., rows, columns] = triangle
         moments._comoment[..., columns, rows] = triangle
         return moments
+
+
+def _squared(centred: Float[Tensor, "*unit image path"]) -> Float[Tensor, "*unit path path"]:
+    """Σ_image c cᵀ in fp64; where the device is slow at it, as fp32 products of a few images each, summed in fp64."""
+    if fast_fp64(centred.device):
+        return centred.transpose(-1, -2) @ centred
+    total = centred.new_zeros(*centred.shape[:-2], centred.shape[-1], centred.shape[-1])
+    scale = power_of_two(centred)  # no square leaves the range of fp32
+    for some in (centred / scale).float().split(_AT_ONCE, dim=-2):
+        total += some.transpose(-1, -2) @ some
+    return total * scale.square()
 
 
 class Mean:

@@ -16,15 +16,18 @@ from ..errors import SummandError
 from ..models import Model
 from ..statistics.principal_direction import top_count
 from . import store
+from .aside import Coefficients, Terms
 from .consumers import MomentsOf, Projections, TopImagesOf
 from .engine import Consumer, Position, Stage, passes
 from .manifest import Manifest, skipped_rows, versions
 from .per_image import Embeddings, Kept
 from .shards import Shards
-from .shelf import EMBEDDINGS, IMAGES, KEPT, Shelf, forget
+from .shelf import EMBEDDINGS, IMAGES, KEPT, TERMS, Shelf, forget
 from .survey import Survey
 from .units import Group
 
+LEAST_SKIPPED = 10
+"""So few files that cannot be read never stop a survey."""
 MOST_HELD_OUT = 1000
 """Images kept aside at most: x_n of every unit on each is stored, 0.3 GB for the 147,456 pairs of RN50x16."""
 
@@ -44,10 +47,12 @@ class _OfGroup:
     moments: MomentsOf
     top: TopImagesOf | None
     aside: Projections
+    whole: Coefficients | None
 
 
 class Making:
-    """broken: of a finished survey only these data sets and tables are made again."""
+    """broken: of a finished survey only these data sets and tables are made again. max_skipped: the share of the images
+    that may be unreadable."""
 
     def __init__(
         self,
@@ -57,7 +62,9 @@ class Making:
         asked: Manifest,
         groups: Sequence[Group],
         broken: set[str] | None = None,
+        max_skipped: float = 0.01,
     ) -> None:
+        self.max_skipped = max_skipped
         self.model, self.source, self.shelf, self.broken = model, source, shelf, broken
         self.aside = held_out_images(len(source), asked.held_out)
         used = np.setdiff1d(np.arange(len(source)), self.aside)
@@ -66,6 +73,7 @@ class Making:
         planned = sum(len(stage.indices) for stage in self.stages)
         self.asked = replace(asked, images=len(source), planned=planned, versions=versions())
         self.embeddings = Embeddings()
+        self.terms = Terms() if self._wanted(TERMS) else None
         self.kept = Kept(asked.kept) if asked.kept and self._wanted(KEPT) else None
         self.of = {group: self._consumers(group, len(used)) for group in groups if self._wanted(group.name)}
 
@@ -76,16 +84,21 @@ class Making:
         moments = MomentsOf(group, str(self.model.device))
         k = top_count(used, group.kind) if self.asked.top is None else self.asked.top
         top = TopImagesOf(moments, k) if k else None
-        return _OfGroup(moments, top, Projections(moments, top))
+        whole = Coefficients(moments) if group.kind == "heads" else None
+        return _OfGroup(moments, top, Projections(moments, top), whole)
 
     def consumers(self) -> dict[str, Consumer]:
         named: dict[str, Consumer] = {"images": self.embeddings}
+        if self.terms is not None:
+            named["terms"] = self.terms
         if self.kept is not None:
             named["kept"] = self.kept
         for group, each in self.of.items():
             named[f"moments/{group.name}"], named[f"signal/{group.name}"] = each.moments, each.aside
             if each.top is not None:
                 named[f"top/{group.name}"] = each.top
+            if each.whole is not None:
+                named[f"whole/{group.name}"] = each.whole
         return named
 
     def run(self, batch_size: int, progress: bool | None, every: float, out: Path | None) -> Survey:
@@ -101,7 +114,7 @@ class Making:
                 self.consumers(),
                 self.stages,
                 **{"batch_size": batch_size, "progress": progress, "keeper": keeper, "every": every},
-                **{"least": 2, "among": "of the images that are not held out "},
+                **{"least": 2, "among": "of the images that are not held out ", "check": self._check_skipped},
             )
         except SummandError:
             if out is not None and self.broken is None and not self.embeddings.state():
@@ -113,6 +126,18 @@ class Making:
             made.write(out)
             keeper.clear()
         return Survey(self.shelf, made, self.model, self.source)
+
+    def _check_skipped(self, at: Position) -> None:
+        """Raise `SummandError` where more files could not be read than one puts up with."""
+        most = max(LEAST_SKIPPED, self.max_skipped * len(self.source))
+        files = {item.name for item in at.skipped}
+        if len(files) > most:
+            first = "; ".join(f"{item['name']}: {item['reason']}" for item in skipped_rows(at.skipped[:3]))
+            raise SummandError(
+                f"{len(files):,} of {len(self.source):,} images could not be read, which is more than "
+                f"{100 * self.max_skipped:g} % ({first}). Mend them, or allow more with --max-skipped; what is done is "
+                f"kept, and the same command goes on"
+            )
 
     def _manifest(self, at: Position, complete: bool) -> Manifest:
         return replace(
@@ -134,6 +159,9 @@ class Making:
         if self._wanted(IMAGES):
             self.shelf.put_table(IMAGES, pd.DataFrame(table, index=pd.Index(indices, name="image")))
             self.shelf.put(EMBEDDINGS, _per_image({"embedding": (rows["embedding"], ("embed",))}, indices))
+        if self.terms is not None and (aside := self.terms.ordered()):
+            terms = {name: (aside[name], ("embed",)) for name in aside if name != "images"}
+            self.shelf.put(TERMS, _per_image(terms, aside["images"]))
         if self.kept is not None:
             kept = self.kept.ordered()
             axes = {"coefficient": ("layer", "head", "channel"), "mlps": ("embed",), "output": ("embed",)}
@@ -145,6 +173,7 @@ class Making:
                 rank_one=each.aside.rank,
                 scale=each.aside.scale,
                 held_out=torch.from_numpy(each.aside.values),
+                whole=None if each.whole is None else (torch.from_numpy(each.whole.values), each.whole.scale),
             )
             self.shelf.put(group.name, store.to_dataset(found, indices[held]))
 

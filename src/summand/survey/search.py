@@ -20,7 +20,19 @@ from .labels import described
 from .survey import Survey
 from .units import SINGULAR
 
-_COLUMNS = ("texts", "weights", "correlation", "random_limit", "evidence")
+_COLUMNS = (
+    "label",
+    "words",
+    "verdict",
+    "evidence",
+    "shown",
+    "chance",
+    "agreement",
+    "texts",
+    "weights",
+    "correlation",
+    "random_limit",
+)
 
 
 def find(survey: Survey, what: Any, top: int = 10) -> pd.DataFrame:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -18,7 +19,8 @@ from .checksums import Checksums
 from .manifest import FILE
 
 IMAGES, LABELS, EMBEDDINGS, KEPT = "images", "labels", "images", "kept"
-_LISTS = ("texts", "weights", "explained")
+TERMS, DIRECTIONS = "terms", "directions"
+_LISTS = ("texts", "weights", "explained", "words", "poles", "properties")
 
 
 @runtime_checkable
@@ -111,17 +113,28 @@ class Folder:
         if name == LABELS:
             flat = table.copy()
             for column in _LISTS:
-                flat[column] = [None if value is None else json.dumps(list(value)) for value in flat[column]]
+                if column in flat:
+                    flat[column] = [None if value is None else json.dumps(_plain(value)) for value in flat[column]]
             with replacing(self._path / f"{name}.csv") as temporary:
                 flat.to_csv(temporary, index=False)
         self._sums.note([f"{name}.parquet", *([f"{name}.csv"] if name == LABELS else [])])
+
+
+def _plain(value: Any) -> Any:
+    """Lists for the arrays that parquet gives for lists."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, np.ndarray)) else value
+
+
+_MORE = (f"{TERMS}.zarr", f"{DIRECTIONS}.zarr", "checkpoint")
 
 
 def forget(out: Path) -> None:
     """Remove what a survey wrote into a folder, and nothing else."""
     for name in (FILE, CHECKSUMS, f"{IMAGES}.parquet", f"{LABELS}.parquet", f"{LABELS}.csv"):
         (out / name).unlink(missing_ok=True)
-    for path in (f"{EMBEDDINGS}.zarr", f"{KEPT}.zarr", "heads.zarr", "pairs.zarr", shards.FOLDER, "checkpoint"):
+    for path in (f"{EMBEDDINGS}.zarr", f"{KEPT}.zarr", "heads.zarr", "pairs.zarr", *_MORE, shards.FOLDER):
         shutil.rmtree(out / path, ignore_errors=True)
     for path in out.glob("neurons.*.zarr"):
         shutil.rmtree(path, ignore_errors=True)

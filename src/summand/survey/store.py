@@ -30,7 +30,8 @@ class Statistics:
     """All that a run keeps of a group of units.
 
     top: None where no top images were asked for. rank_one: r_n of every unit. held_out: x_n = ⟨φ_n − b_n, r_n⟩ of the
-    images kept aside, in units of `scale`, fp16; scale: the standard deviation of x_n over the other images.
+    images kept aside, in units of `scale`, fp16; scale: the standard deviation of x_n over the other images. whole: of
+    heads, all of their centred coefficients on the images kept aside, in units of a second scale.
     """
 
     moments: Moments
@@ -38,6 +39,7 @@ class Statistics:
     rank_one: RankOne
     scale: Float[Tensor, "*unit"]
     held_out: Float[Tensor, "held_out_image *unit"]
+    whole: tuple[Float[Tensor, "held_out_image *unit path"], Float[Tensor, "*unit"]] | None = None
 
 
 def to_dataset(found: Statistics, held_out_images: np.ndarray) -> xr.Dataset:
@@ -52,6 +54,9 @@ def to_dataset(found: Statistics, held_out_images: np.ndarray) -> xr.Dataset:
         "scale": (units, _array(found.scale.float())),
         "held_out": (("held_out_image", *units), _array(found.held_out)),
     }
+    if found.whole is not None:
+        variables["held_out_coefficient"] = (("held_out_image", *units, "path"), _array(found.whole[0]))
+        variables["coefficient_scale"] = (units, _array(found.whole[1].float()))
     factors = moments.basis._held()
     if len(factors) == 1:
         variables["directions"] = ((*units, "path", "embed"), _array(factors[0]))

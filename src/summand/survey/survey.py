@@ -27,7 +27,7 @@ from ..towers.precision import doubled
 from . import store
 from .fingerprints import names_hash, same_weights, weights_hash
 from .manifest import Manifest
-from .shelf import EMBEDDINGS, IMAGES, KEPT, LABELS, Folder, Shelf
+from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, TERMS, Folder, Shelf
 from .units import Group, Unit
 
 
@@ -98,6 +98,13 @@ class Survey:
         data = self.dataset(group)
         return store.tensor(data["held_out"]).float() * store.tensor(data["scale"])
 
+    def held_out_coefficients(self, group: Group | str) -> Float[Tensor, "held_out_image *unit path"] | None:
+        """c − c̄ of the held-out images, of heads; None in surveys of other units, and of older ones."""
+        data = self.dataset(group)
+        if "held_out_coefficient" not in data:
+            return None
+        return store.tensor(data["held_out_coefficient"]).float() * store.tensor(data["coefficient_scale"])[..., None]
+
     @property
     def held_out_images(self) -> np.ndarray:
         """Numbers of the images that were kept aside, whose effects are in no statistic."""
@@ -153,12 +160,12 @@ class Survey:
             raise SummandError(f"{self.shelf.label} has no labels yet; {how} makes them")
         return self.shelf.table(LABELS)
 
-    def label(self, pool: Any = None, *, size: int = 10, most: int | None = None, draws: int | None = None,
+    def label(self, pool: Any = None, *, size: int = 3, most: int | None = None, draws: int | None = None,
               progress: bool | None = None) -> pd.DataFrame:  # fmt: skip
         """Every unit in words, and what the words are worth on the held-out images; kept in the survey.
 
-        pool: a name, a file of texts, or a list of texts [default: fits the model]. size: texts a unit. most: of
-        neurons and pairs only so many, the most important. docs/runs.md lists the columns.
+        pool: a name, a file of texts, or a list of texts [default: fits the model]. size: texts a unit, and words an
+        end at most. most: of neurons and pairs only so many, the most important. docs/runs.md lists the columns.
         """
         from .labels import label
 
@@ -253,7 +260,7 @@ class Survey:
             raise SummandError(f"{path} is not empty; give a new folder")
         path.mkdir(parents=True, exist_ok=True)
         shelf = Folder(path)
-        for name in (*self.manifest.groups, EMBEDDINGS, KEPT):
+        for name in (*self.manifest.groups, EMBEDDINGS, KEPT, TERMS, DIRECTIONS):
             if self.shelf.has(name):
                 shelf.put(name, self.shelf.dataset(name).load())
         for name in (IMAGES, LABELS):

@@ -16,6 +16,7 @@ from ..errors import SummandError
 from ..statistics.principal_direction import significance
 from .strip import Shown, picture_strip, strongest
 from .survey import Survey
+from .unit_words import End, Words, directions_of, words_of_row
 from .units import Unit
 
 _PICTURES = 8
@@ -45,20 +46,42 @@ class UnitView:
         found = table[(table["kind"] == self.kind) & (table["unit"] == self.name)]
         return found.iloc[0] if len(found) else None
 
+    @cached_property
+    def called(self) -> Words:
+        """What it is called: both ends of its directions, with the evidence for each; no ends where it was not
+        labelled."""
+        return Words(()) if self.label is None else words_of_row(self.label)
+
     @property
     def words(self) -> list[str]:
-        """Its texts, empty where it was not labelled."""
+        """The first word of every end that is proven; empty where there is none."""
+        return self.called.proven
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts that span what it writes (heads), or that its direction is a weighted sum of; empty where it was
+        not labelled."""
         return [] if self.label is None else list(self.label["texts"])
 
     @property
     def weights(self) -> list[float]:
+        """Of its texts, signed."""
         return [] if self.label is None else [float(weight) for weight in self.label["weights"]]
 
     @property
     def evidence(self) -> bool | None:
-        """Whether its words predict it on held-out images better than random texts; None where that was not tested."""
-        found: Any = None if self.label is None else self.label["evidence"]
-        return None if found is None or found is pd.NA or found != found else bool(found)
+        """Whether images that were held out show its words; None where that could not be tested."""
+        if self.label is None:
+            return None
+        return {"proven": True, "not proven": False}.get(str(self.label["verdict"]))
+
+    @property
+    def directions(self) -> Float[Tensor, "thing embed"]:
+        """The directions whose ends its words are for: a head's components along the texts, else r_n."""
+        if self.group.kind != "heads":
+            return self.direction[None]
+        things = 1 + max((end.thing for end in self.called.ends), default=0)
+        return directions_of(self.survey, self.group)[self.index][:things]
 
     @property
     def direction(self) -> Float[Tensor, " embed"]:
@@ -106,21 +129,18 @@ class UnitView:
         return f"{self.kind} {self.name} of {self.survey.manifest.model}"
 
     def _said(self) -> str:
-        signed = zip(self.words, self.weights, strict=True)
-        return " · ".join([text if weight >= 0 else f"−{text}" for text, weight in signed][:3])
+        return "" if self.label is None else str(self.label["label"])
 
     def __repr__(self) -> str:
-        verdict = {None: "not scored", True: "supported", False: "no evidence"}[self.evidence]
-        words = f": {self._said()} ({verdict})" if self.words else ", no words yet"
-        return f"<{self._title()}{words}>"
+        return f"<{self._title()}{f': {self._said()}' if self._said() else ', no words yet'}>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td style='text-align:right'>{weight:+.2f}</td><td>{html.escape(text)}</td></tr>"
-            for text, weight in zip(self.words, self.weights, strict=True)
+        ends = "".join(_row(end) for end in self.called.ends if end.words)
+        texts = " · ".join(
+            html.escape(signed(text, weight)) for text, weight in zip(self.texts, self.weights, strict=True)
         )
-        verdict = {None: "not scored", True: "evidence on held-out images", False: "no evidence"}[self.evidence]
-        said = f"<table>{rows}</table><p>{verdict}</p>" if rows else "<p>no words yet: survey.label()</p>"
+        said = f"<p><b>{html.escape(self._said())}</b></p><table>{ends}</table><p>texts: {texts}</p>"
+        said = said if self.label is not None else "<p>no words yet: survey.label()</p>"
         try:
             buffer = io.BytesIO()
             self.show().savefig(buffer, dpi=110, format="png")
@@ -129,3 +149,18 @@ class UnitView:
         except SummandError as error:
             picture = f"<p>{html.escape(str(error))}</p>"
         return f"<h4>{html.escape(self._title())}</h4>{picture}{said}"
+
+
+def signed(text: str, weight: float) -> str:
+    """A text with its weight and a minus where the unit speaks against it."""
+    return f"{weight:+.2f} {text}".replace("-", "−", 1)
+
+
+def _row(end: End) -> str:
+    shown = (
+        "" if end.shown is None else f"{100 * end.shown:.0f} % of its images (chance {100 * (end.chance or 0):.0f} %)"
+    )
+    return (
+        f"<tr><td>{'+' if end.sign > 0 else '−'}</td><td>{html.escape(end.text)}</td>"
+        f"<td>{shown}</td><td>{end.verdict}</td></tr>"
+    )

@@ -39,6 +39,11 @@ class AttentionView:
         """a_i v_i for every token."""
         return self._token_values
 
+    def of_head(self, head: int) -> Float[Tensor, "image token channel"]:
+        """a_i v_i of one head, without those of the others."""
+        values = F.linear(self.inputs, self.value_weight[head], self.value_bias[head])
+        return values * self.row[:, head, :, None]
+
     @cached_property
     def _token_values(self) -> Float[Tensor, "image token head channel"]:
         heads, channels, width = self.value_weight.shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,19 +17,26 @@ from ...data import ImageSource, Skipped
 from ...models import Model
 from ...studies.world import strange_pictures
 from ...survey import Group, Survey, survey_of
+from ...survey.labels import SIZE, kinds_of, label_run
+from ...survey.terms import shares_said
+from ...survey.unit_words import Words, directions_of, words_of_row
 from ...text.labels import HeadLabel, importance, label_heads
 from ...text.pools import Pool
 from ...towers.precision import doubled
 from .examples import Picked, Pictures, pick_examples
 from .folder import claim_folder
 
+_HELD_OUT = 0.2  # of the images: words are chosen on a half of these and proven on the other
+_FEW_DRAWS = 2  # of random texts beside those that span a head, which the pages do not show
+
 
 @dataclass(frozen=True)
 class Atlas:
-    """What was built: the front page, the labels of the heads, and what was left out."""
+    """What was built: the front page, the texts that span each head, its words, and what was left out."""
 
     page: Path
     labels: list[HeadLabel]
+    words: dict[str, Words]
     images: int
     skipped: tuple[Skipped, ...]
     residual: float
@@ -60,17 +67,23 @@ def build(
     embeddings = model.encode_text(pool.texts, progress=progress)
     every = range(model.tower.layers)
     last = list(every)[-layers:] if isinstance(layers, int) else sorted(layers)
-    options: dict[str, Any] = {"top": 0, "keep": last, "batch_size": batch_size, "progress": progress}
+    options: dict[str, Any] = {"top": 0, "keep": last, "held_out": _HELD_OUT}
+    options |= {"batch_size": batch_size, "progress": progress}
     found = survey_of(model, source, [Group("heads")], **options) if survey is None else survey
     moments = found.moments("heads")
     shares = importance(moments, embeddings)
     labels = label_heads(moments, found.manifest.kept, pool.texts, embeddings, shares, size)
-    picked = pick_examples(found, labels, embeddings, examples)
-    site = _Site(model, source, out, found, embeddings)
+    table = label_run(found, pool.texts, embeddings, SIZE, properties=kinds_of(pool), draws=_FEW_DRAWS)
+    of_heads = table[table["kind"] == "head"].set_index("unit")
+    words = {label.name: words_of_row(of_heads.loc[label.name]) for label in labels}
+    along = {label.name: _along(found, label, words[label.name], embeddings) for label in labels}
+    picked = pick_examples(found, labels, along, examples)
+    site = _Site(model, source, out, found, embeddings, words, along)
     site.write(labels, picked, shares, pool, progress, started)
     return Atlas(
         page=out / "index.html",
         labels=labels,
+        words=words,
         images=len(found.images),
         skipped=_skipped(found),
         residual=found.manifest.residual or 0.0,
@@ -82,14 +95,32 @@ def _skipped(found: Survey) -> tuple[Skipped, ...]:
     return tuple(Skipped(item["name"], item["reason"]) for item in found.manifest.skipped)
 
 
+def _along(found: Survey, label: HeadLabel, words: Words, embeddings: Tensor) -> Tensor:
+    """The direction whose two ends a head's page shows: that of its first proven words, else its first text."""
+    first = words.first
+    if first is None or not first.proven:
+        return embeddings[label.indices[0]].cpu().double()
+    return first.sign * directions_of(found, Group("heads"))[label.layer, label.head, first.thing]
+
+
 class _Site:
-    def __init__(self, model: Model, source: ImageSource, out: Path, found: Survey, embeddings: Tensor) -> None:
+    def __init__(
+        self,
+        model: Model,
+        source: ImageSource,
+        out: Path,
+        found: Survey,
+        embeddings: Tensor,
+        words: Mapping[str, Words],
+        along: Mapping[str, Tensor],
+    ) -> None:
         self.model, self.source, self.out, self.found, self.embeddings = model, source, out, found, embeddings
+        self.words = words
         self.pages = Environment(
             loader=PackageLoader("summand.report.site"), autoescape=True, undefined=StrictUndefined
         )
         self.indices = found.images.index.to_numpy()
-        self.pictures = Pictures(model, source, out, self.indices, embeddings)
+        self.pictures = Pictures(model, source, out, self.indices, along)
 
     def write(
         self,
@@ -116,6 +147,8 @@ class _Site:
                 page = self.pages.get_template("head.html.j2").render(
                     **context,
                     label=label,
+                    called=self.words[label.name],
+                    ends=_ends(self.words[label.name]),
                     steps=_steps(label),
                     strongest=[shown[row] for row in one.strongest],
                     weakest=[shown[row] for row in one.weakest],
@@ -126,6 +159,8 @@ class _Site:
         front = self.pages.get_template("index.html.j2").render(
             **context,
             rows=_grid(labels, shares),
+            words=self.words,
+            heads_said=shares_said(self.found, self.embeddings),
             labels=sorted(labels, key=lambda label: -label.importance),
             heads=range(shares.shape[1]),
             seconds=time.time() - started,
@@ -171,6 +206,27 @@ def _steps(label: HeadLabel) -> list[dict[str, Any]]:
         {"text": text, "from": 100 * low, "to": 100 * high, "adds": 100 * (high - low)}
         for text, low, high in zip(label.texts, before, label.explained, strict=False)
     ]
+
+
+def _ends(words: Words) -> list[dict[str, Any]]:
+    """Every end that was given words, as a head's page lists them."""
+    return [
+        {
+            "sign": "+" if end.sign > 0 else "−",
+            "share": _percent(end.share),
+            "words": end.text,
+            "shown": _percent(end.shown),
+            "chance": _percent(end.chance),
+            "verdict": end.verdict,
+            "proven": end.proven,
+        }
+        for end in words.ends
+        if end.words
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"
 
 
 def _grid(labels: Sequence[HeadLabel], shares: Tensor) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ _MAP_BATCH = 32
 
 @dataclass(frozen=True)
 class Picked:
-    """Of one head: the centred scores of all images along its first text, and the strongest and weakest rows."""
+    """Of one head: the centred scores of all images along its direction, and the strongest and weakest rows."""
 
     scores: Tensor
     strongest: list[int]
@@ -36,7 +36,7 @@ class Picked:
 
 @dataclass(frozen=True)
 class Example:
-    """An image on a head's page: its thumbnail, the head's score for its first text, and the token map."""
+    """An image on a head's page: its thumbnail, the head's score along its direction, and the token map."""
 
     picture: str
     name: str
@@ -44,14 +44,17 @@ class Example:
     overlay: str
 
 
-def pick_examples(found: Survey, labels: Sequence[HeadLabel], embeddings: Tensor, count: int) -> dict[str, Picked]:
-    """For each head: its images of largest and smallest score."""
+def pick_examples(
+    found: Survey, labels: Sequence[HeadLabel], along: Mapping[str, Tensor], count: int
+) -> dict[str, Picked]:
+    """For each head: its images of largest and smallest score along its direction [embed]."""
     kept = found.kept
     picked, directions = {}, kept.directions
     for label in labels:
         row = label.layer - found.manifest.kept[0]
-        along = directions[row, label.head] @ embeddings[label.indices[0]].to(directions)
-        scores = kept.coefficients[:, row, label.head] @ along
+        scores = kept.coefficients[:, row, label.head].double() @ (
+            directions[row, label.head].double() @ along[label.name]
+        )
         scores = scores - scores.mean()
         order = scores.argsort(descending=True).tolist()
         some = min(count, len(order) // 2)
@@ -60,35 +63,41 @@ def pick_examples(found: Survey, labels: Sequence[HeadLabel], embeddings: Tensor
 
 
 class Pictures:
-    """The images of a site, whose thumbnails are written to `out`/images. indices: each row's number in the source."""
+    """The images of a site, whose thumbnails are written to `out`/images. indices: each row's number in the source.
+    along: each head's direction."""
 
-    def __init__(self, model: Model, source: ImageSource, out: Path, indices: np.ndarray, embeddings: Tensor) -> None:
+    def __init__(
+        self, model: Model, source: ImageSource, out: Path, indices: np.ndarray, along: Mapping[str, Tensor]
+    ) -> None:
         self.model, self.source, self.out = model, source, out
-        self.indices, self.embeddings = indices, embeddings
+        self.indices, self.along = indices, along
 
     def maps(
         self, labels: Sequence[HeadLabel], picked: Mapping[str, Picked], progress: bool | None
     ) -> dict[tuple[str, int], Tensor]:
-        """Token maps along each head's first text, through that head alone, for the images on its page."""
+        """Token maps along each head's direction, through that head alone, for the images on its page."""
         wanted: dict[int, list[HeadLabel]] = {}
         for label in labels:
             for row in (*picked[label.name].strongest, *picked[label.name].weakest):
                 wanted.setdefault(row, []).append(label)
-        texts = sorted({label.indices[0] for label in labels})
-        column = {text: i for i, text in enumerate(texts)}
+        column = {label.name: i for i, label in enumerate(labels)}
         maps: dict[tuple[str, int], Tensor] = {}
         rows = sorted(wanted)
+        if not rows:
+            return maps
+        targets = torch.stack([self.along[label.name] for label in labels])
+        targets = targets.to(self.model.device, torch.promote_types(self.model.dtype, torch.float32))
         with Progress("maps", len(rows), "images", progress) as bar:
             for start in range(0, len(rows), _MAP_BATCH):
                 some = rows[start : start + _MAP_BATCH]
                 pixels = torch.stack([self.model.preprocess(self._image(row)) for row in some])
                 pixels = pixels.to(self.model.device, self.model.dtype)
                 with self.model.as_it_is():
-                    toward = self.model.decompose(pixels).toward(self.embeddings[texts])
+                    toward = self.model.decompose(pixels).toward(targets)
                     tower = self.model.tower
                     for i, row in enumerate(some):
                         for label in wanted[row]:
-                            tokens = toward[i, label.layer, label.head, tower.prefix :, column[label.indices[0]]]
+                            tokens = toward[i, label.layer, label.head, tower.prefix :, column[label.name]]
                             maps[label.name, row] = tokens.unflatten(0, tower.grid).float().cpu()
                     for row, picture in zip(some, self.model.picture(pixels), strict=True):
                         self._thumbnail(row, picture)

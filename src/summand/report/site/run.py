@@ -18,8 +18,8 @@ FOLDER = Path("atlas")
 
 
 class Built(Result):
-    """rows: layer, head, importance, attribute (where the model's world knows it), texts, explained.
-    index: the front page of the site."""
+    """rows: layer, head, importance, attribute (where the model's world knows it), label, verdict, words (of every
+    proven end), texts that span it, explained. index: the front page of the site."""
 
     command: ClassVar[str] = "atlas"
 
@@ -30,7 +30,6 @@ class Built(Result):
     def tables(self) -> list[Table]:
         rows = self.rows.assign(
             name=[f"{layer}.{head}" for layer, head in zip(self.rows["layer"], self.rows["head"], strict=True)],
-            said=[" · ".join(texts[:3]) for texts in self.rows["texts"]],
             whole=[explained[-1] for explained in self.rows["explained"]],
         ).sort_values("importance", ascending=False, kind="stable")
         known = bool(rows["attribute"].notna().any())
@@ -38,7 +37,7 @@ class Built(Result):
             Column("name", "head", kind="id"),
             Column("importance", form=lambda share: f"{100 * share:.1f} %"),
             *([Column("attribute", "sees", kind="id")] if known else []),
-            Column("said", "first texts", kind="words"),
+            Column("label", "words", kind="words"),
             Column("whole", "explained", form=lambda share: f"{100 * share:.0f} %"),
         ]
         more = self.more
@@ -94,7 +93,10 @@ def atlas(
             "layer": label.layer,
             "head": label.head,
             "importance": round(label.importance, 5),
-            "attribute": label.attribute if model.world.attributes else None,
+            "attribute": made.words[label.name].kind if model.world.attributes else None,
+            "label": made.words[label.name].text,
+            "verdict": made.words[label.name].verdict,
+            "words": made.words[label.name].proven,
             "texts": list(label.texts),
             "explained": [round(float(share), 4) for share in label.explained],
         }

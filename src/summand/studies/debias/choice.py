@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data import ImageSource
+from ...data.sources import Some
 from ...models import Model
+from ...survey import Survey
 from ..ablation.accuracy import Batch, read
+from ..ablation.remembered import remembered, remembers
 from .leak import independent, leak, strength, values_of
 from .options import WAYS, Way
 from .ways import along, units
@@ -23,25 +25,9 @@ _SURE = 2.58  # deviations that a strength must be above 0
 _FEWEST = 16
 
 
-class EveryOther:
+def every_other(source: ImageSource, step: int = 2) -> Some:
     """Every so manieth image of a source."""
-
-    def __init__(self, source: ImageSource, step: int = 2) -> None:
-        self._source, self.label = source, source.label
-        self._places = np.arange(0, len(source), step)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def name(self, index: int) -> str:
-        return self._source.name(int(self._places[index]))
-
-    def image(self, index: int) -> Any:
-        return self._source.image(int(self._places[index]))
-
-    def attributes(self) -> Any:
-        table = self._source.attributes()
-        return None if table is None else table.iloc[self._places].reset_index(drop=True)
+    return Some(source, np.arange(0, len(source), step))
 
 
 @dataclass(frozen=True)
@@ -67,6 +53,7 @@ def choose_way(
     neurons: bool = False,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> Choice:
     """The way of least `leak`, among those whose terms move the classes' scores at all: of a strength above 0 by 2.58
     errors.
@@ -74,18 +61,25 @@ def choose_way(
     Classes are those that the model says once the units and the axes are all gone, values of the attribute those that
     it reads by the attribute's texts, and images are weighted so that the two are independent. Strengths are taken over
     the images that the units were found on (every other one), leaks over the rest. "measured" removes s less its error:
-    as much as is sure.
+    as much as is sure. survey: of `source`, which the units were found in: leaks are over the images that it kept
+    aside, and heads that it kept of every image are not looked at again.
     """
     step = max(1, -(-len(source) // _MOST))
-    images = source if step == 1 else EveryOther(source, step | 1)  # an odd step keeps both halves
+    step = step if step == 1 else step | 1  # an odd step keeps both halves
+    images = source if step == 1 else every_other(source, step)
     outputs, moved, terms, places = [], [], [], []
-    for batch in read(model, images, batch_size, "weighing ways", progress):
+    if survey is not None and not neurons and remembers(survey, model):
+        batches, step = remembered(survey, model, batch_size, aside=True), 1
+    else:
+        batches = read(model, images, batch_size, "weighing ways", progress)
+    for batch in batches:
         outputs.append(batch.total.double().cpu())
         moved.append(_written(batch, found, neurons).double().cpu())
         terms.append(along(batch.layers.sum(dim=1) + batch.parts.mlps().sum(dim=1), axes).double().cpu())
-        places += [index * (1 if step == 1 else step | 1) for index in batch.indices]
+        places += [index * step for index in batch.indices]
     whole, some, every = (torch.cat(rows) for rows in (outputs, moved, terms))
-    held_out = torch.tensor(places) % 2 == 1
+    aside = np.array(places) % 2 == 1 if survey is None else np.isin(places, survey.held_out_images)
+    held_out = torch.from_numpy(aside)
     return _chosen(whole, some - some.mean(dim=0), every - every.mean(dim=0), held_out, axes.double().cpu(),
                    attribute.double().cpu(), classifier.double().cpu(), bool(found), neurons)  # fmt: skip
 
@@ -108,7 +102,7 @@ def _chosen(
         return Choice(None, 1.0, {}, {}, int(held_out.sum()))
     fit, weigh = ~held_out, held_out
     projected = along(whole - whole.mean(dim=0), axes)
-    lost: dict[str, Tensor] = {"terms-axis": every, "text-axis": projected}
+    lost: dict[Way, Tensor] = {"terms-axis": every, "text-axis": projected}
     if has_units:
         lost = {"units": some, "units-axis": along(some, axes), **lost}
     weights = independent(classes[fit], values[fit])
@@ -126,11 +120,11 @@ def _chosen(
     weights = independent(classes[weigh], values[weigh])
     leaks = {
         name: leak((whole[weigh] - gone[weigh]) @ classifier.T, classes[weigh], values[weigh], weights)
-        for name, gone in {"before": torch.zeros_like(whole), **lost}.items()
+        for name, gone in [("before", torch.zeros_like(whole)), *lost.items()]
     }
     able: list[Way] = [way for way in WAYS if way in lost and strengths[way][0] > _SURE * strengths[way][1]]
-    best: Way | None = min(able, key=lambda way: leaks[way], default=None)
-    way = best if best is not None and leaks[best] < leaks["before"] else None
+    able.sort(key=lambda way: leaks[way])
+    way = able[0] if able and leaks[able[0]] < leaks["before"] else None
     ordered = {name: leaks[name] for name in ("before", *WAYS) if name in leaks}
     return Choice(way, sure, ordered, strengths, int(weigh.sum()))
 

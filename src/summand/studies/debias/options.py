@@ -17,7 +17,7 @@ WAYS: tuple[Way, ...] = get_args(Way)
 
 @dataclass(frozen=True)
 class DebiasOptions:
-    """Remove a spurious attribute in the best of five ways, and show the accuracy of every group before and after.
+    """Remove a spurious attribute in the best of five ways, and show every group's accuracy before and after.
 
     Heads are found on unlabelled images: those whose variance lies along the attribute's texts rather than along the
     classes'. They are held at their means, or moved by as much as the answer follows them; or they, all terms, or the

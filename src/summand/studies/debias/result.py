@@ -92,7 +92,7 @@ class Debiased(Result):
         found.ablation, found.classifier = made.ablation, made.classifier
         found.before, found.after, found.patched, found.random = made.before, made.after, made.patched, made.random
         found.ways, found.kind, found.asked = made.ways, kind, model.name
-        found.model = model if made.ablation is None else made.ablation.apply(model)  # type: ignore[assignment]
+        found.model = model if made.ablation is None else made.ablation.apply(model)
         return found
 
     @property
@@ -132,16 +132,16 @@ class Debiased(Result):
 
     def _ways(self) -> Table:
         """Every way beside each other."""
-        tables = {"before": self.before, **self.ways, "random": self.best_random, "patched": self.patched}
-        names = {"before": "as it is", "random": f"best of {len(self.random)} random", "patched": "patched texts"}
+        ways = [(str(way), in_short(way, self.kind, self.strength), table) for way, table in self.ways.items()]
+        random = f"best of {len(self.random)} random"
+        lines = [("before", "as it is", self.before), *ways, ("", random, self.best_random)]
         rows = [
             {
-                "way": ("→ " if name == (self.way or "before") else "  ")
-                + (names.get(name) or in_short(name, self.kind, self.strength)),  # type: ignore[arg-type]
+                "way": f"{'→' if name == (self.way or 'before') else ' '} {said}",
                 "leak": self.leaks.get(name),
                 **{key: get(table) for key, get in _AVERAGES.items()},
             }
-            for name, table in tables.items()
+            for name, said, table in [*lines, ("", "patched texts", self.patched)]
             if table is not None
         ]
         columns = (

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...models import Model
 from ...models.ablations import Ablation, AxisRemoval
+from ...models.ablations.axes import Where
 from ...statistics.moments import Mean
 from ..ablation.accuracy import Batch, Version
 from ..ablation.direct import Head
@@ -42,7 +43,7 @@ class Ways:
     heads: S. axes: A, an orthonormal basis of the differences of the attribute's texts.
     """
 
-    rounds, axis = 1, ""
+    rounds, axis, direct = 1, "", True
 
     def __init__(
         self,
@@ -87,13 +88,20 @@ class Ways:
         if way in ("units", "measured"):
             strength = self._strength if way == "measured" else 1.0
             return Ablation.of(self._model, self._heads, self._coefficients.value, why, strength)
-        place, where = {"units-axis": (0, "heads"), "terms-axis": (1, "terms"), "text-axis": (2, "embedding")}[way]
-        heads = self._heads if way == "units-axis" else ()
-        return AxisRemoval.of(self._model, self._axes, self._sums.value[place], where, heads, why)  # type: ignore[arg-type]
+        places: dict[Way, tuple[int, Where]] = {
+            "units-axis": (0, "heads"),
+            "terms-axis": (1, "terms"),
+            "text-axis": (2, "embedding"),
+        }
+        place, where = places[way]
+        heads = self._heads if where == "heads" else ()
+        return AxisRemoval.of(self._model, self._axes, self._sums.value[place], where, heads, why)
 
 
 class Only:
     """One version of a family, by its name."""
+
+    direct = True
 
     def __init__(self, family: Ways, name: str) -> None:
         self._family, self._name, self.rounds, self.axis = family, name, 0, ""

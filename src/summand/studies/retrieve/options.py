@@ -32,10 +32,10 @@ class RetrieveOptions:
     """Compare by what these write: 22.11, 9:2914, 624x21, commas between [default: the whole representation]."""
     property: str | None = None
     """Compare by it: colour, place, lighting, … (a property of the pool's texts)."""
-    by: Literal["texts", "heads"] = "texts"
+    along: Literal["texts", "heads"] = "texts"
     """With a property: the whole representation along the property's texts, or all heads that are labelled with it."""
     layers: str | Sequence[int] | None = None
-    """With a property and --by heads: heads of these layers, 8-10,12 [default: the last four]."""
+    """With a property and --along heads: heads of these layers, 8-10,12 [default: the last four]."""
     top: int = 16
     """Images that are found."""
     metric: Literal["cosine", "inner"] = "cosine"
@@ -52,11 +52,11 @@ class RetrieveOptions:
     def __post_init__(self) -> None:
         if self.units is not None and self.property is not None:
             raise OptionError("units", f"must be left out beside property={self.property!r}: search by one of them")
-        if self.layers is not None and self.by == "texts":
-            raise OptionError("layers", "is of heads: say by='heads' beside it")
+        if self.layers is not None and self.along == "texts":
+            raise OptionError("layers", "is of heads: say along='heads' beside it")
         units_of(self.units or ())
         parse_layers(self.layers or ())
-        one_of("by", self.by, ("texts", "heads"))
+        one_of("along", self.along, ("texts", "heads"))
         one_of("metric", self.metric, ("cosine", "inner"))
         for name in ("top", "count", "batch_size"):
             at_least(name, getattr(self, name), 1)

@@ -26,17 +26,17 @@ def retrieve(model: Model, query: Any, images: Any, *, options: RetrieveOptions)
     r"""The images of largest ⟨φ(q) − μ, φ(x) − μ⟩ (divided by both lengths, unless metric="inner"), φ what the units
     write, side by side, μ their mean over the searched images; exact, in blocks, from a file.
 
-    query: a picture in any form. images: where to search, a source in any form, or a survey, whose statistics label
-    the heads of a property. With a property φ is M(x)/‖M(x)‖ along the differences of the property's texts, or what the
-    heads write that are labelled with it (by="heads"). By the whole representation where neither units nor a property
-    is named.
+    query: a picture in any form. images: where to search, a source in any form, or a survey, whose statistics label the
+    heads of a property. With a property φ is M(x)/‖M(x)‖ along the differences of the property's texts, or what the
+    heads write that are labelled with it (along="heads"). By the whole representation where neither units nor a
+    property is named.
 
     Raises `SummandError` for units that the model does not have, and for a property that the pool has no texts of, or
     that no head is labelled with.
     """
     picture, given = as_picture(query), images_of(images, options.count)
     units, notes, axes = units_of(options.units or ()), [], None
-    if options.property is not None and options.by == "heads":
+    if options.property is not None and options.along == "heads":
         units, notes = _units_of_property(model, given, options)
     elif options.property is not None:
         chosen, notes = readable_pool(model, options.pool or model.world.pool)

@@ -31,26 +31,30 @@ class SurveyOptions:
     """Share of the images kept aside to score labels (at most 1,000)."""
     top: int | None = None
     """Images kept for a unit; 0 saves a pass [default: 2 % of them, 20 to 100]."""
+    max_skipped: float = 0.01
+    """Share of the images that may be unreadable before the survey stops; ten never stop it."""
     restart: bool = False
     """Replace the survey that is in the folder."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise OptionError("held_out", f"is a share from 0 to below 1, got {self.held_out}")
+        if not 0 <= self.max_skipped <= 1:
+            raise OptionError("max_skipped", f"is a share from 0 to 1, got {self.max_skipped}")
         at_least("top", self.top, 0)
 
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """Put every unit into words, and score the words on the images that were held out.
+    """Put every unit into words that its images show, and prove them on images that were held out.
 
-    Writes labels.parquet and labels.csv into the survey. A description that predicts the unit on held-out images
-    no better than random texts of the pool would is marked as without evidence.
+    Both ends of a unit's directions are given words on one half of the held-out images, and the words are proven, or
+    not, on the other half. What is not proven is shown as such. Writes labels.parquet and labels.csv into the survey.
 
     Examples:
 
     - summand label run
-    - summand label run --pool general --size 60
+    - summand label run --pool general --size 1
     - summand label run --pool my-texts.txt --all
 
     Parameters
@@ -63,8 +67,8 @@ class LabelOptions:
 
     pool: str | None = None
     """Description pool: a name or a text file [default: fits the model]."""
-    size: int = 10
-    """Texts a unit."""
+    size: int = 3
+    """Texts a unit, and words an end at most."""
     most: int | None = None
     """Of neurons and pairs label only so many, the most important."""
     all: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,11 +21,6 @@ def percent(share: float) -> str:
 
 def decimal(value: Any) -> str:
     return "" if value is None or value != value else f"{value:.2f}".replace("-", "−")
-
-
-def worded(texts: Sequence[str], weights: Sequence[float]) -> list[str]:
-    """Texts with a minus where the unit speaks against them."""
-    return [text if weight >= 0 else f"−{text}" for text, weight in zip(texts, weights, strict=True)]
 
 
 class Surveyed(Result):
@@ -48,11 +44,12 @@ class Surveyed(Result):
         )
         more = self.more
         skipped = f", {len(more['skipped'])} skipped" if more["skipped"] else ""
+        said = f"{more['along_texts']['said']}\n" if more["along_texts"] else ""
         caption = (
             f"{more['images']:,} images{skipped}, {more['held_out_images']:,} of them held out, in "
             f"{more['seconds']:.0f} s; the parts add up to the whole to {more['residual']:.0e}\n"
             f"in one direction: share of the top images' variance that the first principal direction carries (median)\n"
-            f"{Path(self.run).resolve()}  next: summand label {self.run}"
+            f"{said}{Path(self.run).resolve()}  next: summand label {self.run}"
         )
         return [Table(self.rows, columns, caption=caption)]
 
@@ -62,7 +59,8 @@ class Surveyed(Result):
 
 
 class Labelled(Result):
-    """rows: a unit each, as docs/runs.md lists them. files: what was written beside the survey."""
+    """rows: a unit each, as docs/runs.md lists them. files: what was written beside the survey. along_texts: how much
+    of the representation heads, MLPs and the input write along the texts, or None where no images were held out."""
 
     command: ClassVar[str] = "label"
     files: list[str]
@@ -75,34 +73,28 @@ class Labelled(Result):
             )
             shown = some if self.options.all else some.head(_SHOWN)
             found.append(self._table(shown, some, kind))
+        if found and self.more["along_texts"]:
+            found[0] = replace(found[0], caption=f"{found[0].caption}\n{self.more['along_texts']['said']}")
         return found
 
     def _table(self, shown: pd.DataFrame, some: pd.DataFrame, kind: str) -> Table:
         of = len(some)
-        rows = shown.assign(
-            said=[" · ".join(worded(texts, weights)[:3]) for texts, weights in zip(shown["texts"], shown["weights"],
-                                                                                  strict=True)],
-            scored=[decimal(value) + _MARKS[_truth(evidence)]
-                    for value, evidence in zip(shown["correlation"], shown["evidence"], strict=True)],
-        )  # fmt: skip
         known = bool(shown["attribute"].notna().any())
         columns = [
             Column("unit", kind, kind="id"),
             Column("importance", form=percent),
             *([Column("attribute", "sees", kind="id")] if known else []),
-            Column("said", "texts", kind="words"),
-            Column("scored", "held out"),
-            Column("random_correlation", "random", form=decimal),
+            Column("label", "words", kind="words"),
+            Column("shown", form=_whole),
+            Column("chance", form=_whole),
+            Column("agreement", form=decimal),
         ]
         title = f"{kind}s, the most telling {len(shown)} of {of:,}" if len(shown) < of else f"all {of:,} {kind}s"
-        return Table(rows, columns, title, _verdict(some, kind))
+        return Table(shown, columns, title, _verdict(some, kind))
 
 
-_MARKS = {None: "", True: " ✓", False: " –"}
-
-
-def _truth(value: Any) -> bool | None:
-    return None if value is None or pd.isna(value) else bool(value)
+def _whole(share: Any) -> str:
+    return "" if share is None or share != share else f"{100 * share:.0f} %"
 
 
 def _sortable(column: Any) -> Any:
@@ -110,13 +102,17 @@ def _sortable(column: Any) -> Any:
 
 
 def _verdict(rows: pd.DataFrame, kind: str) -> str:
-    scored = rows[rows["evidence"].notna()]
-    if not len(scored):
-        return "too few images were held out to score the descriptions (held_out)"
-    good = sum(map(bool, scored["evidence"]))
+    count = rows["verdict"].value_counts()
+    if count.get("cannot be tested", 0) == len(rows):
+        return "cannot be tested: too few images were held out (held_out)"
+    several = sum(number > 1 for number in rows["clusters"])
+    untested = count.get("cannot be tested", 0)
+    more = f", {untested:,} cannot be tested" if untested else ""
     return (
-        f"held out: correlation of the description with the {kind} on images kept aside; ✓ for the {good:,} "
-        f"of {len(scored):,} that are better than 95 % of random descriptions"
+        f"{count.get('proven', 0):,} of {len(rows):,} {kind}s are proven{more}: of the images furthest along the "
+        f"{kind}, kept aside and not used to choose the words, so many show them (shown) as the model reads them\n"
+        f"↔ the two ends of a direction · another direction"
+        + (f"; / one end of several things ({several:,} {kind}s)" if several else "")
     )
 
 
@@ -147,12 +143,29 @@ class UnitShown(Result):
         below = self._below()
         if label is None:
             return [Table(pd.DataFrame(), (), title, f"no words yet: summand label {view.survey.path}\n{below}")]
+        columns = (
+            Column("end", kind="id"),
+            Column("words", kind="words"),
+            Column("shown", form=_whole),
+            Column("chance", form=_whole),
+            Column("agreement", form=decimal),
+            Column("verdict", kind="id"),
+        )
+        rows = pd.DataFrame([_row(end) for end in view.called.ends], columns=[column.name for column in columns])
+        said = f"{title}\n{label['label']}"
+        return [Table(rows, columns, said, _evidence(label)), self._texts(label)]
+
+    def _texts(self, label: dict[str, Any]) -> Table:
+        view = self.view
         shares = label["explained"] if view.kind == "head" and label["explained"] else [None] * len(label["texts"])
         rows = pd.DataFrame({"weight": label["weights"], "text": label["texts"], "explained": shares})
-        columns = [Column("weight", form="+.2f"), Column("text", kind="words")]
+        columns = [
+            Column("weight", form="+.2f"),
+            Column("text", "spans" if view.kind == "head" else "text", kind="words"),
+        ]
         if view.kind == "head":
             columns.append(Column("explained", "variance so far", form=lambda share: f"{100 * share:.0f} %"))
-        return [Table(rows, columns, title, "\n".join([*_evidence(label), below]))]
+        return Table(rows, columns, caption="\n".join([*_fit(label), self._below()]))
 
     def _below(self) -> str:
         if self.view.kind == "pair":
@@ -160,17 +173,34 @@ class UnitShown(Result):
         return f"its direction carries {100 * self.found['variance']:.0f} % of its strongest effects"
 
 
-def _evidence(label: dict[str, Any]) -> list[str]:
-    if label["evidence"] is None:
-        first = ["not scored: too few images were held out, or the unit is the same on all of them"]
-    else:
-        verdict = "evidence" if label["evidence"] else "without evidence"
-        first = [
-            f"{verdict} on held-out images: correlation {decimal(label['correlation'])}, AUC of the strongest 2 % "
-            f"{decimal(label['auc'])}",
-            f"random descriptions: correlation {decimal(label['random_correlation'])} (95th percentile "
-            f"{decimal(label['random_limit'])}), AUC {decimal(label['random_auc'])}; its own direction: "
-            f"{decimal(label['own_correlation'])}",
-        ]
-    fit = f"the words fit its direction to cosine {decimal(label['cosine'])}"
-    return [*first, f"{fit}; importance {percent(label['importance'])}"]
+def _row(end: Any) -> dict[str, Any]:
+    share = "" if end.share is None else f" {100 * end.share:.0f} %"
+    name = f"{'+' if end.sign > 0 else '−'}{share}"
+    words = end.text or ("silent: its images lie hardly apart" if end.silent else "no words cover its images")
+    verdict = end.verdict if end.words else ""
+    return {"end": name, "words": words, "shown": end.shown, "chance": end.chance, "agreement": end.agreement,
+            "verdict": verdict}  # fmt: skip
+
+
+def _evidence(label: dict[str, Any]) -> str:
+    if label["verdict"] == "cannot be tested":
+        return "cannot be tested: too few images were held out, or the unit is the same on all of them"
+    named = "" if label["named"] is None else f"; named {100 * label['named']:.0f} % of its variance"
+    several = f"; an end of {label['clusters']} things" if label["clusters"] > 1 else ""
+    return (
+        f"{label['verdict']}: shown is the share of the furthest held-out images that show the words, as the model "
+        f"reads them; agreement: how well its ranking tells such images from the others (AUC){named}{several}"
+    )
+
+
+def _fit(label: dict[str, Any]) -> list[str]:
+    fit = f"the texts fit its direction to cosine {decimal(label['cosine'])}; importance {percent(label['importance'])}"
+    if label["correlation"] is None:
+        return [fit]
+    return [
+        f"{fit}; held-out correlation {decimal(label['correlation'])}, AUC of the strongest 2 % "
+        f"{decimal(label['auc'])}",
+        f"random texts: correlation {decimal(label['random_correlation'])} (95th percentile "
+        f"{decimal(label['random_limit'])}), AUC {decimal(label['random_auc'])}; its own direction: "
+        f"{decimal(label['own_correlation'])}",
+    ]

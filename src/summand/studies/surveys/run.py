@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...data import open_source
+from ...errors import SummandError
 from ...survey import Manifest
 from ...survey.folder import check_folder
 from ...survey.make import make
 from ...survey.manifest import FILE
 from ...survey.survey import Survey
+from ...survey.terms import TermShares, term_shares
 from ...survey.units import default_units, groups_of
 from ...unit import parse_units
 from .options import SurveyOptions
@@ -37,7 +40,8 @@ def surveyed(images: str, out: Path | None, options: SurveyOptions, model: Any, 
     done = not options.restart and (out / FILE).is_file() and Manifest.read(out).complete
     loaded = model.load(source)
     groups = groups_of(loaded, wanted or default_units(loaded))
-    found = make(loaded, source, asked, groups, out, batch_size=compute.batch_size, restart=options.restart)
+    more = {"batch_size": compute.batch_size, "restart": options.restart, "max_skipped": options.max_skipped}
+    found = make(loaded, source, asked, groups, out, **more)
     notes = [f"{out} is complete; nothing to do (restart=True makes it again)"] if done else []
     return result_of(found, options, loaded.name, notes)
 
@@ -59,11 +63,21 @@ def result_of(survey: Survey, options: SurveyOptions, model: str, notes: list[st
     notes = [*notes, *(f"skipped {item['name']}: {item['reason']}" for item in made.skipped)]
     if made.random_init:
         notes.append("the weights are RANDOM: these statistics mean nothing")
+    terms = _along_texts(survey)
     return Surveyed(
         [_row(survey, group) for group in survey.groups], options, model=model, data=made.source, notes=notes,
         run=str(survey.path), images=len(survey.images), held_out_images=len(survey.held_out_images),
         residual=made.residual, skipped=list(made.skipped), seconds=made.seconds,
+        along_texts=None if terms is None else {**asdict(terms), "said": str(terms)},
     )  # fmt: skip
+
+
+def _along_texts(survey: Survey) -> TermShares | None:
+    """Along a spread of the texts of the model's world; None where it reads none, or no images were held out."""
+    try:
+        return term_shares(survey, survey.model.encode_text(survey.model.world.contrast()))
+    except SummandError:  # a model without texts
+        return None
 
 
 def _row(survey: Survey, group: Any) -> dict[str, Any]:

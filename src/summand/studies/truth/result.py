@@ -11,27 +11,67 @@ from ..result import Result
 
 
 class Truth(Result):
-    """Every head's label beside what it carries.
+    """The words of every unit beside the truth.
 
-    rows: head, its first texts, the attribute that they name, the true one (which explains most of the head's variance)
-    and its share, and the attribute whose change moves the head most, relative to the other heads. summary: how often
-    these agree, among the heads that one attribute dominates.
+    rows: kind, unit, label, verdict, texts; of the first proven end, shown (the share of the 20 fresh scenes furthest
+    along it that show its words) and chance; of heads, the attribute that the label names, the true one (which explains
+    most of the head's variance) and its share, and the attribute whose change moves the head most, relative to the
+    other heads. summary: values (a row a kind of unit), attributes (by what the words name), and how often named and
+    true attribute agree, among the heads that one attribute dominates.
     """
 
     command: ClassVar[str] = "truth"
     summary: dict[str, Any]
 
     def tables(self) -> list[Table]:
-        rows = self.rows.assign(texts=["; ".join(texts) for texts in self.rows["texts"]])
+        columns = [
+            Column("unit", kind="id"),
+            Column("label", "words", kind="words"),
+            Column("shown", form=_percent),
+            Column("chance", form=_percent),
+        ]
+        more = [Column("true", kind="id"), Column("share", form=".2f"), Column("moved_most_by", "moved by", kind="id")]
+        found = []
+        for kind in dict.fromkeys(self.rows["kind"]):
+            some = pd.DataFrame(self.rows[self.rows["kind"] == kind])
+            shown = some if kind == "head" else pd.DataFrame(some[some["verdict"] == "proven"]).head(_SHOWN)
+            title = (
+                f"{kind}s"
+                if len(shown) == len(some)
+                else f"the first {len(shown)} of {len(some):,} {kind}s, proven ones"
+            )
+            found.append(Table(shown, [*columns, *(more if kind == "head" else [])], title))
+        return [*found, self._values(), self._by_attribute(), *([self._summary()] if "heads" in self.summary else [])]
+
+    def _values(self) -> Table:
+        rows = pd.DataFrame(self.summary["values"])
         columns = (
-            Column("head", kind="id"),
-            Column("texts", "first texts", kind="words"),
-            Column("named", kind="id"),
-            Column("true", kind="id"),
-            Column("share", form=".2f"),
-            Column("moved_most_by", "moved by", kind="id"),
+            Column("kind", "units", kind="id", form=lambda kind: f"{kind}s"),
+            Column("units", "how many", form=","),
+            Column("proven", form=_percent),
+            Column("shown", form=_percent),
+            Column("both_ends", "both ends", form=_percent),
+            Column("chance", form=_percent),
+            Column("not_proven", "not proven", form=_percent),
+            Column("shuffled", form=_tenths),
         )
-        return [Table(rows, columns), self._summary()]
+        caption = (
+            "shown: of the 20 fresh scenes furthest along the first proven end of a unit, those that show the value\n"
+            "both ends: the same over directions proven at both; not proven: ends whose words are shown as unproven\n"
+            "shuffled: units proven although the images were shuffled"
+        )
+        return Table(rows, columns, "Are the words true of the images?", caption)
+
+    def _by_attribute(self) -> Table:
+        columns = (
+            Column("kind", "units", kind="id", form=lambda kind: f"{kind}s"),
+            Column("attribute", "words name a", kind="id"),
+            Column("units", "proven"),
+            Column("shown", form=_percent),
+            Column("chance", form=_percent),
+        )
+        names = [column.name for column in columns]
+        return Table(pd.DataFrame(self.summary["attributes"], columns=names), columns, "By attribute")
 
     def _summary(self) -> Table:
         found = self.summary
@@ -41,7 +81,7 @@ class Truth(Result):
         measures = [
             (f"heads with a dominant attribute (≥ {self.options.dominant:.0%} of the variance)", of),
             ("of these, label names the dominant attribute", f"{agree} ({found['agreement']:.0%})"),
-            ("the very first text names it", f"{found['agreement_first_text']:.0%}"),
+            ("the first text that spans it names it", f"{found['agreement_first_text']:.0%}"),
             ("random texts from the pool name it", f"{found['agreement_random_texts']:.0%}"),
             ("label is the attribute whose change moves the head most", f"{found['agreement_causal']:.0%}"),
             (f"of all {found['heads']} heads, label names the attribute with the largest share", str(alike)),
@@ -52,3 +92,14 @@ class Truth(Result):
         ]
         rows = pd.DataFrame(measures, columns=["measure", "value"])
         return Table(rows, (Column("measure", kind="words"), Column("value", str(self.model), kind="number")))
+
+
+_SHOWN = 12  # units of a kind of which there are many
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _tenths(share: float) -> str:
+    return f"{100 * share:.1f} %"
