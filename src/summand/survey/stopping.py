@@ -34,3 +34,9 @@ def asked_to_stop() -> Iterator[threading.Event]:
     finally:
         for number in heard:
             signal.signal(number, before[number])
+
+
+@contextmanager
+def never() -> Iterator[threading.Event]:
+    """Nobody asks to stop: an interrupt is one."""
+    yield threading.Event()
