@@ -23,10 +23,9 @@ from .batch import Batch as Batch
 from .batch import Consumer as Consumer
 from .batch import batches_of, check_read
 from .batch import read as read
-from .clock import Clock
 from .position import Position as Position
 from .position import Shard as Shard
-from .stopping import asked_to_stop, never
+from .stopping import Clock, asked_to_stop, never
 from .units import Group
 
 
