@@ -46,7 +46,6 @@ VERBS = {
     "words": lambda m, r, s, out: summand.words(m, "a red star"),
     "atlas": lambda m, r, s, out: summand.atlas(s, out / "atlas"),
 }
-_WITHOUT_FP64 = {"label", "heatmap", "heatmap of pairs", "ablate", "retrieve", "words"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -106,8 +105,6 @@ def studied(there, tmp_path_factory):
 
 @pytest.mark.parametrize("name", VERBS)
 def test_verbs(there, studied, name, tmp_path):
-    if there.there.type == "mps" and name not in _WITHOUT_FP64:
-        pytest.skip("reads statistics in fp64 in its own code")
     with there:
         assert VERBS[name](*studied, tmp_path) is not None
 
