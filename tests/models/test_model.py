@@ -155,3 +155,14 @@ def test_a_fine_tuned_model_in_memory(clip):
         tuned.visual.proj.mul_(3)
     torch.testing.assert_close(made.decompose(GOOD).heads(), 3 * before)
     assert made.clip is tuned
+
+
+def test_a_wrapped_models_tower_is_built_once(clip, monkeypatch):
+    """Only a processor of transformers must know the size of the pictures before there is a model."""
+
+    def again(*_):
+        raise AssertionError("built for nothing")
+
+    monkeypatch.setattr("summand.models.wrapping.tower_of", again)
+    made = summand.wrap(clip, preprocess=lambda picture: torch.zeros(3, 32, 32))
+    assert made.tower.image_size == (32, 32)

@@ -25,7 +25,7 @@ from .batch import batches_of, check_read
 from .batch import read as read
 from .position import Position as Position
 from .position import Shard as Shard
-from .stopping import asked_to_stop
+from .stopping import Clock, asked_to_stop, never
 from .units import Group
 
 
@@ -82,8 +82,8 @@ def passes(
     the first stage, else `SummandError`. check: asked after every part that is done; may raise.
     """
     bar = Progress(what, sum(len(stage.indices) for stage in stages), "images", progress)
-    with asked_to_stop() if keeper is not None else _never() as stopping:
-        run = _Passes(model, source, consumers, stages, batch_size, bar, keeper, _Clock(every), stopping, check)
+    with asked_to_stop() if keeper is not None else never() as stopping:
+        run = _Passes(model, source, consumers, stages, batch_size, bar, keeper, Clock(every), stopping, check)
         run.resume()
         with bar:
             for number, stage in enumerate(stages):
@@ -106,7 +106,7 @@ class _Passes:
     batch_size: int
     bar: Progress
     keeper: Keeper | None
-    clock: _Clock
+    clock: Clock
     stopping: threading.Event
     check: Callable[[Position], None]
     at: Position = field(default_factory=Position)
@@ -240,33 +240,3 @@ def _between(done: Sequence[Shard], length: int) -> list[tuple[int, int]]:
     """
     edges = [0, *(edge for shard in done for edge in (shard.start, shard.stop)), length]
     return [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
-
-
-_SHARE = 20  # at most a twentieth of the time goes into saving
-
-
-class _Clock:
-    """When to save next."""
-
-    def __init__(self, every: float) -> None:
-        self.every, self._last, self._cost = every, time.monotonic(), 0.0
-
-    def due(self) -> bool:
-        wait = max(self.every, _SHARE * self._cost) if self.every else 0.0
-        return time.monotonic() - self._last >= wait
-
-    def __enter__(self) -> None:
-        self._last = time.monotonic()
-
-    def __exit__(self, *error: object) -> None:
-        self._cost, self._last = time.monotonic() - self._last, time.monotonic()
-
-
-class _never:
-    """Nobody asks to stop: an interrupt is one."""
-
-    def __enter__(self) -> threading.Event:
-        return threading.Event()
-
-    def __exit__(self, *error: object) -> None:
-        return None
