@@ -259,13 +259,13 @@ def test_a_head_named_twice_is_removed_once(tiny):
 def test_a_survey_of_the_reference_stands_for_its_images(vit):
     given = {"classes": "shape", "what": "second-order", "layers": "3", "units": "5.0,4.1", "batch_size": 20}
     reference = Counted("scenes:count=60,seed=8")
-    plain = summand.ablate(vit, "scenes:count=30,seed=3", reference, **given)
+    plain = summand.ablate(vit, "scenes:count=12,seed=3", reference, **given)
     # as many top images as a survey of its own would have: 2 % of 60
     known = summand.survey(vit, reference, units="heads,neurons:3", held_out=0, top=2, progress=False)
     reference.read = 0
-    found = summand.ablate(vit, "scenes:count=30,seed=3", known, **given)
+    found = summand.ablate(vit, "scenes:count=12,seed=3", known, **given)
     assert reference.read == 0
     assert found.rows.equals(plain.rows)
     assert len(found.rows) == 5
-    summand.ablate(vit, "scenes:count=30,seed=3", known, **given | {"what": "mlps"})  # which it does not hold
+    summand.ablate(vit, "scenes:count=12,seed=3", known, **given | {"what": "mlps"})  # which it does not hold
     assert reference.read == 60

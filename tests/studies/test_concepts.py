@@ -84,8 +84,8 @@ def test_the_images_own_code_names_its_causes(vit, made, texts):
 
 def test_words_of_significant_neurons_are_true_far_above_chance(vit, texts):
     """Half of the first words are true of the scene where one in six of the pool is, and more than by the notebook."""
-    known = profile(vit, open_source(f"scenes:count={deep(400, 150)}"), neuron_groups(vit, "1-4"), 100)
-    scenes, chosen = summand.scenes.sample(deep(40, 16), seed=46), pool("scenes")
+    known = profile(vit, open_source(f"scenes:count={deep(400, 100)}"), neuron_groups(vit, "1-4"), 100)
+    scenes, chosen = summand.scenes.sample(deep(40, 10), seed=46), pool("scenes")
     said = [summand.scenes.parse(text)[0] for text in chosen.texts]
     right: dict[str | None, list[bool]] = {None: [], "paper": []}
     chance = []

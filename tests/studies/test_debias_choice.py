@@ -90,9 +90,9 @@ def test_a_shortcut_in_the_texts_is_projected_away(plain):
 
 def test_every_way_is_what_its_saved_edit_does(tied, tmp_path):
     shapes, places = texts(tied)
-    data = open_labelled("scenes:count=60,seed=44", "shape", groups="place")
+    data = open_labelled("scenes:count=30,seed=44", "shape", groups="place")
     axes, heads = span(places, "place"), [(5, 0), (3, 0)]
-    pixels = tied.preprocess(foreign(data.source).array(0, 60))
+    pixels = tied.preprocess(foreign(data.source).array(0, 30))
     for way in WAYS:
         made = repair(tied, data, shapes, heads, axes=axes, way=way, strength=1.4, draws=1)
         made.ablation.save(tmp_path / "repair.npz")

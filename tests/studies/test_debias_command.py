@@ -79,7 +79,7 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path, tie
 
 
 def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
-    shared = ("scenes:count=24,seed=3", *TIED, "--allow-empty", "--draws", "1", "--out", tmp_path)
+    shared = ("scenes:count=16,seed=3", *TIED, "--allow-empty", "--draws", "1", "--out", tmp_path)
     table = command("debias", *shared, "--units", "5.0,3.0,5.0").out
     assert table.count("head 5.0 was removed because it was named.") == 1
     assert "(2 heads removed)" in table

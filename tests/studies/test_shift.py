@@ -261,7 +261,7 @@ def test_named_concepts_are_saved_with_the_reference(which, request, tmp_path):
         assert row["current"] - row["reference"] == pytest.approx(float(second[:, i].mean() - first[:, i].mean()))
     assert rows[0]["p"] < 0.01
     assert rows[0]["effect"] > 0.5 > abs(rows[1]["effect"])
-    plain = make_reference(model, open_source("scenes:count=80,seed=4"), pool("scenes"))
+    plain = make_reference(model, open_source("scenes:count=20,seed=4"), pool("scenes"))
     plain.save(tmp_path / "plain.npz")
     assert Reference.load(tmp_path / "plain.npz").named is None
 
@@ -433,7 +433,7 @@ def test_a_saved_reference_says_the_same_as_its_images(vit, here):
 
 
 def test_python_says_what_the_command_says(vit, here):
-    some = ("scenes:count=60,seed=1", "scenes:count=60,seed=2,shift=place/sea/0.6")
+    some = ("scenes:count=30,seed=1", "scenes:count=30,seed=2,shift=place/sea/0.6")
     shell = (
         "--by",
         "place",

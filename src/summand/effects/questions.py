@@ -57,7 +57,7 @@ def question(method: Question) -> Question:
                 if kept is not None or not self._anew():
                     raise
                 answer = method(self, *args, **kwargs)
-            if kept is not None and kept is self._trace:  # an answer of an earlier pass
+            if kept is not None:  # an answer of an earlier pass, which another thread may have forgotten meanwhile
                 self._tower.confirm(kept, self._pixels)
             self._look_behind()
             return answer

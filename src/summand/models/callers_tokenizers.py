@@ -122,9 +122,14 @@ def token_ids(found: Any, count: int) -> Tensor:
 
 def vocabulary_size(clip: nn.Module) -> int | None:
     """How many different tokens a text tower reads; None where its table of tokens is not found."""
-    for name, module in clip.named_modules():
-        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in _TOKEN_TABLES:
-            return module.num_embeddings
+    level, seen = [clip], {id(clip)}
+    while level:  # by depth, for it stands near the top
+        children = [item for module in level for item in module.named_children() if id(item[1]) not in seen]
+        for name, module in children:
+            if isinstance(module, nn.Embedding) and name in _TOKEN_TABLES:
+                return module.num_embeddings
+        level = [module for _, module in children]
+        seen |= set(map(id, level))
     return None
 
 

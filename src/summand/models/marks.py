@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from ..towers.listening import PassHook, entries
 from .samples import address
 
-_PLAIN = frozenset((int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, torch.Size))
+PLAIN = frozenset((int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, torch.Size))
 
 UNSEEN = frozenset(
     # what torch keeps for gradients and for saving, which no output depends on, and how hooks are called
@@ -67,7 +67,7 @@ def look(
             if name not in unseen and not (restless and (id(module), name) in restless):
                 if unread and name == "_parameters" and module in roots:
                     value = {key: item for key, item in entries(value) if key not in unread}
-                if type(value) in _PLAIN:
+                if type(value) in PLAIN:
                     marks.append(value)
                 elif type(value) in _DICTS and _holds_nothing(value):  # most of them are
                     marks += (name, type(value))
@@ -90,7 +90,7 @@ def note(waiting: list[Any], marks: list[Any], tensors: list[Tensor], kept: list
     holders: set[int] = set()
     for value in waiting:  # grows meanwhile
         kind = type(value)
-        if kind in _PLAIN:
+        if kind in PLAIN:
             marks.append(value)
         elif id(value) in holders:  # holds itself
             continue
@@ -102,7 +102,7 @@ def note(waiting: list[Any], marks: list[Any], tensors: list[Tensor], kept: list
             holders.add(id(value))
             items = [item for item in entries(value) if not isinstance(item[1], PassHook)]
             keys, values = zip(*items, strict=True) if items else ((), ())
-            marks += (kind, *keys) if _PLAIN.issuperset(map(type, keys)) else (kind,)
+            marks += (kind, *keys) if PLAIN.issuperset(map(type, keys)) else (kind,)
             _unfold(values, waiting, marks)
         elif isinstance(value, (list, tuple, set, frozenset)):
             holders.add(id(value))
@@ -120,7 +120,7 @@ def note(waiting: list[Any], marks: list[Any], tensors: list[Tensor], kept: list
 
 
 def _unfold(items: tuple[Any, ...], waiting: list[Any], marks: list[Any]) -> None:
-    if len(items) > _FEW and _PLAIN.issuperset(map(type, items)):
+    if len(items) > _FEW and PLAIN.issuperset(map(type, items)):
         marks.extend(items)
     else:
         waiting.extend(items)

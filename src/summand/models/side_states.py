@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from .flat import as_long_as_below
 from .marks import UNSEEN
 from .sides import IMAGE_SIDE, TEXT_SIDE, only_of
 from .state import State
@@ -28,7 +29,8 @@ def _state(clip: nn.Module, own: tuple[str, ...], other: tuple[str, ...]) -> Sta
         return _SCALES if _as_published(clip) else frozenset()
 
     core = State(towers, unseen=UNSEEN | {"_forward_hooks", "_forward_pre_hooks"})
-    return State(lambda: [clip], lambda: only_of(clip, other), unread=unread, core=core)
+    aside = as_long_as_below(clip, lambda: only_of(clip, other))
+    return State(lambda: [clip], aside, unread=unread, core=core)
 
 
 _SCALES = frozenset(("logit_scale", "logit_bias"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import is_
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .code import Code
+from .flat import Flat, flat
 from .marks import UNSEEN, look, mark, note, ordered
 from .samples import HIDDEN, bits, copied, equal, grouped, near, samples
 
@@ -44,17 +46,18 @@ class State:
         self._restless_code: set[tuple[int, str]] = set()
         self._rewritten: set[tuple[int, str]] = set()
         self._spoilt = False
+        self._listed: tuple[Flat, _Asked, list[Tensor]] | None = None
         self._see()
 
     def _look(self) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
-        if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
-            raise SummandError(HIDDEN)
+        _refuse_while_tracing()
         left_out = self._unseen, self._unread(), self._restless
         return look(list(self._roots()), self._aside(), left_out, self._rewritten)
 
     def _see(self) -> None:
         for root in self._roots():
             list(root.modules())  # peft's wrappers register merged weights when they are listed
+        self._listed = None
         self._settings, self._tensors, self._kept, rewritten = self._look()
         self._marks = [mark(tensor) for tensor in self._tensors]
         self._samples = grouped([view for tensor in self._tensors for view in samples(tensor)])
@@ -73,9 +76,10 @@ class State:
         """Whether all is as it was."""
         if self._spoilt or not self._code.still():
             return False
-        settings, tensors, _, rewritten = self._look()
-        if settings != self._settings or len(tensors) != len(self._tensors):
+        found = self._found()
+        if found is None:
             return False
+        tensors, rewritten = found
         marks = [mark(tensor) for tensor in tensors]
         if marks != self._marks or any(a is not b for a, b in zip(tensors, self._tensors, strict=True)):
             for old, new, was, now in zip(self._tensors, tensors, self._marks, marks, strict=True):
@@ -85,6 +89,21 @@ class State:
             return False
         self._tensors, self._marks = tensors, marks
         return not rewritten or near(self._roughly, copied(rewritten))
+
+    def _found(self) -> tuple[list[Tensor], list[Tensor]] | None:
+        """The tensors, and those that passes rewrite, where the settings are the same. They are taken apart only
+        where the modules do not hold the very objects that they held at the last look."""
+        _refuse_while_tracing()
+        listed = self._listed
+        asked = [*self._roots(), None, *self._aside()], self._unread()
+        if listed is not None and _alike(asked, listed[1]) and listed[0].still():
+            return listed[2], []
+        fresh = None if self._rewritten else flat(self.modules(), self._unseen, self._restless)  # before the look
+        settings, tensors, _, rewritten = self._look()
+        if settings != self._settings or len(tensors) != len(self._tensors):
+            return None
+        self._listed = None if fresh is None else (fresh, asked, tensors)
+        return tensors, rewritten
 
     def spoil(self) -> None:
         """Never the same again: what was made of it may have been made of what came later."""
@@ -129,3 +148,16 @@ class State:
     def _sampled(self) -> list[Tensor]:
         """The sampled bits, in one tensor for each dtype and device."""
         return bits(self._samples)
+
+
+_Asked = tuple[list[nn.Module | None], frozenset[str]]
+"""What is looked at: the roots and what stands aside, and what is not read."""
+
+
+def _alike(now: _Asked, then: _Asked) -> bool:
+    return now[1] == then[1] and len(now[0]) == len(then[0]) and all(map(is_, now[0], then[0]))
+
+
+def _refuse_while_tracing() -> None:
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        raise SummandError(HIDDEN)

@@ -12,7 +12,7 @@ from ..effects.effects import Effects
 from ..errors import SummandError
 from ..towers.directions import Directions
 from ..towers.finite import all_finite
-from ..towers.precision import doubled
+from ..towers.precision import doubled, with_fp64
 from .moments import Moments
 from .top_images import TopImages
 
@@ -67,8 +67,8 @@ class RankOne:
         return self.basis.double().combine(self.mean)
 
     def to(self, device: torch.device | str) -> RankOne:
-        """The same directions on another device."""
-        moved = (tensor.to(device) for tensor in (self.weights, self.mean, self.explained))
+        """The same directions on another device; numbers in fp64 stay on the CPU where that has none."""
+        moved = (tensor.to(with_fp64(device)) for tensor in (self.weights, self.mean, self.explained))
         return RankOne(self.basis.to(device), *moved)
 
     def project(self, effects: Effects | TopImages) -> Float[Tensor, "..."]:

@@ -58,7 +58,8 @@ class Profile:
         """‖φ_n(x) − b_n‖ of all units."""
         rows = []
         for rank, effects in zip(self.ranks, self.effects(model, pixels), strict=True):
-            centred = doubled(effects.coefficients) - rank.mean.to(effects.device)
+            coefficients = doubled(effects.coefficients)
+            centred = coefficients - rank.mean.to(coefficients.device)
             rows.append(path_norms(centred, effects.basis.double()._gram()).flatten(1))
         return torch.cat(rows, dim=1)
 

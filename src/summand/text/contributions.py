@@ -99,9 +99,10 @@ def _spread(weights: Tensor, indices: Tensor, coefficients: Tensor, words: int) 
     check_finite(coefficients, "code", "make the sparse codes again")
     used = torch.where(indices >= 0, indices, 0)  # −1 stands where a code needed fewer words
     parts = doubled(torch.where(indices >= 0, coefficients, 0))
+    used, weights = used.to(parts.device), weights.to(parts.device)
     total = weights.new_zeros(len(weights), words)
     for row, amounts in zip(total, weights, strict=True):
         taking_part = amounts.nonzero()[:, 0]
         share = amounts[taking_part, None] * parts[taking_part]
         row.index_add_(0, used[taking_part].flatten(), share.flatten())
-    return total.to(coefficients.dtype)
+    return total.to(coefficients)

@@ -58,7 +58,7 @@ def random(
     model.check_pixels(pixels)
     maps = []
     for image in pixels:
-        content = zlib.crc32(image.detach().double().cpu().numpy().tobytes(), seed % (1 << 32))
+        content = zlib.crc32(image.detach().cpu().double().numpy().tobytes(), seed % (1 << 32))
         generator = torch.Generator().manual_seed(content)
         maps.append(torch.rand(len(directions), *model.tower.grid, generator=generator))
     return torch.stack(maps).to(directions)

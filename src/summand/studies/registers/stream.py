@@ -52,7 +52,8 @@ class StreamSink:
             return
         for layer, activations in hidden.items():
             size = doubled(activations.abs())
-            sums = torch.stack([size[outlying].sum(dim=0), size[~outlying].sum(dim=0)])
+            there = outlying.to(size.device)
+            sums = torch.stack([size[there].sum(dim=0), size[~there].sum(dim=0)])
             self._sums[layer] = sums + self._sums[layer] if layer in self._sums else sums
 
     def end(self, turn: int) -> None:

@@ -54,8 +54,8 @@ class Readings:
         return [self.group.unit(index) for index in self.units]
 
     def read(self, coefficients: Float[Tensor, "image *units path"]) -> Float[Tensor, "image column"]:
-        picked = coefficients[:, *torch.tensor(self.units).T]
-        return torch.einsum("icp,cp->ic", doubled(picked), self.weights.to(picked.device))
+        picked = doubled(coefficients[:, *torch.tensor(self.units).T])
+        return torch.einsum("icp,cp->ic", picked, self.weights.to(picked.device))
 
 
 @dataclass(frozen=True)
