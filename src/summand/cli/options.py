@@ -80,6 +80,10 @@ class Compute:
     workers: int | None = None
     """Processes that read pictures [default: as many as fit; 0 for none]."""
 
+    def passed(self) -> dict[str, int | None]:
+        """What a verb takes of these; workers are the command's own."""
+        return {"batch_size": self.batch_size, "count": self.count}
+
 
 def reading(workers: int | None) -> AbstractContextManager[None]:
     """What is read inside is read by so many processes."""
