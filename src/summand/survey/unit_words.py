@@ -157,8 +157,8 @@ def heads_in_words(survey: Survey | None) -> dict[tuple[int, int], Words]:
     table = survey.labels if survey is not None and survey.labelled else pd.DataFrame({"kind": []})
     if "poles" not in table:  # labels of an older folder are spans alone
         return {}
-    rows = (row for _, row in table[table["kind"] == "head"].iterrows())
-    return {(int(row["layer"]), int(row["head"])): words_of_row(row) for row in rows}
+    rows: list[dict[str, Any]] = table[table["kind"] == "head"].to_dict("records")  # type: ignore[assignment]
+    return {(row["layer"], row["head"]): words_of_row(row) for row in rows}
 
 
 def keep_directions(survey: Survey, group: Group, directions: Float[Tensor, "unit thing embed"]) -> None:

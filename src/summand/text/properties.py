@@ -101,10 +101,10 @@ def heads_of_property(
     }
     found = [label for label in labels if named[label.name] == name]
     if not found:
-        known = sorted({value for value in named.values() if value is not None})
+        able = sorted({value for value in named.values() if value is not None})
         raise SummandError(
-            f"no head of these layers is labelled {name!r}{nearest(name, known)} "
-            f"(there are: {', '.join(known) or 'none'})"
+            f"no head of these layers is labelled {name!r}{nearest(name, able)} "
+            f"(there are: {', '.join(able) or 'none'})"
         )
     return found
 
