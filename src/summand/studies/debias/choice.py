@@ -64,14 +64,14 @@ def choose_way(
     images = source if step == 1 else every_other(source, step | 1)  # an odd step keeps both halves
     outputs, moved, terms, places = [], [], [], []
     for batch in read(model, images, batch_size, "weighing ways", progress):
-        outputs.append(batch.total.double().cpu())
-        moved.append(_written(batch, found, neurons).double().cpu())
-        terms.append(along(batch.layers.sum(dim=1) + batch.parts.mlps().sum(dim=1), axes).double().cpu())
+        outputs.append(batch.total.cpu().double())
+        moved.append(_written(batch, found, neurons).cpu().double())
+        terms.append(along(batch.layers.sum(dim=1) + batch.parts.mlps().sum(dim=1), axes).cpu().double())
         places += [index * (1 if step == 1 else step | 1) for index in batch.indices]
     whole, some, every = (torch.cat(rows) for rows in (outputs, moved, terms))
     held_out = torch.tensor(places) % 2 == 1
-    return _chosen(whole, some - some.mean(dim=0), every - every.mean(dim=0), held_out, axes.double().cpu(),
-                   attribute.double().cpu(), classifier.double().cpu(), bool(found), neurons)  # fmt: skip
+    return _chosen(whole, some - some.mean(dim=0), every - every.mean(dim=0), held_out, axes.cpu().double(),
+                   attribute.cpu().double(), classifier.cpu().double(), bool(found), neurons)  # fmt: skip
 
 
 def _chosen(
