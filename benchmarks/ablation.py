@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 import summand
 from summand.data import open_source
@@ -28,7 +29,7 @@ KEEP = (1, 2, 5, 10, 20, 50)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--model", default="scenes-vit")
     parser.add_argument("--count", type=int, default=1000)
@@ -49,7 +50,9 @@ def main() -> None:
     layers, sizes = (None if text is None else [int(n) for n in text.split(",")] for text in (args.layers, args.sizes))
     stream = model.tower.layers > 1
     kinds = read_kinds(args.what or (STREAM if stream else POOL))
-    options = {"layers": layers or (list(range(model.tower.layers - 1)) if stream else None), "sizes": sizes}
+    options: dict[str, Any] = {"layers": layers, "sizes": sizes}
+    if not layers and stream:
+        options["layers"] = list(range(model.tower.layers - 1))
     chosen = families(model, kinds, images=args.means, pools=args.pool, keep=KEEP, **options)
     results = measure_tasks(model, tasks, classifiers, chosen, means=means)
     for attribute, made in zip(attributes, results, strict=True):

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 import summand
+from summand.border import foreign
 from summand.data import open_source
 from summand.models import pixels_of
 from summand.scenes import ATTRIBUTES
@@ -40,7 +41,7 @@ from summand.text.pools import pool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="two pairs, few pictures")
     parser.add_argument("--model", default="scenes-vit")
@@ -102,9 +103,9 @@ def main() -> None:
 def confused(model: summand.Model, classes: torch.Tensor, shapes: list[str], count: int) -> list[tuple[str, str]]:
     """Ordered pairs (true shape, said shape), the most frequent mistake first; a true shape once."""
     source = open_source(f"scenes:count={count},seed=72")
-    truth, said = source.attributes()["shape"].to_numpy(), []
+    truth, said = foreign(source.attributes())["shape"].to_numpy(), []
     for start in range(0, count, 100):
-        images = source.array(start, min(start + 100, count))
+        images = foreign(source).array(start, min(start + 100, count))
         said += (model.encode_image(model.preprocess(images)) @ classes.T).argmax(dim=1).tolist()
     wrong = np.zeros((len(shapes), len(shapes)), dtype=int)
     for shape, index in zip(truth, said, strict=True):

@@ -16,6 +16,7 @@ from PIL import Image
 
 import summand
 from summand.data import open_source
+from summand.effects.published import Parity
 from summand.studies.concepts.image import image_concepts
 from summand.survey.profile import neuron_groups, profile
 from summand.text.pools import pool
@@ -24,7 +25,7 @@ FIRSTS = (1, 3, 5)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--model", default="scenes-vit")
     parser.add_argument("--count", type=int, default=150, help="scenes whose words are judged")
@@ -46,7 +47,8 @@ def main() -> None:
         known = profile(model, open_source(f"scenes:count={args.usual},seed=4712"), groups, 100)
         of = f"neurons of layers {groups[0].layer} to {groups[-1].layer}"
         found: dict[str, list[list[bool]]] = {}
-        for parity, name in ((None, of), ("paper", f"{of}, weighed by norms")):
+        ways: tuple[tuple[Parity, str], ...] = ((None, of), ("paper", f"{of}, weighed by norms"))
+        for parity, name in ways:
             for i, image in enumerate(scenes.images):
                 picture = Image.fromarray(image)
                 made = image_concepts(model, picture, known, chosen, texts, words=5, maps=0, parity=parity)

@@ -34,7 +34,7 @@ MEASURES: dict[str, Callable[[GroupAccuracy], float]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--model", default="scenes-vit-tied")
     parser.add_argument("--count", type=int, default=1600, help="test scenes a seed")
@@ -85,7 +85,8 @@ def repaired(model: summand.Model, args: argparse.Namespace, seed: int) -> Debia
 
 
 def scored(made: Debiased, seed: int) -> dict:
-    tables = {"before": made.before, "automatic": made.after, **made.ways, "patched classifier": made.patched}
+    tables: dict[str, GroupAccuracy | None] = {"before": made.before, "automatic": made.after}
+    tables |= {**made.ways, "patched classifier": made.patched}
     tables["best of 5 random"] = made.best_random
     methods = {name: {key: get(table) for key, get in MEASURES.items()} for name, table in tables.items() if table}
     return {"seed": seed, "way": made.way, "heads": [row["unit"] for row in made.removed], "leaks": made.leaks,

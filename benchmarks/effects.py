@@ -93,7 +93,7 @@ def only(name: str, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="fewer rounds; the published way through 2 of 24 heads")
     parser.add_argument("--only", nargs=2, metavar=("MODEL", "BATCH"), help=argparse.SUPPRESS)

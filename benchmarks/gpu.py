@@ -25,6 +25,8 @@ from open_clip.model import CLIP
 from torch import Tensor
 
 import summand
+from summand.border import foreign
+from summand.models.open_clip import Precision
 
 ROWS = (
     ("ViT-B-16", 128, "bf16"),
@@ -49,10 +51,10 @@ def tiny(precision: str) -> summand.Model:
     torch.manual_seed(0)
     vision = {"image_size": 56, "patch_size": 14, "width": 128, "layers": 6, "head_width": 32}
     text = {"context_length": 16, "vocab_size": 100, "width": 64, "heads": 2, "layers": 1}
-    return summand.wrap(CLIP(64, vision, text).eval().to(DTYPES[precision]))
+    return summand.wrap(foreign(CLIP)(64, vision, text).eval().to(DTYPES[precision]))
 
 
-def made(name: str, precision: str, device: str) -> summand.Model:
+def made(name: str, precision: Precision, device: str) -> summand.Model:
     if name == "tiny":
         model = tiny(precision)
         return summand.wrap(model.clip.to(device))
@@ -86,7 +88,7 @@ def questions(model: summand.Model, x: Tensor, texts: Tensor) -> Iterator[tuple[
 @torch.no_grad()
 def row(name: str, count: int, precision: str, device: str, rounds: int) -> dict[str, object]:
     """Milliseconds of `encode_image`, and the median of every ratio to it; what failed is said by its error."""
-    model = made(name, precision, device)
+    model = made(name, foreign(precision), device)
     x = torch.randn(count, 3, *model.tower.image_size, device=device).to(model.dtype)
     texts = torch.nn.functional.normalize(torch.randn(100, model.tower.embed, device=device), dim=1)
     found: dict[str, object] = {"model": name, "batch": count, "precision": precision}
@@ -132,7 +134,7 @@ def shown(found: dict[str, object]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--quick", action="store_true", help="tiny models and two rounds")
     parser.add_argument("--rounds", type=int, help="runs of each (7; with --quick 2)")

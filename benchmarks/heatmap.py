@@ -40,7 +40,7 @@ def timed(works: dict[str, Callable[[], object]], rounds: int, clock: Callable[[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", default="ViT-B-32")
     parser.add_argument("--pictures", type=int, default=64, help="of the folder")
     parser.add_argument("--rounds", type=int, default=15)

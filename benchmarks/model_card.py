@@ -22,7 +22,7 @@ SEED = 424_242
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--count", type=int, default=5000)
     args = parser.parse_args()

@@ -81,7 +81,7 @@ def only(what: str, name: str, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, small models only")
     parser.add_argument("--rounds", type=int, help="runs of each row (7; with --quick 3)")

@@ -28,7 +28,7 @@ KS = (5, 10, 20, 32, 41, 50, 100, "1 %", "2 %", "5 %", "10 %", "25 %", "all")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--images", type=int, default=2000, help="that r_n is made from")
     parser.add_argument("--held-out", type=int, default=1000, help="that judge")

@@ -25,7 +25,7 @@ from summand.unit import Unit
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="fewer scenes")
     parser.add_argument("--model", default="scenes-vit")
@@ -54,6 +54,7 @@ def main() -> None:
         spaces[f"{attribute} random"] = Space(tuple(Unit(Group("heads"), every[i]) for i in drawn))
     indices = build(model, source, spaces)
     table, queries = source.attributes(), range(0, args.count, max(1, args.count // args.queries))
+    assert table is not None
     rows, shape = [], table["shape"].to_numpy()
     for attribute in ATTRIBUTES:
         truth = table[attribute].to_numpy()

@@ -157,7 +157,7 @@ def run(name: str, count: int, trial: int, found: Found) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--count", type=int, default=2000, help="scenes that are reported on, of each kind")
     parser.add_argument("--trial", type=int, default=300, help="scenes that treatments are chosen on")

@@ -79,7 +79,7 @@ def of_photo(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("out", nargs="?", type=Path, default=Path("docs/images/segmentation.png"))
     parser.add_argument("--photo", help="a picture file [default: the pagoda that scikit-learn brings]")
     parser.add_argument("--text", action="append", help="what to look for in the photograph")

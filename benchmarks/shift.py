@@ -21,6 +21,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageFilter
 
 import summand
+from summand.border import foreign
 from summand.data import open_source
 from summand.scenes import ATTRIBUTES
 from summand.studies.shift.concepts import Concepts
@@ -35,7 +36,7 @@ from summand.text.pools import pool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="a small pool and few trials")
     parser.add_argument("--model", default="scenes-vit")
@@ -163,7 +164,7 @@ def together(watched: Reference, everything: Measured, reference: np.ndarray, cu
     sides = []
     for part in (everything.rows(reference), everything.rows(current)):
         sides.append((part.readings, part.embeddings @ known.directions.numpy().T))
-    p, (of_units, of_words) = permuted(*sides, 399, 0, counts=(1, 2))
+    p, (of_units, of_words) = foreign(permuted)(*sides, 399, 0, counts=(1, 2))
     least = of_words.copy()
     np.minimum.at(least, columns, of_units)
     moved = np.abs(sides[1][1].mean(axis=0) - sides[0][1].mean(axis=0)) / sides[0][1].std(axis=0)

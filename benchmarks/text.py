@@ -101,7 +101,7 @@ ALONE = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="an eighth of the targets, a tenth of the atoms")
     parser.add_argument("--threads", type=int, default=THREADS)

@@ -17,7 +17,7 @@ import summand
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--model", default="scenes-vit")
     parser.add_argument("--units", default="heads")

@@ -1,12 +1,17 @@
-"""Counts what a model really reads, without a hook, a class or a method of ours in it, which the guard would see."""
+"""Counts what is really read: pictures of a source; by a model, without a hook or class that its guard would see."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
+import pandas as pd
 import torch
+from PIL import Image
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from summand.data import open_source
 
 
 class Texts(TorchFunctionMode):
@@ -64,7 +69,7 @@ class Operations(TorchDispatchMode):
     (`wide`), copies of weights in another precision (`casts`), numbers that are read on the host (`reads`), and
     comparisons of whole tensors there (`compared`)."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    def __init__(self, module: Any) -> None:
         super().__init__()
         self._weights = {weight.untyped_storage().data_ptr() for weight in module.parameters()}
         self.done: list[str] = []
@@ -95,3 +100,25 @@ class Operations(TorchDispatchMode):
         if name == "equal":
             self.compared.append(name)
         return function(*args, **(kwargs or {}))
+
+
+class Counted:
+    """A source that counts how often one of its pictures is read."""
+
+    label = "counted pictures"
+
+    def __init__(self, text: str) -> None:
+        self.source, self.read = open_source(text), 0
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        return self.source.name(index)
+
+    def image(self, index: int) -> Image.Image:
+        self.read += 1
+        return self.source.image(index)
+
+    def attributes(self) -> pd.DataFrame | None:
+        return self.source.attributes()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -30,7 +30,7 @@ class Elsewhere(TorchFunctionMode):
         self.there = torch.device(kind, 0)
         self._tagged: Any = WeakIdKeyDictionary()
 
-    def put(self, module: nn.Module) -> None:
+    def put(self, module: Any) -> None:
         """A module's parameters and buffers, moved."""
         for tensor in (*module.parameters(), *module.buffers()):
             self._tagged[tensor] = True

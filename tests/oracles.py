@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 
-def perturb(model: nn.Module, seed: int = 0, size: float = 0.2) -> nn.Module:
+def perturb(model: Any, seed: int = 0, size: float = 0.2) -> Any:
     """Random weights with no trivial gain or bias: every 1-d parameter is moved."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -16,7 +18,7 @@ def perturb(model: nn.Module, seed: int = 0, size: float = 0.2) -> nn.Module:
     return model
 
 
-def literal_vit(visual: nn.Module, image: Tensor) -> dict[str, Tensor]:
+def literal_vit(visual: Any, image: Tensor) -> dict[str, Tensor]:
     """Paper C, Eq. 1–6, for one image [3, h, w] in fp64: contributions of every (layer, head, token), every MLP, the
     embedding and the constants to the output, by walking through the network with explicit loops."""
     x = visual.conv1(image[None])[0].flatten(1).T
@@ -64,7 +66,7 @@ def literal_vit(visual: nn.Module, image: Tensor) -> dict[str, Tensor]:
     }
 
 
-def literal_attention_pool(pool: nn.Module, grid: Tensor) -> Tensor:
+def literal_attention_pool(pool: Any, grid: Tensor) -> Tensor:
     """Contribution of every (head, token) of a CLIP-ResNet's attention pool for one image: grid [channel, h, w]."""
     patches = grid.flatten(1).T
     z = torch.cat([patches.mean(dim=0, keepdim=True), patches]) + pool.positional_embedding
@@ -101,7 +103,7 @@ def literal_textspan(outputs: np.ndarray, texts: np.ndarray, size: int) -> tuple
 
 
 def literal_text(
-    start: Tensor, layers: list[dict], mask: Tensor, pooled: int, norm: nn.Module, projection: Tensor, shift: Tensor
+    start: Tensor, layers: list[dict], mask: Tensor, pooled: int, norm: Any, projection: Tensor, shift: Tensor
 ) -> dict[str, Tensor]:
     """Every term of one text's embedding by explicit loops.
 
@@ -144,7 +146,7 @@ def literal_text(
     }
 
 
-def literal_averaged_vit(visual: nn.Module, image: Tensor) -> dict[str, Tensor]:
+def literal_averaged_vit(visual: Any, image: Tensor) -> dict[str, Tensor]:
     """Paper C's sum for a VisionTransformer of open_clip with pool_type="avg", one image [3, h, w]: every patch is a
     query, and the contribution of (layer, head, token) is the mean over queries of what it writes to each of them."""
     x = visual.conv1(image[None])[0].flatten(1).T
@@ -204,7 +206,7 @@ def literal_latent_pool(attention: nn.MultiheadAttention, query: Tensor, keys: T
     return torch.stack(terms), attention.out_proj.bias
 
 
-def literal_even_split(visual: nn.Module, image: Tensor) -> dict[str, Tensor]:
+def literal_even_split(visual: Any, image: Tensor) -> dict[str, Tensor]:
     """Paper C, A.1, as its code does it, for one image [3, h, w]: each of the 2L + 1 writers to the stream takes an
     equal part of −μ and of β, an attention layer deals its part and its output bias out to T · H pairs."""
     x = visual.conv1(image[None])[0].flatten(1).T
@@ -257,7 +259,7 @@ class LiteralStreams:
     """One image [3, h, w] through a VisionTransformer by explicit loops: who writes what to the residual stream, and
     what a vector at token i becomes in the output through head (l, h), with attention and deviations of this pass."""
 
-    def __init__(self, visual: nn.Module, image: Tensor) -> None:
+    def __init__(self, visual: Any, image: Tensor) -> None:
         self.visual, self.blocks = visual, list(visual.transformer.resblocks)
         x = visual.conv1(image[None])[0].flatten(1).T
         z = visual.ln_pre(torch.cat([visual.class_embedding[None], x]) + visual.positional_embedding)

@@ -7,12 +7,14 @@ benchmark compares with.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 
 @torch.no_grad()
-def published_head_token_terms(visual: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def published_head_token_terms(visual: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Output [image, embed] and the centred contributions of each layer, head and token to it,
     [image, layer, head, token, embed], for a class-token VisionTransformer."""
     x = visual.conv1(pixels).flatten(2).transpose(1, 2)

@@ -7,11 +7,13 @@ neuron, width], through ln_1, the head for all queries, and the output. It is wh
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def observed(visual: nn.Module, image: Tensor, layer: int) -> dict[str, Tensor]:
+def observed(visual: Any, image: Tensor, layer: int) -> dict[str, Tensor]:
     """One image [3, h, w] through an open_clip VisionTransformer, and what the published code keeps of the pass."""
     z = visual.conv1(image[None])[0].flatten(1).T
     z = visual.ln_pre(torch.cat([visual.class_embedding[None], z]) + visual.positional_embedding)
@@ -40,7 +42,7 @@ def observed(visual: nn.Module, image: Tensor, layer: int) -> dict[str, Tensor]:
     }
 
 
-def literal_even_neurons(visual: nn.Module, image: Tensor, layer: int) -> Tensor:
+def literal_even_neurons(visual: Any, image: Tensor, layer: int) -> Tensor:
     """Paper A with its code's shares of every constant (App. A.6): [neuron, embed], for one image."""
     seen, blocks = observed(visual, image, layer), visual.transformer.resblocks
     tokens, neurons = seen["hidden"].shape
@@ -71,7 +73,7 @@ def literal_even_neurons(visual: nn.Module, image: Tensor, layer: int) -> Tensor
     return 100 * found / seen["output"].norm()
 
 
-def literal_even_pairs(pool: nn.Module, grid: Tensor) -> Tensor:
+def literal_even_pairs(pool: Any, grid: Tensor) -> Tensor:
     """Paper B with its code's shares of the biases: [neuron, head, embed], for one image's grid [channel, h, w]."""
     patches = grid.flatten(1).T
     z = torch.cat([patches.mean(dim=0, keepdim=True), patches]) + pool.positional_embedding
@@ -92,7 +94,7 @@ def literal_even_pairs(pool: nn.Module, grid: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def published_second_order(visual: nn.Module, image: Tensor, layer: int, through: int | None = None) -> Tensor:
+def published_second_order(visual: Any, image: Tensor, layer: int, through: int | None = None) -> Tensor:
     """Paper A's code for one image [3, h, w] and all neurons of a layer, [neuron, embed]. through: only so many of the
     later heads (each costs the same)."""
     seen, blocks = observed(visual, image, layer), visual.transformer.resblocks

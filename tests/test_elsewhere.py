@@ -35,7 +35,9 @@ VERBS = {
     "label": lambda m, r, s, out: s.label(),
     "heatmap": lambda m, r, s, out: summand.heatmap(m, "scenes:count=2", TEXTS),
     "heatmap of pairs": lambda m, r, s, out: summand.heatmap(r, "scenes:count=2", TEXTS),
-    "segment": lambda m, r, s, out: summand.segment(m, "scenes:count=2,seed=5", methods="decomposition,neurons,random"),
+    "segment": lambda m, r, s, out: summand.segment(
+        m, "scenes:count=2,seed=5", methods="decomposition,neurons,random", reference="scenes:count=8"
+    ),
     "ablate": lambda m, r, s, out: summand.ablate(m, SCENES, units="5.0", classes="shape"),
     "retrieve": lambda m, r, s, out: summand.retrieve(m, PICTURE, SCENES, property="colour", top=2),
     "concepts": lambda m, r, s, out: summand.concepts(m, PICTURE, s, layers=[3, 4], top=4, size=2, maps=1),

@@ -58,7 +58,8 @@ def test_words_of_ones_own_and_a_survey_that_moves(tasks, scenes, vit, tmp_path)
     table = tasks.all_heads_in_words_of_my_own(vit, folder / "images", words)
     assert len(table) == 48
     assert {text for texts in table["texts"] for text in texts} <= set(words)
-    assert table["evidence"].notna().all()
+    assert table["fits"].notna().all()
+    assert set(table["verdict"]) <= {"proven", "not proven", "cannot be tested"}
     labels = tasks.survey_a_folder_and_label_it(vit, folder / "images", tmp_path / "survey")
     assert set(labels["kind"]) == {"head", "neuron"}
     (tmp_path / "survey").rename(tmp_path / "elsewhere")

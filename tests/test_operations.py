@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from open_clip.model import CLIP
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 
 import summand
+from tests.border import CLIP
 from tests.counting import Operations
 from tests.towers.test_variants import TIMM, timm_clip
 

@@ -7,10 +7,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
 from safetensors.torch import save_file
 
+from tests.border import open_clip
 from tests.oracles import perturb
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -37,7 +37,7 @@ def config(**changes: Any) -> dict[str, Any]:
     return {**made, **changes}
 
 
-def clip(seed: int = 0, **changes: Any) -> torch.nn.Module:
+def clip(seed: int = 0, **changes: Any) -> Any:
     """A tiny CLIP with random weights, no bias or gain of which is trivial."""
     made = config(**changes)
     kind = open_clip.CustomTextCLIP if made.pop("custom_text", False) else open_clip.CLIP
@@ -46,7 +46,7 @@ def clip(seed: int = 0, **changes: Any) -> torch.nn.Module:
         return perturb(kind(**made)).eval()
 
 
-def write_folder(folder: Path, model: torch.nn.Module, preprocess: dict[str, Any] = PREPROCESS, **changes: Any) -> Path:
+def write_folder(folder: Path, model: Any, preprocess: dict[str, Any] = PREPROCESS, **changes: Any) -> Path:
     """A model folder as open_clip's push_to_hf_hub writes it."""
     folder.mkdir(parents=True, exist_ok=True)
     made = {"model_cfg": config(**changes), "preprocess_cfg": preprocess}

@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-import open_clip
 import pytest
 from PIL import Image
 
 import summand
 from summand.cli import main
 from tests import tiny
+from tests.border import open_clip
 from tests.commands import Finished, command
 
 pytestmark = pytest.mark.usefixtures("unchecked")

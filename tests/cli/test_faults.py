@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from summand import SummandError
+from summand.border import foreign
 from summand.cli import main
 
 
@@ -75,7 +76,7 @@ def end(monkeypatch, capsys, unchecked):
         with pytest.raises(SystemExit) as left:
             main()
         out, said = capsys.readouterr()
-        return left.value.code, out, said
+        return foreign(left.value.code), out, said
 
     return run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import open_clip
 import pandas as pd
 import pytest
 import torch
@@ -12,6 +11,7 @@ from PIL import Image
 import summand
 from summand.cli.app import COMMANDS, options_of
 from tests import tiny
+from tests.border import open_clip
 from tests.commands import command as run
 from tests.commands import error_of
 

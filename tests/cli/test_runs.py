@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from summand.border import foreign
 from summand.survey import open_survey
 from summand.survey.checksums import read_sealed, write_sealed
 from tests.commands import command as run
@@ -57,7 +58,7 @@ def test_labels_on_screen_are_the_most_telling_ones(folder):
     assert "the most telling 12 of 512" in found.out
     labels = open_survey(folder).labels
     heads = labels[labels["kind"] == "head"]
-    first = heads[heads["verdict"] == "proven"].sort_values("importance", ascending=False).iloc[0]
+    first = foreign(heads)[heads["verdict"] == "proven"].sort_values(by="importance", ascending=False).iloc[0]
     lines = [line for line in found.out.splitlines() if line.startswith("│")]
     assert lines[0].split("│")[1].strip() == first["unit"]
     assert first["words"][0] in lines[0]

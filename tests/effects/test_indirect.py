@@ -5,6 +5,7 @@ import torch
 
 import summand
 import summand.towers.hf
+from summand.border import foreign
 from tests.effects.test_pairs import small
 from tests.towers.test_hf import model_of
 from tests.towers.test_towers import small_resnet, small_vit
@@ -29,7 +30,7 @@ def by_hooks(model: summand.Model, x: torch.Tensor, layer: int, neuron: int, mea
         hidden[..., neuron] = means[:, neuron]
         return (hidden, *args[1:])
 
-    handle = model.tower.blocks[layer].neuron_map().register_forward_pre_hook(replace)
+    handle = foreign(model.tower).blocks[layer].neuron_map().register_forward_pre_hook(replace)
     output = model.encode_image(x)
     handle.remove()
     return output

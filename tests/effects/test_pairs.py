@@ -1,25 +1,28 @@
 from __future__ import annotations
 
-import open_clip
+from typing import Any
+
 import pytest
 import torch
 
 import summand
+from summand.border import foreign
+from tests.border import configuration
 from tests.oracles import literal_pairs
 from tests.towers.shrink import build, shrink
 from tests.towers.test_towers import small_resnet, small_vit
 
 
-def small(name: str) -> torch.nn.Module:
+def small(name: str) -> Any:
     """A configuration of open_clip at a size that a test can run."""
-    return build(shrink(open_clip.get_model_config(name)))
+    return build(shrink(configuration(name)))
 
 
 def relative(found: torch.Tensor, truth: torch.Tensor) -> float:
     return float((found - truth).abs().max() / truth.abs().max())
 
 
-def entering(module: torch.nn.Module, run) -> torch.Tensor:
+def entering(module: Any, run) -> torch.Tensor:
     """What a module was given, and the run's result."""
     seen = []
     handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -78,11 +81,11 @@ def test_pairs_of_siglip_equal_the_literal_formula_and_sum_to_the_output():
         a = torch.stack([(key[:, r] @ query[r] / size**0.5).softmax(dim=0) for r in rows])
         value, write = [pool.kv.weight[width:][r] for r in rows], [pool.proj.weight[:, r] for r in rows]
         literal = literal_pairs(tokens[i], a, value, write)
-        torch.testing.assert_close(vectors[i], model.tower._projection(literal), rtol=0, atol=1e-12)
+        torch.testing.assert_close(vectors[i], foreign(model.tower)._projection(literal), rtol=0, atol=1e-12)
     parts = model.decompose(x)
     assert relative(vectors.sum(dim=(1, 2)) + effects.rest, model.encode_image(x)) < 1e-12
     value_bias = pool.proj.weight @ pool.kv.bias[width:]
-    expected = parts.bias() + parts.mlps().sum(dim=1) + model.tower._projection(value_bias)
+    expected = parts.bias() + parts.mlps().sum(dim=1) + foreign(model.tower)._projection(value_bias)
     torch.testing.assert_close(effects.rest, expected)
     torch.testing.assert_close(model.pairs(x, positions=False).coefficients, effects.coefficients)  # it has none
 

@@ -135,8 +135,8 @@ def test_pair_maps_are_products_over_the_chosen_pairs(resnet, rn_pixels):
         # attention of 1e-12 is in what is written: its length must not meet the default eps
         cosines = torch.nn.functional.cosine_similarity(written, unit_texts, dim=3, eps=1e-30)
         product = sum(neurons[:, :, n] * cosines[:, :, h] for n, h in pairs) / 30
-        alone = {"neuron": sum(neurons[:, :, n] for n, _ in pairs) / 30}
-        alone["similarity"] = sum(cosines[:, :, h] for _, h in pairs) / 30
+        alone = {"neuron": torch.stack([neurons[:, :, n] for n, _ in pairs]).sum(dim=0) / 30}
+        alone["similarity"] = torch.stack([cosines[:, :, h] for _, h in pairs]).sum(dim=0) / 30
         found = PairMaps(resnet, k=30).maps(x, texts)[:, t].flatten(1)
         torch.testing.assert_close(found, product, atol=1e-4, rtol=1e-3)
         for factor, expected in alone.items():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 import summand
 from summand import heatmap
@@ -19,7 +20,7 @@ from summand.studies.perturbation.options import PerturbationOptions
 from tests.towers.test_towers import small_vit
 
 
-def read_by(conv: nn.Module, size: tuple[int, int]) -> torch.Tensor:
+def read_by(conv: Any, size: tuple[int, int]) -> torch.Tensor:
     """Which cell of the strided convolution's grid reads each pixel: −1 where none does. From gradients."""
     pixels = torch.randn(1, 3, *size, dtype=torch.float64, requires_grad=True)
     grid = conv(pixels).sum(dim=1)[0]

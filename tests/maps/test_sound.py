@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ VIT = clip()
 RESNET = clip(vision={"layers": [1, 1, 1, 1], "width": 8, "head_width": 16, "image_size": 64, "patch_size": None})
 
 
-def wrapped(made: torch.nn.Module, size: int) -> summand.Model:
+def wrapped(made: Any, size: int) -> summand.Model:
     return summand.wrap(made, preprocess=ScenePreprocess(size), tokenizer=SimpleTokenizer(context_length=16))
 
 

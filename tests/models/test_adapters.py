@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def one_process(tmp_path):
     distributed.destroy_process_group()
 
 
-def compiled(model: nn.Module) -> nn.Module:
+def compiled(model: Any) -> Any:
     return torch.compile(model, backend="eager")
 
 
@@ -228,7 +229,7 @@ def test_torchao_weights_are_read_and_quantised_activations_refused(kind):
 
     x = torch.randn(2, 3, *((16, 16) if kind == "open_clip" else (24, 24)))
 
-    def quantised(config) -> nn.Module:
+    def quantised(config) -> Any:
         model = (clip() if kind == "open_clip" else model_of("CLIPModel")).float()
         torchao.quantize_(model, config)
         return model

@@ -7,6 +7,7 @@ import torch
 
 import summand
 from summand import Moments, SummandError
+from summand.border import foreign
 from summand.models.ablations import Ablation, AxisRemoval, load_ablation
 from tests.tiny import clip
 
@@ -33,7 +34,7 @@ def terms(model, x, where):
     parts = model.decompose(x)
     heads = parts.heads()
     if where == "heads":
-        return sum(heads[:, layer, head] for layer, head in HEADS)
+        return torch.stack([heads[:, layer, head] for layer, head in HEADS]).sum(dim=0)
     return heads.sum(dim=(1, 2)) + parts.mlps().sum(dim=1) if where == "terms" else model.encode_image(x)
 
 
@@ -78,7 +79,7 @@ def test_second_order_effects_go_through_the_heads_that_are_left(tiny, pixels, a
         want = across if where != "heads" or path in HEADS else vectors
         found = torch.einsum("in,ne->ine", edited.coefficients[:, :, place], edited.directions[:, place])
         torch.testing.assert_close(found, want[:, :, place], rtol=1e-4, atol=1e-6)
-    directions = made(tiny, pixels, axes, where).apply(tiny).tower.neuron_directions(0).dense()
+    directions = foreign(made(tiny, pixels, axes, where).apply(tiny).tower).neuron_directions(0).dense()
     torch.testing.assert_close(directions, edited.directions)
 
 
@@ -109,7 +110,7 @@ def test_heads_are_moved_part_of_the_way_or_beyond(tiny, pixels, strength, tmp_p
         share = 1 - strength if path in HEADS else 1
         torch.testing.assert_close(found.coefficients[..., place], share * plain.coefficients[..., place])
     ablation.save(tmp_path / "some.npz")
-    again = summand.models.ablations.load_ablation(tmp_path / "some.npz")
+    again = load_ablation(tmp_path / "some.npz")
     assert torch.equal(again.apply(tiny).encode_image(pixels), edited.encode_image(pixels))
     twice = Ablation.of(tiny, HEADS[:1], means, strength=0.5).apply(edited).second_order(pixels, 0)
     place = plain.path_index.index(HEADS[1])

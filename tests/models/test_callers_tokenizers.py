@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-import open_clip
 import pytest
 import torch
 from torch.nn import functional as F
 
 import summand
+from summand import SummandError
 from summand.models.callers_tokenizers import check_ids, core_of, vocabulary_size
 from tests import tiny
+from tests.border import open_clip
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 EXPECTED = ["<start>", "a", "red", "star", "<end>", *["<pad>"] * 11]
@@ -141,6 +142,34 @@ def test_tokens_beyond_the_vocabulary_are_refused(clip):
         model.encode_text("a star")
     with pytest.raises(summand.SummandError, match="the model reads 12 different tokens"):
         model.decompose_text("a star")
+
+
+@pytest.mark.parametrize("length", [8, 24])
+@pytest.mark.parametrize("ask", ["encode_text", "decompose_text"])
+def test_a_tokenizer_of_another_context_is_refused(length, ask):
+    """The tiny model reads 16 tokens: its tokenizer made for 8 or 24 fails in the middle of the model."""
+
+    def tokenizer(texts):
+        return torch.ones(len(texts), length, dtype=torch.long)
+
+    model = summand.wrap(tiny.clip(), tokenizer=tokenizer)
+    with pytest.raises(
+        SummandError, match=rf"gives {length} tokens a text, and the model reads 16: .* a context of 16"
+    ):
+        getattr(model, ask)("a red star")
+
+
+@pytest.mark.parametrize("broken", [RuntimeError("of its own"), ValueError("of its own")])
+def test_a_failure_that_has_another_cause_stays(broken, monkeypatch):
+    made = tiny.clip()
+
+    def encode_text(text):
+        raise broken
+
+    monkeypatch.setattr(made, "encode_text", encode_text)
+    model = summand.wrap(made, tokenizer=lambda texts: torch.ones(len(texts), 16, dtype=torch.long))
+    with pytest.raises(type(broken), match="of its own"):
+        model.encode_text("a red star")
 
 
 def test_the_first_wrong_token_is_named():

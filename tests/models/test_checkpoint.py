@@ -7,9 +7,9 @@ import collections
 import contextlib
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from hypothesis import given
@@ -20,13 +20,14 @@ from torch.nn import functional as F
 import summand
 from summand.models.checkpoint_names import clip_tensors
 from tests import tiny
+from tests.border import configuration, open_clip
 from tests.models.test_load import activations, same_numbers, tiny_name  # noqa: F401
 
 State = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def tuned() -> torch.nn.Module:
+def tuned() -> Any:
     return tiny.clip(seed=5)
 
 
@@ -36,7 +37,7 @@ def state(tuned) -> State:
 
 
 @pytest.fixture(scope="module")
-def clip() -> torch.nn.Module:
+def clip() -> Any:
     return tiny.clip()
 
 
@@ -48,7 +49,7 @@ def plain(monkeypatch) -> str:
 
 
 @pytest.fixture
-def tagged(monkeypatch, tmp_path) -> torch.nn.Module:
+def tagged(monkeypatch, tmp_path) -> Any:
     """A tag `base` of tiny-plain, with the model whose weights it has."""
     base = tiny.clip(seed=1)
     save_file({k: v.contiguous() for k, v in base.state_dict().items()}, tmp_path / "base.safetensors")
@@ -69,12 +70,12 @@ def saved(path: Path, found) -> str:
 
 
 @torch.no_grad()
-def images_of(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+def images_of(model: Any, x: torch.Tensor) -> torch.Tensor:
     return model.encode_image(x)
 
 
 @torch.no_grad()
-def texts_of(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+def texts_of(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     return F.normalize(model.encode_text(tokens), dim=-1)
 
 
@@ -536,7 +537,7 @@ def test_strange_names_are_read_or_refused(names):
     "name", ["ViT-B-32", "RN50", "coca_ViT-B-32", "EVA02-B-16", "ViT-B-16-SigLIP", "MobileCLIP-S1"]
 )
 def test_published_architectures_keep_their_names(name):
-    config = open_clip.get_model_config(name)
+    config = configuration(name)
     custom = config.pop("custom_text", False)
     kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
     with torch.device("meta"):

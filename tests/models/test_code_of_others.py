@@ -8,7 +8,6 @@ import functools
 import pickle
 import threading
 
-import open_clip
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 import summand
 from summand.maps.baselines.capture import Capture
@@ -23,6 +23,7 @@ from summand.models.ablations import Ablation
 from summand.models.findings import findings
 from summand.models.foreign import holds_foreign_code, known_function
 from summand.models.state import State
+from tests.border import open_clip
 from tests.depth import deep
 from tests.models.tiny_clip import clip, letters, off, pixels
 
@@ -600,6 +601,40 @@ def test_a_switch_in_every_surrounding(way):
     switch["on"] = False
     if way not in ("autocast", "resnet"):
         assert off(parts.total(), model.encode_image(x)) < 1e-9  # what was refused has left nothing behind
+
+
+class Meanwhile(TorchFunctionMode):
+    """Does something in another thread in front of this thread's first sum over terms."""
+
+    def __init__(self, something):
+        super().__init__()
+        self.something = something
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.einsum and self.something is not None:
+            other = threading.Thread(target=self.something)
+            self.something = None
+            other.start()
+            other.join()
+        return function(*args, **(kwargs or {}))
+
+
+def test_another_thread_is_refused_in_the_middle_of_a_question():
+    made, switch = clip(), {"on": False}
+    as_a_hook(made.visual.transformer.resblocks[1].attn, Switched(switch))
+    parts = summand.wrap(made).decompose(X)
+    parts.heads()
+    switch["on"] = True
+    refused = []
+
+    def ask():
+        with pytest.raises(summand.SummandError, match="cannot be explained exactly") as error:
+            parts.total()
+        refused.append(error)
+
+    with Meanwhile(ask):
+        ask()
+    assert len(refused) == 2
 
 
 def test_weights_that_were_changed_and_changed_back():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from torch import nn
@@ -27,7 +28,7 @@ def test_our_own_hooks_are_none():
 
 
 class MyBlock(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
+    def __init__(self, inner: Any) -> None:
         super().__init__()
         self.inner = inner
 

@@ -67,7 +67,7 @@ def write_kind(folder: Path, kind: str, look: Any = None, text: dict[str, Any] |
     return clip
 
 
-def write(folder: Path, kind: str = "clip") -> nn.Module:
+def write(folder: Path, kind: str = "clip") -> Any:
     """A model folder as save_pretrained writes it."""
     text = {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 2, "intermediate_size": 40}
     text |= {"vocab_size": len(tiny.WORDS), "max_position_embeddings": LENGTH, "eos_token_id": 11, "bos_token_id": 1}

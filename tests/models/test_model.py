@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import open_clip
 import pytest
 import torch
 from PIL import Image
@@ -11,10 +12,11 @@ from PIL import Image
 import summand
 from summand.models.tokens import count_tokens
 from tests import tiny
+from tests.border import open_clip
 
 
 @pytest.fixture(scope="module")
-def clip() -> torch.nn.Module:
+def clip() -> Any:
     return tiny.clip()
 
 
@@ -153,3 +155,14 @@ def test_a_fine_tuned_model_in_memory(clip):
         tuned.visual.proj.mul_(3)
     torch.testing.assert_close(made.decompose(GOOD).heads(), 3 * before)
     assert made.clip is tuned
+
+
+def test_a_wrapped_models_tower_is_built_once(clip, monkeypatch):
+    """Only a processor of transformers must know the size of the pictures before there is a model."""
+
+    def again(*_):
+        raise AssertionError("built for nothing")
+
+    monkeypatch.setattr("summand.models.wrapping.tower_of", again)
+    made = summand.wrap(clip, preprocess=lambda picture: torch.zeros(3, 32, 32))
+    assert made.tower.image_size == (32, 32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import open_clip
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +10,7 @@ import summand
 from summand.errors import nearest
 from summand.models.names import hint_of_tag, unknown_model
 from tests import tiny
+from tests.border import open_clip
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 from open_clip.transformer import ResidualAttentionBlock
 
 import summand
+from summand.border import foreign
 from summand.models.ablations import Ablation, NeuronAblation
 from tests.models.tiny_clip import clip, letters, off, pixels
 
@@ -319,7 +320,7 @@ def test_buffers_of_every_kind_beside_the_weights(name, place):
 def test_an_edit_of_such_a_buffer_is_seen(kind):
     from summand.models.state import State
 
-    module = torch.nn.Module()
+    module = foreign(torch.nn.Module())
     module.register_buffer("extra", BUFFERS[kind]())
     seen = State(lambda: [module])
     assert seen.still()

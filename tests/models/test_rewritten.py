@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ class Rewriting(nn.Module):
         self.weight = nn.Parameter(merged - self.more)
 
 
-def settled(module: nn.Module) -> State:
+def settled(module: Any) -> State:
     state = State(lambda: [module])
     state.settle(module)
     return state

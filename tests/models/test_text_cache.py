@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
@@ -18,6 +17,7 @@ from summand.models import text_store
 from summand.models.text_cache import digests, fingerprint
 from summand.models.text_store import Memory, TextStore, cache_folder
 from tests import tiny
+from tests.border import open_clip
 
 TEXTS = [f"a red star and {i} rings" for i in range(7)]
 

@@ -18,6 +18,7 @@ from summand.maps.contrast import default_contrast
 from summand.maps.windows import scale_of
 from summand.models import World
 from summand.models.ablations import Ablation
+from summand.models.load import catalogue
 from summand.models.readable import readable
 from summand.models.world import GENERAL, SHIPPED, WORLDS
 from summand.scenes.pretrained import ScenePreprocess
@@ -166,4 +167,4 @@ except summand.SummandError as error:
 
 def test_shipped_models_are_those_of_the_scenes():
     assert set(SHIPPED) == {"scenes-vit", "scenes-rn", "scenes-vit-tied"}
-    assert {row["model"] for row in summand.models.load.catalogue()} >= set(SHIPPED)
+    assert {row["model"] for row in catalogue()} >= set(SHIPPED)

@@ -4,11 +4,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import chi2_contingency, chisquare
 
 from summand.errors import SummandError
 from summand.scenes import ATTRIBUTES, Causes, Shift, Tie, draw_causes
 from summand.scenes.attributes import GROUP_ATTRIBUTES, SCENE_ATTRIBUTES, code_of
+from tests.border import stats
 
 UNLIKELY = 1e-5  # of a sound generator, by chance, in one of the tests below
 
@@ -41,14 +41,14 @@ def test_every_value_is_drawn_as_often_as_it_should(causes: Causes, attribute: s
     share = np.full(len(found), 1 / len(found))
     if attribute == "letter":
         share = np.array([0.25] + [0.075] * 10)
-    assert chisquare(found, share * len(causes)).pvalue > UNLIKELY
+    assert stats.chisquare(found, share * len(causes)).pvalue > UNLIKELY
 
 
 @pytest.mark.parametrize(("first", "second"), list(combinations(ATTRIBUTES, 2)))
 def test_attributes_are_pairwise_independent(causes: Causes, first: str, second: str):
     table = np.zeros((len(ATTRIBUTES[first]), len(ATTRIBUTES[second])))
     np.add.at(table, (causes.codes(first), causes.codes(second)), 1)
-    assert chi2_contingency(table).pvalue > UNLIKELY
+    assert stats.chi2_contingency(table).pvalue > UNLIKELY
 
 
 def test_same_seed_same_causes_and_another_seed_others():

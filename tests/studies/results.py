@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,22 @@ def again(name: str, record: dict[str, Any], folder: Path) -> dict[str, Any]:
     return command(name, "--config", path, "--json").json
 
 
+def close(one: Any, other: Any, tolerance: float = 1e-5) -> bool:
+    """Whether two JSON values are the same but for the rounding of their numbers: a model that the process has had for
+    long has encoded its texts in other batches than one that is loaded now."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(close(value, other[key], tolerance) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(close(a, b, tolerance) for a, b in zip(one, other, strict=True))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
+    return type(one) is type(other) and one == other
+
+
 def same(record: dict[str, Any], result: Result, *but: str) -> None:
     """A command's JSON is the result of Python's one line, but for how the options were spelled."""
     own = json.loads(result.to_json())
     for key in own.keys() - {"options", "data", *but}:
-        assert record[key] == own[key], key
+        assert close(record[key], own[key]), key
     for key, value in own["options"].items():
         assert record["options"][key] == value, key

@@ -15,6 +15,7 @@ from rich.console import Console
 
 import summand
 from summand import SummandError
+from summand.border import foreign
 from summand.cli.adapter import said as documented
 from summand.data.labelled import open_labelled
 from summand.report.terminal import drawn
@@ -62,7 +63,7 @@ def test_the_table_is_whole_at_80_columns_and_in_a_notebook(vit, tmp_path):
         console.print(drawn(table))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
-    for row in made.rows.itertuples():
+    for row in foreign(made.rows).itertuples():
         assert f"{100 * row.accuracy:.1f}" in text
     for share in made.variance:
         assert f"{100 * share['largest']:.1f} %" in text
@@ -74,7 +75,7 @@ def test_the_table_is_whole_at_80_columns_and_in_a_notebook(vit, tmp_path):
     assert set(files) == {"result", "rows", "figure", "classified"}
     seen = pd.read_csv(files["classified"])
     assert (seen["nothing"] == seen["label"]).mean() == pytest.approx(made.baseline)
-    for row in made.rows.itertuples():
+    for row in foreign(made.rows).itertuples():
         assert (seen[row.ablation] == seen["label"]).mean() == pytest.approx(row.accuracy)
 
 

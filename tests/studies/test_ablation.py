@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from sklearn.linear_model import orthogonal_mp
@@ -13,14 +12,16 @@ from torch.nn import functional as F
 
 import summand
 from summand import SummandError
-from summand.data import open_source
 from summand.data.labelled import Labelled
 from summand.studies.ablation.accuracy import Batch, measure, measure_tasks, read
 from summand.studies.ablation.direct import AttentionUpTo, ClassToken, HeadSets, Mlps, Spans
-from summand.studies.ablation.neurons import Indirect, Pairs, SecondOrder, SparseSecondOrder
+from summand.studies.ablation.neurons import Indirect, SecondOrder, SparseSecondOrder
 from summand.studies.ablation.options import AblateOptions
+from summand.studies.ablation.pairs import Pairs
 from summand.studies.ablation.result import Ablations
+from tests.border import open_clip
 from tests.commands import command
+from tests.counting import Counted
 from tests.studies.pictures import Noise, labelled, pixels
 from tests.tiny import clip
 
@@ -255,38 +256,16 @@ def test_a_head_named_twice_is_removed_once(tiny):
     assert torch.equal(versions["once"], versions["twice"])
 
 
-class Counting:
-    """Scenes that count how often one of them is read."""
-
-    label = "counted scenes"
-
-    def __init__(self, text):
-        self.source, self.read = open_source(text), 0
-
-    def __len__(self):
-        return len(self.source)
-
-    def name(self, index):
-        return self.source.name(index)
-
-    def image(self, index):
-        self.read += 1
-        return self.source.image(index)
-
-    def attributes(self):
-        return self.source.attributes()
-
-
 def test_a_survey_of_the_reference_stands_for_its_images(vit):
     given = {"classes": "shape", "what": "second-order", "layers": "3", "units": "5.0,4.1", "batch_size": 20}
-    reference = Counting("scenes:count=60,seed=8")
-    plain = summand.ablate(vit, "scenes:count=30,seed=3", reference, **given)
+    reference = Counted("scenes:count=60,seed=8")
+    plain = summand.ablate(vit, "scenes:count=12,seed=3", reference, **given)
     # as many top images as a survey of its own would have: 2 % of 60
     known = summand.survey(vit, reference, units="heads,neurons:3", held_out=0, top=2, progress=False)
     reference.read = 0
-    found = summand.ablate(vit, "scenes:count=30,seed=3", known, **given)
+    found = summand.ablate(vit, "scenes:count=12,seed=3", known, **given)
     assert reference.read == 0
     assert found.rows.equals(plain.rows)
     assert len(found.rows) == 5
-    summand.ablate(vit, "scenes:count=30,seed=3", known, **given | {"what": "mlps"})  # which it does not hold
+    summand.ablate(vit, "scenes:count=12,seed=3", known, **given | {"what": "mlps"})  # which it does not hold
     assert reference.read == 60

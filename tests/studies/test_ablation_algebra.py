@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from summand import Moments
 from summand.data.labelled import Labelled
 from summand.models.ablations import Ablation, NeuronAblation
 from summand.studies.debias.groups import group_accuracy
+from tests.border import open_clip
 from tests.depth import deep
 from tests.studies.pictures import Noise, pixels
 from tests.tiny import clip

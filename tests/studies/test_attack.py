@@ -7,13 +7,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import numpy as np
-import open_clip
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 import summand
+from summand.border import foreign
 from summand.data import open_source
 from summand.scenes import describe, parse
 from summand.studies.attack.generators import DiffusersGenerator, SceneGenerator
@@ -46,6 +46,7 @@ from summand.survey.profile import profile
 from summand.text.pools import pool
 from summand.text.sparse import prepare_atoms, sparse_code
 from tests import tiny
+from tests.border import open_clip
 from tests.commands import command
 from tests.studies.results import again, assert_page, assert_whole, same
 
@@ -87,7 +88,7 @@ def test_indirect_effects_are_measured_by_taking_a_neuron_away(vit):
     source = open_source("scenes:count=12,seed=52")
     found, names = indirect_directions(vit, source, [Group("neurons", 4), Group("neurons", 3)], neurons=4, images=10)
     assert found.shape == (4, 128)
-    pixels = vit.preprocess(source.array(0, 10))
+    pixels = vit.preprocess(foreign(source).array(0, 10))
     hidden = {}
     for layer in (3, 4):
         block = vit.clip.visual.transformer.resblocks[layer].mlp
@@ -371,5 +372,6 @@ def test_a_failure_of_a_language_model_leaves_the_words(vit, here):
     assert_whole(whole)
     assert_whole(stopped.value.result)
     writer = _writer("http://127.0.0.1:1/v1#tiny", True, vit)
+    writer = foreign(writer)
     assert (writer.url, writer.model) == ("http://127.0.0.1:1/v1", "tiny")
-    assert _writer("https://x/v1", True, vit).model == "default"
+    assert foreign(_writer("https://x/v1", True, vit)).model == "default"

@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import open_clip
 import pandas as pd
 import pytest
 import torch
@@ -11,13 +10,15 @@ from torch.nn import functional as F
 
 import summand
 from summand import Effects, Moments, SummandError
+from summand.border import foreign
 from summand.data.labelled import Labelled, open_labelled
 from summand.studies.debias.groups import check_groups, group_accuracy, with_shares
-from summand.studies.debias.repair import head_moments, repair
+from summand.studies.debias.repair import repair
 from summand.studies.debias.spurious import Suspect, by_property, choose, described, in_words
-from summand.studies.debias.suspects import found_neurons
+from summand.studies.debias.suspects import found_neurons, head_moments
 from summand.studies.zeroshot import attribute_classes, classifier
 from summand.text.labels import HeadLabel
+from tests.border import open_clip
 from tests.studies.pictures import Noise, Unread, labelled, pixels
 from tests.tiny import clip
 
@@ -217,7 +218,7 @@ def test_the_papers_control_takes_ten_heads_and_its_code_ablates_the_rest():
         np.testing.assert_array_equal(found.runs.guesses[1 + place], (outputs @ weights.T).argmax(dim=1))
     best = max(group_accuracy(data, guesses).worst for guesses in found.runs.guesses[2:5])
     assert found.best_random.worst == best  # the top of the trials
-    assert found.ablation.heads == ((5, 1), (4, 0))
+    assert foreign(found.ablation).heads == ((5, 1), (4, 0))
     few = repair(model, data, weights, [(5, 1), (4, 0)], draws=2, control=3)
     assert [len(set(units)) for units in few.drawn] == [3, 3]
     plain = repair(model, data, weights, [(5, 1), (4, 0)], draws=2)

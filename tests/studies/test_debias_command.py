@@ -15,6 +15,7 @@ from rich.console import Console
 
 import summand
 from summand import SummandError
+from summand.border import foreign
 from summand.data.labelled import open_labelled
 from summand.report.terminal import drawn
 from summand.studies.debias.options import DebiasOptions, read_units
@@ -78,7 +79,7 @@ def test_debias_says_what_was_removed_and_writes_what_load_applies(tmp_path, tie
 
 
 def test_debias_by_hand_by_property_and_by_neurons(tmp_path):
-    shared = ("scenes:count=24,seed=3", *TIED, "--allow-empty", "--draws", "1", "--out", tmp_path)
+    shared = ("scenes:count=16,seed=3", *TIED, "--allow-empty", "--draws", "1", "--out", tmp_path)
     table = command("debias", *shared, "--units", "5.0,3.0,5.0").out
     assert table.count("head 5.0 was removed because it was named.") == 1
     assert "(2 heads removed)" in table
@@ -130,7 +131,7 @@ def test_own_groups_as_lists_and_the_model_used_at_once(tied):
     for way, outputs in (("before", tied.encode_image(x)), ("after", expected)):
         guesses = [classes[int(code)] for code in (outputs @ texts.T).argmax(dim=1)]
         frame[way] = [float(guess == shape) for guess, shape in zip(guesses, shapes, strict=True)]
-    wanted = frame.groupby(["class", "group"])[["before", "after"]].mean()
+    wanted = foreign(frame.groupby(["class", "group"]))[["before", "after"]].mean()
     found = made.rows.set_index(["class", "group"])[["before", "after"]].sort_index()
     pd.testing.assert_frame_equal(found, wanted.sort_index())
     opened = summand.debias(tied, open_labelled("scenes:count=60,seed=7", "shape", groups="place"), **given)

@@ -8,12 +8,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy import stats
 
 import summand
 from summand.studies.shift.options import ShiftOptions
 from summand.studies.shift.reference import Reference
 from summand.studies.shift.result import Shift
+from tests.border import stats
 from tests.depth import deep
 from tests.studies.results import assert_page, assert_whole
 

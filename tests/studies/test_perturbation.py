@@ -13,6 +13,7 @@ from rich.console import Console
 
 import summand
 from summand import SummandError
+from summand.border import foreign
 from summand.report.terminal import drawn
 from summand.studies.perturbation.curves import AREAS, perturbation_curves
 from summand.studies.perturbation.options import PerturbationOptions
@@ -158,7 +159,7 @@ def test_the_command_is_the_verb(vit, tmp_path, unchecked):
     assert {**again, "files": made["files"]} == made
     console = Console(width=80, file=io.StringIO())
     console.print(drawn(python.tables()[0]))
-    text = console.file.getvalue()
+    text = foreign(console.file).getvalue()
     assert max(map(len, text.split("\n"))) <= 80
     for row in python.rows.to_dict("records"):
         line = next(line for line in text.split("\n") if row["method"] in line)

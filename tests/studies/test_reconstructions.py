@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from sklearn.linear_model import orthogonal_mp
@@ -21,6 +20,7 @@ from summand.studies.ablation.together import Together
 from summand.studies.shift.reference import Reference, make_reference
 from summand.studies.shift.scores import named_concepts
 from summand.text.pools import pool, random_directions
+from tests.border import open_clip
 from tests.commands import command
 from tests.published_neurons import literal_even_pairs
 from tests.studies.pictures import Noise, pixels
@@ -215,7 +215,7 @@ def test_sparse_codes_of_pairs_and_neurons_by_scikit_learn(pooled, units, parity
             centred = (flat[:, unit] - mean[unit]).numpy()
             best = np.argsort(-np.linalg.norm(centred, axis=1))[:6]
             direction = np.linalg.svd(centred[best], full_matrices=False)[2][0]
-            picks, left = [], direction
+            picks, left, found = [], direction, np.zeros_like(direction)
             for _ in range(size):  # orthogonal matching pursuit, by its definition: atoms need not be of unit length
                 picks.append(int(np.argmax(np.abs(atoms @ left))))
                 found = np.linalg.lstsq(atoms[picks].T, direction, rcond=None)[0] @ atoms[picks]

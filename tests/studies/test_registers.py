@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 import summand
 from summand import SummandError
+from summand.border import foreign
 from summand.report.terminal import drawn as drawn_table
 from summand.studies.ablation.accuracy import read
 from summand.studies.registers.find import RegisterNeurons, find_registers
@@ -262,7 +263,7 @@ def test_at_80_columns_neurons_and_numbers_are_whole(resnet):
     console = Console(width=80, file=io.StringIO())
     for table in found.tables():
         console.print(drawn_table(table))
-    text = console.file.getvalue()
+    text = foreign(console.file).getvalue()
     assert max(map(len, text.split("\n"))) <= 80
     for row in found.rows.to_dict("records"):
         assert row["neuron"] in text

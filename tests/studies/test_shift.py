@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 import summand
 from summand import Moments
+from summand.border import foreign
 from summand.data import open_source
 from summand.models.ablations import Ablation
 from summand.scenes import ATTRIBUTES
@@ -26,6 +26,7 @@ from summand.survey import Group
 from summand.survey.profile import profile
 from summand.survey.units import effects_of
 from summand.text.pools import pool
+from tests.border import stats
 from tests.commands import command
 from tests.studies.pictures import Unread
 from tests.studies.results import again, assert_page, assert_whole, same
@@ -103,7 +104,7 @@ def test_readings_are_effects_along_concepts(vit, reference):
     for column in range(0, len(readings.units), 17):
         layer, head = readings.units[column]
         expected = heads[:, layer, head] @ directions[readings.concepts[column]]
-        assert reference.measured.readings[:4, column] == pytest.approx(expected.numpy(), abs=1e-5)
+        assert reference.measured.readings[:4, column] == pytest.approx(foreign(expected).numpy(), abs=1e-5)
 
 
 def test_concepts_are_the_values_of_the_scenes(vit):
@@ -227,7 +228,7 @@ def test_scores_of_neurons_are_projections(vit):
     r, b = made.ranks[0].directions, made.ranks[0].offsets
     best = (r @ direction[0].double()).topk(5).indices
     expected = sum((vectors[:, n] - b[n]) @ r[n] for n in best.tolist())
-    assert found.scores(vit, pixels)[:, 0].numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+    assert found.scores(vit, pixels)[:, 0].numpy() == pytest.approx(foreign(expected).numpy(), abs=1e-5)
 
 
 def test_scores_of_neurons_of_several_layers_are_those_of_each(vit):
@@ -260,7 +261,7 @@ def test_named_concepts_are_saved_with_the_reference(which, request, tmp_path):
         assert row["current"] - row["reference"] == pytest.approx(float(second[:, i].mean() - first[:, i].mean()))
     assert rows[0]["p"] < 0.01
     assert rows[0]["effect"] > 0.5 > abs(rows[1]["effect"])
-    plain = make_reference(model, open_source("scenes:count=80,seed=4"), pool("scenes"))
+    plain = make_reference(model, open_source("scenes:count=20,seed=4"), pool("scenes"))
     plain.save(tmp_path / "plain.npz")
     assert Reference.load(tmp_path / "plain.npz").named is None
 
@@ -432,7 +433,7 @@ def test_a_saved_reference_says_the_same_as_its_images(vit, here):
 
 
 def test_python_says_what_the_command_says(vit, here):
-    some = ("scenes:count=60,seed=1", "scenes:count=60,seed=2,shift=place/sea/0.6")
+    some = ("scenes:count=30,seed=1", "scenes:count=30,seed=2,shift=place/sea/0.6")
     shell = (
         "--by",
         "place",

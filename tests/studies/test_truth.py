@@ -11,6 +11,7 @@ from rich.console import Console
 
 import summand
 from summand import Effects
+from summand.border import foreign
 from summand.report.terminal import drawn
 from summand.studies.truth.scores import agreement, anova_shares, counterfactual_movement, lifts, metric_coordinates
 from tests.commands import command
@@ -94,7 +95,7 @@ def test_the_verb_and_the_command_say_what_the_pieces_do(vit, tmp_path, unchecke
         console.print(drawn(table))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
-    assert all(f"{row.share:.2f}" in text and row.unit in text for row in made.rows.itertuples())
+    assert all(f"{row.share:.2f}" in text and row.unit in text for row in foreign(made.rows).itertuples())
     assert "of these, label names the dominant attribute" in made._repr_html_()
     for wrong, said in ((("--layers", "6"), "--layers of scenes-vit are 0 to 5"), (("--count", "1"), "at least 2")):
         failed = command("truth", *wrong)

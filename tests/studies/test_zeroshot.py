@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import open_clip
 import pytest
 import torch
 from open_clip.zero_shot_classifier import build_zero_shot_classifier
@@ -8,6 +7,7 @@ from open_clip.zero_shot_classifier import build_zero_shot_classifier
 import summand
 from summand import SummandError
 from summand.studies.zeroshot import attribute_classes, classifier, named_classes, predict, read_names, read_templates
+from tests.border import open_clip
 from tests.tiny import clip
 
 

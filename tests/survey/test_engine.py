@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import summand
 from summand import progress
+from summand.border import foreign
 from summand.data import open_images, open_source
 from summand.survey import Group
 from summand.survey.consumers import MeanTerms, MomentsOf, Projections, TopImagesOf
@@ -50,9 +52,9 @@ def stages(first: np.ndarray, aside: np.ndarray) -> list[Stage]:
 def numbers(consumers: dict[str, Consumer]) -> dict[str, np.ndarray]:
     found = {}
     for name, each in consumers.items():
-        state = each.ordered() if hasattr(each, "ordered") else each.state()
+        state = foreign(each).ordered() if hasattr(each, "ordered") else each.state()
         if name == "aside":
-            state = {"values": each.values}
+            state = {"values": foreign(each).values}
         found |= {f"{name}/{key}": value for key, value in state.items() if value.dtype.kind != "U"}
     return found
 
@@ -103,8 +105,8 @@ def test_a_state_comes_back_as_it_was(vit, source, whole):
     assert set(one) == set(other)
     for name in one:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-    assert again["moments"].value.units == ("neuron",)
-    assert again["moments"].value.path_index == whole["moments"].value.path_index
+    assert foreign(again["moments"]).value.units == ("neuron",)
+    assert foreign(again["moments"]).value.path_index == foreign(whole["moments"]).value.path_index
     assert made(vit)["moments"].state() == {}
 
 
@@ -162,7 +164,9 @@ def test_a_signal_saves_and_says_so(vit, tmp_path, capsys, name):
     before = signal.signal(number, signal.default_int_handler)
     pictures = summand.scenes.sample(12, seed=5).images
 
-    class Stopping(type(open_images(pictures))):
+    kind: Any = type(open_images(pictures))
+
+    class Stopping(kind):
         def batch(self, indices):
             if 8 in indices:
                 os.kill(os.getpid(), number)

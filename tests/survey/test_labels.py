@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 
 import summand
@@ -19,6 +18,7 @@ from summand.survey.strip import picture_strip, strongest
 from summand.text.evidence import evidence
 from summand.text.pools import pool
 from summand.text.sparse import prepare_atoms
+from tests.border import stats
 
 TEXTS = pool("scenes").texts
 
@@ -58,7 +58,7 @@ def test_every_unit_has_a_description_and_a_score(run, table, embeddings):
             assert abs((r - direction) @ atoms[known.index(text)].numpy()) < 1e-4
         signal = run.held_out(group).flatten(1)[:, row].double().numpy()
         predicted = (outputs[held] - outputs[~held].mean(axis=0)) @ direction
-        assert label["correlation"] == pytest.approx(pearsonr(signal, predicted).statistic, abs=1e-6)
+        assert label["correlation"] == pytest.approx(stats.pearsonr(signal, predicted).statistic, abs=1e-6)
         assert label["auc"] == pytest.approx(roc_auc_score(signal == signal.max(), predicted), abs=1e-6)
     good = table.dropna(subset=["correlation"])
     assert (good["fits"] == ((good["correlation"] > good["random_limit"]) & (good["correlation"] > 0))).all()

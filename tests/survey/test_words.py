@@ -13,7 +13,8 @@ from summand.report.site.build import build
 from summand.studies.truth.values import both_proven, first_proven, shows, summary_of, values_shown
 from summand.survey.labels import kinds_of
 from summand.survey.terms import term_shares
-from summand.survey.words import Readings, Words, directions_of, false_proofs, words_of_row
+from summand.survey.unit_words import Words, directions_of, words_of_row
+from summand.survey.words import Readings, false_proofs
 from summand.text.kinds import values_of_pool
 from summand.text.pools import pool
 

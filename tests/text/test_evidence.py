@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 
 from summand import SummandError
 from summand.text import evidence as module
 from summand.text.evidence import evidence, held_out, random_scores
 from summand.text.sparse import prepare_atoms, sparse_code
+from tests.border import stats
 
 
 def pair(images: int, units: int, seed: int, levels: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,7 +37,7 @@ def test_scores_are_those_of_scipy_and_scikit_learn(images, units, levels, share
         best[np.argsort(-s)[:k]] = 1
         assert found.positives[unit] == k
         assert found.auc[unit].item() == pytest.approx(roc_auc_score(best, p))
-        expected = np.nan if np.ptp(p) == 0 else pearsonr(s, p).statistic
+        expected = np.nan if np.ptp(p) == 0 else stats.pearsonr(s, p).statistic
         assert found.correlation[unit].item() == pytest.approx(expected, abs=1e-10, nan_ok=True)
 
 

@@ -7,6 +7,7 @@ Tokens come first, not images; the causal mask is kept in the blocks; sizes are 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +104,7 @@ class ModifiedResNet(nn.Module):
 
 
 class CLIP(nn.Module):
-    def __init__(self, visual: nn.Module, embed: int, context: int = 9, vocabulary: int = 49408) -> None:
+    def __init__(self, visual: Any, embed: int, context: int = 9, vocabulary: int = 49408) -> None:
         super().__init__()
         self.visual, self.context_length = visual, context
         mask = torch.full((context, context), float("-inf")).triu_(1)
@@ -127,15 +128,15 @@ class CLIP(nn.Module):
         return x[torch.arange(len(x)), text.argmax(dim=-1)] @ self.text_projection
 
 
-def vit(embed: int = 16) -> CLIP:
+def vit(embed: int = 16) -> Any:
     return CLIP(VisionTransformer(32, 8, 48, 3, 4, embed), embed)
 
 
-def resnet(embed: int = 16) -> CLIP:
+def resnet(embed: int = 16) -> Any:
     return CLIP(ModifiedResNet(embed, 4, 64, 8), embed)
 
 
-def half(clip: CLIP) -> CLIP:
+def half(clip: Any) -> Any:
     """As the package loads its weights on a GPU: convolutions, linear maps and projections in fp16, norms in fp32."""
     for module in clip.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear, nn.MultiheadAttention)):

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import open_clip
 import timm
 import torch
 from open_clip import timm_model as open_clip_timm
 from timm.models.vitamin import VitCfg
 
 import summand
+from tests.border import configuration, open_clip
 from tests.oracles import perturb
 
 EMBED = 24
@@ -61,7 +61,7 @@ def shrunk() -> dict[str, tuple[dict[str, Any], tuple[str, ...]]]:
     for name in open_clip.list_models():
         if not summand.towers.describe_configuration(name)["exact"]:
             continue
-        small = shrink(open_clip.get_model_config(name))
+        small = shrink(configuration(name))
         vision = {k: v for k, v in small["vision"].items() if k != "timm_model_name"}
         key = json.dumps([vision, small["coca"], small["quick_gelu"] and "timm" not in small], sort_keys=True)
         if "timm" in small:
@@ -76,7 +76,7 @@ def _printed(trunk: str, small: str) -> str:
         return repr(_visual(json.loads(small)))
 
 
-def build(small: dict[str, Any], seed: int = 0) -> torch.nn.Module:
+def build(small: dict[str, Any], seed: int = 0) -> Any:
     """A CLIP with this tower and a tiny text tower, in fp64, for evaluation. Random weights, none of them trivial:
     every gain and bias is moved and every matrix drawn so that all terms of the sum have the same order of size."""
     torch.manual_seed(seed)
@@ -92,7 +92,7 @@ def build(small: dict[str, Any], seed: int = 0) -> torch.nn.Module:
     return perturb(clip).double().eval()
 
 
-def _visual(small: dict[str, Any]) -> torch.nn.Module:
+def _visual(small: dict[str, Any]) -> Any:
     with _small_trunk(small["timm"]):
         return open_clip.model._build_vision_tower(EMBED, small["vision"])
 
@@ -105,7 +105,7 @@ def _small_trunk(overrides: dict[str, Any]):
         overrides["embed_cfg"] = VitCfg(embed_dim=(8, 16, 64), depths=(1, 1, 1), stem_width=8, head_type="1d")
     original = timm.create_model
 
-    def create(name: str, **kwargs: Any) -> torch.nn.Module:
+    def create(name: str, **kwargs: Any) -> Any:
         return original(name, **kwargs, **overrides)
 
     open_clip_timm.timm.create_model = create

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from itertools import islice
+from typing import Any
 
 import pytest
 import timm
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import summand
+from summand.border import foreign
 from summand.towers.eager import eagerly
 from tests.depth import deep
 from tests.towers.test_effective import Lora, on_the_object, weight_normed
@@ -22,7 +24,7 @@ from tests.towers.test_variants import TIMM, timm_clip
 VisionTransformer, Eva = timm.models.vision_transformer.VisionTransformer, timm.models.eva.Eva
 
 
-def trunk(kind, **options) -> nn.Module:
+def trunk(kind, **options) -> Any:
     clip = timm_clip(kind(**{**TIMM, **options}))
     del clip.encode_image  # a closure over this very object, which no copy could follow
 
@@ -34,7 +36,7 @@ def trunk(kind, **options) -> nn.Module:
     return clip
 
 
-def apart(clip: nn.Module) -> nn.Module:
+def apart(clip: Any) -> Any:
     """Biases added to what the layer gives, not in place of its own."""
     for block in clip.visual.trunk.blocks:
         block.attn.qkv_bias_separate = True
@@ -68,7 +70,7 @@ def off(got: torch.Tensor, want: torch.Tensor) -> float:
     return float((got - want).detach().abs().max() / want.detach().abs().max())
 
 
-def check(clip: nn.Module) -> None:
+def check(clip: Any) -> None:
     """Terms sum to the model's own embedding; so do texts, where it has a tower that is read; neurons to their MLP."""
     model = summand.wrap(clip)
     x = images(model)
@@ -77,13 +79,13 @@ def check(clip: nn.Module) -> None:
     everything = parts.toward(torch.eye(model.tower.embed, dtype=torch.float64))
     assert off(everything.sum(dim=3), parts.heads()) <= 1e-12
     if getattr(model.tower, "plain", False):
-        neurons, block = model.first_order(x, 1).vectors().sum(dim=1), model.tower.blocks[1]
-        silent = (block.neuron_bias() @ model.tower.folded()) * parts.trace.scale[:, None]
+        neurons, block = model.first_order(x, 1).vectors().sum(dim=1), foreign(model.tower).blocks[1]
+        silent = (block.neuron_bias() @ foreign(model.tower).folded()) * parts.trace.scale[:, None]
         assert off(neurons + silent, parts.mlps()[:, 1]) <= 1e-12
         model.second_order(x, 0)  # its own identities are checked by the guard
 
 
-def texts_sum(clip: nn.Module) -> None:
+def texts_sum(clip: Any) -> None:
     tower = summand.wrap(clip).text_tower
     tokens = torch.tensor([[1, 5, 7, 3, 8, 2, 4, 19], [1, 9, 3, 3, 6, 2, 2, 19]])
     with torch.no_grad():
@@ -293,7 +295,7 @@ def test_any_parameter_may_be_parametrized_or_masked(name, how):
 # The compiler
 
 
-def compile_each(clip: nn.Module, in_place: bool):
+def compile_each(clip: Any, in_place: bool):
     """Copies of a model with one of its modules compiled, and that module's name."""
     for name, module in clip.named_modules():
         middle = ".1" in name and ("resblocks" in name or "layers" in name or "blocks" in name)

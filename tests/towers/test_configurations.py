@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 
-import open_clip
 import pytest
 import torch
 
 import summand
 import summand.models.load
 from summand.towers import describe_configuration
+from tests.border import configuration, open_clip
 from tests.towers.shrink import build, shrunk
 
 
@@ -55,7 +55,7 @@ def test_every_name_is_described():
 @pytest.mark.parametrize("name", ["convnext_tiny", "MobileCLIP-S1", "swin_base_patch4_window7_224"])
 def test_a_refused_tower_says_which_and_why(name):
     with torch.device("meta"):
-        config = open_clip.get_model_config(name)
+        config = configuration(name)
         clip = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], {"layers": 1, "width": 64, "heads": 1})
     row = describe_configuration(name)
     with pytest.raises(summand.SummandError, match="supported: open_clip's VisionTransformer") as refusal:
@@ -67,7 +67,7 @@ def test_a_refused_tower_says_which_and_why(name):
 # Configurations of other releases, or of somebody's own
 
 
-BASE = open_clip.get_model_config("ViT-B-32")
+BASE = configuration("ViT-B-32")
 STRANGE = {
     "no vision": ({k: v for k, v in BASE.items() if k != "vision_cfg"}, "no image tower .*has: text"),
     "audio": ({"embed_dim": 8, "audio_cfg": {"a": 1}, "text_cfg": BASE["text_cfg"]}, "no image tower .*audio, text"),

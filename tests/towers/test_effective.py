@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import summand
+from summand.border import foreign
 from summand.towers.effective import LinearMap, linear_map, seen_through
 from summand.towers.linear import Projection
 
@@ -29,7 +31,7 @@ def linear(out: int = 6, width: int = 10, dtype: torch.dtype = torch.float64) ->
 class Lora(nn.Module):
     """As people write it: no weight of its own, an adapter in another layout."""
 
-    def __init__(self, base: nn.Module, rank: int = 3, drop: float = 0.3) -> None:
+    def __init__(self, base: Any, rank: int = 3, drop: float = 0.3) -> None:
         super().__init__()
         self.linear = base
         self.down = nn.Parameter(drawn(base.in_features, rank))
@@ -49,7 +51,7 @@ class Subclass(nn.Linear):
 
 def on_the_object(layer: nn.Linear) -> nn.Linear:
     before, more = layer.forward, drawn(layer.out_features, layer.in_features)
-    layer.forward = lambda x: before(x) + x @ more.T
+    foreign(layer).forward = lambda x: before(x) + x @ more.T
     return layer
 
 
@@ -58,14 +60,14 @@ def pruned(layer: nn.Linear) -> nn.Linear:
     prune.random_unstructured(layer, "bias", amount=0.3)
     prune.ln_structured(layer, "weight", amount=0.2, n=2, dim=0)
     with torch.no_grad():
-        layer.weight_orig.add_(0.1)  # after the mask was last applied
+        foreign(layer).weight_orig.add_(0.1)  # after the mask was last applied
     return layer
 
 
 def weight_normed(layer: nn.Linear) -> nn.Linear:
     layer = torch.nn.utils.weight_norm(layer)
     with torch.no_grad():
-        layer.weight_g.mul_(1.3)
+        foreign(layer).weight_g.mul_(1.3)
     return layer
 
 
@@ -97,7 +99,7 @@ MODULES = {
 }
 
 
-def compiled(module: nn.Module) -> nn.Module:
+def compiled(module: Any) -> Any:
     module.compile(backend="eager")
     return module
 
@@ -133,7 +135,7 @@ def test_any_chain_of_adapted_layers_is_its_product(sizes, rank, dtype, seed):
     chain = nn.Sequential(*(Lora(linear(out, width), rank) for width, out in pairwise(sizes)))
     chain = chain.to(dtype).eval()
     weight, bias = torch.eye(sizes[0], dtype=torch.float64), torch.zeros(sizes[0], dtype=torch.float64)
-    for layer in chain:
+    for layer in foreign(chain):
         own = (layer.linear.weight + 0.5 * layer.up.weight @ layer.down.T).double()
         weight = own @ weight
         bias = own @ bias + (layer.linear.bias + 0.5 * layer.up.bias).double()

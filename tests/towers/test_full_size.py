@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import open_clip
 import pytest
 import torch
 
 import summand
+from tests.border import configuration, open_clip
 from tests.depth import deep
 from tests.oracles import perturb
 
@@ -16,7 +16,7 @@ _TEXT = {"context_length": 8, "vocab_size": 20, "width": 16, "heads": 2, "layers
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-16", "RN50", "ViT-B-16-SigLIP"])
 def test_full_size_towers_are_exact(name, record_property):
-    config = open_clip.get_model_config(name)
+    config = configuration(name)
     assert config is not None
     torch.manual_seed(0)
     clip = open_clip.CLIP(embed_dim=config["embed_dim"], vision_cfg=config["vision_cfg"], text_cfg=_TEXT)

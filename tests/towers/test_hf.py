@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import summand
+from summand.border import foreign
 from summand.towers.hf import KINDS as SUPPORTED
 from tests.oracles import perturb
 from tests.towers.test_variants import check
@@ -19,7 +20,7 @@ TEXT = {**VISION, "num_hidden_layers": 1, "vocab_size": 20, "max_position_embedd
 SQUARE = {**VISION, "image_size": 24, "patch_size": 8}
 
 
-def made(kind: str, config: object) -> torch.nn.Module:
+def made(kind: str, config: object) -> Any:
     torch.manual_seed(0)
     model = getattr(transformers, kind)(config)
     for parameter in model.parameters():
@@ -39,7 +40,7 @@ def config_of(kind: str) -> Any:
     return getattr(transformers, f"{family}Config")(text_config=text, vision_config=vision, **more)
 
 
-def model_of(kind: str) -> torch.nn.Module:
+def model_of(kind: str) -> Any:
     return made(kind, config_of(kind))
 
 
@@ -173,10 +174,10 @@ def test_text_outputs_that_come_back_as_tuples():
 def test_images_that_are_no_whole_number_of_patches():
     """google/siglip-so400m-patch14-384 has 27 × 27 patches of 14 pixels, and 384 pixels."""
     clip = made("SiglipVisionModel", transformers.SiglipVisionConfig(**{**SQUARE, "image_size": 29}))
-    tower = check(clip).tower
+    tower = foreign(check(clip).tower)
     assert (tower.image_size, tower.grid, tower.covered) == ((29, 29), (3, 3), (24, 24))
     clip = made("CLIPModel", transformers.CLIPConfig(vision_config={**SQUARE, "image_size": 31}, text_config=TEXT))
-    tower = check(clip).tower
+    tower = foreign(check(clip).tower)
     assert (tower.image_size, tower.grid, tower.covered) == ((31, 31), (3, 3), (24, 24))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -50,7 +52,7 @@ class Attention(nn.Module):
         return F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
 
 
-def swapped(switches: tuple[str, ...] = (), block: str = "custom", **vision) -> nn.Module:
+def swapped(switches: tuple[str, ...] = (), block: str = "custom", **vision) -> Any:
     """A VisionTransformer whose blocks hold the stand-in."""
     clip = small_vit(block_type=block, **vision)
     for i, resblock in enumerate(clip.visual.transformer.resblocks):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
-import open_clip
 import pytest
 import torch
 
 import summand
+from tests.border import configuration
 from tests.towers.shrink import build, shrink
 from tests.towers.test_towers import small_resnet, small_vit
 
@@ -16,7 +17,7 @@ MODES = ["bf16", "fp16", "autocast"]
 VITS = [{}, {"pool_type": "avg"}, {"scale_attn_inner": True}, {"attentional_pool": True, "attn_pooler_heads": 4}]
 
 
-def in_precision(clip: torch.nn.Module, mode: str) -> tuple[summand.Model, torch.Tensor, AbstractContextManager]:
+def in_precision(clip: Any, mode: str) -> tuple[summand.Model, torch.Tensor, AbstractContextManager]:
     """The model, pixels that it takes, and the context in which it runs."""
     clip = clip.float()
     if mode != "autocast":
@@ -26,7 +27,7 @@ def in_precision(clip: torch.nn.Module, mode: str) -> tuple[summand.Model, torch
     return model, x, torch.autocast("cpu", torch.bfloat16) if mode == "autocast" else nullcontext()
 
 
-def check(clip: torch.nn.Module, mode: str) -> None:
+def check(clip: Any, mode: str) -> None:
     model, x, context = in_precision(clip, mode)
     with context:
         parts, seen, embed = model.decompose(x), [], model.tower.embed
@@ -59,7 +60,7 @@ def test_resnet(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_siglip_pool(mode):
-    check(build(shrink(open_clip.get_model_config("ViT-B-16-SigLIP"))), mode)
+    check(build(shrink(configuration("ViT-B-16-SigLIP"))), mode)
 
 
 @pytest.mark.parametrize("mode", MODES)

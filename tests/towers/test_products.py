@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from open_clip.model import CLIP
 
 import summand
 from summand.towers.products import exact_product, mixed_product, rounded_product
+from tests.border import CLIP
 from tests.test_operations import TEXT, VISION
 
 KEPT = {torch.bfloat16: 3e-5, torch.float16: 2e-6}

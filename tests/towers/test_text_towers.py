@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from summand.models.token_pieces import pieces, whole_words
 from summand.towers.pieces import PAD
 from summand.towers.text import text_tower_of
 from tests import tiny
+from tests.border import open_clip
 from tests.oracles import literal_text, perturb
 
 LENGTH, VOCABULARY, END = 9, 20, 19
@@ -44,11 +44,11 @@ def tokens(count: int = 4, seed: int = 0) -> torch.Tensor:
     return ids
 
 
-def open_clip_model(custom_text: bool = False, **text: Any) -> nn.Module:
+def open_clip_model(custom_text: bool = False, **text: Any) -> Any:
     return tiny.clip(custom_text=custom_text, text={**SMALL, **text}).double()
 
 
-def coca() -> nn.Module:
+def coca() -> Any:
     text = {**SMALL, "embed_cls": True, "output_tokens": True}
     vision = {**tiny.CONFIG["vision_cfg"], "attentional_pool": True, "output_tokens": True, "attn_pooler_heads": 2}
     decoder = {"context_length": LENGTH, "vocab_size": VOCABULARY, "width": 16, "heads": 2, "layers": 1}
@@ -56,7 +56,7 @@ def coca() -> nn.Module:
     return perturb(open_clip.CoCa(16, multimodal_cfg=decoder, text_cfg=text, vision_cfg=vision)).double().eval()
 
 
-def hugging_face(kind: str) -> nn.Module:
+def hugging_face(kind: str) -> Any:
     transformers = pytest.importorskip("transformers")
     text = {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 3, "intermediate_size": 40}
     text |= {"vocab_size": VOCABULARY, "max_position_embeddings": LENGTH, "eos_token_id": END}
@@ -72,7 +72,7 @@ def hugging_face(kind: str) -> nn.Module:
     return perturb(transformers.CLIPModel(config)).double().eval()
 
 
-def decomposed(clip: nn.Module, ids: torch.Tensor) -> TextParts:
+def decomposed(clip: Any, ids: torch.Tensor) -> TextParts:
     tower = text_tower_of(clip)
     return TextParts(tower, ids, tower.encode, [pieces(None, row) for row in ids.tolist()])
 
@@ -124,7 +124,7 @@ def truth_of_hugging_face(clip: Any, ids: torch.Tensor) -> dict[str, torch.Tenso
 
 
 @torch.no_grad()
-def compare(clip: nn.Module, truth: Any) -> None:
+def compare(clip: Any, truth: Any) -> None:
     ids = tokens()
     parts = decomposed(clip, ids)
     everything = parts.toward(torch.eye(16, dtype=torch.float64))

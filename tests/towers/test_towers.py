@@ -1,24 +1,26 @@
 from __future__ import annotations
 
-import open_clip
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import summand
+from tests.border import open_clip
 from tests.counting import Read
 from tests.oracles import literal_attention_pool, literal_vit, perturb
 
 
-def small_vit(**vision) -> torch.nn.Module:
+def small_vit(**vision) -> Any:
     torch.manual_seed(0)
     config = {"image_size": 32, "patch_size": 8, "layers": 3, "width": 48, "head_width": 12, **vision}
     text = {"context_length": 8, "vocab_size": 20, "width": 16, "heads": 2, "layers": 1}
     return perturb(open_clip.CLIP(embed_dim=24, vision_cfg=config, text_cfg=text)).double().eval()
 
 
-def small_resnet(width: int = 8, image_size: int = 64) -> torch.nn.Module:
+def small_resnet(width: int = 8, image_size: int = 64) -> Any:
     torch.manual_seed(0)
     config = {"image_size": image_size, "layers": [1, 1, 1, 1], "width": width, "head_width": 16}
     text = {"context_length": 8, "vocab_size": 20, "width": 16, "heads": 2, "layers": 1}

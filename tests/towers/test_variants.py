@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import open_clip
+from typing import Any
+
 import pytest
 import timm
 import torch
 
 import summand
+from summand.border import foreign
+from tests.border import configuration, open_clip
 from tests.oracles import literal_averaged_vit, literal_latent_pool, perturb
 from tests.towers.shrink import build
 from tests.towers.test_towers import small_vit
 
 
-def check(clip: torch.nn.Module, images: int = 2, within: float = 1e-12) -> summand.Model:
+def check(clip: Any, images: int = 2, within: float = 1e-12) -> summand.Model:
     """Σ terms = encode_image, heads = Σ tokens, in fp64; and no head is trivial."""
     model = summand.wrap(clip)
     x = torch.randn(images, 3, *model.tower.image_size, dtype=torch.float64)
@@ -72,7 +75,7 @@ def test_average_pooling_equals_the_literal_formula(after):
             torch.testing.assert_close(getattr(parts, term)()[i], truth[term], rtol=0, atol=1e-12)
 
 
-def entering(module: torch.nn.Module, model: summand.Model, x: torch.Tensor) -> torch.Tensor:
+def entering(module: Any, model: summand.Model, x: torch.Tensor) -> torch.Tensor:
     seen = []
     handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     model.encode_image(x)
@@ -104,7 +107,7 @@ def test_unfinished_poolers_are_refused():
         summand.wrap(clip)
 
 
-def timm_clip(trunk: torch.nn.Module, head: torch.nn.Module | None = None) -> torch.nn.Module:
+def timm_clip(trunk: Any, head: Any | None = None) -> Any:
     """open_clip's TimmModel around a trunk made by hand."""
     visual = open_clip.timm_model.TimmModel.__new__(open_clip.timm_model.TimmModel)
     torch.nn.Module.__init__(visual)
@@ -161,7 +164,7 @@ def test_relative_positions(options):
 
 
 def test_siglip_pool_equals_the_literal_formula():
-    trunk = timm.models.vision_transformer.VisionTransformer(**{**TIMM, "num_classes": 0}, global_pool="map")
+    trunk = foreign(timm.models.vision_transformer).VisionTransformer(**{**TIMM, "num_classes": 0}, global_pool="map")
     clip = timm_clip(trunk)
     model, pool = check(clip), trunk.attn_pool
     attention = torch.nn.MultiheadAttention(32, 4, batch_first=True).double()
@@ -186,7 +189,7 @@ def test_siglip_pool_equals_the_literal_formula():
         ({"global_pool": "max"}, None, "pooling 'max' is not linear"),
         ({"global_pool": "token"}, {"mlp": torch.nn.Linear(24, 24)}, "projection head is an MLP"),
         ({"global_pool": "prr"}, None, "AttentionPoolPrr"),
-        ({"norm_layer": timm.layers.RmsNorm, "global_pool": "token"}, None, "final norm is a RmsNorm"),
+        ({"norm_layer": foreign(timm.layers).RmsNorm, "global_pool": "token"}, None, "final norm is a RmsNorm"),
         ({"attn_layer": "diff", "global_pool": "token"}, None, "attention is a DiffAttention"),
         ({"block_fn": timm.models.vision_transformer.ParallelScalingBlock}, None, "blocks are ParallelScalingBlock"),
     ],
@@ -211,7 +214,7 @@ def test_a_gated_attention_is_refused():
 def test_larger_inputs_give_finer_maps(name):
     from tests.towers.shrink import shrink
 
-    small = shrink(open_clip.get_model_config(name))
+    small = shrink(configuration(name))
     clip = build(small)
     before = summand.wrap(clip).tower
     if "timm" in small:

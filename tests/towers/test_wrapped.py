@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 import summand
 from summand.towers import tower_of
 from summand.towers.dispatch import takes_normalize
+from tests.border import configuration
 from tests.towers.shrink import build, shrink
 from tests.towers.test_towers import small_resnet, small_vit
 from tests.towers.test_variants import check
@@ -20,7 +22,7 @@ from tests.towers.test_variants import check
 class Holder(nn.Module):
     """A model that holds a tower, and nothing else."""
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Any) -> None:
         super().__init__()
         self.visual = visual
 
@@ -61,10 +63,9 @@ def test_an_encode_image_that_returns_something_else_is_refused(returned):
         model.encode_image(torch.zeros(2, 3, 32, 32, dtype=torch.float64))
 
 
-def coca() -> nn.Module:
-    import open_clip
+def coca() -> Any:
 
-    return build(shrink(open_clip.get_model_config("coca_ViT-B-32")))
+    return build(shrink(configuration("coca_ViT-B-32")))
 
 
 def test_a_subclass_that_hands_its_keywords_on_is_not_normalised():
@@ -127,7 +128,7 @@ def test_a_scripted_model_says_to_load_it_otherwise():
 # Registers
 
 
-def with_registers(count: int, **vision) -> nn.Module:
+def with_registers(count: int, **vision) -> Any:
     """open_clip's tower, in a subclass with registers behind the class token."""
     clip = small_vit(**vision)
 

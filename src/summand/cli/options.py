@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -76,6 +77,21 @@ class Compute:
     """Images a forward pass."""
     count: int | None = None
     """Use at most so many images."""
+    workers: int | None = None
+    """Processes that read pictures [default: as many as fit; 0 for none]."""
+
+    def passed(self) -> dict[str, int | None]:
+        """What a verb takes of these; workers are the command's own."""
+        return {"batch_size": self.batch_size, "count": self.count}
+
+
+def reading(workers: int | None) -> AbstractContextManager[None]:
+    """What is read inside is read by so many processes."""
+    if workers is None:
+        return nullcontext()
+    from ..data.loader import workers as processes
+
+    return processes(workers)
 
 
 @dataclass(frozen=True)

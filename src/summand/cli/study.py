@@ -19,7 +19,7 @@ def ablate(data: str, *, reference: str | None = None, options: AblateOptions, m
     from ..studies.ablation.run import opened
 
     labelled, means, _ = opened(data, reference, options, compute.count)
-    return summand.ablate(model.load(labelled.source, means), data, reference, options=options, **vars(compute))
+    return summand.ablate(model.load(labelled.source, means), data, reference, options=options, **compute.passed())
 
 
 @command
@@ -36,7 +36,7 @@ def debias(
 
     given = opened(data, train, reference, options, compute.count)
     loaded = model.load(given.labelled.source, given.reference)
-    return summand.debias(loaded, data, train, reference, options=options, **vars(compute))
+    return summand.debias(loaded, data, train, reference, options=options, **compute.passed())
 
 
 @command

@@ -39,8 +39,9 @@ def _measured(model: Model, size: tuple[int, int]) -> Box | None:
     # a little of the other axis, so that levels are rounded up here and down there
     ramps[..., 0], ramps[..., 1] = np.rint(_STEEP * right + _FLAT * down), np.rint(_STEEP * down + _FLAT * right)
     seen = _pixels(model, Image.fromarray(ramps))
-    height, width = model.tower.image_size
-    black, white = (_pixels(model, Image.new("RGB", (width, height), colour)) for colour in ("black", "white"))
+    rows, columns = model.tower.image_size
+    plain = (columns, rows)  # as pictures say it
+    black, white = (_pixels(model, Image.new("RGB", plain, colour)) for colour in ("black", "white"))
     levels = 255 * (seen - black) / np.where(white > black, white - black, np.nan)
     rows, columns = levels.shape[1:]
     inside = (levels[2] > 250) & (np.abs(levels[:2] / _STEEP - 0.5) < 0.5 - _EDGE).all(axis=0)

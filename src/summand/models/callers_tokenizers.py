@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -145,3 +146,26 @@ def check_ids(texts: Sequence[str], tokens: Tensor, size: int | None) -> None:
             f"different tokens (0 to {size - 1}): it is another model's. Give the model's own: tokenizer.json beside "
             f"its weights, or wrap(model, tokenizer=…)"
         )
+
+
+def context_length(clip: nn.Module) -> int | None:
+    """How many tokens of a text the model reads; None where it does not say."""
+    configured = getattr(getattr(getattr(clip, "config", None), "text_config", None), "max_position_embeddings", None)
+    found = getattr(getattr(clip, "text", clip), "context_length", None) or configured
+    return found if isinstance(found, int) else None
+
+
+@contextmanager
+def as_long_as_the_context(clip: nn.Module, tokens: Tensor) -> Iterator[None]:
+    """Where the model fails at rows of another length than its context, a `SummandError` that says so: some models read
+    shorter rows, none longer ones."""
+    asked = context_length(clip)
+    try:
+        yield
+    except (RuntimeError, IndexError, ValueError) as error:
+        if asked is None or tokens.shape[1] == asked:
+            raise
+        raise SummandError(
+            f"the tokenizer gives {tokens.shape[1]} tokens a text, and the model reads {asked}: it is another model's. "
+            f"Give the model's own, or make it with a context of {asked}: wrap(model, tokenizer=…)"
+        ) from error

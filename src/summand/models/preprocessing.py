@@ -58,9 +58,9 @@ class HuggingFacePreprocess:
         return patches.reshape(rows, columns, side, side, 3).permute(4, 0, 2, 1, 3).reshape(3, height, width)
 
 
-def as_preprocess(preprocess: Any, size: tuple[int, int]) -> Callable[..., Any] | None:
+def as_preprocess(preprocess: Any, size: Callable[[], tuple[int, int]]) -> Callable[..., Any] | None:
     """What the caller gives as preprocessing, callable with a picture alone: a processor or an image processor of
-    transformers is wrapped, everything else is left as it is."""
+    transformers is wrapped, for pictures of the size that the model reads; everything else is left as it is."""
     processor = getattr(preprocess, "image_processor", preprocess)
     named = ("image_mean", "image_std", "preprocess", "model_input_names")
-    return HuggingFacePreprocess(processor, size) if all(hasattr(processor, name) for name in named) else preprocess
+    return HuggingFacePreprocess(processor, size()) if all(hasattr(processor, name) for name in named) else preprocess

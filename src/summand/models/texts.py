@@ -16,7 +16,7 @@ from ..errors import SummandError
 from ..progress import Progress
 from ..towers.text import TextTower, text_features, text_tower_of
 from .asked_again import AskedAgain
-from .callers_tokenizers import check_ids, token_ids, vocabulary_size
+from .callers_tokenizers import as_long_as_the_context, check_ids, token_ids, vocabulary_size
 from .guard import Guard, verified
 from .made import Made
 from .side_states import text_state
@@ -94,7 +94,8 @@ class TextSide:
         with Progress("texts", len(texts), "texts", progress) as bar:
             for start in range(0, len(texts), batch_size):
                 tokens = self.tokens(texts[start : start + batch_size])
-                found = text_features(self.clip, tokens)
+                with as_long_as_the_context(self.clip, tokens):
+                    found = text_features(self.clip, tokens)
                 rows.append(F.normalize(found if found.dtype == torch.float64 else found.float(), dim=-1))
                 bar.update(len(tokens))
         return torch.cat(rows)
@@ -175,7 +176,8 @@ class TextSide:
     def parts(self, texts: list[str]) -> TextParts:
         """The texts' embeddings as sums over heads and words."""
         tokens = self.tokens(texts)
-        tower = verified(lambda: self.tower, tokens, self._seen.forget)
+        with as_long_as_the_context(self.clip, tokens):
+            tower = verified(lambda: self.tower, tokens, self._seen.forget)
         words = [pieces(self.tokenizer, row) for row in tokens.tolist()]
         return TextParts(
             tower,

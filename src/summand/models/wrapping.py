@@ -35,6 +35,6 @@ def wrap(
     """
     known = None if world is None else check_world(world)
     inner = unwrapped(clip)
-    size = tower_of(inner, prefix).image_size
-    preprocess, tokenizer = as_preprocess(preprocess, size), as_tokenizer(tokenizer, inner)
+    preprocess = as_preprocess(preprocess, lambda: tower_of(inner, prefix).image_size)
+    tokenizer = as_tokenizer(tokenizer, inner)
     return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix, world=known)

@@ -56,7 +56,8 @@ class Result:
         **more: Any,
     ) -> None:
         self.rows: pd.DataFrame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-        self.options, self.model, self.data = options, model, data
+        self.options, self.data = options, data
+        self.model: Any = model  # of debias the repaired model itself
         self.notes, self.alarm, self.more = tuple(notes), alarm, more
 
     def __getattr__(self, name: str) -> Any:

@@ -12,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data import ImageSource, Skipped
-from ..data.sources import read_batch
+from ..data.loader import Loaded, fitting, loaded
 from ..effects.direct import Parts
 from ..effects.effects import Effects
 from ..errors import SummandError
-from ..models import Model, pixels_of
+from ..models import Model
+from ..models.pixels import Prepared
 from ..progress import Progress
 from ..towers.precision import doubled
 from .units import Group, effects_of
@@ -39,6 +40,10 @@ class Batch:
     @cached_property
     def _made(self) -> tuple[dict[Group, Effects], Parts]:
         return effects_of(self.groups, self.model, self.pixels)
+
+    def make(self) -> None:
+        """Everything of the forward pass, now."""
+        _ = self._made
 
     def effects(self, group: Group) -> Effects:
         """Of one of the groups that the pass is about; all groups share one forward pass."""
@@ -109,12 +114,12 @@ def read(
     `skipped`; raises `SummandError` where fewer than `least` can be."""
     skipped, seen = [] if skipped is None else skipped, 0
     with Progress(what, len(source), "images", progress) as bar:
-        for start in range(0, len(source), batch_size):
-            some = range(start, min(start + batch_size, len(source)))
-            batch = read_one(model, source, some, groups, skipped)
-            if batch:
-                seen += len(batch)
-                yield batch
+        plan = [range(start, min(start + batch_size, len(source))) for start in range(0, len(source), batch_size)]
+        for some, found in zip(plan, batches_of(model, source, plan), strict=True):
+            skipped += found.skipped
+            if found.pixels is not None:
+                seen += len(found.indices)
+                yield Batch(model, found.indices, found.pixels.to(model.device, model.dtype), groups)
             bar.update(len(some))
     check_read(source, seen, skipped, least)
 
@@ -129,8 +134,7 @@ def check_read(source: ImageSource, seen: int, skipped: Sequence[Skipped], least
         )
 
 
-def read_one(
-    model: Model, source: ImageSource, indices: Sequence[int], groups: Sequence[Group], skipped: list[Skipped]
-) -> Batch | None:
-    found = read_batch(source, indices, skipped)
-    return Batch(model, found.indices, pixels_of(model, found.images), groups) if found.indices else None
+def batches_of(model: Model, source: ImageSource, plan: Sequence[Sequence[int]]) -> Iterator[Loaded]:
+    """The pixels of every batch of a plan, read by as many processes as `workers` says or as fit."""
+    count = fitting(source, sum(len(some) for some in plan), model.device.type)
+    return loaded(source, plan, Prepared(model.preprocess), count=count)

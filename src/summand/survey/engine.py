@@ -5,23 +5,28 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..data import ImageSource
+from ..data.loader import Loaded
+from ..errors import SummandError, listed
 from ..models import Model
 from ..progress import Progress
 from .batch import Arrays as Arrays
 from .batch import Batch as Batch
 from .batch import Consumer as Consumer
-from .batch import check_read, read_one
+from .batch import batches_of, check_read
 from .batch import read as read
 from .position import Position as Position
 from .position import Shard as Shard
-from .stopping import asked_to_stop
+from .stopping import Clock, asked_to_stop, never
+from .units import Group
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,18 @@ def passes(
     every: float = 60.0,
     least: int = 1,
     among: str = "",
+    check: Callable[[Position], None] = lambda at: None,
 ) -> Position:
     """Hand every batch of every stage to the consumers that take part in it, whose effects are of one forward pass.
 
     A file that cannot be read is skipped. keeper: where what was found is committed, shard by shard, every `every`
     seconds (0: after every batch), at most a twentieth of the time, and when the process is asked to stop (then a
     KeyboardInterrupt follows); what it holds is not passed again. least: images (among: which) that must be readable in
-    the first stage, else `SummandError`.
+    the first stage, else `SummandError`. check: asked after every part that is done; may raise.
     """
     bar = Progress(what, sum(len(stage.indices) for stage in stages), "images", progress)
-    with asked_to_stop() if keeper is not None else _never() as stopping:
-        run = _Passes(model, source, consumers, stages, batch_size, bar, keeper, _Clock(every), stopping)
+    with asked_to_stop() if keeper is not None else never() as stopping:
+        run = _Passes(model, source, consumers, stages, batch_size, bar, keeper, Clock(every), stopping, check)
         run.resume()
         with bar:
             for number, stage in enumerate(stages):
@@ -100,10 +106,13 @@ class _Passes:
     batch_size: int
     bar: Progress
     keeper: Keeper | None
-    clock: _Clock
+    clock: Clock
     stopping: threading.Event
+    check: Callable[[Position], None]
     at: Position = field(default_factory=Position)
     pending: list[tuple[Shard, dict[str, Consumer]]] = field(default_factory=list)
+    most: int = 1 << 30
+    """Images a batch at most, since the memory holds no more."""
 
     def resume(self) -> None:
         """What the keeper holds counts as done."""
@@ -130,43 +139,90 @@ class _Passes:
 
     def _pass_range(self, number: int, start: int, stop: int, taking: dict[str, Consumer]) -> None:
         """In parts: what is committed of each is what its consumers know of it alone."""
-        at = start
-        while at < stop:
-            part = taking if self.keeper is None else {name: each.fresh() for name, each in taking.items()}
-            shard, began = Shard(number, at, at), time.monotonic()
-            while shard.stop < stop:
-                self._pass_batch(shard, min(shard.stop + self.batch_size, stop), part)
-                if self.keeper is not None and (self.stopping.is_set() or self.clock.due()):
-                    break
-                if self.stopping.is_set():
-                    break
-            shard.seconds, at = time.monotonic() - began, shard.stop
-            self.at.take(shard)
-            if self.keeper is not None:
-                self.pending.append((shard, part))
-                if self.stopping.is_set() or self.clock.due():
-                    self._commit()
-                for name, each in part.items():
-                    taking[name].merge(each)
-            if self.stopping.is_set():
-                saved = self.keeper.saved if self.keeper is not None else "stopped"
-                print(f"{self.bar.name}: {saved}", file=sys.stderr, flush=True)
-                raise KeyboardInterrupt
+        shard, part, began = Shard(number, start, start), self._part(taking), time.monotonic()
+        for end, found in self._loaded(number, start, stop):
+            self._take(shard, end, found, part)
+            if self.stopping.is_set() or (self.keeper is not None and self.clock.due()) or end == stop:
+                shard.seconds = time.monotonic() - began
+                self._close(shard, part, taking)
+                shard, part, began = Shard(number, end, end), self._part(taking), time.monotonic()
 
-    def _pass_batch(self, shard: Shard, stop: int, part: Mapping[str, Consumer]) -> None:
-        stage, plan = self.stages[shard.stage], self.stages[shard.stage].indices[shard.stop : stop]
-        some = (plan[~np.isin(plan, self.at.unreadable)] if stage.again else plan).tolist()
-        groups = tuple(dict.fromkeys(group for each in part.values() for group in each.groups))
-        batch = read_one(self.model, self.source, some, groups, shard.skipped) if some else None
+    def _part(self, taking: dict[str, Consumer]) -> dict[str, Consumer]:
+        return taking if self.keeper is None else {name: each.fresh() for name, each in taking.items()}
+
+    def _close(self, shard: Shard, part: dict[str, Consumer], taking: Mapping[str, Consumer]) -> None:
+        """What a part found goes to the whole, and to the keeper where it is time."""
+        self.at.take(shard)
+        if self.keeper is not None:
+            self.pending.append((shard, part))
+            if self.stopping.is_set() or self.clock.due():
+                self._commit()
+            for name, each in part.items():
+                taking[name].merge(each)
+        if self.stopping.is_set():
+            saved = self.keeper.saved if self.keeper is not None else "stopped"
+            print(f"{self.bar.name}: {saved}", file=sys.stderr, flush=True)
+            raise KeyboardInterrupt
+        try:
+            self.check(self.at)
+        except SummandError:
+            self._commit()
+            raise
+
+    def _loaded(self, number: int, start: int, stop: int) -> Iterator[tuple[int, Loaded]]:
+        """Batch by batch; how far the stage is behind each."""
+        stage = self.stages[number]
+        ends = [min(at + self.batch_size, stop) for at in range(start, stop, self.batch_size)]
+        plan = [stage.indices[at:end] for at, end in zip([start, *ends], ends, strict=False)]
+        if stage.again:
+            plan = [some[~np.isin(some, self.at.unreadable)] for some in plan]
+        return zip(ends, batches_of(self.model, self.source, [some.tolist() for some in plan]), strict=True)
+
+    def _take(self, shard: Shard, end: int, found: Loaded, part: Mapping[str, Consumer]) -> None:
+        stage, groups = (
+            self.stages[shard.stage],
+            dict.fromkeys(group for each in part.values() for group in each.groups),
+        )
+        shard.skipped += found.skipped
         if not stage.again:
-            shard.unreadable += sorted(set(some) - set(batch.indices if batch else ()))
-        if batch:
-            if self.at.residual is None and shard.residual is None:
-                shard.residual = batch.parts.residual()
-            for each in part.values():
-                each.update(batch)
-        shard.stop = stop
-        self.bar.update(len(plan))
+            asked = stage.indices[shard.stop : end].tolist()
+            shard.unreadable += sorted(set(asked) - set(found.indices))
+        if found.pixels is not None:
+            for batch in self._fitting(found.indices, found.pixels, tuple(groups)):
+                if self.at.residual is None and shard.residual is None:
+                    shard.residual = batch.parts.residual()
+                try:
+                    for each in part.values():
+                        each.update(batch)
+                except SummandError as error:
+                    raise self._named(error, batch) from error
+        self.bar.update(end - shard.stop)
+        shard.stop = end
+
+    def _fitting(self, indices: list[int], pixels: Tensor, groups: tuple[Group, ...]) -> Iterator[Batch]:
+        """In batches that the memory of the device holds: they are halved where it runs out, which is said."""
+        at = 0
+        while at < len(indices):
+            some = slice(at, at + self.most)
+            batch = Batch(self.model, indices[some], pixels[some].to(self.model.device, self.model.dtype), groups)
+            try:
+                batch.make()
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+                self.most = len(batch) // 2
+                torch.cuda.empty_cache()
+                print(f"{self.bar.name}: out of memory; {self.most} images at a time from here on", file=sys.stderr)
+                continue
+            yield batch
+            at += len(batch)
+
+    def _named(self, error: SummandError, batch: Batch) -> SummandError:
+        """The same error with the images whose output is not finite."""
+        with torch.no_grad():
+            bad = ~torch.isfinite(self.model.clip.encode_image(batch.pixels)).all(dim=1)
+        names = [self.source.name(batch.indices[i]) for i in bad.nonzero()[:, 0].tolist()]
+        return type(error)(f"{error}: of {listed(names, most=5)}") if names else error
 
     def _commit(self) -> None:
         with self.clock:
@@ -184,33 +240,3 @@ def _between(done: Sequence[Shard], length: int) -> list[tuple[int, int]]:
     """
     edges = [0, *(edge for shard in done for edge in (shard.start, shard.stop)), length]
     return [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
-
-
-_SHARE = 20  # at most a twentieth of the time goes into saving
-
-
-class _Clock:
-    """When to save next."""
-
-    def __init__(self, every: float) -> None:
-        self.every, self._last, self._cost = every, time.monotonic(), 0.0
-
-    def due(self) -> bool:
-        wait = max(self.every, _SHARE * self._cost) if self.every else 0.0
-        return time.monotonic() - self._last >= wait
-
-    def __enter__(self) -> None:
-        self._last = time.monotonic()
-
-    def __exit__(self, *error: object) -> None:
-        self._cost, self._last = time.monotonic() - self._last, time.monotonic()
-
-
-class _never:
-    """Nobody asks to stop: an interrupt is one."""
-
-    def __enter__(self) -> threading.Event:
-        return threading.Event()
-
-    def __exit__(self, *error: object) -> None:
-        return None

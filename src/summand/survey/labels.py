@@ -25,8 +25,9 @@ from ..towers.precision import doubled
 from .describe import Descriptions, describe
 from .shelf import LABELS
 from .survey import Survey
+from .unit_words import Words, keep_directions
 from .units import SINGULAR, Group
-from .words import Readings, Words, keep_directions, words_of_units
+from .words import Readings, words_of_units
 
 LEAST_HELD_OUT = 20
 """Held-out images under which no score is given."""

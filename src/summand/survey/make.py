@@ -11,6 +11,7 @@ from typing import Any
 
 from ..data import ImageSource
 from ..data.adapters import open_images
+from ..data.loader import workers as reading
 from ..errors import SummandError
 from ..models import Model
 from .checksums import Checksums
@@ -39,6 +40,8 @@ def survey(
     count: int | None = None,
     progress: bool | None = None,
     restart: bool = False,
+    workers: int | None = None,
+    max_skipped: float = 0.01,
 ) -> Survey:
     """What is usual for the units of a model: statistics of their effects over images.
 
@@ -47,7 +50,9 @@ def survey(
     an unfinished survey is gone on with and a finished one is opened; None keeps all in memory. top: images kept for a
     unit, from which r_n is made [default: `top_count`]; 0 saves a pass. held_out: the share of images kept aside, which
     labels are scored on. keep: of how many last layers (or which layers) the heads' coefficients are kept for every
-    image. count: use at most so many images.
+    image. count: use at most so many images. workers: processes that read the pictures [default: none for few, one
+    beside a model on the CPU, else one a core]. max_skipped: the share of the images that may be unreadable before the
+    survey stops; ten never stop it.
 
     >>> import summand
     >>> model = summand.load("scenes-vit")
@@ -66,7 +71,9 @@ def survey(
     asked = Manifest.of(
         model.origin or model.name, source, given, count, top=top, held_out=held_out, kept=layers
     )  # fmt: skip
-    return make(model, source, asked, groups, out, batch_size=batch_size, restart=restart, progress=progress)
+    more: dict[str, Any] = {"batch_size": batch_size, "restart": restart, "progress": progress}
+    with reading(workers):
+        return make(model, source, asked, groups, out, max_skipped=max_skipped, **more)
 
 
 def make(
@@ -80,6 +87,7 @@ def make(
     restart: bool = False,
     progress: bool | None = None,
     every: float = 60.0,
+    max_skipped: float = 0.01,
 ) -> Survey:
     """`survey`, once it is clear what is asked for.
 
@@ -90,7 +98,8 @@ def make(
     """
     asked = replace(asked, groups=tuple(group.name for group in groups), weights=weights_hash(model))
     if out is None:
-        return Making(model, source, InMemory(), asked, groups).run(batch_size, progress, every, None)
+        making = Making(model, source, InMemory(), asked, groups, max_skipped=max_skipped)
+        return making.run(batch_size, progress, every, None)
     path = Path(out).expanduser()
     check_folder(path, asked, restart)
     try:
@@ -102,7 +111,7 @@ def make(
             there = Manifest.read(path) if (path / FILE).is_file() else None
             if there is not None and there.complete and not (broken := _broken(path)):
                 return Survey(Folder(path), there, model, source)
-            making = Making(model, source, Folder(path), asked, groups, broken)
+            making = Making(model, source, Folder(path), asked, groups, broken, max_skipped)
             return making.run(batch_size, progress, every, path)
     except OSError as error:
         raise SummandError(

@@ -26,6 +26,8 @@ from .shelf import EMBEDDINGS, IMAGES, KEPT, TERMS, Shelf, forget
 from .survey import Survey
 from .units import Group
 
+LEAST_SKIPPED = 10
+"""So few files that cannot be read never stop a survey."""
 MOST_HELD_OUT = 1000
 """Images kept aside at most: x_n of every unit on each is stored, 0.3 GB for the 147,456 pairs of RN50x16."""
 
@@ -49,7 +51,8 @@ class _OfGroup:
 
 
 class Making:
-    """broken: of a finished survey only these data sets and tables are made again."""
+    """broken: of a finished survey only these data sets and tables are made again. max_skipped: the share of the images
+    that may be unreadable."""
 
     def __init__(
         self,
@@ -59,7 +62,9 @@ class Making:
         asked: Manifest,
         groups: Sequence[Group],
         broken: set[str] | None = None,
+        max_skipped: float = 0.01,
     ) -> None:
+        self.max_skipped = max_skipped
         self.model, self.source, self.shelf, self.broken = model, source, shelf, broken
         self.aside = held_out_images(len(source), asked.held_out)
         used = np.setdiff1d(np.arange(len(source)), self.aside)
@@ -109,7 +114,7 @@ class Making:
                 self.consumers(),
                 self.stages,
                 **{"batch_size": batch_size, "progress": progress, "keeper": keeper, "every": every},
-                **{"least": 2, "among": "of the images that are not held out "},
+                **{"least": 2, "among": "of the images that are not held out ", "check": self._check_skipped},
             )
         except SummandError:
             if out is not None and self.broken is None and not self.embeddings.state():
@@ -121,6 +126,18 @@ class Making:
             made.write(out)
             keeper.clear()
         return Survey(self.shelf, made, self.model, self.source)
+
+    def _check_skipped(self, at: Position) -> None:
+        """Raise `SummandError` where more files could not be read than one puts up with."""
+        most = max(LEAST_SKIPPED, self.max_skipped * len(self.source))
+        files = {item.name for item in at.skipped}
+        if len(files) > most:
+            first = "; ".join(f"{item['name']}: {item['reason']}" for item in skipped_rows(at.skipped[:3]))
+            raise SummandError(
+                f"{len(files):,} of {len(self.source):,} images could not be read, which is more than "
+                f"{100 * self.max_skipped:g} % ({first}). Mend them, or allow more with --max-skipped; what is done is "
+                f"kept, and the same command goes on"
+            )
 
     def _manifest(self, at: Position, complete: bool) -> Manifest:
         return replace(

@@ -1,9 +1,10 @@
-"""Stopping between two batches: what was done is saved before the process ends."""
+"""When a pass saves what it has, and how it stops: between two batches, after what was done is saved."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,3 +35,33 @@ def asked_to_stop() -> Iterator[threading.Event]:
     finally:
         for number in heard:
             signal.signal(number, before[number])
+
+
+_SHARE = 20  # at most a twentieth of the time goes into saving
+
+
+class Clock:
+    """When to save next."""
+
+    def __init__(self, every: float) -> None:
+        self.every, self._last, self._cost = every, time.monotonic(), 0.0
+
+    def due(self) -> bool:
+        wait = max(self.every, _SHARE * self._cost) if self.every else 0.0
+        return time.monotonic() - self._last >= wait
+
+    def __enter__(self) -> None:
+        self._last = time.monotonic()
+
+    def __exit__(self, *error: object) -> None:
+        self._cost, self._last = time.monotonic() - self._last, time.monotonic()
+
+
+class never:
+    """Nobody asks to stop: an interrupt is one."""
+
+    def __enter__(self) -> threading.Event:
+        return threading.Event()
+
+    def __exit__(self, *error: object) -> None:
+        return None

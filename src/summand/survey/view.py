@@ -16,8 +16,8 @@ from ..errors import SummandError
 from ..statistics.principal_direction import significance
 from .strip import Shown, picture_strip, strongest
 from .survey import Survey
+from .unit_words import End, Words, directions_of, words_of_row
 from .units import Unit
-from .words import End, Words, directions_of, words_of_row
 
 _PICTURES = 8
 

@@ -32,6 +32,7 @@ from scipy.stats import hypergeom
 from torch import Tensor
 
 from ..errors import SummandError
+from .fits import agreement_of, kappa, limit_of
 
 Verdict = Literal["proven", "not proven", "cannot be tested"]
 
@@ -152,7 +153,7 @@ def _choose(signal: Tensor, shown: Tensor, size: int) -> list[tuple[int, ...]]:
     for some in ends.split(max(1, _BLOCK // (ends.shape[1] * shown.shape[1]))):
         hits = shown[some]  # [end, k, value]
         share = hits.sum(dim=1).double() / hits.shape[1]
-        first = _kappa(share, chance).sub(1e-9 * chance).argmax(dim=1)
+        first = kappa(share, chance).sub(1e-9 * chance).argmax(dim=1)
         for row, value in enumerate(first.tolist()):
             place = len(found)
             found.append(() if quiet[place] else _cover(hits[row], value, shown, chance, size))
@@ -169,7 +170,7 @@ def _cover(hits: Tensor, value: int, shown: Tensor, chance: Tensor, size: int) -
         share = (hits | covered[:, None]).double().mean(dim=0)
         base = (shown | anywhere[:, None]).double().mean(dim=0)
         own = (hits & ~covered[:, None]).double().mean(dim=0)
-        fit = torch.where((own >= _LIFT * chance) & (own >= max(_ADDS, 2 / len(hits))), _kappa(share, base), -1)
+        fit = torch.where((own >= _LIFT * chance) & (own >= max(_ADDS, 2 / len(hits))), kappa(share, base), -1)
         best = int(fit.argmax())
         if float(fit[best]) < 0:
             return ()
@@ -189,11 +190,11 @@ def _score(signals: Signals, chosen: Sequence[tuple[int, ...]], tests: np.ndarra
         words = list(chosen[end])
         hits = shown[images]
         here, anywhere = hits[:, words].any(dim=1), shown[:, words].any(dim=1)
-        all_of_them = _kappa(hits.double().mean(dim=0), rate)
-        limit = max(_limit(all_of_them, words), _limit(all_of_them, words, labels)) if words else np.nan
+        all_of_them = kappa(hits.double().mean(dim=0), rate)
+        limit = max(limit_of(all_of_them, words), limit_of(all_of_them, words, labels)) if words else np.nan
         sign = 1 if end < signal.shape[1] else -1
         column = sign * signal[:, end % signal.shape[1]].double()
-        agreement = _agreement(column, anywhere)
+        agreement = agreement_of(column, anywhere)
         each = hits[:, words].double().mean(dim=0)
         lifted = bool((each > rate[words]).all())
         varies = float(column.std()) > 0
@@ -219,32 +220,6 @@ def _score(signals: Signals, chosen: Sequence[tuple[int, ...]], tests: np.ndarra
             verdict = "cannot be tested"
         found.append({**score, "agreement": agreement[end] if words else np.nan, "verdict": verdict})
     return found
-
-
-def _kappa(share: Tensor, chance: Tensor) -> Tensor:
-    """(share − chance) / (1 − chance): how much of what chance leaves is shown."""
-    return torch.where(chance < 1, (share - chance) / (1 - chance).clamp(min=1e-12), 0.0)
-
-
-def _limit(others: Tensor, own: Sequence[int], among: Sequence[int] | None = None) -> float:
-    """The 95th percentile over the other values, or over those of `among`."""
-    kept = torch.ones(len(others), dtype=torch.bool)
-    if among is not None:
-        kept = torch.zeros_like(kept)
-        kept[list(among)] = True
-    kept[list(own)] = False
-    return float(others[kept].quantile(0.95)) if kept.any() else 0.0
-
-
-def _agreement(signal: Tensor, positive: Tensor) -> float:
-    """P(x⁺ > x⁻) + P(x⁺ = x⁻) / 2."""
-    many = int(positive.sum())
-    if many in (0, len(positive)):
-        return float("nan")
-    ordered = signal.sort().values
-    below, to = (torch.searchsorted(ordered, signal, right=right) for right in (False, True))
-    ranks = (below + to + 1).double() / 2
-    return float((ranks[positive].sum() - many * (many + 1) / 2) / (many * (len(positive) - many)))
 
 
 def _check(signals: Signals, units: Sequence[int], size: int) -> None:

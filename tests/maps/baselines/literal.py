@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from summand.border import foreign
 
 
-def walk(visual: nn.Module, image: Tensor, replaced: dict[int, Tensor] | None = None) -> SimpleNamespace:
+def walk(visual: Any, image: Tensor, replaced: dict[int, Tensor] | None = None) -> SimpleNamespace:
     """The network by hand; `replaced`: attention matrices [head, query, token] in the place of some layers' own."""
     x = visual.conv1(image[None])[0].flatten(1).T
     z = visual.ln_pre(torch.cat([visual.class_embedding[None], x]) + visual.positional_embedding)
@@ -28,7 +31,7 @@ def walk(visual: nn.Module, image: Tensor, replaced: dict[int, Tensor] | None = 
     return SimpleNamespace(layers=layers, output=embed(visual, z[0]))
 
 
-def heads(block: nn.Module, n: Tensor) -> list[list[Tensor]]:
+def heads(block: Any, n: Tensor) -> list[list[Tensor]]:
     count = block.attn.num_heads
     weights, biases = block.attn.in_proj_weight.chunk(3), block.attn.in_proj_bias.chunk(3)
     return [
@@ -37,7 +40,7 @@ def heads(block: nn.Module, n: Tensor) -> list[list[Tensor]]:
     ]
 
 
-def embed(visual: nn.Module, z: Tensor) -> Tensor:
+def embed(visual: Any, z: Tensor) -> Tensor:
     return visual.ln_post(z) @ visual.proj
 
 
@@ -45,25 +48,25 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return a @ b / (a.norm() * b.norm())
 
 
-def score(visual: nn.Module, vector: Tensor, text: Tensor) -> Tensor:
+def score(visual: Any, vector: Tensor, text: Tensor) -> Tensor:
     """⟨M/‖M‖, t⟩."""
     e = embed(visual, vector)
     return e @ text / e.norm()
 
 
-def attention_gradient(visual: nn.Module, image: Tensor, text: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+def attention_gradient(visual: Any, image: Tensor, text: Tensor, layer: int) -> tuple[Tensor, Tensor]:
     """A and ∂s/∂A of one layer, by putting a leaf in the place of A and walking on."""
     a = walk(visual, image).layers[layer].a.detach().requires_grad_()
     output = walk(visual, image, {layer: a}).output
     return a.detach(), torch.autograd.grad(output @ text / output.norm(), a)[0]
 
 
-def raw_attention(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
+def raw_attention(visual: Any, image: Tensor, text: Tensor) -> Tensor:
     last = walk(visual, image).layers[-1].a
     return torch.stack([sum(a[0, i] for a in last) / len(last) for i in range(1, last.shape[1])])
 
 
-def rollout(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
+def rollout(visual: Any, image: Tensor, text: Tensor) -> Tensor:
     joint = None
     for layer in walk(visual, image).layers:
         a = layer.a.mean(dim=0)
@@ -72,7 +75,7 @@ def rollout(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
     return joint[0, 1:]
 
 
-def chefer(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
+def chefer(visual: Any, image: Tensor, text: Tensor) -> Tensor:
     relevance = None
     for layer in range(len(visual.transformer.resblocks)):
         a, gradient = attention_gradient(visual, image, text, layer)
@@ -84,7 +87,7 @@ def chefer(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
     return relevance[0, 1:]
 
 
-def legrad(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
+def legrad(visual: Any, image: Tensor, text: Tensor) -> Tensor:
     total = 0
     seen = walk(visual, image)
     for layer in seen.layers:
@@ -98,10 +101,10 @@ def legrad(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
             for query in range(a.shape[1]):
                 relevance += gradient[h, query].clamp(min=0) / (len(a) * a.shape[1])
         total = total + relevance / len(seen.layers)
-    return total[1:]
+    return foreign(total)[1:]
 
 
-def grad_eclip(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
+def grad_eclip(visual: Any, image: Tensor, text: Tensor) -> Tensor:
     last = walk(visual, image).layers[-1]
     o = last.mixed[0].detach().requires_grad_()
     middle = last.z[0].detach() + o @ last.block.attn.out_proj.weight.T + last.block.attn.out_proj.bias
@@ -114,7 +117,7 @@ def grad_eclip(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
     return torch.stack(found).clamp(min=0)
 
 
-def dense(visual: nn.Module, image: Tensor, text: Tensor, rows: str, residual: bool, mlp: bool) -> Tensor:
+def dense(visual: Any, image: Tensor, text: Tensor, rows: str, residual: bool, mlp: bool) -> Tensor:
     last = walk(visual, image).layers[-1]
     size = last.q[0].shape[1]
 
@@ -132,19 +135,19 @@ def dense(visual: nn.Module, image: Tensor, text: Tensor, rows: str, residual: b
     return torch.stack([score(visual, token, text) for token in tokens[1:]])
 
 
-def maskclip(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
+def maskclip(visual: Any, image: Tensor, text: Tensor) -> Tensor:
     return dense(visual, image, text, "identity", residual=True, mlp=True)
 
 
-def sclip(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
+def sclip(visual: Any, image: Tensor, text: Tensor) -> Tensor:
     return dense(visual, image, text, "qq+kk", residual=True, mlp=True)
 
 
-def clearclip(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
+def clearclip(visual: Any, image: Tensor, text: Tensor) -> Tensor:
     return dense(visual, image, text, "qq", residual=False, mlp=False)
 
 
-def clip_surgery(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
+def clip_surgery(visual: Any, image: Tensor, text: Tensor) -> Tensor:
     layers = walk(visual, image).layers
     begin = len(layers) // 2
     path = layers[begin].z
@@ -155,7 +158,7 @@ def clip_surgery(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
     return torch.stack([score(visual, token, text) for token in path[1:]])
 
 
-def gradcam(visual: nn.Module, image: Tensor, text: Tensor) -> Tensor:
+def gradcam(visual: Any, image: Tensor, text: Tensor) -> Tensor:
     seen = walk(visual, image)
     last = seen.layers[-1]
     n = last.n.detach().requires_grad_()

@@ -70,9 +70,9 @@ def test_options_are_the_formulas_variants(small, small_pixels, texts):
     plain = literal.dense(visual, image, text, "identity", residual=False, mlp=False)
     torch.testing.assert_close(one("maskclip", residual=False, mlp=False), plain)
     a, gradient = literal.attention_gradient(visual, image, text, 2)
-    last = sum((gradient[h] * a[h]).clamp(min=0) / len(a) for h in range(len(a)))[0, 1:]
+    last = torch.stack([(gradient[h] * a[h]).clamp(min=0) / len(a) for h in range(len(a))]).sum(dim=0)[0, 1:]
     torch.testing.assert_close(one("chefer", first_layer=-1), last)
-    heads = sum(gradient[h, 0, 1:].mean() * a[h, 0, 1:] for h in range(len(a)))
+    heads = torch.stack([gradient[h, 0, 1:].mean() * a[h, 0, 1:] for h in range(len(a))]).sum(dim=0)
     torch.testing.assert_close(one("gradcam", features="attention", relu=False), heads)
     torch.testing.assert_close(one("gradcam", features="attention"), heads.clamp(min=0))
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import summand
 from summand import SummandError
+from summand.border import foreign
 from summand.data.masks import Masked, MaskSource, open_masks
 from summand.maps.methods import MapMethod, choose, default_methods, prepare
 from summand.maps.references import reference_batches
@@ -179,9 +180,9 @@ def test_the_published_protocol_leaves_no_picture_out(vit):
     assert score(vit, bare, ["decomposition"], own).images == score(vit, source, ["decomposition"], own).images - 2
     found = score(vit, bare, ["decomposition"], published)
     assert found.images == 6
-    assert found.per_image["ap_two_channel"][:2].between(0.2, 1).all()
+    assert foreign(found.per_image)["ap_two_channel"][:2].between(0.2, 1).all()
     assert found.per_image["ap_figure"].isna().tolist() == [True, True, *[False] * 4]
-    assert found.scores["decomposition"]["mAP"] == pytest.approx(found.per_image["ap_two_channel"].mean())
+    assert found.scores["decomposition"]["mAP"] == pytest.approx(foreign(found.per_image)["ap_two_channel"].mean())
     assert score(vit, unlabelled, ["decomposition"], published).images == 4
     assert "without a figure count" in published.describe()
     assert "without a figure" not in own.describe()
@@ -230,7 +231,9 @@ def test_perturbation_tells_a_map_from_chance(vit):
     method, texts, which = prepare(vit, "decomposition"), class_texts(vit, source), torch.tensor([source.read(0).asked])
     signed = replace(method, shape="signed").of_one(pixels, method.directions(texts), which)
     curves = perturbation_curves(vit, pixels, signed, texts, which, PerturbationOptions(steps=4))
-    assert rows["deletion_negative"].iloc[0] == pytest.approx(float(curves.areas()["deletion_negative"][0]), abs=1e-5)
+    assert foreign(rows)["deletion_negative"].iloc[0] == pytest.approx(
+        float(curves.areas()["deletion_negative"][0]), abs=1e-5
+    )
     with pytest.raises(SummandError, match="without windows"):
         score(vit, source, ["random"], Protocol(fit="windows"), perturbation=PerturbationOptions())
 
@@ -332,7 +335,7 @@ def test_at_80_columns_every_method_and_number_is_whole(vit):
     (table,) = found.tables()
     console = Console(width=80, file=io.StringIO())
     console.print(drawn(table))
-    lines = console.file.getvalue().split("\n")
+    lines = foreign(console.file).getvalue().split("\n")
     assert max(map(len, lines)) <= 80
     for row in found.rows.to_dict("records"):
         line = next(line for line in lines if row["method"] in line)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,18 +13,17 @@ from torch import Tensor
 
 from ...effects.ablated import ROUNDED, AblatedTower, network_of
 from ...errors import SummandError
-from ...statistics import saving
 from ...towers import Trace
 from ...towers.base import Rest
-from ...towers.directions import Directions, Whole, alike
+from ...towers.directions import Directions, alike
 from .. import Model
+from .stored import Stored, about
 
-AXES = "axis removal"
 Where = Literal["heads", "terms", "embedding"]
 
 
 @dataclass(frozen=True)
-class AxisRemoval:
+class AxisRemoval(Stored):
     r"""M'(x) = M(x) − AᵀA Σ_{u ∈ S} (φ_u(x) − φ̄_u): terms lose what they write along some axes, and keep the rest.
 
     axes: A, orthonormal, [axis, embed]. where: which terms are S: "heads" (those of `heads`), "terms" (all heads and
@@ -35,6 +33,7 @@ class AxisRemoval:
     recognised. why: what the axes are, in words.
     """
 
+    kind: ClassVar[str] = "axis removal"
     axes: Float[Tensor, "axis embed"]
     where: Where
     heads: tuple[tuple[int, int], ...]
@@ -68,27 +67,17 @@ class AxisRemoval:
         own = kept[-1].detach().cpu()
         return cls(axes.to(own), where, tuple(heads), held.to(own), own, model.name, tuple(why))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """One .npz file, without pickle."""
+    def kept(self) -> tuple[Tensor, dict[str, Any]]:
         heads = torch.tensor(self.heads, dtype=torch.long).reshape(-1, 2)
-        named = {"axes": self.axes, "where": self.where, "heads": heads, "mean": self.mean, "model": self.model,
-                 "why": self.why or ("",)}  # fmt: skip
-        saving.write(path, AXES, Whole(self.directions), named)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> AxisRemoval:
-        """What `save` wrote. Raises `SummandError` for any other file."""
-        return cls.from_arrays(*saving.read(path, AXES))
+        return self.directions, {"axes": self.axes, "where": self.where, "heads": heads, "mean": self.mean}
 
     @classmethod
     def from_arrays(cls, basis: Directions, found: Mapping[str, np.ndarray]) -> AxisRemoval:
-        """What `save` wrote, as `saving.read` gives it."""
         heads = tuple((int(layer), int(head)) for layer, head in found["heads"])
         where: Any = str(found["where"])
-        why = tuple(text for text in saving.names(found["why"]) if text)
         numbers = (torch.from_numpy(found[name]) for name in ("axes", "mean"))
         axes, mean = numbers
-        return cls(axes, where, heads, mean, basis.dense(), str(found["model"]), why)
+        return cls(axes, where, heads, mean, basis.dense(), *about(found))
 
     def apply(self, model: Model) -> Model:
         """The same model without these axes; the wrapped network itself is not changed.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,17 +13,15 @@ from torch import Tensor
 
 from ...effects.ablated import ROUNDED, AblatedTower, network_of
 from ...errors import SummandError
-from ...statistics import saving
 from ...towers import Trace
-from ...towers.directions import Directions, Whole, alike
+from ...towers.directions import Directions, alike
 from ...whole_numbers import whole_number
 from .. import Model
-
-HEADS = "ablation"
+from .stored import Stored, about
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(Stored):
     r"""M'(x) = M(x) − s Σ_{(l,h) ∈ S} (φ_{l,h}(x) − φ̄_{l,h}): direct effects of heads replaced by their means (s = 1,
     paper C), or moved towards them by a share s of the way, beyond them where s is above 1.
 
@@ -33,6 +30,7 @@ class Ablation:
     s, the same for all.
     """
 
+    kind: ClassVar[str] = "ablation"
     heads: tuple[tuple[int, int], ...]
     means: Float[Tensor, "head channel"]
     directions: Float[Tensor, "head channel embed"]
@@ -56,24 +54,15 @@ class Ablation:
         chosen = means[layers, numbers].to(directions).cpu()
         return cls(tuple(heads), chosen, directions, model.name, tuple(why), strength)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """One .npz file, without pickle."""
-        named = {"heads": torch.tensor(self.heads), "means": self.means, "model": self.model, "why": self.why or ("",),
-                 "strength": self.strength}  # fmt: skip
-        saving.write(path, HEADS, Whole(self.directions), named)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Ablation:
-        """What `save` wrote. Raises `SummandError` for any other file."""
-        return cls.from_arrays(*saving.read(path, HEADS))
+    def kept(self) -> tuple[Tensor, dict[str, Any]]:
+        named = {"heads": torch.tensor(self.heads), "means": self.means, "strength": self.strength}
+        return self.directions, named
 
     @classmethod
     def from_arrays(cls, basis: Directions, found: Mapping[str, np.ndarray]) -> Ablation:
-        """What `save` wrote, as `saving.read` gives it."""
         heads = tuple((int(layer), int(head)) for layer, head in found["heads"])
-        why = tuple(text for text in saving.names(found["why"]) if text)
         strength = float(found.get("strength", 1.0))  # files of earlier versions hold none
-        return cls(heads, torch.from_numpy(found["means"]), basis.dense(), str(found["model"]), why, strength)
+        return cls(heads, torch.from_numpy(found["means"]), basis.dense(), *about(found), strength)
 
     def apply(self, model: Model) -> Model:
         """The same model with these heads ablated; the wrapped network itself is not changed.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,17 +16,15 @@ from ...effects.activations import check_layer
 from ...effects.effects import Effects
 from ...effects.second_order import second_orders, with_neurons
 from ...errors import SummandError
-from ...statistics import saving
 from ...towers import Trace
-from ...towers.directions import Directions, Whole, alike
+from ...towers.directions import Directions, alike
 from ...whole_numbers import whole_number
 from .. import Model
-
-NEURONS = "neuron ablation"
+from .stored import Stored, about
 
 
 @dataclass(frozen=True)
-class NeuronAblation:
+class NeuronAblation(Stored):
     r"""M'(x) = M(x) − Σ_{n ∈ S} (φ_n(x) − φ̄_n): second-order effects of a layer's neurons replaced by their means.
 
     What a neuron adds through a later head it adds to the values of that head (paper A, Eq. 5), so the ablated model
@@ -37,6 +34,7 @@ class NeuronAblation:
     [neuron, path, channel], by which the model is recognised. why: a sentence for each neuron.
     """
 
+    kind: ClassVar[str] = "neuron ablation"
     layer: int
     neurons: tuple[int, ...]
     means: Float[Tensor, "neuron path"]
@@ -64,24 +62,14 @@ class NeuronAblation:
         reads = tower.neuron_directions(layer).select(neurons)._left.detach().cpu()
         return cls(layer, tuple(neurons), means[neurons].to(reads).cpu(), reads, model.name, tuple(why))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """One .npz file, without pickle."""
-        named = {"layer": self.layer, "neurons": torch.tensor(self.neurons), "means": self.means, "model": self.model,
-                 "why": self.why or ("",)}  # fmt: skip
-        saving.write(path, NEURONS, Whole(self.reads), named)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> NeuronAblation:
-        """What `save` wrote. Raises `SummandError` for any other file."""
-        return cls.from_arrays(*saving.read(path, NEURONS))
+    def kept(self) -> tuple[Tensor, dict[str, Any]]:
+        return self.reads, {"layer": self.layer, "neurons": torch.tensor(self.neurons), "means": self.means}
 
     @classmethod
     def from_arrays(cls, basis: Directions, found: Mapping[str, np.ndarray]) -> NeuronAblation:
-        """What `save` wrote, as `saving.read` gives it."""
         neurons = tuple(int(n) for n in found["neurons"])
-        why = tuple(text for text in saving.names(found["why"]) if text)
         means = torch.from_numpy(found["means"])
-        return cls(int(found["layer"]), neurons, means, basis.dense(), str(found["model"]), why)
+        return cls(int(found["layer"]), neurons, means, basis.dense(), *about(found))
 
     def apply(self, model: Model) -> Model:
         """The same model with these neurons ablated; the wrapped network itself is not changed.

@@ -19,7 +19,7 @@ from ...studies.world import strange_pictures
 from ...survey import Group, Survey, survey_of
 from ...survey.labels import SIZE, kinds_of, label_run
 from ...survey.terms import shares_said
-from ...survey.words import Words, directions_of, words_of_row
+from ...survey.unit_words import Words, directions_of, words_of_row
 from ...text.labels import HeadLabel, importance, label_heads
 from ...text.pools import Pool
 from ...towers.precision import doubled

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,39 +13,12 @@ from torch import Tensor
 
 from ...data import ImageSource, Skipped
 from ...data.labelled import Labelled
-from ...effects.effects import Effects
 from ...errors import SummandError
 from ...models import Model
 from ...survey import Survey, engine
 from ..zeroshot import predict
-
-
-class Batch(engine.Batch):
-    """A batch of images; every term that some ablation asks for is computed once."""
-
-    def __init__(self, model: Model, pixels: Tensor, indices: Sequence[int]) -> None:
-        super().__init__(model, indices, pixels)
-        self._second_order: dict[int, Effects] = {}
-
-    @cached_property
-    def layers(self) -> Float[Tensor, "image layer embed"]:
-        """The heads' direct effects, summed over the heads of each layer."""
-        effects = self.parts.head_effects()
-        return torch.einsum("ilhc,lhce->ile", effects.coefficients, effects.basis._whole())
-
-    @cached_property
-    def total(self) -> Float[Tensor, "image embed"]:
-        parts = self.parts
-        return parts.embedding() + self.layers.sum(dim=1) + parts.mlps().sum(dim=1) + parts.bias()
-
-    def second_order(self, layer: int) -> Effects:
-        if layer not in self._second_order:
-            self._second_order[layer] = self.model.second_order(self.pixels, layer)
-        return self._second_order[layer]
-
-    @cached_property
-    def pairs(self) -> Effects:
-        return self.model.pairs(self.pixels)
+from .batch import Batch
+from .remembered import remembered, remembers
 
 
 @dataclass(frozen=True)
@@ -85,6 +57,13 @@ class Recalling(Protocol):
     def recall(self, survey: Survey, device: torch.device) -> bool:
         """Take what the survey knows of the family's units; False where it does not hold them."""
         ...
+
+
+@runtime_checkable
+class Direct(Protocol):
+    """A family that may learn from the direct effects of heads, those of all MLPs together, and M(x) alone."""
+
+    direct: bool
 
 
 @dataclass(frozen=True)
@@ -164,13 +143,11 @@ def measure_tasks(
         raise SummandError("these labellings are not of the same images")
     reference = source if means is None else means
     unknown = [family for family in families if survey is None or not _recalled(family, survey, model)]
-    for turn in range(max((family.rounds for family in unknown), default=0)):
-        learning = [family for family in unknown if turn < family.rounds]
-        for batch in read(model, reference, batch_size, f"statistics {turn + 1}", progress):
-            for family in learning:
-                family.learn(turn, batch)
-        for family in learning:
-            family.end(turn)
+    if survey is not None and remembers(survey, model):
+        known = [family for family in unknown if isinstance(family, Direct) and family.direct]
+        unknown = [family for family in unknown if family not in known]
+        _learn(known, lambda _: remembered(survey, model, batch_size))
+    _learn(unknown, lambda turn: read(model, reference, batch_size, f"statistics {turn + 1}", progress))
     skipped: list[Skipped] = []
     indices: list[int] = []
     found: dict[Version | None, list[list[Tensor]]] = {}
@@ -192,6 +169,17 @@ def measure_tasks(
         guesses = np.stack([torch.cat([guessed[task] for guessed in rows]).numpy() for rows in found.values()])
         results.append(_scored(data, list(found), guesses, np.array(indices), axes, tuple(skipped)))
     return results
+
+
+def _learn(families: Sequence[Family], batches: Callable[[int], Iterable[Batch]]) -> None:
+    """All rounds of these families, each over batches of its own."""
+    for turn in range(max((family.rounds for family in families), default=0)):
+        learning = [family for family in families if turn < family.rounds]
+        for batch in batches(turn):
+            for family in learning:
+                family.learn(turn, batch)
+        for family in learning:
+            family.end(turn)
 
 
 def _recalled(family: Family, survey: Survey, model: Model) -> bool:

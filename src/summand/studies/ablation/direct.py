@@ -29,13 +29,21 @@ class Mlps:
     rounds, axis = 1, ""
 
     def __init__(self, embedding: bool = False) -> None:
-        self._embedding, self._mean = embedding, Mean()
+        self._embedding, self._mean, self.direct = embedding, Mean(), not embedding
 
     def learn(self, turn: int, batch: Batch) -> None:
         self._mean.update(self._term(batch))
 
     def end(self, turn: int) -> None:
         pass
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """The mean of a survey that kept the MLPs' effects on every image."""
+        if self._embedding or not survey.manifest.kept:
+            return False
+        used = torch.from_numpy(~survey.images["held_out"].to_numpy())
+        self._mean.update(survey.mlps[used].to(device))
+        return True
 
     def _term(self, batch: Batch) -> Float[Tensor, "image embed"]:
         mlps = batch.parts.mlps().sum(dim=1)
@@ -53,13 +61,20 @@ class AttentionUpTo:
     rounds, axis = 1, "last ablated layer"
 
     def __init__(self, own: bool = False) -> None:
-        self._own, self._mean = own, Mean()
+        self._own, self._mean, self.direct = own, Mean(), not own
 
     def learn(self, turn: int, batch: Batch) -> None:
         self._mean.update(self._terms(batch))
 
     def end(self, turn: int) -> None:
         pass
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """The means of a survey's heads, summed over each layer."""
+        if self._own or not survey.holds("heads"):
+            return False
+        self._mean.update(survey.moments("heads").mean_vectors().sum(dim=1)[None, None].to(device))
+        return True
 
     def _terms(self, batch: Batch) -> Float[Tensor, "image kind layer embed"]:
         return torch.stack([batch.layers, own_terms(batch)] if self._own else [batch.layers], dim=1)
@@ -118,7 +133,7 @@ def own_terms(batch: Batch) -> Float[Tensor, "image layer embed"]:
 class HeadSets:
     """Any sets of heads: name → [(layer, head), …]."""
 
-    rounds, axis = 1, ""
+    rounds, axis, direct = 1, "", True
 
     def __init__(self, model: Model, sets: Mapping[str, Sequence[Head]], family: str = "terms") -> None:
         for heads in sets.values():
@@ -175,7 +190,7 @@ class Spans:
     """The heads of the last layers projected on the first m texts of their TextSpan, everything else that varies (the
     earlier heads, the MLPs) replaced by its mean (paper C, Fig. 4)."""
 
-    rounds, axis = 1, "texts a head"
+    rounds, axis, direct = 1, "texts a head", True
 
     def __init__(
         self,

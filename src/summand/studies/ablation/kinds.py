@@ -18,8 +18,9 @@ from ..registers.find import RegisterNeurons
 from ..verb import OptionError
 from .accuracy import Family
 from .direct import AttentionUpTo, ClassToken, Mlps, Spans, check_class_token
-from .neurons import Indirect, Pairs, SecondOrder, SparseSecondOrder
+from .neurons import Indirect, SecondOrder, SparseSecondOrder
 from .options import KINDS, TOGETHER
+from .pairs import Pairs
 from .reconstructions import Reconstruction, SparsePairs
 from .together import Together
 from .unit_sets import of_sets

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...atomic import replacing
 from ...statistics.moments import Mean
 from ...towers.precision import doubled
-from .accuracy import Batch, Family, Version
+from .accuracy import Batch, Direct, Family, Version
 
 _RIDGE = 1e-4
 
@@ -51,7 +51,7 @@ class Patch:
     rounds, axis = 2, ""
 
     def __init__(self, family: Family) -> None:
-        self._family = family
+        self._family, self.direct = family, isinstance(family, Direct) and family.direct
         self._outputs, self._second, self._cross = Mean(), Mean(), Mean()
         self._map: Tensor | None = None
 

@@ -17,11 +17,13 @@ from ...errors import SummandError, listed
 from ...statistics.moments import Mean
 from ...statistics.principal_direction import RankOne, rank_one
 from ...statistics.top_images import TopImages
+from ...survey import Group, Survey
 from ...text.sparse import prepare_atoms, sparse_code
 from ...towers.directions import Directions
 from ...towers.precision import doubled
 from .accuracy import Batch, Version
-from .neurons import SIGNIFICANT_SHARE, TOP_NORMS, first_texts
+from .neurons import SIGNIFICANT_SHARE, first_texts
+from .pairs import TOP_NORMS
 
 Units = Literal["pairs", "neurons"]
 NAMES = {"pairs": "neuron–head pairs", "neurons": "neurons"}
@@ -68,7 +70,21 @@ class Reconstruction:
     def end(self, turn: int) -> None:
         if turn == 0:
             self._top = TopImages(self._size, self._mean.value)
-            return
+        else:
+            self._ready()
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """The means and top images of a survey's pairs, or of a layer's neurons; it holds none of a pool's neurons."""
+        group = Group("pairs") if isinstance(self._units, str) else Group("neurons", self._units)
+        if self._units == "neurons" or not survey.holds(group) or survey.manifest.top == 0:
+            return False
+        self._mean.update(survey.moments(group).mean[None].to(device))
+        self._top = survey.top_images(group).to(device)
+        self._ready()
+        return True
+
+    def _ready(self) -> None:
+        """Called when the top images are known."""
         assert self._top is not None
         there = min(self._top.basis.shape[-2], self._top.norms.shape[-1])
         self._ranks = rank_one(self._top, min(max(self._components), there))
@@ -120,10 +136,8 @@ class SparsePairs(Reconstruction):
         self._parity: Literal["paper"] | None = parity
         self._codes: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
-    def end(self, turn: int) -> None:
-        super().end(turn)
-        if turn == 0:
-            return
+    def _ready(self) -> None:
+        super()._ready()
         dense = self.ranks.basis.dense()  # [*unit, path, embed]
         paths = dense.flatten(0, -3)
         targets = self.directions()

@@ -75,5 +75,6 @@ def ablate(
     weights = classifier_of(model, labelled, options.templates)
     reading = {"batch_size": batch_size, "progress": progress}
     made = measure(model, labelled, weights, chosen, means=means, survey=known, **reading)
-    shares = [explained(model, means or labelled.source, *asked, options.variance, **reading) for asked in measured]
+    source = means or labelled.source
+    shares = [explained(model, source, *asked, options.variance, survey=known, **reading) for asked in measured]
     return Ablations.of(made, options, labelled.source, labelled.classes, shares, model=model.name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import SummandError
-from .accuracy import Batch, Family, Version
+from ...survey import Survey
+from .accuracy import Batch, Direct, Family, Recalling, Version
 
 
 class Together:
@@ -22,19 +24,27 @@ class Together:
     def __init__(self, families: Sequence[Family]) -> None:
         if len(families) < 2:
             raise SummandError(f"terms are ablated together from two families on, got {len(families)}")
-        self._families = list(families)
+        self._families = self._unknown = list(families)
         self.rounds = max(family.rounds for family in families)
         self.axis = next((family.axis for family in families if family.axis), "")
+        self.direct = all(isinstance(family, Direct) and family.direct for family in families)
 
     def learn(self, turn: int, batch: Batch) -> None:
-        for family in self._families:
+        for family in self._unknown:
             if turn < family.rounds:
                 family.learn(turn, batch)
 
     def end(self, turn: int) -> None:
-        for family in self._families:
+        for family in self._unknown:
             if turn < family.rounds:
                 family.end(turn)
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """What the survey knows of each; those that it does not know learn on."""
+        self._unknown = [
+            family for family in self._families if not (isinstance(family, Recalling) and family.recall(survey, device))
+        ]
+        return not self._unknown
 
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Float[Tensor, "image embed"]]]:
         for made in product(*(list(family.versions(batch)) for family in self._families)):

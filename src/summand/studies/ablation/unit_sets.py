@@ -13,6 +13,7 @@ from ...effects.second_order import with_neurons
 from ...errors import SummandError
 from ...models import Model
 from ...statistics.moments import Mean
+from ...survey import Group, Survey
 from ...unit import Unit
 from .accuracy import Batch, Family, Version
 from .direct import HeadSets
@@ -42,6 +43,15 @@ class NeuronSets:
 
     def end(self, turn: int) -> None:
         pass
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """The means of a survey's neurons."""
+        groups = {layer: Group("neurons", layer) for layer in self._means}
+        if not all(map(survey.holds, groups.values())):
+            return False
+        for layer, group in groups.items():
+            self._means[layer].update(survey.moments(group).mean[None].to(device))
+        return True
 
     def means(self, layer: int) -> Float[Tensor, "neuron path"]:
         """Mean coefficients of all neurons of a layer, fp64."""
@@ -80,6 +90,13 @@ class PairSets:
 
     def end(self, turn: int) -> None:
         pass
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """The means of a survey's pairs."""
+        if not survey.holds("pairs"):
+            return False
+        self._mean.update(survey.moments("pairs").mean[None].to(device))
+        return True
 
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         effects = batch.pairs

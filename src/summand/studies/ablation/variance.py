@@ -19,8 +19,9 @@ from ...effects.second_order import with_neurons
 from ...errors import SummandError
 from ...models import Model
 from ...statistics.moments import Moments
-from ...statistics.principal_direction import rank_one
+from ...statistics.principal_direction import RankOne, rank_one
 from ...statistics.top_images import TopImages
+from ...survey import Group, Survey
 from ...towers.precision import doubled
 from ...whole_numbers import whole_number
 from .accuracy import Batch, read
@@ -65,13 +66,15 @@ def explained(
     top: int = TOP,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> Explained:
     """The variance that one component explains: of the second-order or the indirect effects of a layer's neurons
     (paper A, Table 1), of the pairs of an attention pool, or of its neurons, all heads together (paper B).
 
     neurons: which, or how many, spread evenly over the layer; by default all. An indirect effect is measured by a real
     pass behind the layer for every image and neuron, the others follow from two passes. top: how many of the largest
-    centred effects r_n is made from, at most a quarter of the images (paper A: 100 of 5,124).
+    centred effects r_n is made from, at most a quarter of the images (paper A: 100 of 5,124). survey: of `source`;
+    second-order effects and pairs that it holds are not looked at again, and r_n is its own.
 
     Raises `SummandError` for a layer or neurons that the model does not have, and fewer than 8 readable images.
     """
@@ -82,6 +85,8 @@ def explained(
     if kind == "indirect":
         assert layer is not None
         images, size, shares = _of_indirect(model, source, layer, chosen, top, batch_size, progress)
+    elif survey is not None and (group := _group(kind, layer)) in survey.groups and survey.manifest.top != 0:
+        images, size, shares = _of_survey(survey, group, chosen)
     else:
         images, size, shares = _of_factors(model, source, kind, layer, chosen, top, batch_size, progress)
     return Explained(kind, layer, tuple(chosen), images, size, *shares)
@@ -125,7 +130,7 @@ def _size(images: int, top: int) -> int:
     return max(1, min(top, images // 4))
 
 
-Shares = tuple[Float[Tensor, " unit"], Float[Tensor, " unit"]]
+Shares = tuple[Float[Tensor, "*unit"], Float[Tensor, "*unit"]]
 
 
 def _of_factors(
@@ -150,11 +155,25 @@ def _of_factors(
     largest = TopImages(_size(moments.count, top), moments.mean)
     for batch in read(model, source, batch_size, "largest effects", progress):
         largest.update(effects(batch), batch.indices)
-    ranks = rank_one(largest)
-    along = ranks.reading()[..., 0]
-    everywhere = torch.einsum("...p,...pq,...q->...", along, moments.covariance, along) / moments.variance()
-    first = torch.where(moments.variance() > 0, ranks.explained[..., 0], torch.nan)
+    first, everywhere = _shares(moments, rank_one(largest))
     return moments.count, largest.k, (first.flatten(), everywhere.flatten())
+
+
+def _group(kind: Kind, layer: int | None) -> Group | None:
+    """What a survey calls these units; None where it has none of the kind."""
+    return {"second-order": Group("neurons", layer), "pairs": Group("pairs")}.get(kind)
+
+
+def _of_survey(survey: Survey, group: Group, chosen: list[int]) -> tuple[int, int, Shares]:
+    moments, largest = survey.moments(group), survey.top_images(group)
+    first, everywhere = _shares(moments, rank_one(largest))
+    return moments.count, largest.k, (first[chosen].flatten(), everywhere[chosen].flatten())
+
+
+def _shares(moments: Moments, ranks: RankOne) -> Shares:
+    along, variance = ranks.reading()[..., 0], moments.variance()
+    everywhere = torch.einsum("...p,...pq,...q->...", along, moments.covariance, along) / variance
+    return torch.where(variance > 0, ranks.explained[..., 0], torch.nan), everywhere
 
 
 def _of_indirect(

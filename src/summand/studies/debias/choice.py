@@ -13,7 +13,9 @@ from torch import Tensor
 from ...data import ImageSource
 from ...data.sources import Some
 from ...models import Model
+from ...survey import Survey
 from ..ablation.accuracy import Batch, read
+from ..ablation.remembered import remembered, remembers
 from .leak import independent, leak, strength, values_of
 from .options import WAYS, Way
 from .ways import along, units
@@ -51,6 +53,7 @@ def choose_way(
     neurons: bool = False,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> Choice:
     """The way of least `leak`, among those whose terms move the classes' scores at all: of a strength above 0 by 2.58
     errors.
@@ -58,18 +61,25 @@ def choose_way(
     Classes are those that the model says once the units and the axes are all gone, values of the attribute those that
     it reads by the attribute's texts, and images are weighted so that the two are independent. Strengths are taken over
     the images that the units were found on (every other one), leaks over the rest. "measured" removes s less its error:
-    as much as is sure.
+    as much as is sure. survey: of `source`, which the units were found in: leaks are over the images that it kept
+    aside, and heads that it kept of every image are not looked at again.
     """
     step = max(1, -(-len(source) // _MOST))
-    images = source if step == 1 else every_other(source, step | 1)  # an odd step keeps both halves
+    step = step if step == 1 else step | 1  # an odd step keeps both halves
+    images = source if step == 1 else every_other(source, step)
     outputs, moved, terms, places = [], [], [], []
-    for batch in read(model, images, batch_size, "weighing ways", progress):
+    if survey is not None and not neurons and remembers(survey, model):
+        batches, step = remembered(survey, model, batch_size, aside=True), 1
+    else:
+        batches = read(model, images, batch_size, "weighing ways", progress)
+    for batch in batches:
         outputs.append(batch.total.cpu().double())
         moved.append(_written(batch, found, neurons).cpu().double())
         terms.append(along(batch.layers.sum(dim=1) + batch.parts.mlps().sum(dim=1), axes).cpu().double())
-        places += [index * (1 if step == 1 else step | 1) for index in batch.indices]
+        places += [index * step for index in batch.indices]
     whole, some, every = (torch.cat(rows) for rows in (outputs, moved, terms))
-    held_out = torch.tensor(places) % 2 == 1
+    aside = np.array(places) % 2 == 1 if survey is None else np.isin(places, survey.held_out_images)
+    held_out = torch.from_numpy(aside)
     return _chosen(whole, some - some.mean(dim=0), every - every.mean(dim=0), held_out, axes.cpu().double(),
                    attribute.cpu().double(), classifier.cpu().double(), bool(found), neurons)  # fmt: skip
 

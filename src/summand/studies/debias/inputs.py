@@ -9,6 +9,8 @@ from ...data import ImageSource
 from ...data.labelled import Labelled
 from ...data.labelled_lists import as_source
 from ...errors import SummandError
+from ...survey import Survey
+from ..given import images_of, is_survey
 from ..zeroshot import read_labelled
 from .groups import check_groups, with_shares
 from .options import DebiasOptions, read_texts, read_units
@@ -22,6 +24,8 @@ class Inputs:
     labelled: Labelled
     reference: ImageSource | None
     attribute: str | None
+    survey: Survey | None = None
+    """Of `reference`, where that was given as one."""
 
 
 def opened(data: Any, train: Any, reference: Any, options: DebiasOptions, count: int | None = None) -> Inputs:
@@ -38,11 +42,12 @@ def opened(data: Any, train: Any, reference: Any, options: DebiasOptions, count:
             "say what the spurious attribute is in words (attribute='a photo on land,a photo on water'), or which "
             "heads or neurons to remove (units=10.3,11.2 or units=9:41)"
         )
-    usual = None if reference is None else as_source(reference, split=options.split)
+    known = images_of(reference) if is_survey(reference) else None
+    usual = known.source if known else None if reference is None else as_source(reference, split=options.split)
     if train is not None:
         training = read_labelled(train, options.classes, usual_split="train", **more)
         if training.groups is None:
             check_groups(training, True)
         labelled = with_shares(labelled, training)
         usual = training.source if usual is None else usual
-    return Inputs(labelled, usual, attribute)
+    return Inputs(labelled, usual, attribute, None if known is None else known.run)

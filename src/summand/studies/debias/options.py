@@ -44,8 +44,8 @@ class DebiasOptions:
         are chosen on and means taken over; of a table with a column split, its rows of split train [default: the split
         train of the table, and DATA].
     reference
-        Images that heads are chosen on and means taken over; of a table all splits [default: those of --train, or
-        DATA].
+        Images that heads are chosen on and means taken over, or the folder of a survey of them; of a table all splits
+        [default: those of --train, or DATA].
     """
 
     groups: str | None = None

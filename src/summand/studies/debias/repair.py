@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
-from math import comb
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,22 +13,20 @@ from torch import Tensor
 from ...data import ImageSource
 from ...data.labelled import Labelled
 from ...effects.published import Parity, check_parity
-from ...effects.second_order import with_neurons
 from ...errors import SummandError
 from ...models import Model
 from ...models.ablations import Ablation, AxisRemoval, NeuronAblation
-from ...statistics.moments import Moments
-from ..ablation.accuracy import Accuracies, Family, Version, measure, read
-from ..ablation.direct import Head, HeadSets, Mlps, check_heads
+from ...survey import Survey
+from ..ablation.accuracy import Accuracies, Family, Version, measure
+from ..ablation.direct import Head, HeadSets, Mlps
 from ..ablation.patched import Patch, PatchedClassifier
 from ..ablation.together import Together
-from ..ablation.unit_sets import NeuronSets, check_neurons
-from ..verb import OptionError
+from ..ablation.unit_sets import NeuronSets
+from .control import DRAWS, drawn_units, others_of
 from .groups import GroupAccuracy, group_accuracy
 from .options import Way
 from .ways import Only, Ways
 
-DRAWS = 5
 Edit = Ablation | NeuronAblation | AxisRemoval
 _PAPER_CONTROL, _PAPER_LAYERS = 10, 4
 
@@ -90,32 +85,6 @@ def best(tables: Sequence[GroupAccuracy]) -> GroupAccuracy | None:
     return max(tables, key=lambda found: found.worst, default=None)
 
 
-def head_moments(
-    model: Model,
-    source: ImageSource,
-    layers: Sequence[int] | None = None,
-    batch_size: int = 64,
-    progress: bool | None = False,
-) -> tuple[Moments, list[int]]:
-    """Moments of the heads of these layers (all by default) over unlabelled images; and which layers."""
-    where = check_layers(model, layers)
-    moments = Moments()
-    for batch in read(model, source, batch_size, "looking at heads", progress):
-        moments.update(batch.parts.head_effects().select(where))
-    return moments, where
-
-
-def neuron_moments(
-    model: Model, source: ImageSource, layer: int, batch_size: int = 64, progress: bool | None = False
-) -> Moments:
-    """Moments of the second-order effects of a layer's neurons over unlabelled images."""
-    with_neurons(model.tower, [layer])
-    moments = Moments()
-    for batch in read(model, source, batch_size, "looking at neurons", progress):
-        moments.update(batch.second_order(layer))
-    return moments
-
-
 def repair(
     model: Model,
     data: Labelled,
@@ -135,6 +104,7 @@ def repair(
     parity: Parity = None,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> Repair:
     """Group accuracies of the model as it is, repaired in every way (`Ways`), and without random units.
 
@@ -143,7 +113,7 @@ def repair(
     of "measured". Random heads are drawn from `layers` (all by default), random neurons from the same layer; never one
     of `units`. control: how many units a draw removes, by default as many as `units`, and never more than there are
     others; where there are no more combinations than draws, each is taken once. means: unlabelled images for the means,
-    by default the labelled ones.
+    by default the labelled ones; survey: of these, what it holds is not learnt again.
 
     parity="paper": a draw removes 10 heads (paper C, section 5.1); and as in its released code the MLPs and all heads
     but those of the last 4 layers are mean-ablated too, before what is chosen or drawn, with the draws from those 4.
@@ -162,7 +132,7 @@ def repair(
         raise SummandError(f"a random control removes at least one unit, got {control}")
     if axes is None and not chosen:
         raise SummandError("expected units to remove, or axes of an attribute; got neither")
-    others = _others(model, chosen, neurons, layers) if chosen else []
+    others = others_of(model, chosen, neurons, layers) if chosen else []
     sets = {"chosen": chosen} if chosen else {}
     for draw, some in enumerate(drawn_units(others, control or len(chosen), draws, seed), start=1):
         sets[f"random {draw}"] = some
@@ -184,7 +154,7 @@ def repair(
     if way is not None:
         patch = Patch(families[0] if edits is None or way == "units" else Only(edits, way))
         families.append(patch)
-    runs = measure(model, data, weights, families, means=means, batch_size=batch_size, progress=progress)
+    runs = measure(model, data, weights, families, means=means, survey=survey, batch_size=batch_size, progress=progress)
     before, *others_ = [group_accuracy(data, guesses, runs.indices) for guesses in runs.guesses]
     tables = {version.name: table for version, table in zip(_named(sets, edits, patch), others_, strict=True)}
     by_way: dict[Way, GroupAccuracy] = {}
@@ -226,17 +196,6 @@ def _unpatched(names: tuple[str, ...], weights: Tensor) -> PatchedClassifier:
     return PatchedClassifier(names, weights.cpu().double(), torch.zeros(len(names), dtype=torch.float64))
 
 
-def drawn_units(others: Sequence[Head], size: int, draws: int, seed: int) -> list[list[Head]]:
-    """`draws` random sets of `size` of them; of fewer, as many as there are; every set once where there are no more."""
-    size = min(size, len(others))
-    if size < 1 or draws < 1:
-        return []
-    if comb(len(others), size) <= draws:
-        return [list(some) for some in combinations(others, size)]
-    rng = np.random.default_rng(seed)
-    return [[others[i] for i in rng.choice(len(others), size, replace=False)] for _ in range(draws)]
-
-
 def _with_early(model: Model, sets: dict[str, list[Head]], parity: Parity) -> dict[str, list[Head]]:
     """With parity, every set together with all heads before the last 4 layers."""
     if parity is None:
@@ -247,25 +206,3 @@ def _with_early(model: Model, sets: dict[str, list[Head]], parity: Parity) -> di
 
 def _first_of_paper(model: Model) -> int:
     return max(0, model.tower.layers - _PAPER_LAYERS)
-
-
-def check_layers(model: Model, layers: Sequence[int] | None) -> list[int]:
-    """These layers in order, or all. Raises `SummandError` for layers that the model does not have."""
-    count = model.tower.layers
-    wrong = [layer for layer in layers or () if not 0 <= layer < count]
-    if wrong:
-        raise OptionError("layers", f"of {model.name} are 0 to {count - 1}, got {wrong}")
-    return list(range(count)) if layers is None else sorted(set(layers))
-
-
-def _others(model: Model, chosen: list[Head], neurons: bool, layers: Sequence[int] | None) -> list[Head]:
-    if not neurons:
-        check_heads(model, chosen)
-        pool = [(layer, head) for layer in check_layers(model, layers) for head in range(model.tower.heads)]
-        return [unit for unit in pool if unit not in chosen]
-    if not chosen or len({layer for layer, _ in chosen}) != 1:
-        raise SummandError("neurons to remove must be of one layer, written LAYER:NEURON such as 3:17")
-    layer = chosen[0][0]
-    check_neurons(model, chosen)
-    count = with_neurons(model.tower, [layer]).neuron_directions(layer).shape[0]
-    return [(layer, neuron) for neuron in range(count) if (layer, neuron) not in chosen]

@@ -92,7 +92,7 @@ class Debiased(Result):
         found.ablation, found.classifier = made.ablation, made.classifier
         found.before, found.after, found.patched, found.random = made.before, made.after, made.patched, made.random
         found.ways, found.kind, found.asked = made.ways, kind, model.name
-        found.model = model if made.ablation is None else made.ablation.apply(model)  # type: ignore[assignment]
+        found.model = model if made.ablation is None else made.ablation.apply(model)
         return found
 
     @property

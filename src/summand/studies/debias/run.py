@@ -9,15 +9,17 @@ from torch import Tensor
 
 from ...models import Model
 from ...models.readable import readable
+from ...survey import Group
 from ...text.pools import pool
 from ..ablation.options import read_layers
 from ..verb import verb
 from ..zeroshot import attribute_classes, classifier, classifier_of
 from . import suspects
 from .choice import Choice, choose_way, every_other
+from .control import check_layers
 from .inputs import Inputs, opened
 from .options import DebiasOptions, read_texts, read_units
-from .repair import check_layers, repair
+from .repair import repair
 from .result import Debiased
 from .spurious import NoUnits, Suspect, in_words, span
 
@@ -43,7 +45,8 @@ def debias(
     data: images with classes and groups: a folder or a table (`groups` says where the groups stand), `scenes[:…]`,
     (images, labels, groups) as lists, or opened already. train: training images, labelled like `data`: the mix that
     weights the groups, and, without their labels, what S is chosen on and φ̄ taken over; of a table with a column split
-    its rows of split train. reference: other images for these two, in any form.
+    its rows of split train. reference: other images for these two, in any form, or a survey of them, whose statistics
+    are not learnt again; what a way leaks is then taken over the images that it kept aside.
 
     S is named (`units`); or found from unlabelled images and texts alone: units whose variance lies along the
     attribute's texts rather than the classes' (`attribute` of two texts or more), or whose labels name it (of one).
@@ -54,6 +57,8 @@ def debias(
     Source: paper C, section 5.1; of neurons paper A, Eq. 5.
     """
     given = opened(data, train, reference, options, count)
+    if given.survey is not None:
+        given.survey.check_model(model)
     weights = classifier_of(model, given.labelled, options.templates)
     layers = read_layers(options.layers)
     layers = None if layers is None else check_layers(model, layers)
@@ -78,6 +83,7 @@ def debias(
         control=options.control,
         seed=options.seed,
         means=given.reference,
+        survey=given.survey,
         why=why or [f"what is written along {what}"],
         parity=options.protocol,
         **reading,
@@ -101,9 +107,10 @@ def _found(
         return _suspects(model, given, weights, layers, options, **reading), None, None
     directions = _directions(model, given, texts)
     source = given.labelled.source if given.reference is None else given.reference
-    half = Inputs(given.labelled, every_other(source), given.attribute)
-    if options.protocol:
-        half = given
+    half, known = given, given.survey
+    group = Group("heads") if wanted.layer is None else Group("neurons", wanted.layer)
+    if not options.protocol and (known is None or not known.holds(group) or not len(known.held_out_images)):
+        half, known = Inputs(given.labelled, every_other(source), given.attribute), None
     try:
         found = _suspects(model, half, weights, layers, options, **reading)
     except NoUnits:
@@ -114,7 +121,7 @@ def _found(
         return found, None, None
     units, axes = [suspect.unit for suspect in found], span(directions, "attribute").to(weights)
     neurons = wanted.kind == "neuron"
-    choice = choose_way(model, source, units, axes, directions, weights, neurons=neurons, **reading)
+    choice = choose_way(model, source, units, axes, directions, weights, neurons=neurons, survey=known, **reading)
     return found, choice, axes
 
 
@@ -139,6 +146,7 @@ def _suspects(
     source = given.labelled.source if given.reference is None else given.reference
     if wanted.named:
         return suspects.named(wanted.named, wanted.kind)
+    reading = {"survey": given.survey, **reading}
     described_by = readable(pool(options.pool or model.world.pool), model._tokenizer)[0]
     if len(texts) == 1:
         return suspects.labelled_heads(model, source, texts[0], described_by, layers=layers, **reading)

@@ -10,11 +10,51 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data import ImageSource
+from ...effects.second_order import with_neurons
 from ...models import Model
+from ...statistics.moments import Moments
+from ...survey import Group, Survey
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
-from .repair import head_moments, neuron_moments
+from ..ablation.accuracy import read
+from .control import check_layers
 from .spurious import COVER, Suspect, by_property, choose, described
+
+
+def head_moments(
+    model: Model,
+    source: ImageSource,
+    layers: Sequence[int] | None = None,
+    batch_size: int = 64,
+    progress: bool | None = False,
+    survey: Survey | None = None,
+) -> tuple[Moments, list[int]]:
+    """Moments of the heads of these layers (all by default) over unlabelled images, or a survey's; and which layers."""
+    where = check_layers(model, layers)
+    if survey is not None and survey.holds("heads"):
+        return survey.moments("heads").select(where).to(model.device), where
+    moments = Moments()
+    for batch in read(model, source, batch_size, "looking at heads", progress):
+        moments.update(batch.parts.head_effects().select(where))
+    return moments, where
+
+
+def neuron_moments(
+    model: Model,
+    source: ImageSource,
+    layer: int,
+    batch_size: int = 64,
+    progress: bool | None = False,
+    survey: Survey | None = None,
+) -> Moments:
+    """Moments of the second-order effects of a layer's neurons over unlabelled images, or a survey's."""
+    with_neurons(model.tower, [layer])
+    if survey is not None and survey.holds(Group("neurons", layer)):
+        return survey.moments(Group("neurons", layer)).to(model.device)
+    moments = Moments()
+    for batch in read(model, source, batch_size, "looking at neurons", progress):
+        moments.update(batch.second_order(layer))
+    return moments
 
 
 def named(units: Sequence[tuple[int, int]], kind: Literal["head", "neuron"] = "head") -> list[Suspect]:
@@ -32,9 +72,10 @@ def labelled_heads(
     layers: Sequence[int] | None = None,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> list[Suspect]:
     """The heads of these layers (all by default) whose TextSpan label over `source` fits a property."""
-    moments, where = head_moments(model, source, layers, batch_size, progress)
+    moments, where = head_moments(model, source, layers, batch_size, progress, survey)
     texts = model.encode_text(pool.texts, progress=progress)
     labels = label_heads(moments, range(len(where)), pool.texts, texts, importance(moments, texts))
     return by_property([replace(label, layer=where[label.layer]) for label in labels], wanted)
@@ -51,9 +92,10 @@ def found_heads(
     layers: Sequence[int] | None = None,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> list[Suspect]:
     """Heads that vary along the attribute's texts rather than the classes' over unlabelled images, and their texts."""
-    moments, where = head_moments(model, source, layers, batch_size, progress)
+    moments, where = head_moments(model, source, layers, batch_size, progress, survey)
     found = choose(moments, attribute, classes, where, cover)
     return described(found, moments, where, pool.texts, model.encode_text(pool.texts, progress=progress))
 
@@ -68,7 +110,8 @@ def found_neurons(
     cover: float = COVER,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> list[Suspect]:
     """The same of the second-order effects of a layer's neurons."""
-    moments = neuron_moments(model, source, layer, batch_size, progress)
+    moments = neuron_moments(model, source, layer, batch_size, progress, survey)
     return choose(moments, attribute, classes, [layer], cover, "neuron")

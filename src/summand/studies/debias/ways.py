@@ -43,7 +43,7 @@ class Ways:
     heads: S. axes: A, an orthonormal basis of the differences of the attribute's texts.
     """
 
-    rounds, axis = 1, ""
+    rounds, axis, direct = 1, "", True
 
     def __init__(
         self,
@@ -100,6 +100,8 @@ class Ways:
 
 class Only:
     """One version of a family, by its name."""
+
+    direct = True
 
     def __init__(self, family: Ways, name: str) -> None:
         self._family, self._name, self.rounds, self.axis = family, name, 0, ""

@@ -44,8 +44,8 @@ def heatmap(
     Raises `SummandError` for empty texts, a part or method that the model does not have, and what is no picture.
     """
     pictures = images if isinstance(images, Pictures) else opened(images, options.count)
-    found = drawn(model, pictures, texts, options)
-    return found[0] if pictures.single else found
+    maps, about = _drawn(model, pictures, texts, options)
+    return maps[0] if pictures.single else Heatmaps(maps, options, **about)
 
 
 def checked(images: Any, texts: Sequence[str], options: HeatmapOptions, array: Path | None) -> Pictures:
@@ -60,6 +60,14 @@ def checked(images: Any, texts: Sequence[str], options: HeatmapOptions, array: P
 
 def drawn(model: Model, pictures: Pictures, texts: str | Sequence[str], options: HeatmapOptions) -> Heatmaps:
     """The maps of one picture or many."""
+    maps, about = _drawn(model, pictures, texts, options)
+    return Heatmaps(maps, options, **about)
+
+
+def _drawn(
+    model: Model, pictures: Pictures, texts: str | Sequence[str], options: HeatmapOptions
+) -> tuple[list[Heatmap], dict[str, Any]]:
+    """A map of each picture that can be read, and what is said of all of them."""
     given = [texts] if isinstance(texts, str) else list(texts)
     options.check_texts(given)
     notes: list[str] = []
@@ -80,7 +88,7 @@ def drawn(model: Model, pictures: Pictures, texts: str | Sequence[str], options:
     if skipped:
         named = "; ".join(f"{item.name}: {item.reason}" for item in skipped[:5])
         notes.append(f"{len(skipped)} pictures were skipped ({named})")
-    return Heatmaps(maps, options, model=model.name, data=pictures.label, notes=notes, skipped=skipped)
+    return maps, {"model": model.name, "data": pictures.label, "notes": notes, "skipped": skipped}
 
 
 def _labelled(model: Model, options: HeatmapOptions, notes: list[str]) -> list[str]:

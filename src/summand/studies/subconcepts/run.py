@@ -30,9 +30,10 @@ def subconcepts(model: Model, images: Any, unit: Any = None, *, options: Subconc
     r"""Σ_i ‖e_i − ē‖² of the unit embeddings e_i of the top images of a neuron in front of an attention pool (its
     inertia: 0 where all are alike), and of each of its pairs with single heads.
 
-    images: a source in any form, or a survey, whose images are read again. unit: which neurons, such as 624 or "5,100"
-    (of a pair, 624x21, its neuron); all by default. A neuron of a high inertia whose pairs have a low one has several
-    meanings, and the pairs tell them apart. Named units are also described by the texts nearest to their direction.
+    images: a source in any form, or a survey, whose images are read once more (twice where it has no pairs). unit:
+    which neurons, such as 624 or "5,100" (of a pair, 624x21, its neuron); all by default. A neuron of a high inertia
+    whose pairs have a low one has several meanings, and the pairs tell them apart. Named units are also described by
+    the texts nearest to their direction.
 
     Raises `SummandError` for models without an attention pool, neurons that do not exist, and too few images.
     """
@@ -42,7 +43,7 @@ def subconcepts(model: Model, images: Any, unit: Any = None, *, options: Subconc
         raise SummandError(
             f"{given.name} holds {len(given.source)} image(s), fewer than top={options.top}; give more images"
         )
-    found = tops_of_pairs(model, given.source, chosen, options.top, options.batch_size, None)
+    found = tops_of_pairs(model, given.source, chosen, options.top, options.batch_size, None, given.run)
     summary = {
         "chance": found.chance,
         "neurons": float(found.neuron_inertia.median()),

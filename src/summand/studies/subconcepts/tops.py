@@ -12,13 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...data import ImageSource
+from ...data.sources import Some
 from ...effects.pairs import with_pairs
 from ...errors import SummandError
 from ...models import Model
 from ...statistics.principal_direction import rank_one
 from ...statistics.top_images import TopImages
+from ...survey import Survey
 from ...survey.consumers import MomentsOf, TopImagesOf
-from ...survey.engine import Stage, passes
+from ...survey.engine import Stage, passes, read
 from ...survey.per_image import Embeddings
 from ...survey.units import Wanted, groups_of
 from ...towers.precision import doubled
@@ -72,11 +74,13 @@ def tops_of_pairs(
     top: int = TOP,
     batch_size: int = 64,
     progress: bool | None = False,
+    survey: Survey | None = None,
 ) -> TopsOfPairs:
     """A neuron in front of an attention pool, summed over heads, against its pairs with single heads (paper B).
 
-    Top images are those of largest centred norm; two passes over the source. neurons: which; all by default. A neuron
-    whose images are butterflies may be, through one head, butterfly costumes: a sub-concept.
+    Top images are those of largest centred norm; two passes over the source, or one where a survey of it knows the
+    pairs' means (then images that it kept aside are not among them). neurons: which; all by default. A neuron whose
+    images are butterflies may be, through one head, butterfly costumes: a sub-concept.
 
     Raises `SummandError` for towers without an attention pool, neurons that do not exist, and fewer images than `top`.
     """
@@ -86,6 +90,9 @@ def tops_of_pairs(
     every = with_pairs(model.tower).pair_directions().shape[0]
     chosen = list(range(every)) if neurons is None else list(neurons)
     _check(chosen, every)
+    if survey is not None and survey.holds(group):
+        best = _known_means(model, source, survey, chosen, top, batch_size, progress)
+        return _compared(chosen, *best, survey.embeddings, np.array(survey.images.index))
     pairs, rows = MomentsOf(group, of=lambda batch: batch.effects(group).select(chosen)), Embeddings()
     summed = MomentsOf(group, of=lambda batch: batch.effects(group).select(chosen).sum_over_last_unit())
     best = TopImagesOf(summed, top), TopImagesOf(pairs, top)
@@ -95,12 +102,40 @@ def tops_of_pairs(
     options = {"batch_size": batch_size, "what": "subconcepts", "progress": progress, "least": top}
     passes(model, source, consumers, stages, **options)
     state = rows.ordered()
-    known, images = torch.from_numpy(state["embedding"]).float(), state["images"]
+    known = torch.from_numpy(state["embedding"]).float()
+    return _compared(chosen, best[0].value, best[1].value, known, state["images"])
+
+
+def _known_means(
+    model: Model,
+    source: ImageSource,
+    survey: Survey,
+    chosen: list[int],
+    top: int,
+    batch_size: int,
+    progress: bool | None,
+) -> tuple[TopImages, TopImages]:
+    """The top images of neurons and of their pairs, by a survey's means: one pass."""
+    mean = survey.moments("pairs").select(chosen).mean.to(model.device)
+    best = TopImages(top, mean.flatten(-2)), TopImages(top, mean)
+    images = survey.images
+    used = images.index.to_numpy()[~images["held_out"].to_numpy()]
+    for batch in read(model, Some(source, used), batch_size, what="subconcepts", progress=progress):
+        pairs, numbers = model.pairs(batch.pixels).select(chosen), used[batch.indices].tolist()
+        best[0].update(pairs.sum_over_last_unit(), numbers)
+        best[1].update(pairs, numbers)
+    return best
+
+
+def _compared(
+    chosen: list[int], of_neurons: TopImages, of_pairs: TopImages, known: Tensor, images: np.ndarray
+) -> TopsOfPairs:
+    """How alike the top images are, by the embeddings of all images; a row of `known` for each number in `images`."""
+    top = of_neurons.k
     place = torch.full((int(images.max()) + 1,), -1)
     place[torch.from_numpy(images)] = torch.arange(len(images))
     draws = np.random.default_rng(0)
     random = torch.stack([known[draws.choice(len(known), top, replace=False)] for _ in range(_DRAWS)])
-    of_neurons, of_pairs = (each.value for each in best)
     return TopsOfPairs(
         tuple(chosen),
         of_neurons.ids.cpu(),

@@ -31,12 +31,16 @@ class SurveyOptions:
     """Share of the images kept aside to score labels (at most 1,000)."""
     top: int | None = None
     """Images kept for a unit; 0 saves a pass [default: 2 % of them, 20 to 100]."""
+    max_skipped: float = 0.01
+    """Share of the images that may be unreadable before the survey stops; ten never stop it."""
     restart: bool = False
     """Replace the survey that is in the folder."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise OptionError("held_out", f"is a share from 0 to below 1, got {self.held_out}")
+        if not 0 <= self.max_skipped <= 1:
+            raise OptionError("max_skipped", f"is a share from 0 to 1, got {self.max_skipped}")
         at_least("top", self.top, 0)
 
 

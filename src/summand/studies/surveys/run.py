@@ -40,7 +40,8 @@ def surveyed(images: str, out: Path | None, options: SurveyOptions, model: Any, 
     done = not options.restart and (out / FILE).is_file() and Manifest.read(out).complete
     loaded = model.load(source)
     groups = groups_of(loaded, wanted or default_units(loaded))
-    found = make(loaded, source, asked, groups, out, batch_size=compute.batch_size, restart=options.restart)
+    more = {"batch_size": compute.batch_size, "restart": options.restart, "max_skipped": options.max_skipped}
+    found = make(loaded, source, asked, groups, out, **more)
     notes = [f"{out} is complete; nothing to do (restart=True makes it again)"] if done else []
     return result_of(found, options, loaded.name, notes)
 

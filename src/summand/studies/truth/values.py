@@ -15,8 +15,8 @@ from ...data.sources import read_batch
 from ...errors import SummandError
 from ...models import Model, pixels_of
 from ...survey.survey import Survey
+from ...survey.unit_words import Words, directions_of
 from ...survey.units import SINGULAR, Group, effects_of
-from ...survey.words import Words, directions_of
 from ...text.lexicons import values_of
 
 TOP = 20

@@ -1,0 +1,161 @@
+"""The words of a unit as a survey keeps them: what the ends of its directions are called, what that is worth, and the
+directions themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from ..text.poles import Verdict
+from . import store
+from .shelf import DIRECTIONS
+from .survey import Survey
+from .units import Group
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a direction, as the table of labels holds it: `text.poles.Pole` with its words as texts.
+
+    thing: which direction of the unit, from 0. share: of the unit's whole variance that the direction carries; None
+    of units with one direction.
+    """
+
+    thing: int
+    share: float | None
+    sign: int
+    words: list[str]
+    each: list[float]
+    shown: float | None
+    chance: float | None
+    limit: float | None
+    p: float | None
+    agreement: float | None
+    silent: bool
+    verdict: Verdict
+
+    @property
+    def proven(self) -> bool:
+        return self.verdict == "proven"
+
+    @property
+    def text(self) -> str:
+        return " / ".join(self.words)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a unit is called. ends: of each of its directions both, + first. kind: the property that its proven words
+    are of, of several the one that explains most of its variance. shares: of heads, what each property explains of it,
+    largest first (`shares_of_kinds`). shown_as: `text`, where it is known already."""
+
+    ends: tuple[End, ...]
+    kind: str | None = None
+    shares: tuple[tuple[str, float], ...] = ()
+    shown_as: str | None = None
+
+    @property
+    def first(self) -> End | None:
+        """The first proven end; where there is none, the first that was given words."""
+        spoken = [end for end in self.ends if end.words]
+        return next((end for end in spoken if end.proven), spoken[0] if spoken else None)
+
+    @property
+    def short(self) -> str:
+        """The first direction alone, without its share, for a small place."""
+        first = self.first
+        if first is None or not first.proven:
+            return self.text
+        return " ↔ ".join(end.text for end in self.ends if end.proven and end.thing == first.thing)
+
+    @property
+    def proven(self) -> list[str]:
+        """The first word of every proven end."""
+        return [end.words[0] for end in self.ends if end.proven]
+
+    @property
+    def verdict(self) -> Verdict:
+        found = {end.verdict for end in self.ends}
+        tested = [end.verdict for end in self.ends if end.words]
+        if "proven" in found:
+            return "proven"
+        untestable = (tested and set(tested) == {"cannot be tested"}) or found == {"cannot be tested"} or not found
+        return "cannot be tested" if untestable else "not proven"
+
+    @property
+    def named(self) -> float | None:
+        """The share of a head's variance along directions with a proven end."""
+        shares = {end.thing: end.share for end in self.ends if end.proven}
+        known = [share for share in shares.values() if share is not None]
+        return float(sum(known)) if any(end.share is not None for end in self.ends) else None
+
+    @property
+    def clusters(self) -> int:
+        """Clusters that the images of its first proven end fall into, a word each; 0 where no words are proven."""
+        return next((len(end.words) for end in self.ends if end.proven), 0)
+
+    @property
+    def text(self) -> str:
+        """What to show. "six objects ↔ one object 62 %": the images at each end of a direction, and the share of the
+        head's variance along it; "a circle / a ring": some of these images, some of those; "·" between directions."""
+        if self.shown_as is not None:
+            return self.shown_as
+        things = dict.fromkeys(end.thing for end in self.ends)
+        said = [self._thing([end for end in self.ends if end.thing == thing and end.proven]) for thing in things]
+        proven = [text for text in said if text]
+        if proven:
+            return " · ".join(proven)
+        first = next((end for end in self.ends if end.words), None)
+        return f"({self.verdict})" if first is None else f"{first.text} ({self.verdict})"
+
+    @staticmethod
+    def _thing(ends: Sequence[End]) -> str:
+        if not ends:
+            return ""
+        share = "" if ends[0].share is None else f" {100 * ends[0].share:.0f} %"
+        return " ↔ ".join(end.text for end in ends) + share
+
+    @staticmethod
+    def of(
+        rows: Sequence[Mapping[str, Any]] | None,
+        kind: str | None = None,
+        shares: tuple[tuple[str, float], ...] = (),
+        shown_as: str | None = None,
+    ) -> Words:
+        """From the column `poles` of the table of labels."""
+        known = (
+            [] if rows is None else [{**row, "words": list(row["words"]), "each": list(row["each"])} for row in rows]
+        )
+        return Words(tuple(End(**row) for row in known), kind, shares, shown_as)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [dict(vars(end)) for end in self.ends]
+
+
+def words_of_row(row: Mapping[str, Any] | pd.Series) -> Words:
+    """The words of a unit from its row of the table of labels."""
+    properties: Any = row["properties"]
+    shares = tuple((str(item["property"]), float(item["share"])) for item in properties)
+    ends: Any = row["poles"]
+    kind = row["attribute"]
+    return Words.of(ends, kind if isinstance(kind, str) else None, shares, str(row["label"]))
+
+
+def keep_directions(survey: Survey, group: Group, directions: Float[Tensor, "unit thing embed"]) -> None:
+    """The directions that heads' labels are along, beside the labels."""
+    array = directions.float().reshape(*survey.shape(group), *directions.shape[1:]).numpy()
+    survey.shelf.put(DIRECTIONS, xr.Dataset({"direction": (("layer", "head", "thing", "embed"), array)}))
+
+
+def directions_of(survey: Survey, group: Group) -> Float[Tensor, "*unit thing embed"]:
+    """The directions that the labels of a group are along: of heads as they were kept (0 where there are fewer), of
+    other units r_n."""
+    if group.kind == "heads" and survey.shelf.has(DIRECTIONS):
+        return store.tensor(survey.shelf.dataset(DIRECTIONS)["direction"]).double()
+    return survey.rank_one(group).directions[..., None, :]
