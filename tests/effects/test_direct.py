@@ -23,6 +23,8 @@ def test_the_papers_even_split_equals_the_literal_formula(vision):
         torch.testing.assert_close(parts.tokens_toward(torch.eye(24).double()[:3]), parts.tokens()[..., :3])
         torch.testing.assert_close(parts.mlps()[i], truth["mlps"], rtol=0, atol=1e-12)
         torch.testing.assert_close(parts.embedding()[i], truth["embedding"], rtol=0, atol=1e-12)
+    terms = [parts.heads().sum(dim=(1, 2)), parts.mlps().sum(dim=1), parts.embedding(), parts.bias()]
+    torch.testing.assert_close(parts.sums(), torch.stack(terms, dim=1), rtol=0, atol=1e-12)
     assert parts.residual() <= 1e-12
     assert not parts.bias().any()
 

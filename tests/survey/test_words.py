@@ -10,10 +10,11 @@ import torch
 import summand
 from summand.data import open_source
 from summand.report.site.build import build
+from summand.studies.retrieve.index import property_units
 from summand.studies.truth.values import both_proven, first_proven, shows, summary_of, values_shown
 from summand.survey.labels import kinds_of
 from summand.survey.terms import term_shares
-from summand.survey.unit_words import Words, directions_of, words_of_row
+from summand.survey.unit_words import Words, directions_of, heads_in_words, words_of_row
 from summand.survey.words import Readings, false_proofs
 from summand.text.kinds import values_of_pool
 from summand.text.pools import pool
@@ -196,3 +197,59 @@ def test_a_pool_says_what_its_texts_compete_with(vit, tmp_path):
     each = values_of_pool(said, embeddings, kinds_of(pool(said))).shown(images)
     assert int(one.sum(dim=1).max()) == 1
     assert int(each.sum(dim=1).max()) == 2
+
+
+def test_units_are_called_by_sentences_where_the_pool_has_them_for_its_words(vit):
+    """Plural words stand first in this pool, and the model takes them for the sentences that come later."""
+    sentences = [text for text in TEXTS if " " in text]
+    words = [text for text in TEXTS if " " not in text]
+    assert len(words) > 5
+    found = summand.survey(vit, "scenes:count=300,seed=31", units="heads", held_out=0.34, progress=False)
+    table = found.label([*words, *sentences], draws=2, progress=False)
+    said = [word for ends in table["poles"] for end in ends for word in end["words"]]
+    assert any("star" in word or "ring" in word or "circle" in word for word in said)
+    assert not set(said) & set(words)
+    assert all(" " in label for label in table["label"])
+
+
+def labelled_with(survey, name, layers):
+    heads = survey.labels[survey.labels["kind"] == "head"]
+    return list(heads[(heads["attribute"] == name) & heads["layer"].isin(layers)]["unit"])
+
+
+def voted_for(vit, survey, name, layers):
+    return [unit.name for unit in property_units(vit, survey.moments("heads"), pool("scenes"), name, layers)]
+
+
+@pytest.fixture(scope="module")
+def differing(vit, survey):
+    """A property whose heads by the label are some, and others than by what spans them."""
+    layers = range(2, 6)
+    named = [name for name in summand.scenes.ATTRIBUTES if labelled_with(survey, name, layers)]
+    return next(n for n in named if labelled_with(survey, n, layers) != voted_for(vit, survey, n, layers))
+
+
+def test_retrieval_takes_the_heads_that_the_survey_labels_so(vit, survey, differing):
+    query, layers = summand.scenes.sample(1, seed=9).images[0], range(2, 6)
+    found = summand.retrieve(vit, query, survey, property=differing, along="heads", top=1)
+    assert found.units == labelled_with(survey, differing, layers)
+    own = summand.retrieve(vit, query, survey, property=differing, along="heads", pool="scenes", top=1)
+    assert own.units == voted_for(vit, survey, differing, layers)  # of a pool that is named its own spans
+
+
+def test_debias_removes_the_heads_that_the_survey_labels_so(vit, survey, differing):
+    given = {
+        "classes": "shape",
+        "groups": "place",
+        "attribute": differing,
+        "reference": survey,
+        "allow_empty": True,
+        "draws": 1,
+    }
+    found = summand.debias(vit, "scenes:count=60,seed=3", control=1, **given)
+    assert [each["unit"] for each in found.removed] == labelled_with(survey, differing, range(6))
+    words = heads_in_words(survey)
+    for each in found.removed:
+        layer, head = (int(part) for part in each["unit"].split("."))
+        assert list(each["texts"]) == words[layer, head].spoken
+    assert heads_in_words(None) == {}

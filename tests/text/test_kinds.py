@@ -69,3 +69,21 @@ def test_near_duplicates_fold_to_the_first_of_their_kind():
     assert folded(texts, ["a"] * 6 + ["b"]) == [0, 1, 2, 3, 0, 1, 6]  # of another kind
     with pytest.raises(summand.SummandError, match="one and the same"):
         values_of_pool(["x", "y"], torch.ones(2, 3), ["a", "a"])
+
+
+def test_a_word_alone_is_shown_with_the_sentence_that_the_pool_has_for_it():
+    base = torch.eye(4, dtype=torch.float64)
+    embeddings = torch.cat([base, base[:1], base[:1] + 0.01, base[2:3]])
+    said = ["bank", "a photo of a harp", "seal", "crane", "a river bank", "a bank by a river", "seals"]
+    values = values_of_pool(said, embeddings, [None] * 7)
+    assert values.texts == ("a river bank", "a photo of a harp", "seal", "crane")
+    assert values.members == ((4, 5, 0), (1,), (2, 6), (3,))
+    first = values_of_pool(["a river bank", *said[1:4], "bank"], torch.cat([base, base[:1]]), [None] * 5)
+    torch.testing.assert_close(values.embeddings[1:], first.embeddings[1:])
+    assert values.kinds == (None,) * 4
+
+
+def test_what_the_general_pool_shows_are_its_sentences():
+    general = [text for text in pool("general").texts if " bank" in f" {text}"]
+    assert general
+    assert all(" " in text for text in general)

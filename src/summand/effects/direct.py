@@ -134,6 +134,12 @@ class Parts(Toward):
             return trace.total(self._maps)
 
     @question
+    def sums(self) -> Float[Tensor, "image term embed"]:
+        """Σ heads, Σ MLPs, `embedding()` and `bias()`: the same sum as four terms."""
+        with unmixed(self._pixels.device):
+            return self._passed.sums(self._maps)
+
+    @question
     @torch.no_grad()
     def residual(self) -> float:
         """max |total − encode_image| / max |encode_image| over the batch, against the model's own forward pass."""

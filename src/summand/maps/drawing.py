@@ -19,9 +19,10 @@ from ..errors import SummandError
 from ..models import Model, pixels_of
 from ..unit import Unit
 from .contrast import contrast_texts, default_contrast
+from .covered import Covered, covered, together
 from .crop import Box, box_of
 from .heatmap import Heatmap, Original
-from .methods import MapMethod, choose, needs_reference, prepare
+from .methods import MapMethod, applies, choose, needs_reference, prepare
 from .neuron_maps import neuron_map
 from .options import HeatmapOptions
 from .pair_maps import pair_map
@@ -46,15 +47,23 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Of some pixels the maps; and where the same pass made them the embeddings, and how much of these maps cover."""
+
+    maps: Float[Tensor, "image text row column"]
+    embeddings: Float[Tensor, "image embed"] | None = None
+    covered: Sequence[Covered] = ()
+
+
+@dataclass(frozen=True)
 class Drawing:
-    """One way to draw maps: draw(pixels) → maps [image, text, row, column], and the embeddings where they came with
-    them. texts: what the similarity is asked of; None without texts. other: of versus."""
+    """One way to draw maps: draw(pixels). texts: what the similarity is asked of; None without texts."""
 
     model: Model
     options: HeatmapOptions
     titles: tuple[str, ...]
     quantity: str
-    draw: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    draw: Callable[[Tensor], Drawn]
     texts: Float[Tensor, "text embed"] | None
     signed: bool = True
 
@@ -67,12 +76,12 @@ class Drawing:
         if self.options.windows is not None:
             return [self._windowed(one, self.options.windows) for one in shown]
         pixels = pixels_of(self.model, [one.image for one in shown])
-        maps, embeddings = self.draw(pixels)
-        check_sound(self.model, maps, "the map")
-        grids, alike = maps.float().cpu().numpy(), self._alike(pixels, embeddings)
-        seen, share = self.model.picture(pixels), share_of(self.model)
+        found = self.draw(pixels)
+        check_sound(self.model, found.maps, "the map")
+        grids, alike = found.maps.float().cpu().numpy(), self._alike(pixels, found.embeddings)
+        seen, share, box = self.model.picture(pixels), share_of(self.model), partial(box_of, self.model)
         return [
-            self._made(one, grids[i], seen[i], share, alike[i] if alike else (), partial(box_of, self.model))
+            self._made(one, grids[i], seen[i], share, alike[i] if alike else (), box, found.covered[i : i + 1])
             for i, one in enumerate(shown)
         ]
 
@@ -81,11 +90,13 @@ class Drawing:
         whole = resized_short(one.image, (across * size[0], across * size[1]), Image.Resampling.BICUBIC)
         places, pieces = cut(whole, size)
         batches = [pixels_of(self.model, pieces[start : start + _AT_ONCE]) for start in range(0, len(pieces), _AT_ONCE)]
-        maps = torch.cat([self.draw(pixels)[0].float().cpu() for pixels in batches])
+        drawn = [self.draw(pixels) for pixels in batches]
+        maps = torch.cat([each.maps.float().cpu() for each in drawn])
+        known = [one for each in drawn for one in each.covered]
         found = stitched(maps, places, size, (whole.height, whole.width), share_of(self.model))
         check_sound(self.model, found, "the map")
         alike = self._alike(self._seen_whole(one.image), None)
-        return self._made(one, found.numpy(), np.asarray(whole), (1.0, 1.0), alike[0] if alike else (), _whole)
+        return self._made(one, found.numpy(), np.asarray(whole), (1.0, 1.0), alike[0] if alike else (), _whole, known)
 
     def _seen_whole(self, image: Image.Image) -> Tensor:
         """A picture as the model's own preprocessing makes it, or its middle where that does not resize."""
@@ -108,12 +119,13 @@ class Drawing:
         share: tuple[float, float],
         alike: tuple[float, ...],
         box: Callable[[tuple[int, int]], Box | None],
+        known: Sequence[Covered],
     ) -> Heatmap:
         size = (one.image.height, one.image.width)
         return Heatmap(
             self.titles, grid, seen, self.quantity, self.signed or bool((grid < 0).any()), share,
             similarity=alike, name=one.name, model=self.model.name, options=self.options,
-            original=Original(size, one.read, partial(box, size)),
+            original=Original(size, one.read, partial(box, size)), covered=together(known),
         )  # fmt: skip
 
 
@@ -131,7 +143,7 @@ def drawing(model: Model, texts: Sequence[str], options: HeatmapOptions) -> Draw
         maps = partial(neuron_map, model, layer=unit[0], neuron=unit[1])
         return Drawing(
             model, options, (f"neuron {options.neuron}",), "activation",
-            lambda pixels: (maps(pixels)[:, None], None), None, signed=False,
+            lambda pixels: Drawn(maps(pixels)[:, None]), None, signed=False,
         )  # fmt: skip
     method = None if options.method in (None, _PLAIN) else _prepared(model, options)
     others = _others(model, options, method)
@@ -146,26 +158,28 @@ def drawing(model: Model, texts: Sequence[str], options: HeatmapOptions) -> Draw
 
 def _draw(
     model: Model, directions: Tensor, options: HeatmapOptions, method: MapMethod | None
-) -> tuple[Callable[[Tensor], tuple[Tensor, Tensor | None]], str]:
+) -> tuple[Callable[[Tensor], Drawn], str]:
     if options.head is not None:
         layer, head = parse_head(options.head)
         maps: Any = partial(head_maps, model, directions=directions, layer=layer, head=head)
-        return lambda pixels: (maps(pixels), None), f"contribution through head {options.head}"
+        return lambda pixels: Drawn(maps(pixels)), f"contribution through head {options.head}"
     if options.pair is not None:
         neuron, place = Unit.parse(options.pair, "pair").index
         maps = partial(pair_map, model, directions=directions, neuron=neuron, head=place)
-        return lambda pixels: (maps(pixels), None), f"activation × similarity of pair {options.pair}"
+        return lambda pixels: Drawn(maps(pixels)), f"activation × similarity of pair {options.pair}"
     if method is not None:
-        return lambda pixels: (method.of_all(pixels, directions), None), f"relevance ({method.title})"
+        return lambda pixels: Drawn(method.of_all(pixels, directions)), f"relevance ({method.title})"
     return partial(_decomposed, model, directions), "contribution"
 
 
 @torch.no_grad()
-def _decomposed(model: Model, directions: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def _decomposed(model: Model, directions: Tensor, pixels: Tensor) -> Drawn:
     """`token_maps`, with the embeddings that the same pass made."""
     parts, tower = model.decompose(pixels), model.tower
-    found = parts.tokens_toward(directions)[:, tower.prefix :]
-    return found.transpose(1, 2).unflatten(2, tower.grid), parts.total()
+    found = parts.tokens_toward(directions)[:, tower.prefix :].transpose(1, 2).unflatten(2, tower.grid)
+    sums = parts.sums()
+    ways = tuple(name for name in ("second-order",) if applies(model, name) is None)
+    return Drawn(found, sums.sum(dim=1), covered(sums, directions, ways))
 
 
 def _prepared(model: Model, options: HeatmapOptions) -> MapMethod:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..atomic import replacing
 from ..errors import SummandError
+from .covered import Covered
 from .crop import Box
 from .options import HeatmapOptions
 from .placing import placed
@@ -49,7 +50,8 @@ class Heatmap:
     what the numbers are. signed: whether below zero means against; else they are an amount, as a neuron's activation.
     share: of the picture's height and width, from the upper left corner, that the grid covers. similarity: the model's
     own cosine of the image and each text (with versus less that of the other text); none of a neuron. name, model,
-    options: what was asked. original: the picture as it was given.
+    options: what was asked. original: the picture as it was given. covered: of maps through all heads, how much of what
+    the picture says of the texts they hold.
     """
 
     texts: tuple[str, ...]
@@ -63,6 +65,7 @@ class Heatmap:
     model: str | None = None
     options: HeatmapOptions = field(default_factory=HeatmapOptions)
     original: Original | None = None
+    covered: Covered | None = None
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.grid).all():
@@ -118,6 +121,11 @@ class Heatmap:
         return np.where(seen, np.stack(grown), np.float32(np.nan))
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be read beside the maps."""
+        return (str(self.covered),) if self.covered is not None and self.covered.shares else ()
+
+    @property
     def cosines(self) -> tuple[float | None, ...]:
         """`similarity`, or None for each map that is along no text."""
         return self.similarity if len(self.similarity) == len(self.texts) else (None,) * len(self.texts)
@@ -170,7 +178,8 @@ class Heatmap:
         """As plain values; its options make it again."""
         rows = self.rows.astype(object).where(self.rows.notna(), None).to_dict("records")
         asked = {"command": "heatmap", "model": self.model, "data": self.name, "options": asdict(self.options)}
-        return {**asked, "rows": rows, "quantity": self.quantity, **self.place(), "grid": self.grid.tolist()}
+        notes = {"notes": list(self.notes)} if self.notes else {}
+        return {**asked, **notes, "rows": rows, "quantity": self.quantity, **self.place(), "grid": self.grid.tolist()}
 
     def to_json(self) -> str:
         """The record as JSON."""

@@ -80,6 +80,11 @@ class Words:
         return [end.words[0] for end in self.ends if end.proven]
 
     @property
+    def spoken(self) -> list[str]:
+        """All words of its proven ends."""
+        return list(dict.fromkeys(word for end in self.ends if end.proven for word in end.words))
+
+    @property
     def verdict(self) -> Verdict:
         found = {end.verdict for end in self.ends}
         tested = [end.verdict for end in self.ends if end.words]
@@ -145,6 +150,15 @@ def words_of_row(row: Mapping[str, Any] | pd.Series) -> Words:
     ends: Any = row["poles"]
     kind = row["attribute"]
     return Words.of(ends, kind if isinstance(kind, str) else None, shares, str(row["label"]))
+
+
+def heads_in_words(survey: Survey | None) -> dict[tuple[int, int], Words]:
+    """(layer, head) → what its label says, of a survey whose heads are labelled; else nothing."""
+    table = survey.labels if survey is not None and survey.labelled else pd.DataFrame({"kind": []})
+    if "poles" not in table:  # labels of an older folder are spans alone
+        return {}
+    rows = (row for _, row in table[table["kind"] == "head"].iterrows())
+    return {(int(row["layer"]), int(row["head"])): words_of_row(row) for row in rows}
 
 
 def keep_directions(survey: Survey, group: Group, directions: Float[Tensor, "unit thing embed"]) -> None:

@@ -27,7 +27,8 @@ _CHUNK = 1024
 class Values:
     """The texts of a pool, folded into values, and the values each competes with.
 
-    texts: the first wording of each value. members: the places of its wordings in the pool. kinds: "colour", or None
+    texts: the wording of each value that is shown, the first in the pool that is more than a word, for a word alone may
+    mean two things ("bank"). members: the places of its wordings in the pool, that one first. kinds: "colour", or None
     for a value that competes with its nearest neighbours instead. embeddings: the mean of its wordings, each of unit
     length, not centred.
     """
@@ -104,9 +105,10 @@ def values_of_pool(
         raise SummandError(
             f"the {len(texts)} texts are one and the same to this model: a contrast needs at least 2 that differ"
         )
+    wordings = [sorted(places, key=lambda place: len(texts[place].split()) < 2) for places in members.values()]
     return Values(
-        tuple(texts[leader] for leader in members),
-        tuple(tuple(places) for places in members.values()),
+        tuple(texts[places[0]] for places in wordings),
+        tuple(tuple(places) for places in wordings),
         tuple(kinds[leader] for leader in members),
         torch.stack([unit[places].mean(dim=0) for places in members.values()]),
     )

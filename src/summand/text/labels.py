@@ -38,8 +38,11 @@ class HeadLabel:
 
     @property
     def attribute(self) -> str | None:
-        """The attribute of a lexicon that the first texts name, weighted by the variance that each adds; None where
-        they name none."""
+        """What the first of the texts that span the head are about, weighted by the variance that each adds; None where
+        they name no attribute of a lexicon.
+
+        No label: no image says that it is true, and it needs none, for statistics alone have it. The label's attribute
+        is that of its proven words (`Survey.labels`), which studies take where a survey has labels."""
         return named_attribute(self.texts, self.explained)
 
 

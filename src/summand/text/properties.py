@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import torch
@@ -84,11 +84,21 @@ def property_of_head(label: HeadLabel, pool: Pool | None = None) -> str | None:
     return max(votes, key=lambda name: votes[name]) if votes else None
 
 
-def heads_of_property(labels: Sequence[HeadLabel], name: str, pool: Pool | None = None) -> list[HeadLabel]:
-    """The heads whose labels name a property. Raises `SummandError` that lists the properties that some head has."""
+def heads_of_property(
+    labels: Sequence[HeadLabel],
+    name: str,
+    pool: Pool | None = None,
+    known: Mapping[tuple[int, int], str | None] | None = None,
+) -> list[HeadLabel]:
+    """The heads whose labels name a property. known: (layer, head) → that of the label in a survey, if any; of other
+    heads it is what their first texts name. Raises `SummandError` that lists the properties that some head has."""
     name = name.strip().lower()
     name = name[:-1] if name[:-1] in attributes() else name
-    named = {label.name: property_of_head(label, pool) for label in labels}
+    said = {} if known is None else known
+    named = {
+        label.name: said[unit] if (unit := (label.layer, label.head)) in said else property_of_head(label, pool)
+        for label in labels
+    }
     found = [label for label in labels if named[label.name] == name]
     if not found:
         known = sorted({value for value in named.values() if value is not None})

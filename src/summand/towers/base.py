@@ -136,9 +136,15 @@ class Trace(Bound):
 
     def total(self, maps: HeadMaps) -> Float[Tensor, "image embed"]:
         """The sum of all terms, M(x), without a term of its own for every head."""
+        heads, mlps, embedding, bias = self.sums(maps).unbind(dim=1)
+        return embedding + heads + mlps + bias
+
+    def sums(self, maps: HeadMaps) -> Float[Tensor, "image term embed"]:
+        """All heads together, all MLPs, the embedding, and the constants."""
         heads = torch.einsum("ilhc,lhce->ie", self.values * self.scale[:, None, None, None], maps.kept)
-        total = self.embedding + heads + self.mlps.sum(dim=1) + self.bias
-        return total if self.shares is None else total + self.values.shape[2] * self.shares.each().sum(dim=1)
+        if self.shares is not None:
+            heads = heads + self.values.shape[2] * self.shares.each().sum(dim=1)
+        return torch.stack([heads, self.mlps.sum(dim=1), self.embedding, self.bias], dim=1)
 
 
 @runtime_checkable

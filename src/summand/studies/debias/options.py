@@ -62,8 +62,8 @@ class DebiasOptions:
     """Leave groups without images out."""
     attribute: str | Sequence[str] | None = None
     """The spurious attribute: its values as texts with commas between ('a photo on land,a photo on water'), or one word
-    that heads' labels are matched with: a list of the pool, an attribute, a word of a text [default on scenes: the
-    values of --groups]."""
+    that heads' labels are matched with: a list of the pool, an attribute, a word of a text; labels are those of a
+    --reference survey that has some, else the texts that span the head [default on scenes: the values of --groups]."""
     units: str | Sequence[str] | None = None
     """What is removed: these heads (10.3,11.2) or neurons (9:41,9:7); or where units are sought: heads, or neurons:9
     for the neurons of layer 9 [default: heads]."""

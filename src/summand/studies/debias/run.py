@@ -10,6 +10,7 @@ from torch import Tensor
 from ...models import Model
 from ...models.readable import readable
 from ...survey import Group
+from ...survey.unit_words import heads_in_words
 from ...text.pools import pool
 from ..ablation.options import read_layers
 from ..verb import verb
@@ -49,7 +50,8 @@ def debias(
     are not learnt again; what a way leaks is then taken over the images that it kept aside.
 
     S is named (`units`); or found from unlabelled images and texts alone: units whose variance lies along the
-    attribute's texts rather than the classes' (`attribute` of two texts or more), or whose labels name it (of one).
+    attribute's texts rather than the classes' (`attribute` of two texts or more), or whose labels name it (of one: the
+    proven words of a survey that has labels; else, and with a pool of its own, the first texts that span a head).
     Which way is taken is chosen on unlabelled images as well (`choose_way`), and none where the attribute does not
     reach the answer: then nothing is changed. Groups are only for the report.
 
@@ -149,7 +151,8 @@ def _suspects(
     reading = {"survey": given.survey, **reading}
     described_by = readable(pool(options.pool or model.world.pool), model._tokenizer)[0]
     if len(texts) == 1:
-        return suspects.labelled_heads(model, source, texts[0], described_by, layers=layers, **reading)
+        called = heads_in_words(given.survey) if options.pool is None else None  # else labels of another pool
+        return suspects.labelled_heads(model, source, texts[0], described_by, layers=layers, called=called, **reading)
     directions = _directions(model, given, texts)
     if wanted.layer is not None:
         found = suspects.found_neurons

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...errors import SummandError, listed
 from ...statistics.moments import Moments
+from ...survey.unit_words import Words
 from ...text.labels import HeadLabel
 from ...text.lexicons import attribute_of
 from ...text.phrases import descriptions
@@ -102,23 +103,33 @@ def check_cover(cover: float) -> None:
         raise SummandError(f"cover is a share above 0 and up to 1, got {cover}")
 
 
-def by_property(labels: Sequence[HeadLabel], wanted: str) -> list[Suspect]:
-    """Heads of which most of the first texts belong to a property: an attribute of the scenes, a list of the general
-    pool (`places`, `colours`, …), or a word that the texts hold."""
+def by_property(
+    labels: Sequence[HeadLabel], wanted: str, called: Mapping[tuple[int, int], Words] | None = None
+) -> list[Suspect]:
+    """Heads whose label is of a property: an attribute of the scenes, a list of the general pool (`places`, `colours`,
+    …), or a word that most of its texts hold.
+
+    called: what a survey calls the heads; its proven words are then the label. Of others it is the first texts that
+    span the head, which no images are needed for and none have proven.
+    """
+    known = {} if called is None else called
     lists = {text: name for name, texts in descriptions().items() for text in texts}
-    found = []
+    found: list[Suspect] = []
+    attributes: set[str | None] = set()
     for label in labels:
-        read = label.texts[:_TEXTS_READ]
+        unit, words = (label.layer, label.head), known.get((label.layer, label.head))
+        attribute = label.attribute if words is None else words.kind
+        attributes.add(attribute)
+        read = label.texts[:_TEXTS_READ] if words is None else tuple(words.spoken)
         fits = [wanted == lists.get(text) or wanted.lower() in text.lower().split() for text in read]
-        if label.attribute == wanted or sum(fits) * 2 > len(read):
-            shares = (label.explained[len(read) - 1], float("nan"))
+        if attribute == wanted or sum(fits) * 2 > len(read):
+            share = label.explained[len(read) - 1] if words is None else dict(words.shares).get(wanted, float("nan"))
             matched = tuple(text for text, fit in zip(read, fits, strict=True) if fit or attribute_of(text) == wanted)
-            unit = (label.layer, label.head)
-            found.append(Suspect(unit, *shares, label.importance, tuple(read), wanted, matched))
+            found.append(Suspect(unit, share, float("nan"), label.importance, tuple(read), wanted, matched))
     if not found:
-        known = sorted({label.attribute for label in labels if label.attribute} or set(lists.values()))
+        named = sorted({attribute for attribute in attributes if attribute} or set(lists.values()))
         raise SummandError(
-            f"no head is labelled {wanted!r}; properties here: {listed(known)}. A property is one of these, or a word "
+            f"no head is labelled {wanted!r}; properties here: {listed(named)}. A property is one of these, or a word "
             f"of the labels"
         )
     return found

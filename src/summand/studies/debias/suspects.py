@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -14,6 +14,7 @@ from ...effects.second_order import with_neurons
 from ...models import Model
 from ...statistics.moments import Moments
 from ...survey import Group, Survey
+from ...survey.unit_words import Words
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
 from ..ablation.accuracy import read
@@ -73,12 +74,13 @@ def labelled_heads(
     batch_size: int = 64,
     progress: bool | None = False,
     survey: Survey | None = None,
+    called: Mapping[tuple[int, int], Words] | None = None,
 ) -> list[Suspect]:
-    """The heads of these layers (all by default) whose TextSpan label over `source` fits a property."""
+    """The heads of these layers (all by default) whose label fits a property (see `by_property`)."""
     moments, where = head_moments(model, source, layers, batch_size, progress, survey)
     texts = model.encode_text(pool.texts, progress=progress)
     labels = label_heads(moments, range(len(where)), pool.texts, texts, importance(moments, texts))
-    return by_property([replace(label, layer=where[label.layer]) for label in labels], wanted)
+    return by_property([replace(label, layer=where[label.layer]) for label in labels], wanted, called)
 
 
 def found_heads(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ...errors import SummandError
+from ...maps.covered import together
 from ...maps.heatmap import Heatmap
 from ...maps.look import ON_A_SHEET
 from ...maps.options import HeatmapOptions
@@ -27,14 +28,18 @@ class Heatmaps(Result):
     command: ClassVar[str] = "heatmap"
     drawn_by: str | None = "summand.maps.look:sheet"
 
-    def __init__(self, maps: Sequence[Heatmap], options: HeatmapOptions, **more: Any) -> None:
+    def __init__(
+        self, maps: Sequence[Heatmap], options: HeatmapOptions, notes: Sequence[str] = (), **more: Any
+    ) -> None:
         self.maps = list(maps)
+        said = str(together(one.covered for one in self.maps) or "")
         rows = pd.concat([one.rows.assign(image=one.name) for one in self.maps], ignore_index=True)
         places = [{"image": one.name, **one.place()} for one in self.maps]
         grids = [one.grid for one in self.maps] if options.windows is None or len(self.maps) == 1 else []
         super().__init__(
             pd.DataFrame(rows, columns=["image", *(name for name in rows if name != "image")]), options,
-            quantity=self.maps[0].quantity, pictures=places, grid=grids[0] if len(grids) == 1 else grids, **more,
+            notes=[*notes, *([said] if said else [])], quantity=self.maps[0].quantity,
+            pictures=places, grid=grids[0] if len(grids) == 1 else grids, **more,
         )  # fmt: skip
 
     def __len__(self) -> int:

@@ -41,6 +41,9 @@ def heatmap(
     windows: read the whole picture at so many windows of the model's size along its short side, half a window apart,
     each map averaged where they overlap: 1 for what a square crop would lose, 2 or more for a finer map.
 
+    notes say how much of what the pictures say of the texts heads write, Σ_t ⟨heads, t⟩⟨M, t⟩ / Σ_t ⟨M, t⟩² over the
+    centred texts, and how much MLPs, the input and constants, of which a map holds nothing.
+
     Raises `SummandError` for empty texts, a part or method that the model does not have, and what is no picture.
     """
     pictures = images if isinstance(images, Pictures) else opened(images, options.count)

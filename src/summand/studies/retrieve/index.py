@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -164,17 +164,23 @@ def _room(folder: str | Path | None, shape: tuple[int, int]) -> np.ndarray:
 
 
 def property_units(
-    model: Model, moments: Moments, pool: Pool, name: str, layers: Sequence[int] | None = None
+    model: Model,
+    moments: Moments,
+    pool: Pool,
+    name: str,
+    layers: Sequence[int] | None = None,
+    known: Mapping[tuple[int, int], str | None] | None = None,
 ) -> tuple[Unit, ...]:
     """The heads of these layers (by default the last four) whose labels name a property. moments: of all heads, over
-    any images.
+    any images. known: what the labels of a survey name, as `heads_of_property` has it.
 
     Raises `SummandError` that lists the properties that heads are labelled with.
     """
     read = range(max(0, model.tower.layers - 4), model.tower.layers) if layers is None else layers
     texts = doubled(model.encode_text(pool.texts))
     labels = label_heads(moments, read, pool.texts, texts, importance(moments, texts), min(10, len(pool.texts)))
-    return tuple(Unit(Group("heads"), (label.layer, label.head)) for label in heads_of_property(labels, name, pool))
+    found = heads_of_property(labels, name, pool, known)
+    return tuple(Unit(Group("heads"), (label.layer, label.head)) for label in found)
 
 
 def property_axes(model: Model, pool: Pool, name: str) -> Float[Tensor, "axis embed"]:

@@ -10,6 +10,7 @@ import torch
 from ...data.pictures import as_picture
 from ...models import Model
 from ...survey import Group, survey_of
+from ...survey.unit_words import heads_in_words
 from ...unit import Unit, units_of
 from ..given import Given, few, images_of, layers_of, readable_pool, unread
 from ..verb import verb
@@ -26,10 +27,10 @@ def retrieve(model: Model, query: Any, images: Any, *, options: RetrieveOptions)
     r"""The images of largest ⟨φ(q) − μ, φ(x) − μ⟩ (divided by both lengths, unless metric="inner"), φ what the units
     write, side by side, μ their mean over the searched images; exact, in blocks, from a file.
 
-    query: a picture in any form. images: where to search, a source in any form, or a survey, whose statistics label the
-    heads of a property. With a property φ is M(x)/‖M(x)‖ along the differences of the property's texts, or what the
-    heads write that are labelled with it (along="heads"). By the whole representation where neither units nor a
-    property is named.
+    query: a picture in any form. images: where to search, a source in any form, or a survey. With a property φ is
+    M(x)/‖M(x)‖ along the differences of the property's texts, or what the heads write that are labelled with it
+    (along="heads"): in a survey that has labels, by their proven words; else, and with a pool of its own, by what the
+    first texts that span them name. By the whole representation where neither units nor a property is named.
 
     Raises `SummandError` for units that the model does not have, and for a property that the pool has no texts of, or
     that no head is labelled with.
@@ -71,7 +72,9 @@ def _units_of_property(model: Model, given: Given, options: RetrieveOptions) -> 
         some = few(given, _LABEL_IMAGES)
         moments = survey_of(model, some, [Group("heads")], top=0, batch_size=options.batch_size).moments("heads")
     chosen, notes = readable_pool(model, options.pool or model.world.pool)
-    return property_units(model, moments, chosen, options.property, layers), notes
+    called = heads_in_words(given.run) if options.pool is None else {}  # else they are labels of another pool
+    known = {unit: words.kind for unit, words in called.items()}
+    return property_units(model, moments, chosen, options.property, layers, known), notes
 
 
 def _plain(value: Any) -> Any:

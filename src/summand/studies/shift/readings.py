@@ -82,7 +82,8 @@ class Measured:
 def head_readings(model: Model, moments: Moments, pool: Pool, known: Concepts, layers: Sequence[int]) -> Readings:
     """Every head of these layers along the concepts of the property that its TextSpan label names.
 
-    A head whose first texts name no property is read along those texts themselves.
+    A head whose first texts name no property is read along those texts themselves. The span, not the label, says along
+    what: every head is to be read along something, and a reading claims nothing until it differs between two sets.
     """
     texts = doubled(model.encode_text(pool.texts))
     size = min(_LABELS, len(pool.texts))
