@@ -91,7 +91,7 @@ class Show:
     GROUP: ClassVar[str] = "Output"
 
     out: Path | None = None
-    """A folder for all of the result, or a name in .png, .svg, .pdf (its figure), .csv, .parquet (its rows) or .json."""
+    """A folder for all of the result, or a name in .png, .svg, .pdf (figure), .csv, .parquet (rows) or .json."""
     json: bool = False
     """One machine-readable result on stdout, nothing else there; --config makes it again."""
     config: Path | None = None
