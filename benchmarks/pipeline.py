@@ -22,8 +22,9 @@ from PIL import Image, ImageFilter
 
 import summand
 from summand.data import open_source
-from summand.data.loader import loaded, workers
+from summand.data.loader import loaded
 from summand.models.pixels import Prepared
+from summand.processes import workers
 
 BOUND = 0.85
 

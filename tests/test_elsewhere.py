@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 
 import summand
+from summand.studies.surveys.options import UnitOptions
+from summand.studies.surveys.unit import unit
 from tests.elsewhere import Elsewhere
 from tests.towers.test_towers import small_resnet, small_vit
 
@@ -44,6 +46,17 @@ VERBS = {
     "attack": lambda m, r, s, out: summand.attack(m, "star", "cross", SCENES, layers=4, repeats=0),
     "registers": lambda m, r, s, out: summand.registers(m, SCENES),
     "words": lambda m, r, s, out: summand.words(m, "a red star"),
+    "debias": lambda m, r, s, out: summand.debias(
+        m, "scenes:count=40,seed=3", classes="shape", groups="place", allow_empty=True, draws=1
+    ),
+    "debias along axes": lambda m, r, s, out: summand.debias(
+        m, "scenes:count=40,seed=3", classes="shape", groups="place", allow_empty=True, draws=1, way="units-axis"
+    ),
+    "perturb": lambda m, r, s, out: summand.perturb(
+        m, "scenes:count=4,seed=5", TEXTS, methods="decomposition,random", steps=3
+    ),
+    "truth": lambda m, r, s, out: summand.truth(m, layers="4-5", count=48, described=24, pairs=4),
+    "unit": lambda m, r, s, out: [unit(s, name, UnitOptions()).save(out / name) for name in ("5.0", "4:7")],
     "atlas": lambda m, r, s, out: summand.atlas(s, out / "atlas"),
 }
 

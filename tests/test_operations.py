@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 
 import summand
 from tests.border import CLIP
 from tests.counting import Operations
+from tests.towers.test_variants import TIMM, timm_clip
 
 VISION = {"image_size": 56, "patch_size": 14, "width": 128, "layers": 6, "head_width": 32}
 TEXT = {"context_length": 16, "vocab_size": 100, "width": 64, "heads": 2, "layers": 1}
@@ -43,6 +46,69 @@ def test_a_question_takes_at_most_twice_the_operations_of_the_prediction(given, 
     assert not seen.reads, "a number is read on the host in the middle of a question"
     if x.dtype != torch.float32:
         assert not seen.wide, "products over all tokens are made in fp32"
+
+
+def of_timm(trunk):
+    clip = CLIP(64, VISION, TEXT)
+    clip.visual = timm_clip(trunk).visual
+    return clip
+
+
+OTHER_TOWERS = {
+    "averaged": lambda: CLIP(64, {**VISION, "pool_type": "avg"}, TEXT),
+    "ResNet": lambda: CLIP(64, {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None}, TEXT),
+    "SigLIP": lambda: of_timm(VisionTransformer(**TIMM, global_pool="map", class_token=False)),
+    "rope": lambda: of_timm(Eva(**TIMM, global_pool="token", use_rot_pos_emb=True, dynamic_img_size=False)),
+    "rope, averaged": lambda: of_timm(Eva(**TIMM, global_pool="avg", use_rot_pos_emb=True, dynamic_img_size=False)),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TOWERS)
+@torch.no_grad()
+def test_other_towers_cast_no_weight_twice(name):
+    torch.manual_seed(0)
+    clip = OTHER_TOWERS[name]().eval().bfloat16()
+    model = summand.wrap(clip)
+    x = torch.randn(2, 3, *model.tower.image_size).bfloat16()
+    ask = {
+        "heads": lambda: model.decompose(x).heads(),
+        "maps": lambda: model.decompose(x).tokens_toward(torch.ones(2, model.tower.embed)),
+    }
+    for question in ask.values():
+        for _ in range(2):
+            question()
+        with Operations(clip.visual) as seen:
+            question()
+        assert not seen.casts, seen.names()
+    before = ask["heads"]()
+    for each in clip.visual.modules():
+        if isinstance(each, torch.nn.Linear) or hasattr(each, "v_proj"):
+            for parameter in each.parameters():
+                parameter.data.mul_(1.25)  # past torch's count
+    now = ask["heads"]()
+    fresh = summand.wrap(clip).decompose(x).heads()
+    torch.testing.assert_close(now, fresh, rtol=0, atol=0)
+    assert (now - before).abs().max() > 0.05 * before.abs().max()
+
+
+@torch.no_grad()
+def test_a_text_tower_casts_no_weight_twice():
+    torch.manual_seed(0)
+    clip = CLIP(64, VISION, {**TEXT, "layers": 3}).eval().bfloat16()
+    tokens = torch.randint(1, 98, (2, 16))
+    tokens[:, 9] = 99
+    model = summand.wrap(clip, tokenizer=lambda texts, context_length=16: tokens[: len(texts)])
+    for _ in range(2):
+        model.decompose_text(["one", "two"]).heads()
+    with Operations(clip) as seen:
+        before = model.decompose_text(["one", "two"]).heads()
+    assert not seen.casts
+    clip.transformer.resblocks[1].attn.in_proj_weight.data.mul_(1.5)  # past torch's count
+    clip.text_projection.data.mul_(1.5)
+    now = model.decompose_text(["one", "two"]).heads()
+    fresh = summand.wrap(clip, tokenizer=lambda texts, context_length=16: tokens[: len(texts)])
+    torch.testing.assert_close(now, fresh.decompose_text(["one", "two"]).heads(), rtol=0, atol=0)
+    assert (now - before).abs().max() > 0.1 * before.abs().max()
 
 
 @torch.no_grad()

@@ -15,8 +15,9 @@ from PIL import Image
 import summand
 from summand import SummandError
 from summand.data import open_images, open_source
-from summand.data.loader import Loaded, fitting, loaded, workers
+from summand.data.loader import Loaded, fitting, loaded
 from summand.data.sources import FileImages
+from summand.processes import workers
 
 
 def stacked(images: list) -> torch.Tensor:

@@ -14,8 +14,9 @@ from typing import Annotated, Any, get_type_hints
 from cyclopts import Parameter
 
 from ..errors import SummandError
+from ..processes import workers
 from ..studies.verb import OptionError
-from .options import Show, reading
+from .options import Show
 from .showing import shown
 
 SHORT = {"model": "-m", "pretrained": "-p", "images": "-i", "count": "-n", "out": "-o"}
@@ -67,7 +68,7 @@ def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Cal
             made = {holder: _filled(holder, kind, held, given.arguments) for holder, kind in holders.items()}
             show = _filled("show", Show, held, given.arguments)
             own = {name: value for name, value in given.arguments.items() if name not in held}
-            with reading(given.arguments.get("workers")):
+            with workers(given.arguments.get("workers")):
                 return shown(function.__name__, show, options, lambda: function(**own, **made))
         except OptionError as error:
             raise SummandError(f"--{error.option.replace('_', '-')} {in_shell_words(error.rest, options)}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -85,15 +84,6 @@ class Compute:
         return {"batch_size": self.batch_size, "count": self.count}
 
 
-def reading(workers: int | None) -> AbstractContextManager[None]:
-    """What is read inside is read by so many processes."""
-    if workers is None:
-        return nullcontext()
-    from ..data.loader import workers as processes
-
-    return processes(workers)
-
-
 @dataclass(frozen=True)
 class Show:
     """What becomes of the result."""
@@ -101,8 +91,7 @@ class Show:
     GROUP: ClassVar[str] = "Output"
 
     out: Path | None = None
-    """Where the result goes: a folder for all of it, or a name in .png, .svg, .pdf (the figure), .csv, .parquet (the
-    rows) or .json."""
+    """A folder for all of the result, or a name in .png, .svg, .pdf (figure), .csv, .parquet (rows) or .json."""
     json: bool = False
     """One machine-readable result on stdout, nothing else there; --config makes it again."""
     config: Path | None = None

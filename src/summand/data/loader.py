@@ -10,8 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..errors import SummandError
+from ..processes import wanted
 from .sources import Drawn, ImageSource, Skipped, read_batch
 
 TIMEOUT = 300.0
@@ -29,27 +29,14 @@ TIMEOUT = 300.0
 FEW = 256
 """Images below which no process is started of one's own accord."""
 _MOST_GIVEN_UP = 10
-_wanted: ContextVar[int | None] = ContextVar("workers", default=None)
 
 Prepare = Callable[[Any], Tensor]
-
-
-@contextmanager
-def workers(count: int | None) -> Iterator[None]:
-    """All that is read inside is read by so many processes. None: as many as fit."""
-    if count is not None and count < 0:
-        raise SummandError(f"--workers is a number of processes, or 0 for none, got {count}")
-    token = _wanted.set(count)
-    try:
-        yield
-    finally:
-        _wanted.reset(token)
 
 
 def fitting(source: ImageSource, images: int, device: str) -> int:
     """How many processes are worth it: none for few images and for what is in memory; one beside a model on the CPU,
     which needs the cores itself; else one a core, at most eight."""
-    asked, cores = _wanted.get(), os.cpu_count() or 1
+    asked, cores = wanted(), os.cpu_count() or 1
     if asked is not None:
         return asked
     in_memory = isinstance(source, Drawn) or hasattr(source, "batch")

@@ -45,7 +45,7 @@ class Flat:
         self._entries, self._items = _contents(self._dicts), _contents(self._lists)
 
     def _own(self) -> list[dict[str, Any]]:
-        found = list(map(vars, self._modules))
+        found: list[dict[str, Any]] = [vars(module) for module in self._modules]
         for index, names in self._filtered:
             found[index] = {key: value for key, value in tuple(found[index].items()) if key not in names}
         return found

@@ -11,9 +11,9 @@ from typing import Any
 
 from ..data import ImageSource
 from ..data.adapters import open_images
-from ..data.loader import workers as reading
 from ..errors import SummandError
 from ..models import Model
+from ..processes import workers as reading
 from .checksums import Checksums
 from .fingerprints import weights_hash
 from .folder import check_folder

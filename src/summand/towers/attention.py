@@ -17,6 +17,7 @@ from .linear import fold_norm, inverse_deviation, normed, optional_norm
 from .plain import PlainMaps
 from .probe import remedy
 from .view import AttentionView
+from .widened import Widened
 
 _READABLE = (
     *("MultiheadAttention", "Attention", "EvaAttention", "AttentionRope", "RelPosAttention"),
@@ -47,6 +48,7 @@ class Attention:
         if getattr(module, "bias_k", None) is not None or getattr(module, "add_zero_attn", False):
             raise SummandError(f"its attention ({kind}) adds keys that belong to no token")
         self.module: Any = module
+        self._wide = Widened()
         self.heads: int = self.module.num_heads
         self._maps = AttentionMaps(module)
         self.out = self._maps.out
@@ -70,7 +72,7 @@ class Attention:
         """W_V and b_V of every head; heads of a group share theirs."""
         maps = self.plain_maps()
         if maps is not None:
-            return working(maps.value[0]), working(maps.value_bias[0])
+            return self._wide("value", maps.value[0]), self._wide("value bias", maps.value_bias[0])
         weight, bias = self.projection(2)
         assert weight is not None
         bias = weight.new_zeros(len(weight)) if bias is None else bias
@@ -107,7 +109,8 @@ class Attention:
         mapped or heads share keys."""
         maps = self.plain_maps()
         if maps is not None:
-            query, key, bias = working(maps.query[0]), working(maps.key[0]), working(maps.query_bias[0, 0])
+            query, key = self._wide("query", maps.query[0]), self._wide("key", maps.key[0])
+            bias = self._wide("query bias", maps.query_bias[0, 0])
             split = (self.heads, self.channels)
             return query.unflatten(0, split).transpose(1, 2), bias.unflatten(0, split)[:, None], key
         (query, bias), (key, _) = self.projection(0), self.projection(1)
@@ -244,16 +247,17 @@ class Attention:
 
     def write_directions(self) -> Float[Tensor, "head channel width"]:
         """s_h (I − 11ᵀ/C) diag(γ) W_Oᵀ, with the sub-LN at unit σ."""
-        weight = working(self.out.weight).T
+        weight = self._wide("out", self.out.weight).T
         weight = weight if self.inner is None else fold_norm(self.inner, weight)
         return weight.unflatten(0, (self.heads, self.channels)) * self.head_scale()[:, None, None]
 
     def constant(self) -> Float[Tensor, " width"]:
         """β_inner W_Oᵀ + b_O."""
         bias = self.out.bias
-        constant = working(self.out.weight.new_zeros(self.out.shape[0]) if bias is None else bias)
+        wide = self._wide("out", self.out.weight)
+        constant = wide.new_zeros(self.out.shape[0]) if bias is None else self._wide("out bias", bias)
         beta = None if self.inner is None else self.inner.bias
-        return constant if beta is None else constant + working(self.out.weight) @ working(beta)
+        return constant if beta is None else constant + wide @ working(beta)
 
     def outputs(self, values: Float[Tensor, "image head channel"]) -> Float[Tensor, "image channels"]:
         """Σ_i a_i v_i of all heads, times s_h: what the sub-LN and W_O read. Only for values of one plain query."""
@@ -264,7 +268,11 @@ class Attention:
     def head_scale(self) -> Float[Tensor, " head"]:
         """s_h; ones where the module has none."""
         scale = getattr(self.module, "head_scale", None)  # NormFormer, arXiv:2110.09456
-        return working(self.out.weight).new_ones(self.heads) if scale is None else working(scale).reshape(self.heads)
+        return (
+            self._wide("out", self.out.weight).new_ones(self.heads)
+            if scale is None
+            else working(scale).reshape(self.heads)
+        )
 
     def parameters(self) -> list[Tensor]:
         """Everything that `write_directions` depends on."""

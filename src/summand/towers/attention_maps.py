@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import SummandError, first_line
-from .base import working
 from .effective import LinearMap, reader
 from .probe import made_once, remedy, stripped
+from .widened import Widened
 
 _BY_PARAMETERS = ("MultiheadAttention", "AttentionPool2d")
 """Classes that read the parameters of their linear layers and never call them."""
@@ -26,6 +26,7 @@ class AttentionMaps:
         self._module: Any = _Merged(module) if is_adapted(module) else module
         self._calls = not any(ancestor.__name__ in _BY_PARAMETERS for ancestor in type(module).__mro__)
         self._layers = layers
+        self._wide = Widened()
         self._maps: dict[str, LinearMap] = {}
         self._fused = reader(self._module, "in_proj_weight"), reader(self._module, "in_proj_bias")
         self.out = self._map(next(name for name in ("out_proj", "proj", "c_proj") if hasattr(self._module, name)))
@@ -38,7 +39,8 @@ class AttentionMaps:
         """Weight [head · channel, width] and bias of the query (0), key (1) or value (2) map, in working precision;
         None: the identity."""
         weight, bias = self.own(which)
-        return None if weight is None else working(weight), None if bias is None else working(bias)
+        name = "qkv"[which]
+        return self._wide.of(name, weight), self._wide.of(f"{name} bias", bias)
 
     def own(self, which: int) -> tuple[Tensor | None, Tensor | None]:
         """The same in the model's own precision."""

@@ -14,6 +14,7 @@ from ..errors import SummandError
 from .base import working
 from .effective import LinearMap, seen_through
 from .probe import named, remedy
+from .widened import Widened
 
 
 class Projection:
@@ -23,7 +24,7 @@ class Projection:
     """
 
     def __init__(self, maps: Callable[[], list[tuple[Tensor, Tensor | None]]]) -> None:
-        self._maps = maps
+        self._maps, self._wide = maps, Widened()
 
     @classmethod
     def of(cls, *modules: Callable[[], Any]) -> Projection:
@@ -51,12 +52,17 @@ class Projection:
 
     def __call__(self, vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch embed"]:
         """v P, without the biases."""
-        for weight, _ in self._maps():
-            vectors = vectors @ working(weight)
+        for weight, _ in self._widened():
+            vectors = vectors @ weight
         return vectors
 
+    def _widened(self) -> list[tuple[Tensor, Tensor | None]]:
+        """The maps in working precision."""
+        wide = self._wide
+        return [(wide(f"{i}", weight), wide.of(f"{i} bias", bias)) for i, (weight, bias) in enumerate(self._maps())]
+
     def matrix(self, like: Float[Tensor, "*any width"]) -> Float[Tensor, "width embed"]:
-        maps = [working(weight) for weight, _ in self._maps()]
+        maps = [weight for weight, _ in self._widened()]
         if not maps:
             return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
         matrix = maps[0]
@@ -67,9 +73,9 @@ class Projection:
     def shift(self, like: Float[Tensor, "*any width"]) -> Float[Tensor, " embed"]:
         """s, the biases through the maps behind them."""
         total = like.new_zeros(like.shape[-1])
-        for weight, bias in self._maps():
-            total = total @ working(weight)
-            total = total if bias is None else total + working(bias)
+        for weight, bias in self._widened():
+            total = total @ weight
+            total = total if bias is None else total + bias
         return total
 
 
@@ -102,7 +108,12 @@ def inverse_deviation(norm: Any, vectors: Float[Tensor, "*batch width"]) -> Floa
     return (deviation.square().mean(dim=-1) + norm.eps).rsqrt()
 
 
-def fold_norm(norm: Any, following: Float[Tensor, "width embed"]) -> Float[Tensor, "width embed"]:
-    """F = (I − 11ᵀ/D) diag(γ) P: a LayerNorm at unit σ and the linear map behind it as one linear map."""
-    folded = following if norm.weight is None else working(norm.weight)[:, None] * following
+def fold_norm(
+    norm: Any, following: Float[Tensor, "width embed"], gain: Float[Tensor, " width"] | None = None
+) -> Float[Tensor, "width embed"]:
+    """F = (I − 11ᵀ/D) diag(γ) P: a LayerNorm at unit σ and the linear map behind it as one linear map. gain: γ in
+    working precision where that is kept."""
+    if gain is None and norm.weight is not None:
+        gain = working(norm.weight)
+    folded = following if gain is None else gain[:, None] * following
     return folded - folded.mean(dim=0, keepdim=True)

@@ -18,6 +18,7 @@ from .linear import Projection, fold_norm, inverse_deviation, normed, optional_n
 from .listening import _Enough, listening, one_pass
 from .precision import unmixed
 from .view import AttentionView, Visit
+from .widened import Widened
 
 
 class LatentPool:
@@ -38,10 +39,11 @@ class LatentPool:
     ) -> None:
         self.attention = Attention(attention)
         self._latent, self._key_norm, self._pool, self._position = latent, key_norm, pool, position
+        self._wide = Widened()
 
     def tokens(self, entering: Tensor) -> Float[Tensor, "image token width"]:
         position = self._position()
-        entering = working(entering) if position is None else working(entering) + working(position)
+        entering = working(entering) if position is None else working(entering) + self._wide("position", position)
         return normed(self._key_norm, entering)
 
     def positions(self) -> Float[Tensor, "token width"] | None:
@@ -51,7 +53,7 @@ class LatentPool:
             return None
         if self._key_norm is not None and not isinstance(self._key_norm, nn.Identity):
             raise SummandError("its pool normalises the tokens after it adds positions, so they cannot be left out")
-        return working(position).reshape(-1, position.shape[-1])
+        return self._wide("position", position).reshape(-1, position.shape[-1])
 
     @property
     def several(self) -> bool:
@@ -59,7 +61,8 @@ class LatentPool:
         return self._pool != "tok"
 
     def queries(self, tokens: Tensor) -> Float[Tensor, "one_or_image query width"]:
-        latent = working(self._latent()).reshape(1, -1, self._latent().shape[-1])
+        latent = self._latent()
+        latent = self._wide("latent", latent).reshape(1, -1, latent.shape[-1])
         return latent[:, :1] if self._pool == "tok" else latent[:, 1:]
 
 
@@ -70,13 +73,14 @@ class MeanTokenPool:
 
     def __init__(self, attention: nn.Module) -> None:
         self.attention = Attention(attention)
+        self._wide = Widened()
 
     def tokens(self, entering: Tensor) -> Float[Tensor, "image token width"]:
         patches = working(entering).flatten(2).transpose(1, 2)  # [image, token, neuron]
         return torch.cat([patches.mean(dim=1, keepdim=True), patches], dim=1) + self.positions()
 
     def positions(self) -> Float[Tensor, "token width"]:
-        return working(self.attention.module.positional_embedding)
+        return self._wide("position", self.attention.module.positional_embedding)
 
     def queries(self, tokens: Tensor) -> Float[Tensor, "one_or_image query width"]:
         return tokens[:, :1]

@@ -20,6 +20,7 @@ from .listening import Listener, _Enough, listening, one_pass
 from .precision import unmixed
 from .text_parts import SUPPORTED, TextBlock, TextParts, read_hugging_face, read_open_clip, reads_padding
 from .view import Visit
+from .widened import Widened
 
 
 def text_features(clip: Any, tokens: Int[Tensor, "text token"]) -> Float[Tensor, "text embed"]:
@@ -53,7 +54,7 @@ class TextTower(Guarded):
 
     def __init__(self, clip: nn.Module, parts: TextParts) -> None:
         self.clip = self.visual = clip
-        self._parts = parts
+        self._parts, self._wide = parts, Widened()
         self._blocks = parts.blocks
         self.kind, self.extra_tokens = parts.kind, parts.extra_tokens
         self.layers = len(self._blocks)
@@ -77,7 +78,11 @@ class TextTower(Guarded):
         return self._blocks[0].attention.out.weight.dtype
 
     def _folded(self) -> Float[Tensor, "width embed"]:
-        return fold_norm(self._parts.final_norm, working(self._parts.projection()))
+        norm = self._parts.final_norm
+        return fold_norm(norm, self._projection(), self._wide.of("gain", norm.weight))
+
+    def _projection(self) -> Tensor:
+        return self._wide("projection", self._parts.projection())
 
     @torch.no_grad()
     def head_maps(self) -> HeadMaps:
@@ -147,12 +152,12 @@ class TextTower(Guarded):
         scale = inverse_deviation(norm, pooled)
         one = pooled.new_ones(1)
         constant = torch.stack([block.constant(one, one)[0] for block in self._blocks]).sum(dim=0)
-        bias = (constant @ folded) * scale[:, None] + working(norm.bias) @ working(self._parts.projection())
+        bias = (constant @ folded) * scale[:, None] + self._wide("shift", norm.bias) @ self._projection()
         after = self._parts.projection_bias()
         rest = Rest(
             embedding=(start @ folded) * scale[:, None],
             mlps=(mlps @ folded) * scale[:, None, None],
-            bias=bias if after is None else bias + working(after),
+            bias=bias if after is None else bias + self._wide("projection bias", after),
         )
         return Trace(values, scale, lambda: rest)
 

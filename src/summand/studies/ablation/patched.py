@@ -75,8 +75,8 @@ class Patch:
 
     def versions(self, batch: Batch) -> Iterator[tuple[Version, Tensor]]:
         assert self._map is not None
-        estimate = (doubled(batch.total) - self._outputs.value) @ self._map.T
-        yield Version("groups", "patched classifier"), batch.total - estimate
+        outputs = doubled(batch.total)
+        yield Version("groups", "patched classifier"), outputs - (outputs - self._outputs.value) @ self._map.T
 
     def classifier(self, names: tuple[str, ...], weights: Float[Tensor, "class embed"]) -> PatchedClassifier:
         assert self._map is not None

@@ -73,15 +73,15 @@ def choose_way(
     else:
         batches = read(model, images, batch_size, "weighing ways", progress)
     for batch in batches:
-        outputs.append(batch.total.double().cpu())
-        moved.append(_written(batch, found, neurons).double().cpu())
-        terms.append(along(batch.layers.sum(dim=1) + batch.parts.mlps().sum(dim=1), axes).double().cpu())
+        outputs.append(batch.total.cpu().double())
+        moved.append(_written(batch, found, neurons).cpu().double())
+        terms.append(along(batch.layers.sum(dim=1) + batch.parts.mlps().sum(dim=1), axes).cpu().double())
         places += [index * step for index in batch.indices]
     whole, some, every = (torch.cat(rows) for rows in (outputs, moved, terms))
     aside = np.array(places) % 2 == 1 if survey is None else np.isin(places, survey.held_out_images)
     held_out = torch.from_numpy(aside)
-    return _chosen(whole, some - some.mean(dim=0), every - every.mean(dim=0), held_out, axes.double().cpu(),
-                   attribute.double().cpu(), classifier.double().cpu(), bool(found), neurons)  # fmt: skip
+    return _chosen(whole, some - some.mean(dim=0), every - every.mean(dim=0), held_out, axes.cpu().double(),
+                   attribute.cpu().double(), classifier.cpu().double(), bool(found), neurons)  # fmt: skip
 
 
 def _chosen(

@@ -193,7 +193,7 @@ def _named(sets: Mapping[str, Any], edits: Ways | None, patch: Patch | None) -> 
 
 
 def _unpatched(names: tuple[str, ...], weights: Tensor) -> PatchedClassifier:
-    return PatchedClassifier(names, weights.double(), torch.zeros(len(names), dtype=torch.float64))
+    return PatchedClassifier(names, weights.cpu().double(), torch.zeros(len(names), dtype=torch.float64))
 
 
 def _with_early(model: Model, sets: dict[str, list[Head]], parity: Parity) -> dict[str, list[Head]]:
