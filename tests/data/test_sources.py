@@ -131,7 +131,7 @@ def test_scenes_are_the_same_alone_and_in_batches():
     [
         ("/no/such/folder", "no image source"),
         ("scenes:colour=red", "colour"),
-        ("hf:/no/such/data-set", "cannot be loaded"),
+        ("hf:/no/such/data-set", "cannot be loaded|needs the package datasets: pip install .summand-clip"),
         ("wds:/no/such-{00..03}.tar", "there is no tar /no/such-00.tar"),
         ("nowhere://place", "no address that fsspec knows"),
     ],
