@@ -62,7 +62,7 @@ def open_labelled(
 ) -> Labelled:
     """Labelled images from a string.
 
-    data: a folder with one sub-folder per class; a csv or parquet of paths with a label column (`label`, `y` or
+    data: a folder with one sub-folder per class; a table, a zip, tars with a label column (`label`, `y` or
     `class`; Waterbirds' `metadata.csv` as it is); or `scenes[:…]`. classes: the names, in the order of the sorted
     folders or of the numbers in the table (by default the folders' or the table's own); for scenes the attribute that
     is the class. groups: a column of the table (by default `group`, `place` or `attribute`), a table for the images of

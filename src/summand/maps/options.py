@@ -27,7 +27,7 @@ class HeatmapOptions:
     Parameters
     ----------
     images
-        A picture; or many, each drawn in the folder of --out: a folder, a csv or parquet of paths, or scenes.
+        A picture; or many, each drawn in the folder of --out: a folder, a table, a zip, tars, or scenes.
     texts
         One or several texts, in quotes.
     array

@@ -22,7 +22,7 @@ class AtlasOptions:
     Parameters
     ----------
     images
-        A folder, a csv/parquet of paths, scenes[:key=value,…], or a folder of `summand survey`.
+        A folder, a table, a zip, tars, scenes[:key=value,…], or a folder of `summand survey`.
     """
 
     pool: str | None = None

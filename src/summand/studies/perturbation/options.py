@@ -24,7 +24,7 @@ class PerturbationOptions:
     Parameters
     ----------
     images
-        A folder, a csv or parquet of paths, or scenes.
+        A folder, a table, a zip, tars, or scenes.
     texts
         Two or more, in quotes; each picture is asked about the one that the model finds most similar.
     """

@@ -24,7 +24,7 @@ class RegistersOptions:
     Parameters
     ----------
     images
-        Images to look at: a folder, a csv or parquet of paths, the folder of a survey, or scenes.
+        Images to look at: a folder, a table, a zip, tars, the folder of a survey, or scenes.
     """
 
     top: int = 10

@@ -23,7 +23,7 @@ class SubconceptsOptions:
     Parameters
     ----------
     images
-        A folder, a csv or parquet of paths, scenes[:…], or the folder of a survey.
+        A folder, a table, a zip, tars, scenes[:…], or the folder of a survey.
     unit
         Which neurons: 624, or 5,100 [default: all of them].
     """

@@ -22,7 +22,7 @@ class SurveyOptions:
     Parameters
     ----------
     images
-        A folder, a csv/parquet of paths, or scenes[:key=value,…].
+        A folder, a table, a zip, tars, or scenes[:key=value,…].
     """
 
     units: str | None = None
