@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -89,6 +91,27 @@ def test_a_picture_that_never_ends_is_given_up(folder):
     assert {item.name: item.reason for item in found[2].skipped} == {
         "02.png": "the process that read it did not end in 2 s"
     }
+
+
+_READ = """
+import sys
+from summand.data import open_source
+from summand.data.loader import loaded
+from tests.data.test_loader import stacked
+found = loaded(open_source(sys.argv[1]), [[0, 1], [2, 3], [4, 6]], stacked, count=2)
+print(next(found).indices if sys.argv[2] == "first" else [each.indices for each in found])
+"""
+
+
+@pytest.mark.parametrize("how", ["all", "first"])
+def test_the_process_ends_in_peace_behind_it(folder, how):
+    """Also where not all is read: a thread that is still at work would abort it."""
+    home = Path(__file__).parents[2]
+    known = {**os.environ, "PYTHONPATH": f"{home}/src:{home}"}
+    command = [sys.executable, "-c", _READ, str(folder), how]
+    ended = subprocess.run(command, capture_output=True, text=True, env=known, timeout=300, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.strip() == ("[0, 1]" if how == "first" else "[[0, 1], [2, 3], [4, 6]]")
 
 
 def test_how_many_processes_fit(folder):

@@ -9,8 +9,8 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -71,22 +71,25 @@ def loaded(
     done = 0
     while done < len(plan):
         rest = _Batches(source, [list(some) for some in plan[done:]], prepare, given_up, count)
-        reading = _from_thread(partial(DataLoader, rest, None, num_workers=count), timeout)
-        while done < len(plan):
-            try:
-                found = next(reading)
-            except (RuntimeError, OSError, EOFError) as error:  # what the loader raises of its own processes
-                _give_up(rest, given_up, error, timeout)
-                break
-            if isinstance(found, BaseException):
-                raise found
-            done += 1
-            yield found
+        make = partial(DataLoader, rest, None, num_workers=count)
+        with closing(
+            _from_thread(make, timeout, partial(rest.give_up_hanging, timeout), rest.look_for_ended)
+        ) as reading:
+            while done < len(plan):
+                try:
+                    found = next(reading)
+                except (RuntimeError, OSError, EOFError):  # what the loader raises of its own processes
+                    _give_up(rest, given_up)
+                    break
+                if isinstance(found, BaseException):
+                    raise found
+                done += 1
+                yield found
 
 
-def _give_up(rest: _Batches, given_up: dict[int, str], error: Exception, timeout: float) -> None:
+def _give_up(rest: _Batches, given_up: dict[int, str]) -> None:
     """Leave out the picture that a process ended over. Raises `SummandError` where none is known, or after ten."""
-    index, why = rest.hanging(timeout) if isinstance(error, TimeoutError) else rest.ended(str(error))
+    index, why = rest.lost
     if index is None or len(given_up) >= _MOST_GIVEN_UP:
         names = ", ".join(rest.source.name(i) for i in given_up) or "none"
         raise SummandError(
@@ -96,13 +99,22 @@ def _give_up(rest: _Batches, given_up: dict[int, str], error: Exception, timeout
     given_up[index] = f"the process that read it {why}"
 
 
+_DYING = 5.0
+"""Seconds in which a process that fails is seen to be gone."""
 _END = object()
+_ENDING = 30.0
+"""Seconds that the processes are waited for when no more is read."""
 
 
-def _from_thread(make: Callable[[], Iterable[Any]], timeout: float) -> Iterator[Any]:
-    """What another thread iterates over; a `TimeoutError` where nothing comes for so many seconds. The loader has the
-    main thread interrupted, wherever that is, when a process of its ends; in any other it says so where it is asked for
-    the next batch."""
+def _from_thread(
+    make: Callable[[], Iterable[Any]],
+    timeout: float,
+    late: Callable[[], None],
+    failed: Callable[[BaseException], None],
+) -> Generator[Any, None, None]:
+    """What another thread iterates over; where nothing comes for so many seconds `late` is called, and a `TimeoutError`
+    raised. The loader has the main thread interrupted, wherever that is, when a process of its ends; in any other it
+    says so where it is asked for the next batch. failed: told of an error while the other processes are still there."""
     ready: queue.Queue[Any] = queue.Queue(maxsize=2)
     stop = threading.Event()
 
@@ -120,14 +132,17 @@ def _from_thread(make: Callable[[], Iterable[Any]], timeout: float) -> Iterator[
             if all(put((item, None)) for item in make()):
                 put((_END, None))
         except BaseException as error:
+            failed(error)
             put((_END, error))
 
-    threading.Thread(target=run, name="summand-loader", daemon=True).start()
+    thread = threading.Thread(target=run, name="summand-loader", daemon=True)
+    thread.start()
     try:
         while True:
             try:
                 item, error = ready.get(timeout=timeout)
             except queue.Empty:
+                late()
                 raise TimeoutError from None
             if error is not None:
                 raise error
@@ -136,6 +151,7 @@ def _from_thread(make: Callable[[], Iterable[Any]], timeout: float) -> Iterator[
             yield item
     finally:
         stop.set()
+        thread.join(_ENDING)  # else the interpreter may end in the middle of it, and abort
 
 
 def _read(source: ImageSource, indices: list[int], prepare: Prepare) -> Loaded:
@@ -156,6 +172,7 @@ class _Batches(Dataset[Any]):
         count: int,
     ) -> None:
         self.source, self.plan, self.prepare, self.given_up = source, plan, prepare, dict(given_up)
+        self.lost: tuple[int | None, str] = (None, "")
         self.seen = torch.full((count, 3), -1.0, dtype=torch.float64).share_memory_()
 
     def __len__(self) -> int:
@@ -178,23 +195,30 @@ class _Batches(Dataset[Any]):
         if worker is not None:
             self.seen[worker.id] = torch.tensor([os.getpid(), index, time.time()], dtype=torch.float64)
 
-    def hanging(self, timeout: float) -> tuple[int | None, str]:
-        """The image that has been read for longest, and why it is given up; its process is ended."""
+    def give_up_hanging(self, timeout: float) -> None:
+        """End the process that has been at its image for longest; `lost` says which image, and why."""
         reading = self.seen[self.seen[:, 1] >= 0]
         longest = reading[reading[:, 2].argsort()][:1]
         for process, _, _ in longest.tolist():
             with suppress(ProcessLookupError):
                 os.kill(int(process), signal.SIGKILL)
-        return (int(longest[0, 1]) if len(longest) else None), f"did not end in {timeout:g} s"
+        self.lost = (int(longest[0, 1]) if len(longest) else None), f"did not end in {timeout:g} s"
 
-    def ended(self, said: str) -> tuple[int | None, str]:
-        """The image that was being read by a process which is there no more; and what the loader says of it."""
-        reading = self.seen[self.seen[:, 1] >= 0]
-        alive = {process.pid for process in multiprocessing.active_children()}
-        ended = [row for row in reading.tolist() if int(row[0]) not in alive]
-        killed = re.search(r"signal: ([^.]+)\.", said)
+    def look_for_ended(self, error: BaseException) -> None:
+        """`lost` says which image was being read by a process that is there no more, and what the loader says of it."""
+        if self.lost[0] is not None:  # it was ended because it hung
+            return
+        until = time.monotonic() + _DYING
+        while True:
+            alive = {process.pid for process in multiprocessing.active_children()}
+            reading = self.seen[self.seen[:, 1] >= 0].tolist()
+            ended = [row for row in reading if int(row[0]) not in alive]
+            if ended or time.monotonic() > until:
+                break
+            time.sleep(0.05)  # its connections are closed a moment before it is gone
+        killed = re.search(r"signal: ([^.]+)\.", str(error))
         why = f"was killed ({killed[1].strip()})" if killed else "ended without a word"
-        return (int(ended[0][1]), why) if ended else (None, why)
+        self.lost = (int(ended[0][1]), why) if ended else (None, why)
 
 
 class _Watched:
