@@ -71,10 +71,8 @@ def loaded(
     done = 0
     while done < len(plan):
         rest = _Batches(source, [list(some) for some in plan[done:]], prepare, given_up, count)
-        make = partial(DataLoader, rest, None, num_workers=count)
-        with closing(
-            _from_thread(make, timeout, partial(rest.give_up_hanging, timeout), rest.look_for_ended)
-        ) as reading:
+        make, late = partial(DataLoader, rest, None, num_workers=count), partial(rest.give_up_hanging, timeout)
+        with closing(_from_thread(make, timeout, late, rest.look_for_ended)) as reading:
             while done < len(plan):
                 try:
                     found = next(reading)

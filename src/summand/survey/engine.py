@@ -179,10 +179,8 @@ class _Passes:
         return zip(ends, batches_of(self.model, self.source, [some.tolist() for some in plan]), strict=True)
 
     def _take(self, shard: Shard, end: int, found: Loaded, part: Mapping[str, Consumer]) -> None:
-        stage, groups = (
-            self.stages[shard.stage],
-            dict.fromkeys(group for each in part.values() for group in each.groups),
-        )
+        stage = self.stages[shard.stage]
+        groups = dict.fromkeys(group for each in part.values() for group in each.groups)
         shard.skipped += found.skipped
         if not stage.again:
             asked = stage.indices[shard.stop : end].tolist()
