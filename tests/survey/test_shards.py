@@ -228,3 +228,20 @@ def test_manifests_with_values_of_another_kind_are_refused(finished, tmp_path):
         write_sealed(tmp_path / "manifest.json", {**good, name: value})
         with pytest.raises(summand.SummandError, match=name):
             summand.open(tmp_path)
+
+
+def test_a_finished_survey_is_compared_with_its_checksums_once(vit, finished, monkeypatch):
+    from summand.survey import checksums
+
+    read: list[str] = []
+    digest = checksums.hashlib.file_digest
+
+    def counted(file, name):
+        read.append(file.name)
+        return digest(file, name)
+
+    monkeypatch.setattr(checksums.hashlib, "file_digest", counted)
+    found = surveyed(vit, finished.path, Counting(), GROUPS)
+    _ = found.images, found.embeddings, found.dataset("heads")["mean"].values
+    assert read
+    assert len(read) == len(set(read))

@@ -110,7 +110,7 @@ def make(
             broken: set[str] | None = None
             there = Manifest.read(path) if (path / FILE).is_file() else None
             if there is not None and there.complete and not (broken := _broken(path)):
-                return Survey(Folder(path), there, model, source)
+                return Survey(Folder(path, Checksums(path).entries()), there, model, source)
             making = Making(model, source, Folder(path), asked, groups, broken, max_skipped)
             return making.run(batch_size, progress, every, path)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -68,13 +69,14 @@ class InMemory:
 
 
 class Folder:
-    """Data sets in zarr, tables in parquet (labels in csv as well, with lists as JSON)."""
+    """Data sets in zarr, tables in parquet (labels in csv as well, with lists as JSON). sound: files of it that were
+    compared with their checksums already."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sound: Iterable[str] = ()) -> None:
         self.path: Path | None = path
         self._path = path
         self._sums = Checksums(path)
-        self._sound: set[str] = set()
+        self._sound = set(sound)
 
     def _check(self, name: str) -> None:
         """Raise `SummandError` where a file is not what was written; looked at once."""
