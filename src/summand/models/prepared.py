@@ -79,7 +79,7 @@ class Prepared:
 
     def on(self, found: Tensor, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "image 3 height width"]:
         """What the call gave, as pixels on a device; from page-locked memory to a GPU, without waiting for it."""
-        if device.type == "cuda" and found.device.type == "cpu":
+        if device.type == "cuda" and found.device.type == "cpu" and torch.cuda.is_available():
             found = found.pin_memory().to(device, non_blocking=True)
         if found.dtype == torch.uint8 and self.cut is not None:
             found = self.cut.finished(found.to(device))
