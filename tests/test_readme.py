@@ -17,6 +17,8 @@ from summand.scenes.pretrained import ScenePreprocess
 from tests.commands import command
 from tests.tiny import clip
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
