@@ -11,6 +11,7 @@ from torch import Tensor
 from ..data.loader import Loaded
 from ..errors import SummandError, listed
 from ..models import Model
+from ..models.prepared import on_device
 from .batch import Batch, Consumer
 from .position import Shard
 from .units import Group
@@ -66,7 +67,7 @@ class Mapper:
         at = 0
         while at < len(indices):
             some = slice(at, at + self._most)
-            batch = Batch(self.model, indices[some], pixels[some].to(self.model.device, self.model.dtype), groups)
+            batch = Batch(self.model, indices[some], on_device(self.model, pixels[some]), groups)
             try:
                 batch.make()
             except torch.OutOfMemoryError:
