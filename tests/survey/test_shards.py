@@ -61,7 +61,7 @@ def flip(file: Path, bit: int) -> None:
 
 def look_at_all(folder: Path) -> None:
     opened = summand.open(folder)
-    _ = opened.images, opened.embeddings, opened.kept, opened.shelf.dataset("terms")
+    _ = opened.images, opened.skipped, opened.embeddings, opened.kept, opened.shelf.dataset("terms")
     for group in opened.groups:
         opened.dataset(group)
 
