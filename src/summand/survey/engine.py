@@ -17,6 +17,7 @@ from ..data import ImageSource
 from ..data.loader import Loaded
 from ..errors import SummandError, listed
 from ..models import Model
+from ..models.prepared import on_device
 from ..progress import Progress
 from .batch import Arrays as Arrays
 from .batch import Batch as Batch
@@ -202,7 +203,7 @@ class _Passes:
         at = 0
         while at < len(indices):
             some = slice(at, at + self.most)
-            batch = Batch(self.model, indices[some], pixels[some].to(self.model.device, self.model.dtype), groups)
+            batch = Batch(self.model, indices[some], on_device(self.model, pixels[some]), groups)
             try:
                 batch.make()
             except torch.OutOfMemoryError:
