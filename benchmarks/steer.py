@@ -21,6 +21,7 @@ from summand.data.labelled import open_labelled
 from summand.models.ablations import Ablation
 from summand.studies.debias.groups import group_accuracy
 from summand.studies.zeroshot import classifier_of, predict
+from summand.unit import units_of
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.debias import spread, usual
@@ -59,7 +60,7 @@ def scored(model: summand.Model, args: argparse.Namespace, seed: int) -> dict:
     data = usual(open_labelled(f"scenes:count={args.count},seed={100 + seed}", "shape", groups="place"))
     data = replace(data, shares=usual(tied).frequencies())
     repaired = summand.debias(model, data, None, tied.source, seed=seed, allow_empty=True, draws=1, progress=False)
-    heads = [tuple(int(number) for number in row["unit"].split(".")) for row in repaired.removed]
+    heads = [(unit.index[0], unit.index[1]) for unit in units_of([row["unit"] for row in repaired.removed])]
     moments = summand.survey(model, tied.source, units="heads", progress=False).moments("heads")
     whole = Ablation.of(model, heads, moments.mean).apply(model) if heads else model
     asked = {"classes": "shape", "attribute": "place", "progress": False}

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .studies.export.run import export
     from .studies.heatmap.run import heatmap
     from .studies.inject.run import inject
+    from .studies.match.run import match
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
     from .studies.retrieve.run import retrieve
@@ -85,6 +86,7 @@ __all__ = [
     "heatmap",
     "inject",
     "load",
+    "match",
     "open",
     "perturb",
     "rank_one",
@@ -126,6 +128,7 @@ _HOMES = {
     "attack": ".studies.attack.run",
     "concepts": ".studies.concepts.run",
     "load": ".models.load",
+    "match": ".studies.match.run",
     "open": ".survey.survey",
     "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",

@@ -24,7 +24,7 @@ from .. import Model
 from .moved import excess, heads_moved, neurons_moved, pairs_moved
 from .stored import Stored, about
 
-Steer = Mapping[str | Unit, Any] | str
+Steer = Mapping[str, Any] | Mapping[Unit, Any] | str
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,8 @@ def read_steer(steer: Steer) -> dict[Unit, Any]:
         if wrong is not None or not parts:
             raise SummandError(f"steer is UNIT=FACTOR with commas between (10.3=0,9:2914=2); got {steer!r}")
         steer = {name: value for name, _, value in parts}
-    found = {Unit.parse(name): value for name, value in steer.items()}
+    given: Mapping[Any, Any] = steer
+    found = {Unit.parse(name): value for name, value in given.items()}
     if len(found) < len(steer):
         raise SummandError(f"steer names a unit more than once: {', '.join(map(str, steer))}")
     for unit, value in found.items():

@@ -39,7 +39,7 @@ class Exported(nn.Module):
         self.visual = tower.visual
         for edit in model._ablations:
             tower = edit.on(tower, model.name)
-        object.__setattr__(self, "_tower", tower)  # no module: its parts are those of `visual`
+        self._encode: Any = tower.encode
         scale, bias = (getattr(model.clip, name, None) for name in ("logit_scale", "logit_bias"))
         self._scale = 100.0 if scale is None else float(scale.detach().exp())
         self._bias = 0.0 if bias is None else float(bias.detach())
@@ -47,7 +47,7 @@ class Exported(nn.Module):
         self.register_buffer("texts", None if texts is None else F.normalize(texts.to(model.device).float(), dim=1))
 
     def forward(self, pixels: Float[Tensor, "image 3 height width"]) -> Float[Tensor, "image out"]:
-        found = self._tower.encode(pixels)
+        found = self._encode(pixels)
         if self.texts is None:
             return found
         return self._scale * F.normalize(found.float(), dim=1) @ self.texts.T + self._bias

@@ -17,9 +17,9 @@ from .options import InjectOptions
 class Injected(Result):
     """A model whose heads of the class are strengthened.
 
-    rows: unit, classes and attribute (shares of the head's variance along their texts), carries (its share of what
-    all heads vary along the classes), gain. steer: what `load(steer=…)` and --steer take, beside the ablation that the model
-    had; steered: the model, to be used at once. A folder as place holds steering.npz, which `load(ablation=…)` reads.
+    rows: unit, classes and attribute (shares of the head's variance along their texts), carries (its share of what all
+    heads vary along the classes), gain. steer: what `load(steer=…)` and --steer take, beside the ablation that the
+    model had; steered: the model, to be used at once. A folder as place holds steering.npz for `load(ablation=…)`.
     """
 
     command: ClassVar[str] = "inject"
