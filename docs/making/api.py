@@ -12,9 +12,17 @@ from summand.studies.result import Result
 from summand.survey.make import survey as make_survey
 
 PAGES = {
-    "models": ("Models and their terms", "A CLIP at hand, and the sums that it is.", ("models", "effects", "towers", "unit")),
+    "models": (
+        "Models and their terms",
+        "A CLIP at hand, and the sums that it is.",
+        ("models", "effects", "towers", "unit"),
+    ),
     "surveys": ("Surveys", "What one pass over pictures leaves.", ("survey",)),
-    "verbs": ("Verbs", "What to do with a model: one function, one set of options, one result.", ("studies", "report", "maps")),
+    "verbs": (
+        "Verbs",
+        "What to do with a model: one function, one set of options, one result.",
+        ("studies", "report", "maps"),
+    ),
     "mathematics": ("Statistics and texts", "The methods on plain tensors, without a model.", ("statistics", "text")),
     "scenes": ("Scenes", "The rendered world with known causes.", ("scenes",)),
     "errors": ("Errors", "What is raised and what is warned of.", ("errors",)),

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data import ImageSource, Skipped
-from ..data.loader import Loaded, fitting, loaded
+from ..data.loader import Loaded, Some, fitting, loaded
 from ..effects.direct import Parts
 from ..effects.effects import Effects
 from ..errors import SummandError
@@ -134,7 +134,7 @@ def check_read(source: ImageSource, seen: int, skipped: Sequence[Skipped], least
         )
 
 
-def batches_of(model: Model, source: ImageSource, plan: Sequence[Sequence[int]]) -> Iterator[Loaded]:
+def batches_of(model: Model, source: ImageSource, plan: Sequence[Some]) -> Iterator[Loaded]:
     """The pixels of every batch of a plan, read by as many processes as `workers` says or as fit."""
     count = fitting(source, sum(len(some) for some in plan), model.device.type)
     return loaded(source, plan, model.prepared, count=count)
