@@ -38,6 +38,7 @@ def imagenet(root: Path, each: int, seed: int = 0) -> Path:
 def segmentation(path: Path, count: int = 3) -> Path:
     """gtsegs_ijcv.mat, as MATLAB v7.3 writes it: columns first."""
     rng = np.random.default_rng(0)
+    file: Any
     with h5py.File(path, "w") as file:
         value, kind = file.create_group("value"), h5py.ref_dtype
         for name in ("img", "gt"):

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ..load_options import LoadOptions
 from ..verb import OptionError, at_least, one_of
+from .row import Weights
+
+
+@dataclass(frozen=True)
+class PapersModel(LoadOptions):
+    """How models are loaded; a row has its own."""
+
+    model: str | None = None  # type: ignore[assignment]
+    """In the place of the paper's own [default: the paper's, or that of the scenes]."""
+
+    def of(self, weights: Weights) -> PapersModel:
+        """The same for one of the paper's models."""
+        return replace(self, model=weights.name, pretrained=weights.tag)
 
 
 @dataclass(frozen=True)

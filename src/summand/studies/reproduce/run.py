@@ -48,7 +48,7 @@ def reproduce(
     if row == "list":
         return Listed([_line(one) for one in ROWS.values()], options)
     wanted = chosen(row)
-    folder = None if out is None else Path(out).expanduser()
+    folder = None if out is None or Path(out).suffix else Path(out).expanduser()  # a file is the result's alone
     memo: dict[Any, Any] = {}
     jobs = [Job(one, options, load, memo, folder, model) for one in wanted]
     ready, left = _with_data(jobs, alone=len(jobs) == 1)
@@ -89,7 +89,7 @@ def _one(job: Job, fingerprint: str) -> Kept:
         known = read(job.folder, job, key)
         if known is not None:
             return known
-    if job.given is None and job.load is _usual:
+    if job.given is None:
         for weights in job.weights:
             before.check_weights(weights, job.row.id)
     clock, processor = time.monotonic(), time.process_time()
