@@ -96,6 +96,11 @@ def sheet(heatmaps: Any) -> Any:
 
 def laid_over(heatmap: Heatmap) -> Image.Image:
     """The maps over the original picture, pixel by pixel, and nothing else; those of several texts side by side."""
+    return Image.fromarray(np.concatenate([np.asarray(one) for one in each_laid_over(heatmap)], axis=1))
+
+
+def each_laid_over(heatmap: Heatmap) -> list[Image.Image]:
+    """The same, a picture for each map, on one colour scale."""
     from matplotlib import colormaps
 
     if heatmap.original is None or heatmap.original.box is None:
@@ -110,8 +115,8 @@ def laid_over(heatmap: Heatmap) -> Image.Image:
         there = np.isfinite(values)
         colour = colormaps[look["cmap"]]((np.where(there, values, 0) - look["vmin"]) / span)[..., :3]
         cover = (heatmap.options.opacity * there)[..., None]
-        found.append((255 * (cover * colour + (1 - cover) * grey)).round().astype(np.uint8))
-    return Image.fromarray(np.concatenate(found, axis=1))
+        found.append(Image.fromarray((255 * (cover * colour + (1 - cover) * grey)).round().astype(np.uint8)))
+    return found
 
 
 def alone(heatmap: Heatmap) -> Any:
