@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from functools import cache
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 
 from ..errors import SummandError
 from ..processes import workers
-from ..studies.verb import OptionError
+from ..studies.verb import OptionError, said
 from .options import Show
 from .showing import shown
 
@@ -102,22 +99,6 @@ def _annotation(name: str, option: Flattened) -> Any:
     if default is None or default is False or default in ("", ()):
         more["show_default"] = False
     return Annotated[hint, Parameter(help=about, negative_iterable=(), **more)]
-
-
-@cache
-def said(kind: type[Any]) -> dict[str, str]:
-    """Field → the string that stands below it, of a dataclass and those it inherits from."""
-    found: dict[str, str] = {}
-    for each in reversed(kind.__mro__):
-        if not is_dataclass(each):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for above, below in zip(body.body, body.body[1:], strict=False):
-            text = ast.get_docstring(ast.Module([below], []))
-            if text is not None and isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name):
-                found[above.target.id] = text.replace("\n", " ")
-    return found
 
 
 def in_shell_words(message: str, options: Any) -> str:

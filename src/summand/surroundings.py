@@ -1,0 +1,40 @@
+"""What a machine may lack: no room, no permission, no memory; and what its user can do about it."""
+
+from __future__ import annotations
+
+import errno
+
+REMEDIES = {
+    errno.EACCES: "choose a place that you may use",
+    errno.EPERM: "choose a place that you may use",
+    errno.EROFS: "choose a place that can be written to",
+    errno.ENOSPC: "make room, or choose another place",
+    errno.EDQUOT: "make room, or choose another place",
+    errno.EFBIG: "choose a place that takes larger files",
+    errno.EIO: "the disk or the network drive failed; choose another place",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "check the name",
+    errno.ENOTDIR: "check the name",
+    errno.EISDIR: "name a file, not a folder",
+    errno.EEXIST: "choose another name",
+}
+"""Errors of the system that are no fault of ours → what to do."""
+
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "unable to allocate")
+
+
+def remedy_of(error: OSError) -> str | None:
+    """What to do about an error of the system; None where it may be a fault of ours.
+
+    >>> remedy_of(OSError(errno.ENOSPC, "No space left on device"))
+    'make room, or choose another place'
+    """
+    return REMEDIES.get(error.errno) if error.errno is not None else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """torch raises RuntimeErrors, of a type of their own on a GPU; numpy a MemoryError."""
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or (isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _OUT_OF_MEMORY))
