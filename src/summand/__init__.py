@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
+    from .report.explorer.run import explore
     from .report.site.run import atlas
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
@@ -79,6 +80,7 @@ __all__ = [
     "attack",
     "concepts",
     "debias",
+    "explore",
     "heatmap",
     "load",
     "open",
@@ -115,6 +117,7 @@ _HOMES = {
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
     "atlas": ".report.site.run",
+    "explore": ".report.explorer.run",
     "debias": ".studies.debias.run",
     "heatmap": ".studies.heatmap.run",
     "attack": ".studies.attack.run",

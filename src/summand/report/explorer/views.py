@@ -47,8 +47,9 @@ def prediction(texts: Sequence[str], before: Sequence[float], after: Sequence[fl
             f'<span class="sx-track">{old}<i class="sx-bar" style="width:{100 * now:.2f}%"></i></span>'
             f'<span class="sx-number" data-share="{now:.6f}">{was}{percent(now)}</span></div>'
         )
-    head = "probability of each text" + ("" if after is None else ": before → with units off")
-    return f'<section class="sx" aria-label="prediction"><h3>{head}</h3>{"".join(rows)}</section>'
+    head = "Probability of each text" + ("" if after is None else ": before → with units off")
+    wide = "" if after is None else " sx-wide"
+    return f'<section class="sx{wide}" aria-label="prediction"><h3>{head}</h3>{"".join(rows)}</section>'
 
 
 def waterfall(name: str, steps: Sequence[Step], before: Sequence[Step] | None = None) -> str:
@@ -67,9 +68,10 @@ def waterfall(name: str, steps: Sequence[Step], before: Sequence[Step] | None = 
     ]
     old = None if before is None else sum(step.value for step in before)
     rows.append(_fall("sum", at, 0.0, at, low, span, old, total=True))
+    wide = "" if before is None else " sx-wide"
     head = "" if before is None else '<div class="sx-fall sx-head"><span></span><span></span><span>before → now</span></div>'
     return (
-        f'<section class="sx" aria-label="contributions" style="--zero:{zero:.2f}%"><h3>What adds up to it</h3>'
+        f'<section class="sx{wide}" aria-label="contributions" style="--zero:{zero:.2f}%"><h3>What adds up to it</h3>'
         f'<p class="sx-note">{escape(name)}: each part of the model adds its bar to the one above.</p>'
         f"{head}{''.join(rows)}</section>"
     )  # fmt: skip
@@ -190,13 +192,13 @@ def neurons(found: Sequence[Moved], off: Sequence[str]) -> str:
     if not found:
         return note("this picture moves no neuron unusually far")
     rows = "".join(
-        f'<tr><th scope="row">{escape(one.unit)}</th><td>{one.times:.1f} ×</td>'
+        f'<tr><th scope="row">{escape(one.unit)}</th><td>{one.times:.1f}</td>'
         f"<td>{escape(one.words) or '<span class=sx-was>no words on this side</span>'} "
         f"{badge(one.proven) if one.words else ''}</td><td>{number(one.value)}</td><td>{_toggle(one.unit, one.unit in off)}</td></tr>"
         for one in found
     )  # fmt: skip
     return (
-        '<div class="sx-scroll"><table class="sx-table"><thead><tr><th scope="col">unit</th><th scope="col">usual</th>'
+        '<div class="sx-scroll"><table class="sx-table"><thead><tr><th scope="col">unit</th><th scope="col">× usual</th>'
         '<th scope="col">words</th><th scope="col">adds</th><th></th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
