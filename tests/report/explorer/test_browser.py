@@ -15,9 +15,13 @@ from summand import SummandError, scenes
 from summand.report.explorer import page as pages
 from summand.report.explorer.options import ExploreOptions
 from summand.report.explorer.question import probabilities
+from summand.report.explorer.samples import samples
 from tests.browser import Watched, launched, overflow, require_browser, serious
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*pandas.*", "ignore:The copy keyword"),
+]
 WAIT = 60_000  # ms: the machine may be busy
 TEXTS = "a green cross\na blue ring\na red star"
 
@@ -79,7 +83,8 @@ def ask(page, path: Path, texts: str) -> None:
         page.get_by_label("Remove Image").first.click()
     page.locator("input[type=file]").first.set_input_files(path)
     page.wait_for_function(
-        "texts => [...document.querySelectorAll('[aria-label=prediction] .sx-text')].map(e => e.innerText).join() == texts",
+        """texts => [...document.querySelectorAll('[aria-label=prediction] .sx-text')]
+            .map(shown => shown.innerText).join() == texts""",
         arg=",".join(texts.split("\n")),
     )
 
@@ -98,26 +103,35 @@ def test_a_picture_and_texts_of_ones_own(opened, known, cross):
     assert "what is usual" in page.get_by_label("versus").input_value()
 
 
-def test_switching_units_off_changes_the_prediction_and_the_map(opened, known, cross):
-    page = opened()
-    ask(page, cross, TEXTS)
-    before, seen = shares(page), page.locator("img.sx-map").first.get_attribute("src")
+def test_switching_units_off_changes_the_prediction_and_the_map(opened, known):
+    """On the first example, two groups between which the model is torn."""
+    page, picture, texts = opened(), samples(known)[0].picture, samples(known)[0].texts
+
+    def expected(units=(), properties=()):
+        session = pages.asked(known, picture, texts, units, properties)
+        return pytest.approx(probabilities(session.terms, session.reading), abs=1e-4)
+
+    before = shares(page)
+    assert before == expected()
     page.locator("[data-unit='4.6']").click()
     page.locator("[data-off='4.6']").click()
     page.wait_for_selector("text=without 4.6")
-    assert page.locator("img.sx-map").count() == 2
-    assert len({seen, *[found.get_attribute("src") for found in page.locator("img.sx-map").all()]}) >= 2
-    session = pages.asked(known, str(cross), TEXTS, ["4.6"])
-    assert shares(page) == pytest.approx(probabilities(session.terms, session.reading), abs=1e-4)
-    assert shares(page) != pytest.approx(before, abs=1e-3)
+    maps = [found.get_attribute("src") for found in page.locator("img.sx-map").all()]
+    assert len(set(maps)) == 2
+    assert shares(page) == expected(["4.6"])
+    assert max(abs(now - then) for now, then in zip(shares(page), before, strict=True)) > 0.1
     page.get_by_role("button", name="switch on again").click()
     page.wait_for_selector("text=without 4.6", state="detached")
-    assert shares(page) == pytest.approx(before, abs=1e-6)
+    assert shares(page) == before
     kind, heads = next(iter(known.properties.items()))
     page.get_by_label(f"{kind} ({len(heads)})").check()
     page.wait_for_selector("text=Off:")
-    session = pages.asked(known, str(cross), TEXTS, [], [kind])
-    assert shares(page) == pytest.approx(probabilities(session.terms, session.reading), abs=1e-4)
+    assert shares(page) == expected([], [kind])
+    texts += "\na cross"
+    page.get_by_label("Texts, one a line").fill(texts)
+    page.get_by_role("button", name="Take it apart").click()  # of the file that the page holds: nothing is lost in it
+    page.wait_for_function("document.querySelectorAll('[data-share]').length == 4")
+    assert shares(page) == expected([], [kind])
 
 
 def test_a_neuron_by_its_name_and_one_that_there_is_not(opened, known, cross):
@@ -204,7 +218,7 @@ def test_neurons_and_nearest_pictures(opened, known):
     page = opened()
     page.get_by_role("tab", name="Neurons").click()
     page.get_by_role("button", name="Which neurons does it move?").click()
-    page.wait_for_selector(".sx-table tbody tr, .sx-note >> text=no neuron")
+    page.wait_for_selector("text=An effect is unusual")
     page.get_by_role("tab", name="Nearest pictures").click()
     page.get_by_role("button", name="Find them").click()
     page.wait_for_selector(".sx-gallery img")
@@ -227,7 +241,13 @@ def test_it_fits_a_phone(opened):
 def test_no_file_but_its_own_is_served(served, browser, known):
     secret = Path(__file__).resolve()
     context = browser.new_context()
-    for path in ("/etc/passwd", str(secret), "pyproject.toml", "../../../etc/passwd", f"{served.folder}/../../etc/passwd"):
+    for path in (
+        "/etc/passwd",
+        str(secret),
+        "pyproject.toml",
+        "../../../etc/passwd",
+        f"{served.folder}/../../etc/passwd",
+    ):
         for written in (path, quote(path, safe=""), path.replace("..", "%2e%2e")):
             for root in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/", "theme.css/"):
                 answer = context.request.get(f"{served.url}{root}{written}", fail_on_status_code=False)
@@ -278,11 +298,3 @@ def test_a_port_that_is_taken_is_refused_in_words(served, known):
     port = int(re.findall(r":(\d+)", served.url)[0])
     with pytest.raises(SummandError, match=f"port {port}"):
         summand.explore(known, port=port)
-
-
-def test_what_was_sent_is_deleted_in_the_end(known):
-    with summand.explore(known) as found:
-        folder = found.folder
-        assert folder.is_dir()
-        assert found.url in found._repr_html_()
-    assert not folder.exists()

@@ -22,10 +22,7 @@ def png_of(width: int, height: int) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
     )
 
 
@@ -63,7 +60,9 @@ def test_a_file_that_is_gone_and_a_folder_are_refused(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "1", "I;16"])
 def test_pictures_of_every_mode_come_back_as_rgb(tmp_path, mode):
     path = tmp_path / ("one.tif" if mode in ("CMYK", "I;16") else "one.png")
-    Image.fromarray(np.zeros((5, 7), dtype=np.uint16)).save(path) if mode == "I;16" else Image.new(mode, (7, 5)).save(path)
+    Image.fromarray(np.zeros((5, 7), dtype=np.uint16)).save(path) if mode == "I;16" else Image.new(mode, (7, 5)).save(
+        path
+    )
     found = read_upload(path)
     assert (found.mode, found.size) == ("RGB", (7, 5))
 

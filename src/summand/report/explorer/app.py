@@ -3,9 +3,7 @@ but in the session's own state."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from importlib.resources import files
 from pathlib import Path
@@ -31,37 +29,25 @@ _MONO = ("ui-monospace", "monospace")
 
 def launched(known: Known, options: ExploreOptions, folder: Path) -> tuple[str, Any]:
     """The page's address, and what serves it. folder: for the pictures that are sent, and nothing else is served."""
-    with _uploads_in(folder):
-        page = built(known, options)
-        try:
-            _, url, _ = page.launch(
-                server_name=options.host, server_port=options.port, inbrowser=options.open, share=False, inline=False,
-                prevent_thread_lock=True, quiet=True, max_file_size=f"{options.upload_mb}mb", allowed_paths=[str(folder)],
-                state_session_capacity=_SESSIONS, max_threads=options.at_once + 4, footer_links=[], run_history=False,
-                enable_monitoring=False, pwa=False, ssr_mode=False, mcp_server=False, theme=_theme(), css=_file("look.css"),
-            )  # fmt: skip
-        except OSError as error:
-            raise SummandError(f"cannot serve on {options.host}, port {options.port}: {error}; give another port") from error
-    return url, page
-
-
-@contextmanager
-def _uploads_in(folder: Path) -> Iterator[None]:
-    """gradio is told by an environment variable where uploads go, which it reads while a page is built."""
-    known = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    page = built(known, options)
     try:
-        yield
-    finally:
-        if known is None:
-            del os.environ["GRADIO_TEMP_DIR"]
-        else:
-            os.environ["GRADIO_TEMP_DIR"] = known
+        _, url, _ = page.launch(
+            server_name=options.host, server_port=options.port, inbrowser=options.open, share=False, inline=False,
+            prevent_thread_lock=True, quiet=True, max_file_size=f"{options.upload_mb}mb", allowed_paths=[str(folder)],
+            state_session_capacity=_SESSIONS, max_threads=options.at_once + 4, footer_links=[], run_history=False,
+            enable_monitoring=False, pwa=False, ssr_mode=False, mcp_server=False, theme=_theme(), css=_file("look.css"),
+        )  # fmt: skip
+    except OSError as error:
+        place = f"{options.host}, port {options.port}"
+        raise SummandError(f"cannot serve on {place}: {error}; give another port") from error
+    return url, page
 
 
 def _theme() -> Any:
     """Fonts of the reader's own machine: none is fetched."""
-    return gr.themes.Default(font=_FONT, font_mono=_MONO, primary_hue="slate", neutral_hue="slate")
+    from gradio.themes import Default
+
+    return Default(font=_FONT, font_mono=_MONO, primary_hue="slate", neutral_hue="slate")
 
 
 def _file(name: str) -> str:
@@ -88,8 +74,10 @@ def _laid_out(known: Known, shown: Sequence[Sample], clicks: str) -> dict[str, A
     parts["session"] = gr.State(None)
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            parts["picture"] = gr.Image(type="filepath", label="Picture", sources=["upload", "clipboard"], height=240)
-            parts["picture"].preprocess = lambda sent: None if sent is None else sent.path  # read, and refused, by us
+            parts["picture"] = gr.Image(
+                type="filepath", format="png", label="Picture", sources=["upload", "clipboard"], height=240
+            )
+            parts["picture"].preprocess = lambda payload: None if payload is None else payload.path  # read by us
             thumbnails = [(data_uri(one.picture, 112), one.name) for one in shown]
             parts["examples"] = html(views.examples(thumbnails), visible=bool(shown))
             parts["texts"] = gr.Textbox(first_texts(known), label="Texts, one a line", lines=4, max_lines=20)
@@ -132,13 +120,15 @@ def _laid_out(known: Known, shown: Sequence[Sample], clicks: str) -> dict[str, A
 
 
 def _about(known: Known) -> str:
-    random = " **The weights are RANDOM: what follows says nothing about images.**" if known.model.random_weights else ""
+    random = (
+        " **The weights are RANDOM: what follows says nothing about images.**" if known.model.random_weights else ""
+    )
     if known.survey is None:
         return f"No survey is open, so units have no words, and what is switched off is set to nothing.{random}"
     proven = sum(words.verdict == "proven" for words in known.words.values())
     return (
-        f"Words come from a survey of {len(known.survey.images):,} images: {proven:,} of {len(known.words):,} units have "
-        f"words that held-out images prove.{random}"
+        f"Words come from a survey of {len(known.survey.images):,} images: {proven:,} of {len(known.words):,} units "
+        f"have words that held-out images prove.{random}"
     )
 
 
@@ -156,7 +146,8 @@ def _wired(
     def on(event: Any, work: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
         event(
             _told(work, len(outputs), outputs.index(parts["message"])), inputs, outputs, concurrency_id="model",
-            concurrency_limit=options.at_once, show_progress="minimal", api_visibility="private", trigger_mode="always_last",
+            concurrency_limit=options.at_once, show_progress="minimal", api_visibility="private",
+            trigger_mode="always_last",
         )  # fmt: skip
 
     def views_of(session: Session) -> list[Any]:
@@ -176,6 +167,11 @@ def _wired(
 
     def changed(session: Session | None, *given: Any, how: Callable[..., Session]) -> list[Any]:
         return views_of(how(_asked(session), *given))
+
+    def set_off(session: Session | None, units: list[str], properties: list[str]) -> list[Any]:
+        if session is None or page.switched_alike(known, session, units, properties):  # told of what we did ourselves
+            return [gr.skip()] * len(answer)
+        return views_of(page.switched(known, session, units, properties))
 
     def switch(session: Session | None, units: list[str], event: gr.EventData, properties: list[str]) -> list[Any]:
         units = page.toggled(units, str(event.off))
@@ -202,8 +198,8 @@ def _wired(
         on(page_load, begin, [], whole)
     for part in chosen:
         on(part.input, partial(changed, how=page.compared), [parts["session"], *chosen], answer)
-    for part in switches:
-        on(part.input, partial(changed, how=partial(page.switched, known)), [parts["session"], *switches], answer)
+    for part in switches:  # not `input`, which a name that is typed into the list does not cause
+        on(part.change, set_off, [parts["session"], *switches], answer)
     for part in ("heads", "head", "neurons"):
         on(parts[part].click, clicked, [parts["session"], *switches], [parts["off"], *answer])
     on(parts["maps"].click, point, [parts["session"]], answer)
@@ -236,7 +232,7 @@ def _told(work: Callable[..., Any], count: int, message: int) -> Callable[..., A
         try:
             found = work(*given)
         except SummandError as error:
-            found = [gr.skip()] * count
+            found: list[Any] = [gr.skip()] * count
             found[message] = views.alert(str(error))
         return found[0] if count == 1 else found
 

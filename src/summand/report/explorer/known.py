@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from ...survey import Group, Survey
 from ...survey.profile import Profile, profile_of
 from ...survey.survey import open_survey
 from ...survey.unit_words import Words, words_of_row
-from ...text.pools import Pool, pool
+from ...text.pools import Pool
 from ...text.properties import kinds
 from .question import Reading, read, usual_text
 
@@ -103,13 +102,11 @@ def known_of(given: Model | Survey | str | None = None, model: Model | None = No
     wrapped one, or with weights on another device."""
     if isinstance(given, Model):
         return Known(given)
-    survey = given if isinstance(given, Survey) else None
-    if survey is None:
-        if given is None:
-            if model is None:
-                raise SummandError("give a model, a survey, or the folder of a survey")
-            return Known(model)
-        survey = open_survey(given)
+    if given is None:
+        if model is None:
+            raise SummandError("give a model, a survey, or the folder of a survey")
+        return Known(model)
+    survey = given if isinstance(given, Survey) else open_survey(given, model)
     model = survey.model if model is None else model
     survey.check_model(model)
     return Known(model, survey, words_of(survey))

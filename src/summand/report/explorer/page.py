@@ -91,6 +91,11 @@ def switched(known: Known, session: Session, units: Sequence[str], properties: S
     return replace(session, off=off, terms=terms_without(known, session.reading, off))
 
 
+def switched_alike(known: Known, session: Session, units: Sequence[str], properties: Sequence[str]) -> bool:
+    """Whether just these units are off already."""
+    return switched_off(known, units, properties) == session.off
+
+
 def toggled(units: Sequence[str], unit: str) -> list[str]:
     """The units that are off, with one of them the other way."""
     return [one for one in units if one != unit] if unit in units else [*units, unit]
@@ -143,7 +148,10 @@ def shown(known: Known, session: Session) -> Views:
 def neurons(known: Known, session: Session) -> str:
     """Units that the picture moves unusually far."""
     found = moved(known, session.reading, session.along)
-    about = "An effect is unusual where it is larger than on 98 % of the survey's images; “adds” is to the score, over the unit's mean."
+    about = (
+        "An effect is unusual where it is larger than on 98 % of the survey's images; “adds” is to the score, over the "
+        "unit's mean."
+    )
     return f'<div class="sx">{views.note(about)}{views.neurons(found, session.off.names)}</div>'
 
 
@@ -185,7 +193,9 @@ def _few(names: Sequence[str], most: int = 6) -> str:
 def _off_said(known: Known, off: Off) -> str:
     if not off:
         return ""
-    held = "at their mean over the survey's images" if at_means(known, off) else "at nothing: no survey knows their mean"
+    held = (
+        "at their mean over the survey's images" if at_means(known, off) else "at nothing: no survey knows their mean"
+    )
     return views.note(f"Off: {_few(off.names)}, held {held}. The network itself is unchanged.")
 
 

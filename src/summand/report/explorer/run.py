@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from ...survey import Survey, survey_of
 from ...survey.units import default_units, groups_of
 from .known import Known, known_of
 from .options import ExploreOptions
+from .uploads import leave_folder, take_folder
 
 _KEPT = 4
 """Last layers of which a survey that is made here keeps what heads write."""
@@ -34,14 +33,17 @@ class Explorer:
     def wait(self) -> None:
         """Until it is interrupted; then it is closed."""
         try:
-            self._served.block_thread()
+            if self._served is not None:
+                self._served.block_thread()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Stop serving, and delete the pictures that were sent."""
-        self._served.close(verbose=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Stop serving; with the last one that this process serves the pictures that were sent are deleted."""
+        if self._served is not None:
+            self._served.close(verbose=False)
+            self._served = None
+            leave_folder()
 
     def __enter__(self) -> Explorer:
         return self
@@ -69,11 +71,12 @@ def explore(survey_or_model: Any = None, *, model: Model | None = None, options:
     _check_gradio()
     from .app import launched
 
-    folder = Path(tempfile.mkdtemp(prefix="summand-explorer-"))
+    known = known_for(survey_or_model, model)
+    folder = take_folder()
     try:
-        url, served = launched(known_for(survey_or_model, model), options, folder)
+        url, served = launched(known, options, folder)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        leave_folder()
         raise
     return Explorer(url, served, folder)
 

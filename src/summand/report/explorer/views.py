@@ -69,7 +69,11 @@ def waterfall(name: str, steps: Sequence[Step], before: Sequence[Step] | None = 
     old = None if before is None else sum(step.value for step in before)
     rows.append(_fall("sum", at, 0.0, at, low, span, old, total=True))
     wide = "" if before is None else " sx-wide"
-    head = "" if before is None else '<div class="sx-fall sx-head"><span></span><span></span><span>before → now</span></div>'
+    head = (
+        ""
+        if before is None
+        else '<div class="sx-fall sx-head"><span></span><span></span><span>before → now</span></div>'
+    )
     return (
         f'<section class="sx{wide}" aria-label="contributions" style="--zero:{zero:.2f}%"><h3>What adds up to it</h3>'
         f'<p class="sx-note">{escape(name)}: each part of the model adds its bar to the one above.</p>'
@@ -115,7 +119,9 @@ def _cell(unit: str, value: float, limit: float, said: str, chosen: str | None, 
     share = value / limit
     colour = f"color-mix(in srgb, var(--sx-{'for' if share >= 0 else 'against'}) {100 * abs(share):.0f}%, transparent)"
     kind = " sx-chosen" * (unit == chosen) + " sx-off" * (unit in off)
-    title = f"head {unit} adds {number(value)}" + (f"; {said}" if said else "") + ("; switched off" if unit in off else "")
+    title = (
+        f"head {unit} adds {number(value)}" + (f"; {said}" if said else "") + ("; switched off" if unit in off else "")
+    )
     ink = " sx-strong" if abs(share) > 0.55 else ""
     return (
         f'<td><button type="button" class="sx-cell{kind}{ink}" data-unit="{unit}" style="background:{colour}" '
@@ -142,7 +148,7 @@ def words(unit: str, found: Words | None, value: float, picture: str, labelled: 
     else:
         said = note("no words: its survey gives it none" if labelled else "no words: open a labelled survey for them")
     return (
-        f'<section class="sx" aria-label="head {unit}"><h3>Head {unit} <span class="sx-number">{number(value)}</span></h3>'
+        f'<section class="sx" aria-label="head {unit}"><h3>Head {unit} {number(value)}</h3>'
         f'<div class="sx-two"><figure><img src="{picture}" alt="what head {unit} adds, patch by patch"></figure>'
         f"<div>{said}{_toggle(unit, off)}</div></div></section>"
     )  # fmt: skip
@@ -163,13 +169,13 @@ def _end(end: End) -> str:
 def maps(pictures: Sequence[tuple[str, str]], name: str) -> str:
     """Maps over the picture, (data URI, caption) each; a click on one asks about the patch there."""
     figures = "".join(
-        f'<figure><img class="sx-map" tabindex="0" src="{uri}" alt="map of {escape(name)}, {escape(caption)}: red patches '
-        f'speak for it, blue ones against"><figcaption>{escape(caption)}</figcaption></figure>'
+        f'<figure><img class="sx-map" tabindex="0" src="{uri}" alt="map of {escape(name)}, {escape(caption)}: red '
+        f'patches speak for it, blue ones against"><figcaption>{escape(caption)}</figcaption></figure>'
         for uri, caption in pictures
     )
     return (
-        f'<section class="sx" aria-label="map"><h3>Where it comes from</h3><p class="sx-note">{escape(name)}: red patches '
-        f"speak for it through the heads, blue ones against. Click a patch, or move with the arrow keys.</p>"
+        f'<section class="sx" aria-label="map"><h3>Where it comes from</h3><p class="sx-note">{escape(name)}: red '
+        f"patches speak for it through the heads, blue ones against. Click a patch, or move with the arrow keys.</p>"
         f'<div class="sx-maps">{figures}</div></section>'
     )  # fmt: skip
 
@@ -194,11 +200,13 @@ def neurons(found: Sequence[Moved], off: Sequence[str]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(one.unit)}</th><td>{one.times:.1f}</td>'
         f"<td>{escape(one.words) or '<span class=sx-was>no words on this side</span>'} "
-        f"{badge(one.proven) if one.words else ''}</td><td>{number(one.value)}</td><td>{_toggle(one.unit, one.unit in off)}</td></tr>"
+        f"{badge(one.proven) if one.words else ''}</td><td>{number(one.value)}</td>"
+        f"<td>{_toggle(one.unit, one.unit in off)}</td></tr>"
         for one in found
     )  # fmt: skip
     return (
-        '<div class="sx-scroll"><table class="sx-table"><thead><tr><th scope="col">unit</th><th scope="col">× usual</th>'
+        '<div class="sx-scroll"><table class="sx-table"><thead><tr><th scope="col">unit</th>'
+        '<th scope="col">× usual</th>'
         '<th scope="col">words</th><th scope="col">adds</th><th></th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
@@ -217,7 +225,8 @@ def gallery(rows: Sequence[tuple[str | None, str, float]]) -> str:
 def examples(rows: Sequence[tuple[str, str]]) -> str:
     """(data URI, what it is called): buttons."""
     cells = "".join(
-        f'<button type="button" data-example="{place}" title="{escape(name)}"><img src="{uri}" alt="{escape(name)}"></button>'
+        f'<button type="button" data-example="{place}" title="{escape(name)}">'
+        f'<img src="{uri}" alt="{escape(name)}"></button>'
         for place, (uri, name) in enumerate(rows)
     )  # fmt: skip
     return f'<div class="sx-examples">{cells}</div>' if cells else ""
