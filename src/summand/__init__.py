@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
     from .studies.heatmap.run import heatmap
+    from .studies.match.run import match
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
     from .studies.retrieve.run import retrieve
@@ -83,6 +84,7 @@ __all__ = [
     "explore",
     "heatmap",
     "load",
+    "match",
     "open",
     "perturb",
     "rank_one",
@@ -123,6 +125,7 @@ _HOMES = {
     "attack": ".studies.attack.run",
     "concepts": ".studies.concepts.run",
     "load": ".models.load",
+    "match": ".studies.match.run",
     "open": ".survey.survey",
     "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",

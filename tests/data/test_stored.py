@@ -162,6 +162,16 @@ def test_hidden_folders_are_left_out_and_said(pictures, capsys):
     assert "3 pictures in hidden folders are left out" in capsys.readouterr().err
 
 
+def pillow_reads(path: Path) -> bool:
+    """Some releases of Pillow cannot read the YCbCr that they write as TIFF."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except OSError:
+        return path.name != "mode YCbCr.tif"
+    return True
+
+
 def hostile(folder: Path) -> dict[str, str | None]:
     """Files that someone may put into a data set; why each cannot be read, None where it can."""
     good = (folder / "a.png").read_bytes()
@@ -192,7 +202,7 @@ def hostile(folder: Path) -> dict[str, str | None]:
         grey = Image.new("L", (9, 7), 99)
         made = Image.fromarray(np.full((7, 9), 9000, np.uint16)) if mode == "I;16" else None
         (made or (grey if mode in ("F", "1") else grey.convert("RGB")).convert(mode)).save(folder / name)
-        known[name] = None
+        known[name] = None if pillow_reads(folder / name) else "truncated"
     Image.new("RGB", (1, 10_000)).save(folder / "thin.png")
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
     known |= {"thin.png": None, "bomb.png": "decompression bomb"}

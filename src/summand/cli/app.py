@@ -36,6 +36,7 @@ class Named:
 
 COMMANDS = (
     *(Named("See", "see", name) for name in ("heatmap", "words", "concepts", "retrieve", "scenes")),
+    Named("See", "likeness", "match"),
     Named("See", "surveys", "atlas"),
     Named("See", "explore", "explore"),
     *(Named("Label", "surveys", name) for name in ("survey", "label", "unit", "head", "neuron", "pair")),

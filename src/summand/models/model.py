@@ -20,6 +20,7 @@ from .image_verbs import Answer, ImageVerbs
 from .made import Made
 from .origin import Origin
 from .pixels import picture, preprocessed
+from .prepared import Prepared, cut_of
 from .side_states import image_state
 from .state import State
 from .text_verbs import TextVerbs
@@ -180,6 +181,11 @@ class Model(ImageVerbs, TextVerbs):
     def preprocess(self, images: Image.Image | np.ndarray) -> Float[Tensor, "*image 3 height width"]:
         """A PIL image → [3, height, width]; a uint8 array [image, height, width, 3] → [image, 3, height, width]."""
         return preprocessed(self._preprocess, images, self.name)
+
+    @property
+    def prepared(self) -> Prepared:
+        """Its preprocessing in two halves: what readers of pictures do, and what is done on the model's device."""
+        return Prepared(self.preprocess, cut_of(self._preprocess))
 
     def picture(self, pixels: Float[Tensor, "image 3 height width"]) -> np.ndarray:
         """Preprocessed pixels back as the model sees them, uint8 [image, height, width, 3]."""

@@ -114,6 +114,11 @@ class Projections:
             return np.zeros((0, *self._moments.value.basis.shape[:-2]), dtype=np.float16)
         return np.concatenate(self._found)[np.argsort(self._indices)]
 
+    @property
+    def images(self) -> np.ndarray:
+        """Their numbers, in order."""
+        return np.sort(np.array(self._indices, dtype=np.int64))
+
     def update(self, batch: Batch) -> None:
         x = self.rank.project(self._moments.effects(batch)) / torch.where(self.scale > 0, self.scale, 1)
         self._found.append(x.half().cpu().numpy())

@@ -31,9 +31,9 @@ class Manifest:
     `weights_hash` of the model. source: the data source as it was given; location: the same, absolute where it is a
     path, None of images in memory; count: as asked for. images: in the source; files: SHA-256 over their names. groups:
     names of the groups of units. top: images kept for a unit, None for `top_count`. held_out: share of the images kept
-    aside. kept: layers whose heads' coefficients are kept for every image. skipped: images that could not be read, and
-    why. residual: |Σ − encode_image| of the first batch, relative. complete: False while the run is being made; passed
-    and planned: images that went through, of how many.
+    aside. kept: layers whose heads' coefficients are kept for every image; coefficients: groups of which all are, in
+    `dtype`. skipped: images that could not be read, and why. residual: |Σ − encode_image| of the first batch, relative.
+    complete: False while the run is being made; passed and planned: images that went through, of how many.
     """
 
     model: str
@@ -55,6 +55,8 @@ class Manifest:
     seed: int = 0
     wrapped: bool = False
     kept: tuple[int, ...] = ()
+    coefficients: tuple[str, ...] = ()
+    dtype: str = "float16"
     weights: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     skipped: tuple[dict[str, str], ...] = ()
@@ -136,6 +138,8 @@ class Manifest:
         words += ["--images", self.location or self.source] + (["--count", str(self.count)] if self.count else [])
         words += ["--units", ",".join(name.replace(".", ":") for name in self.groups)]
         words += ["--held-out", str(self.held_out)] + (["--top", str(self.top)] if self.top is not None else [])
+        if self.coefficients:
+            words += ["--keep", ",".join(name.replace(".", ":") for name in self.coefficients), "--dtype", self.dtype]
         words += ["--out", str(out)]
         return shlex.join(words)
 
@@ -174,6 +178,8 @@ class Manifest:
                 "top": "--top",
                 "held_out": "--held-out",
                 "kept": "kept layers",
+                "coefficients": "--keep",
+                "dtype": "--dtype",
             },
         }
         said = []
@@ -189,16 +195,16 @@ class Manifest:
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("model", "source", "files", "precision", "weights"), (str,)),
+    **dict.fromkeys(("model", "source", "files", "precision", "weights", "dtype"), (str,)),
     **dict.fromkeys(("pretrained", "location", "checkpoint", "activation", "ablation"), (str, type(None))),
     **dict.fromkeys(("random_init", "wrapped", "complete"), (bool,)),
     **dict.fromkeys(("images", "seed", "passed", "planned", "format"), (int,)),
     **dict.fromkeys(("count", "top"), (int, type(None))),
     **{"held_out": (int, float), "seconds": (int, float), "residual": (int, float, type(None))},
     **{"image_size": (int, tuple, type(None)), "versions": (dict,)},
-    **dict.fromkeys(("groups", "kept", "skipped"), (tuple,)),
+    **dict.fromkeys(("groups", "kept", "skipped", "coefficients"), (tuple,)),
 }
-_ITEMS: dict[str, type] = {"groups": str, "kept": int, "skipped": dict, "image_size": int}
+_ITEMS: dict[str, type] = {"groups": str, "coefficients": str, "kept": int, "skipped": dict, "image_size": int}
 
 
 def _of_json(found: dict[str, Any], file: Path) -> Manifest:

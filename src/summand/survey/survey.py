@@ -27,7 +27,7 @@ from ..towers.precision import doubled
 from . import store
 from .fingerprints import names_hash, same_weights, weights_hash
 from .manifest import Manifest
-from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, TERMS, Folder, Shelf
+from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, SKIPPED, TERMS, Folder, Shelf
 from .units import Group, Unit
 
 
@@ -132,6 +132,26 @@ class Survey:
         data = self._kept()
         basis = self._basis(self.group("heads")).select(list(self.manifest.kept))
         return Effects(store.tensor(data["coefficient"]), basis, ("layer", "head"), ("channel",))
+
+    def coefficients(self, group: Group | str) -> Effects:
+        """The effects of a group on every image, where `keep` named it, in the order of `images`."""
+        found = self.group(group)
+        if found.name not in self.manifest.coefficients:
+            raise SummandError(
+                f"{self.shelf.label} keeps no coefficients of single images of {found.name}; make it again with "
+                f"keep={found.name.replace('.', ':')!r}"
+            )
+        data, moments = self.shelf.dataset(f"{KEPT}.{found.name}"), self.moments(found)
+        numbers = store.tensor(data["coefficient"]).float()
+        return Effects(numbers, moments.basis, moments.units, moments.paths, path_index=moments.path_index)
+
+    @property
+    def skipped(self) -> pd.DataFrame:
+        """The images that could not be read: id (their name in the source) and reason."""
+        if self.shelf.has(SKIPPED, table=True):
+            return self.shelf.table(SKIPPED)
+        rows = [(item["name"], item["reason"]) for item in self.manifest.skipped]
+        return pd.DataFrame(rows, columns=["id", "reason"])
 
     @property
     def mlps(self) -> Float[Tensor, "image embed"]:
@@ -260,10 +280,11 @@ class Survey:
             raise SummandError(f"{path} is not empty; give a new folder")
         path.mkdir(parents=True, exist_ok=True)
         shelf = Folder(path)
-        for name in (*self.manifest.groups, EMBEDDINGS, KEPT, TERMS, DIRECTIONS):
+        whole = [f"{KEPT}.{name}" for name in self.manifest.coefficients]
+        for name in (*self.manifest.groups, EMBEDDINGS, KEPT, *whole, TERMS, DIRECTIONS):
             if self.shelf.has(name):
                 shelf.put(name, self.shelf.dataset(name).load())
-        for name in (IMAGES, LABELS):
+        for name in (IMAGES, LABELS, SKIPPED):
             if self.shelf.has(name, table=True):
                 shelf.put_table(name, self.shelf.table(name))
         replace(self.manifest, complete=True).write(path)
