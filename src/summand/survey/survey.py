@@ -28,10 +28,11 @@ from . import store
 from .fingerprints import names_hash, same_weights, weights_hash
 from .manifest import Manifest
 from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, SKIPPED, TERMS, Folder, Shelf
+from .shown import Shown
 from .units import Group, Unit
 
 
-class Survey:
+class Survey(Shown):
     """What `summand.survey` found. Of a folder (`summand.open`) nothing is read before it is asked for.
 
     manifest: what it is a survey of. path: its folder, or None. groups: its groups of units; wherever a group is asked

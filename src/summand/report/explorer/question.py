@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...data.pictures import as_rgb
+from ...effects.waterfall import Step, steps
 from ...errors import SummandError
 from ...maps.contrast import default_contrast
 from ...models import Model, pixels_of
@@ -24,8 +24,6 @@ LONGEST = 300
 """Letters of a text: a CLIP reads about 70 tokens."""
 _LONGEST_SIDE = 640
 """Pixels of the picture that maps are laid over."""
-
-Kind = Literal["input", "heads", "mlp", "constants"]
 
 
 def parse_texts(written: str, most: int = MOST_TEXTS) -> tuple[str, ...]:
@@ -157,35 +155,16 @@ def cosines(terms: Terms, reading: Reading) -> Float[Tensor, " text"]:
     return F.normalize(reading.embeddings, dim=1) @ F.normalize(terms.output, dim=0)
 
 
-@dataclass(frozen=True)
-class Step:
-    """One bar of the waterfall: what it is, its layer, and what it adds to the score."""
-
-    name: str
-    kind: Kind
-    layer: int | None
-    value: float
-
-
 def score(terms: Terms, reading: Reading, along: Along) -> float:
     """scale · ⟨M, d⟩ / ‖M‖; for two texts ln(p / p′), the log-odds of their probabilities."""
     return float(_unit(terms, reading) * terms.output @ reading.direction(along))
 
 
 def waterfall(terms: Terms, reading: Reading, along: Along) -> list[Step]:
-    """scale · ⟨term, d⟩ / ‖M‖ of every layer's heads and MLP, of the input and the constants: they add up to `score`.
-
-    MLPs that write nothing (of towers whose pool reads patches alone) are left out.
-    """
-    d, unit = reading.direction(along), _unit(terms, reading)
-    heads, mlps = unit * terms.heads.sum(dim=1) @ d, unit * terms.mlps @ d
-    steps = [Step("input", "input", None, float(unit * terms.input @ d))]
-    first = len(heads) - len(mlps)  # one MLP a layer, or none
-    for layer in range(len(heads)):
-        steps.append(Step(f"layer {layer} heads", "heads", layer, float(heads[layer])))
-        if layer >= first and bool(terms.mlps[layer - first].any()):
-            steps.append(Step(f"layer {layer} MLP", "mlp", layer, float(mlps[layer - first])))
-    return [*steps, Step("constants", "constants", None, float(unit * terms.constants @ d))]
+    """scale · ⟨term, d⟩ / ‖M‖ of every layer's heads and MLP, the input and the constants: they add up to `score`."""
+    d = _unit(terms, reading) * reading.direction(along)
+    heads, mlps = terms.heads.sum(dim=1) @ d, terms.mlps @ d
+    return steps(heads.tolist(), mlps.tolist(), float(terms.input @ d), float(terms.constants @ d))
 
 
 def head_scores(terms: Terms, reading: Reading, along: Along) -> Float[Tensor, "layer head"]:

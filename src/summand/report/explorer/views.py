@@ -8,9 +8,9 @@ from html import escape
 from jaxtyping import Float
 from torch import Tensor
 
+from ...effects.waterfall import Step
 from ...survey.unit_words import End, Words
 from .moved import Moved
-from .question import Step
 
 
 def number(value: float, digits: int = 2) -> str:
