@@ -33,7 +33,8 @@ class Manifest:
     names. groups: names of the groups of units. top: images kept for a unit, None for `top_count`. held_out: share of
     the images kept aside. kept: layers whose heads' coefficients are kept for every image; coefficients: groups of
     which all are, in `dtype`. skipped: images that could not be read, and why. residual: |Σ − encode_image| of the
-    first batch, relative. complete: False while the run is being made; passed and planned: images that went through, of how many.
+    first batch, relative. complete: False while the run is being made; passed and planned: images
+    that went through, of how many.
     """
 
     model: str
