@@ -19,10 +19,16 @@ def main(out: Path = Path("docs/images/evidence.png"), count: int = 1200) -> Non
         colours = {"proven": "#2f7d4f", "not proven": "#c0501f", "cannot be tested": "#999999"}
         for verdict, colour in colours.items():
             some = [end for _, end in ends if end["verdict"] == verdict]
-            shown.scatter([end["chance"] for end in some], [end["shown"] for end in some], s=14, color=colour, label=verdict)
+            shown.scatter(
+                [end["chance"] for end in some], [end["shown"] for end in some], s=14, color=colour, label=verdict
+            )
         shown.plot([0, 1], [0, 1], color="black", linestyle=(0, (1, 1)), linewidth=1)
         shown.axhline(0.85, color="black", linewidth=0.8)
-        shown.set(title="every end of every head", xlabel="share among all pictures", ylabel="share among its furthest pictures")
+        shown.set(
+            title="every end of every head",
+            xlabel="share among all pictures",
+            ylabel="share among its furthest pictures",
+        )
         shown.legend(loc="lower right")
         counts = labels.groupby("layer")["verdict"].value_counts().unstack(fill_value=0)
         below = np.zeros(len(counts))

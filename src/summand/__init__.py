@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from .studies.attack.run import attack
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
+    from .studies.export.run import export
     from .studies.heatmap.run import heatmap
+    from .studies.inject.run import inject
     from .studies.match.run import match
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
@@ -82,7 +84,9 @@ __all__ = [
     "concepts",
     "debias",
     "explore",
+    "export",
     "heatmap",
+    "inject",
     "load",
     "match",
     "open",
@@ -121,7 +125,9 @@ _HOMES = {
     "atlas": ".report.site.run",
     "explore": ".report.explorer.run",
     "debias": ".studies.debias.run",
+    "export": ".studies.export.run",
     "heatmap": ".studies.heatmap.run",
+    "inject": ".studies.inject.run",
     "attack": ".studies.attack.run",
     "concepts": ".studies.concepts.run",
     "load": ".models.load",
