@@ -37,6 +37,7 @@ class Named:
 COMMANDS = (
     *(Named("See", "see", name) for name in ("heatmap", "words", "concepts", "retrieve", "scenes")),
     Named("See", "likeness", "match"),
+    Named("Label", "likeness", "find"),
     Named("See", "surveys", "atlas"),
     Named("See", "explore", "explore"),
     *(Named("Label", "surveys", name) for name in ("survey", "label", "unit", "head", "neuron", "pair")),

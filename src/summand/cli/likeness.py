@@ -1,12 +1,13 @@
-"""Why two things are alike."""
+"""Why two things are alike, and which units are like a query, or each other."""
 
 from __future__ import annotations
 
 import summand
 
+from ..studies.find.options import FindOptions
 from ..studies.match.options import MatchOptions
 from .adapter import command
-from .loading import images_of, picture_of
+from .loading import images_of, picture_of, surveyed
 from .options import OwnModelOptions
 
 
@@ -17,3 +18,10 @@ def match(a: str, b: str, *, reference: str | None = None, options: MatchOptions
     pictures = [picture_of(one) for one in (a, b) if kind_of(one) == "image"]  # type: ignore[arg-type]
     known = images_of(reference, options.count)
     return summand.match(model.load(*pictures, known), a, b, known, options=options)
+
+
+@command
+def find(survey: str, query: str | None = None, *, options: FindOptions):
+    from ..studies.find.run import find as verb
+
+    return verb(surveyed(survey), query, options=options)

@@ -192,14 +192,21 @@ class Survey(Shown):
 
         return label(self, pool, size=size, most=most, draws=draws, progress=progress)
 
-    def find(self, what: Any, *, top: int = 10) -> pd.DataFrame:
+    def find(self, what: Any, *, top: int = 10, by: str = "cosine") -> pd.DataFrame:
         """Units by a text, an image or a direction [embed]: those whose r_n is nearest, with their words and evidence.
 
-        cosine: of r_n with the centred embedding of `what`, signed.
+        cosine: of r_n with the centred embedding of `what`, signed. by: "cosine", or "evidence": those first of whose
+        effects on held-out images `what` says more than other texts (or images) do.
         """
         from .search import find
 
-        return find(self, what, top)
+        return find(self, what, top, by)
+
+    def audit(self, *, most: int | None = None) -> pd.DataFrame:
+        """Every unit: is it about one thing (clear), about several, or the like of another (redundant)?"""
+        from .audit import audit
+
+        return audit(self, most)[0]
 
     def __getitem__(self, unit: str | Unit) -> Any:
         """One unit by its name: words, weights, evidence, r_n, top images; `.show()` draws it."""
