@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .studies.match.run import match
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
+    from .studies.reproduce.run import reproduce
     from .studies.retrieve.run import retrieve
     from .studies.segmentation.run import segment
     from .studies.shift.monitor import Monitor
@@ -93,6 +94,7 @@ __all__ = [
     "perturb",
     "rank_one",
     "registers",
+    "reproduce",
     "retrieve",
     "scenes",
     "segment",
@@ -136,6 +138,7 @@ _HOMES = {
     "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",
     "registers": ".studies.registers.run",
+    "reproduce": ".studies.reproduce.run",
     "segment": ".studies.segmentation.run",
     "retrieve": ".studies.retrieve.run",
     "shift": ".studies.shift.run",

@@ -1,4 +1,4 @@
-"""Why two things are alike, and which units are like a query, or each other."""
+"""Why two things are alike, which units are like a query, and whether what is measured is like what was published."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import summand
 
 from ..studies.find.options import FindOptions
 from ..studies.match.options import MatchOptions
+from ..studies.reproduce.options import PapersModel, ReproduceOptions
 from .adapter import command
-from .loading import images_of, picture_of, surveyed
-from .options import OwnModelOptions
+from .loading import images_of, load, picture_of, surveyed
+from .options import OwnModelOptions, Show
 
 
 @command
@@ -25,3 +26,9 @@ def find(survey: str, query: str | None = None, *, options: FindOptions):
     from ..studies.find.run import find as verb
 
     return verb(surveyed(survey), query, options=options)
+
+
+@command
+def reproduce(row: str = "list", *, options: ReproduceOptions, model: PapersModel, show: Show):
+    given = None if model.model is None else load(model)
+    return summand.reproduce(row, given, options=options, out=show.out, load=lambda one: load(model.of(one)))
