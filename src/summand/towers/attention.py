@@ -14,6 +14,7 @@ from .attention_maps import AttentionMaps
 from .base import working
 from .effective import class_of, seen_through
 from .linear import fold_norm, inverse_deviation, normed, optional_norm
+from .listening import exporting
 from .plain import PlainMaps
 from .probe import remedy
 from .view import AttentionView
@@ -211,7 +212,7 @@ class Attention:
         images, heads, count = tokens.shape[0], self.heads, queries.shape[1]
         row: Tensor | None = None
         mass: Tensor | None = None
-        step = max(1, _AT_ONCE // (images * heads * tokens.shape[1]))
+        step = count if exporting() else max(1, _AT_ONCE // (images * heads * tokens.shape[1]))
         for begin in range(0, count, step):
             some = slice(begin, begin + step)
             rows = softmax_of(left[:, :, some], right, None if bias is None else bias[:, :, some])

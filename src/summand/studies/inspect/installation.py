@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ... import __version__, scenes
+from ... import scenes
 from ...models.hub import endpoint, offline_by_wish, reachable
 from ...models.text_store import cache_folder
 
@@ -37,7 +37,10 @@ def installation() -> list[Fact]:
 
 
 def _versions() -> Iterator[Fact]:
-    yield Fact("summand", f"{__version__} ({OURS}), in {Path(__file__).parents[2]}")
+    yield Fact(
+        "summand",
+        f"{_version(OURS) or 'a source tree that was never installed'} ({OURS}), in {Path(__file__).parents[2]}",
+    )
     yield Fact("python", f"{platform.python_version()}, {platform.platform()}")
     found = {
         **{name: _version(name) for name in _BESIDE},
