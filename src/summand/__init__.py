@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from .studies.attack.run import attack
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
+    from .studies.export.run import export
     from .studies.heatmap.run import heatmap
+    from .studies.inject.run import inject
+    from .studies.match.run import match
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
     from .studies.retrieve.run import retrieve
@@ -79,8 +82,11 @@ __all__ = [
     "attack",
     "concepts",
     "debias",
+    "export",
     "heatmap",
+    "inject",
     "load",
+    "match",
     "open",
     "perturb",
     "rank_one",
@@ -116,10 +122,13 @@ _HOMES = {
     "ablate": ".studies.ablation.run",
     "atlas": ".report.site.run",
     "debias": ".studies.debias.run",
+    "export": ".studies.export.run",
     "heatmap": ".studies.heatmap.run",
+    "inject": ".studies.inject.run",
     "attack": ".studies.attack.run",
     "concepts": ".studies.concepts.run",
     "load": ".models.load",
+    "match": ".studies.match.run",
     "open": ".survey.survey",
     "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",

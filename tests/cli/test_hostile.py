@@ -104,10 +104,9 @@ def test_commands_on_labelled_images(labelled, tmp_path, verb, form):
     if verb == "debias" and form == "folder":
         table.to_csv(home / "groups.csv", index=False)
     given = home if form == "folder" else home / "table.csv"
-    more = (
-        ["--units", "5.3", "--groups", home / "table.csv" if form == "folder" else "place"] if verb == "debias" else []
-    )
-    found = command(verb, given, *more, *(["--what", "attention"] if verb == "ablate" else []), "--out", tmp_path / "out")
+    more = ["--units", "5.3", "--groups", home / "table.csv" if form == "folder" else "place"]
+    more = more if verb == "debias" else ["--what", "attention"]
+    found = command(verb, given, *more, "--out", tmp_path / "out")
     told(found, known)
 
 

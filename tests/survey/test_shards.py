@@ -23,6 +23,8 @@ from summand.survey.make import make
 from summand.survey.manifest import Manifest
 from tests.depth import deep
 
+pytestmark = pytest.mark.slow
+
 SCENES = "scenes:count=24,seed=3"
 GROUPS = (Group("heads"), Group("neurons", 4))
 

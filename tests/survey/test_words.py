@@ -19,6 +19,8 @@ from summand.survey.words import Readings, false_proofs
 from summand.text.kinds import values_of_pool
 from summand.text.pools import pool
 
+pytestmark = pytest.mark.slow
+
 TEXTS = pool("scenes").texts
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 
+from ..surroundings import answer_signals
 from .app import run
 from .console import escape, stderr
 from .faults import INTERRUPTED, OURS, UNREAD, traceback_of, verdict
 
 __all__ = ["main"]
-_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,9 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
             stream.reconfigure(errors="replace")  # a sign that the terminal lacks is no reason to stop
     code: object = 0
-    for number in _ENDING:  # without a word, were it not for this
-        if signal.getsignal(number) == signal.SIG_DFL and threading.current_thread() is threading.main_thread():
-            signal.signal(number, _stopped)
+    answer_signals()
     try:
         try:
             code = run(arguments)
@@ -52,15 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)  # type: ignore[arg-type]
 
 
-def _stopped(number: int, frame: object) -> None:
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
 def _say(error: BaseException, line: str) -> None:
     trace = traceback_of(error)
     if trace is not None:
         stderr.print(escape(trace), soft_wrap=True)
-    if line == "interrupted":
-        stderr.print(f"{line} by {error}" if str(error) else line)
+    if line.startswith("interrupted"):
+        stderr.print(line)
     elif line:
         stderr.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)

@@ -152,13 +152,25 @@ class Model(ImageVerbs, TextVerbs):
         is called again where the model is no longer as it was last seen."""
         return self._image.at_once(work)
 
-    def ablated(self, ablation: Ablating, what: str) -> Model:
-        """The same model with some units always at their mean; what: these units, for its name."""
+    def steer(self, steer: Any) -> Model:
+        """M'(x) = M(x) + Σ_u (k_u − 1) φ_u(x): the same model with effects of units scaled, or set, at inference.
+
+        steer: unit → factor, {"10.3": 0, "9:2914": 2.0}, or as text, "10.3=0,9:2914=2". 0 is a zero-ablation, 1 changes
+        nothing. A unit is set, whatever the image is, by its coefficients in place of a factor: {"10.3": means[10, 3]}
+        holds a head at its mean. The model is still a sum that is checked. Raises `SummandError` for units that it does
+        not have.
+        """
+        from .ablations.steering import Steering  # it applies itself to models
+
+        return Steering.of(self, steer).apply(self)
+
+    def ablated(self, ablation: Ablating, what: str, done: str = "ablated") -> Model:
+        """The same model with some units always at their mean, or steered; what: these units, for its name."""
         return Model(
             self.clip,
             self._preprocess,
             self._tokenizer,
-            f"{self.name}, {what} ablated",
+            f"{self.name}, {what} {done}",
             self.random_weights,
             prefix=self._prefix,
             ablations=(*self._ablations, ablation),

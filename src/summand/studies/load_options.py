@@ -26,6 +26,8 @@ class LoadOptions:
     """Pixels a side, for finer maps [default: the model's own]."""
     ablation: str | None = None
     """A file of summand debias: its units stay at their mean."""
+    steer: str | None = None
+    """Effects of units times a factor: 10.3=0,9:2914=2."""
     random_init: bool = False
     """Random weights on purpose, to try things out."""
     device: str = "auto"

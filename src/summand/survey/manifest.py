@@ -26,15 +26,15 @@ _PACKAGES = ("summand-clip", "torch", "open_clip_torch", "xarray", "zarr", "nump
 class Manifest:
     """Everything a run folder says about itself.
 
-    model, pretrained, random_init, seed, checkpoint, activation, precision, image_size, ablation: what `summand.load`
-    was asked for, paths made absolute; wrapped: it was not loaded by name, and must be handed over again. weights:
-    `weights_hash` of the model. source: the data source as it was given; location: the same, absolute where it is a
-    path, None of images in memory; count: as asked for. images: in the source; files: SHA-256 over their names. groups:
-    names of the groups of units. top: images kept for a unit, None for `top_count`. held_out: share of the images kept
-    aside. kept: layers whose heads' coefficients are kept for every image; coefficients: groups of which all are, in
-    `dtype`. skipped: images that could not be read, and why. residual: |Σ − encode_image| of the first batch, relative.
-    complete: False while the run is being made; passed and planned: images that went through, of how many. parts: of a
-    merged run, where the images of each are.
+    model, pretrained, random_init, seed, checkpoint, activation, precision, image_size, ablation, steer: what
+    `summand.load` was asked for, paths made absolute; wrapped: it was not loaded by name, and must be handed over
+    again. weights: `weights_hash` of the model. source: the data source as it was given; location: the same, absolute
+    where it is a path, None of images in memory; count: as asked for. images: in the source; files: SHA-256 over their
+    names. groups: names of the groups of units. top: images kept for a unit, None for `top_count`. held_out: share of
+    the images kept aside. kept: layers whose heads' coefficients are kept for every image; coefficients: groups of
+    which all are, in `dtype`. skipped: images that could not be read, and why. residual: |Σ − encode_image| of the
+    first batch, relative. complete: False while the run is being made; passed and planned: images that went through, of
+    how many. parts: of a merged run, where the images of each are.
     """
 
     model: str
@@ -53,6 +53,7 @@ class Manifest:
     precision: str = "fp32"
     image_size: int | tuple[int, int] | None = None
     ablation: str | None = None
+    steer: str | None = None
     seed: int = 0
     wrapped: bool = False
     kept: tuple[int, ...] = ()
@@ -136,6 +137,7 @@ class Manifest:
         words += ["--precision", self.precision] if self.precision != "fp32" else []
         words += ["--image-size", str(self.image_size)] if self.image_size else []
         words += ["--ablation", self.ablation] if self.ablation else []
+        words += ["--steer", self.steer] if self.steer else []
         words += ["--random-init"] if self.random_init else []
         words += ["--images", self.location or self.source] + (["--count", str(self.count)] if self.count else [])
         words += ["--units", ",".join(name.replace(".", ":") for name in self.groups)]
@@ -174,6 +176,7 @@ class Manifest:
             **{"model": "model", "pretrained": "pretrained", "random_init": "random weights", "location": "images"},
             **{"checkpoint": "--checkpoint", "activation": "--activation"},
             **{"precision": "--precision", "image_size": "--image-size", "ablation": "--ablation", "seed": "seed"},
+            **{"steer": "--steer"},
             **{
                 "count": "--count",
                 "groups": "--units",
@@ -198,7 +201,7 @@ class Manifest:
 
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("model", "source", "files", "precision", "weights", "dtype"), (str,)),
-    **dict.fromkeys(("pretrained", "location", "checkpoint", "activation", "ablation"), (str, type(None))),
+    **dict.fromkeys(("pretrained", "location", "checkpoint", "activation", "ablation", "steer"), (str, type(None))),
     **dict.fromkeys(("random_init", "wrapped", "complete"), (bool,)),
     **dict.fromkeys(("images", "seed", "passed", "planned", "format"), (int,)),
     **dict.fromkeys(("count", "top"), (int, type(None))),

@@ -11,6 +11,7 @@ from ...survey.merging import merge as merged
 from ..columns import Column, Table
 from ..result import Result
 from .options import MergeOptions
+from .run import FOLDER
 
 
 class Joined(Result):
@@ -38,8 +39,9 @@ class Joined(Result):
         return {"survey": Path(self.run)}
 
 
-def merge(surveys: Sequence[str | Path], out: str | Path, options: MergeOptions) -> Joined:
+def merge(surveys: Sequence[str | Path], out: str | Path | None, options: MergeOptions) -> Joined:
     """`survey.merging.merge`, of folders."""
+    out = FOLDER if out is None else out
     opened = [open_survey(folder) for folder in surveys]
     found = merged(opened, out, exact=options.exact, batch_size=options.batch_size)
     rows: list[dict[str, Any]] = [

@@ -52,6 +52,23 @@ class SurveyOptions:
 
 
 @dataclass(frozen=True)
+class InfoOptions:
+    """Tell what is in a survey, finished or not, and compare every file with its checksum.
+
+    Exits with 0 where all is as it was written, and with 1 where a file is damaged or missing, which is named.
+
+    Examples:
+
+    - summand info run
+
+    Parameters
+    ----------
+    survey
+        A folder of `summand survey`.
+    """
+
+
+@dataclass(frozen=True)
 class MergeOptions:
     """Join surveys of the same model and units over different images into one, in a new folder.
 

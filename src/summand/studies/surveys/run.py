@@ -8,6 +8,7 @@ from typing import Any
 
 from ...data import open_source
 from ...errors import SummandError
+from ...models.ablations.steering import steer_text
 from ...survey import Manifest
 from ...survey.devices import devices_of
 from ...survey.folder import check_folder
@@ -35,6 +36,7 @@ def surveyed(images: str, out: Path | None, options: SurveyOptions, model: Any, 
     source = open_source(images, compute.count)
     more = {"checkpoint": model.checkpoint, "activation": model.activation, "random_init": model.random_init}
     more |= {"precision": model.precision, "image_size": model.image_size, "ablation": model.ablation}
+    more |= {"steer": None if model.steer is None else steer_text(model.steer)}
     asked = Manifest.draft(
         model.model, model.pretrained, source, images, compute.count, top=options.top, held_out=options.held_out, **more
     )
