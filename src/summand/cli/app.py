@@ -42,6 +42,7 @@ COMMANDS = (
     Named("See", "explore", "explore"),
     *(Named("Label", "surveys", name) for name in ("survey", "label", "unit", "head", "neuron", "pair")),
     Named("Label", "surveys", "decompose", called="survey"),
+    *(Named("Label", "joined", name) for name in ("info", "merge")),
     *(Named("Study", "study", name) for name in ("ablate", "debias", "registers", "subconcepts", "truth")),
     *(Named("Study", "changing", name) for name in ("export", "inject")),
     Named("Study", "likeness", "reproduce"),
