@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
     from .studies.ablation.run import ablate
+    from .studies.align.run import align
     from .studies.attack.run import attack
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
@@ -78,6 +79,7 @@ __all__ = [
     "Unit",
     "__version__",
     "ablate",
+    "align",
     "atlas",
     "attack",
     "concepts",
@@ -120,6 +122,7 @@ _HOMES = {
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
+    "align": ".studies.align.run",
     "atlas": ".report.site.run",
     "debias": ".studies.debias.run",
     "export": ".studies.export.run",

@@ -32,8 +32,8 @@ class Manifest:
     where it is a path, None of images in memory; count: as asked for. images: in the source; files: SHA-256 over their
     names. groups: names of the groups of units. top: images kept for a unit, None for `top_count`. held_out: share of
     the images kept aside. kept: layers whose heads' coefficients are kept for every image; coefficients: groups of
-    which all are, in `dtype`. skipped: images that could not be read, and why. residual: |Σ − encode_image| of the first batch, relative.
-    complete: False while the run is being made; passed and planned: images that went through, of how many.
+    which all are, in `dtype`. skipped: images that could not be read, and why. residual: |Σ − encode_image| of the
+    first batch, relative. complete: False while the run is being made; passed and planned: images that went through, of how many.
     """
 
     model: str
