@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
+    from .report.explorer.run import explore
     from .report.site.run import atlas
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
     from .studies.ablation.run import ablate
+    from .studies.align.run import align
     from .studies.attack.run import attack
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
@@ -79,10 +81,12 @@ __all__ = [
     "Unit",
     "__version__",
     "ablate",
+    "align",
     "atlas",
     "attack",
     "concepts",
     "debias",
+    "explore",
     "export",
     "heatmap",
     "inject",
@@ -122,7 +126,9 @@ _HOMES = {
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
+    "align": ".studies.align.run",
     "atlas": ".report.site.run",
+    "explore": ".report.explorer.run",
     "debias": ".studies.debias.run",
     "export": ".studies.export.run",
     "heatmap": ".studies.heatmap.run",
