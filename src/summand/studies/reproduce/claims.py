@@ -76,8 +76,8 @@ _OF_SCENES = (
     "summand reproduce C --data imagenet-val=ILSVRC/val --data waterbirds=waterbird_complete95_forest2water2 --out c",
     "```",
     "",
-    "It prints published | measured | difference and what deviates from the paper and why. Data are looked at first: what "
-    "is laid out otherwise is shown the tree that was expected, and weights that are not there their name and their place. "
+    "It prints published | measured | difference and what deviates from the paper and why. Data are looked at first: "
+    "of what is laid out otherwise the expected tree is shown, of absent weights their name and their place. "
     "Before long runs it says how long, and how much it leaves on the disk. With a folder as `--out` finished rows are "
     "not made again and surveys go on where they stopped. `--model` takes another model in the place of the paper's, "
     "`--pool FILE` the word lists that are not ours to ship, `--classes FILE` the names of a part of ImageNet.",
