@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..subconcepts.result import Subconcepts
 from ..subconcepts.run import subconcepts
+from ..subconcepts.tops import TopsOfPairs
 from . import sets
 from .job import Job
 from .maps import best_of, scored, segmented
@@ -137,11 +138,22 @@ def polysemanticity(job: Job) -> Found:
             "a larger share of pairs than of neurons is about one thing",
             pairs > neurons,
             f"{pairs:.1f} against {neurons:.1f} % under {_LOW:g} of what random images have",
-            "a neuron's effect is the sum of its pairs', so that its largest images are those on which they agree; a "
-            "single pair of this small model often ranks by its head's attention",
+            _truly(job, made) if job.scenes else "",
         )
     )
     return found
+
+
+def _truly(job: Job, tops: TopsOfPairs) -> str:
+    """How many units are of one thing by the truth about their images, which inertia stands for."""
+    table = job.usual_of_pool().attributes()
+    assert table is not None
+    every = (tops.neuron_images.numpy(), tops.pair_images.flatten(0, 1).numpy())
+    neurons, pairs = (100 * np.mean([bool(_shown(table, images, _MOST)) for images in each]) for each in every)
+    return (
+        f"scenes that share one thing differ in seven others, so inertia hardly sees it: by the truth about them "
+        f"{pairs:.0f} % of the pairs and {neurons:.0f} % of the neurons are of one thing"
+    )
 
 
 _METHODS = {
