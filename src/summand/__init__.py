@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
+    from .report.explorer.run import explore
     from .report.site.run import atlas
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
@@ -35,9 +36,13 @@ if TYPE_CHECKING:
     from .studies.attack.run import attack
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
+    from .studies.export.run import export
     from .studies.heatmap.run import heatmap
+    from .studies.inject.run import inject
+    from .studies.match.run import match
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
+    from .studies.reproduce.run import reproduce
     from .studies.retrieve.run import retrieve
     from .studies.segmentation.run import segment
     from .studies.shift.monitor import Monitor
@@ -79,12 +84,17 @@ __all__ = [
     "attack",
     "concepts",
     "debias",
+    "explore",
+    "export",
     "heatmap",
+    "inject",
     "load",
+    "match",
     "open",
     "perturb",
     "rank_one",
     "registers",
+    "reproduce",
     "retrieve",
     "scenes",
     "segment",
@@ -115,15 +125,20 @@ _HOMES = {
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
     "atlas": ".report.site.run",
+    "explore": ".report.explorer.run",
     "debias": ".studies.debias.run",
+    "export": ".studies.export.run",
     "heatmap": ".studies.heatmap.run",
+    "inject": ".studies.inject.run",
     "attack": ".studies.attack.run",
     "concepts": ".studies.concepts.run",
     "load": ".models.load",
+    "match": ".studies.match.run",
     "open": ".survey.survey",
     "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",
     "registers": ".studies.registers.run",
+    "reproduce": ".studies.reproduce.run",
     "segment": ".studies.segmentation.run",
     "retrieve": ".studies.retrieve.run",
     "shift": ".studies.shift.run",

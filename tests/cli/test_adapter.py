@@ -8,13 +8,14 @@ from dataclasses import fields
 import pytest
 
 import summand
-from summand.cli.adapter import in_shell_words, said
+from summand.cli.adapter import in_shell_words
 from summand.cli.options import ModelOptions, OwnModelOptions, PoolModelOptions, Show
 from summand.studies.attack.options import AttackOptions
 from summand.studies.concepts.options import ConceptsOptions
 from summand.studies.retrieve.options import RetrieveOptions
 from summand.studies.shift.options import ShiftOptions
 from summand.studies.subconcepts.options import SubconceptsOptions
+from summand.studies.verb import said
 from summand.studies.words.options import WordsOptions
 from tests.commands import command
 

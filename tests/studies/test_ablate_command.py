@@ -16,16 +16,16 @@ from rich.console import Console
 import summand
 from summand import SummandError
 from summand.border import foreign
-from summand.cli.adapter import said as documented
 from summand.data.labelled import open_labelled
 from summand.report.terminal import drawn
 from summand.studies.ablation.options import AblateOptions, read_sets
 from summand.studies.debias.options import DebiasOptions
 from summand.studies.truth.options import TruthOptions
+from summand.studies.verb import said as documented
 from summand.studies.zeroshot import attribute_classes, classifier
 from tests.commands import command
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked")]
 
 
 def test_ablate_writes_a_figure_and_json(tmp_path):

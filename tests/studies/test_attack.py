@@ -50,6 +50,8 @@ from tests.border import open_clip
 from tests.commands import command
 from tests.studies.results import again, assert_page, assert_whole, same
 
+pytestmark = pytest.mark.slow
+
 WORDS = Words(
     "similar words", ("six objects", "a ring", "a scene in the snow", "an object in the middle"), (4, 3, 2, 1)
 )

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from functools import cache
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 
 from ..errors import SummandError
 from ..processes import workers
-from ..studies.verb import OptionError
+from ..studies.verb import OptionError, said
 from .options import Show
 from .showing import shown
 
@@ -33,13 +30,13 @@ class Flattened:
     field: Field[Any]
 
 
-def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Callable[..., int]:
+def command(function: Callable[..., Any], positional: Sequence[str] = (), shows: bool = True) -> Callable[..., int]:
     """A function whose parameters may be dataclasses of options → a command with every field as an option.
 
     What a field is for is said by the string below it; the docstring of the options, or of the function where it has
     one, is the command's help, and says of the other arguments what they are, as numpydoc does. The options of `Show`
     are added, and the `Result` that the function returns is shown as they say. The command returns its exit code.
-    positional: options that may be given without their names.
+    positional: options that may be given without their names. shows: whether there is a result, and so options of it.
     """
     hints = get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
@@ -51,7 +48,7 @@ def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Cal
             holders[one.name] = kind
         else:
             parameters.append(one.replace(annotation=kind))
-    for holder, kind in [*holders.items(), ("show", Show)]:
+    for holder, kind in [*holders.items(), *([("show", Show)] if shows else [])]:
         held |= {field.name: Flattened(holder, kind, field) for field in fields(kind)}
     keyword, either = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     for name, option in held.items():
@@ -102,22 +99,6 @@ def _annotation(name: str, option: Flattened) -> Any:
     if default is None or default is False or default in ("", ()):
         more["show_default"] = False
     return Annotated[hint, Parameter(help=about, negative_iterable=(), **more)]
-
-
-@cache
-def said(kind: type[Any]) -> dict[str, str]:
-    """Field → the string that stands below it, of a dataclass and those it inherits from."""
-    found: dict[str, str] = {}
-    for each in reversed(kind.__mro__):
-        if not is_dataclass(each):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for above, below in zip(body.body, body.body[1:], strict=False):
-            text = ast.get_docstring(ast.Module([below], []))
-            if text is not None and isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name):
-                found[above.target.id] = text.replace("\n", " ")
-    return found
 
 
 def in_shell_words(message: str, options: Any) -> str:

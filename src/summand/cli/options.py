@@ -4,33 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
+
+from ..studies.load_options import LoadOptions
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(LoadOptions):
     """Which CLIP, and how it is loaded."""
-
-    GROUP: ClassVar[str] = "Model"
-
-    model: str = "scenes-vit"
-    """scenes-vit, an open_clip name, hf:folder, hf-hub:org/name or local-dir:path."""
-    pretrained: str | None = None
-    """open_clip's tag of the weights, or a checkpoint file."""
-    checkpoint: str | None = None
-    """A file of fine-tuned weights; beside a tag, which says what they were fine-tuned from."""
-    activation: Literal["gelu", "quickgelu"] | None = None
-    """What a checkpoint computes, where no tag says it."""
-    precision: Literal["fp32", "bf16", "fp16"] | None = None
-    """Of the weights; sums stay in fp32 or better."""
-    image_size: int | None = None
-    """Pixels a side, for finer maps [default: the model's own]."""
-    ablation: str | None = None
-    """A file of summand debias: its units stay at their mean."""
-    random_init: bool = False
-    """Random weights on purpose, to try things out."""
-    device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
 
     def load(self, *given: Any) -> Any:
         """The model; warns on stderr of random weights, and of pictures in `given` that it cannot know."""

@@ -12,6 +12,7 @@ from ..errors import SummandError, first_line
 from ..towers import describe_configuration
 from . import Model, wrap
 from .ablations import load_ablation
+from .ablations.steering import Steer, steer_text
 from .checkpoint import fit, read_checkpoint
 from .checkpoint_files import is_checkpoint, split_part
 from .fine_tuned import Activation
@@ -37,6 +38,7 @@ def load(
     checkpoint: str | Path | None = None,
     activation: Activation | None = None,
     ablation: str | Path | None = None,
+    steer: Steer | None = None,
     compile: bool | int = False,
 ) -> Model:
     """Load a CLIP by name, in evaluation mode.
@@ -58,7 +60,8 @@ def load(
     size than the tower was trained on, a multiple of its patch, with positions interpolated as open_clip does (for
     `hf:`, as transformers does): finer maps. ablation: a file of
     `summand debias`; its heads or neurons then always write their mean to the output, within the same one forward
-    pass. compile: True, or a batch size: `Model.compile` for batches of one image, or of so many.
+    pass. steer: units whose effects are scaled or set, as in `Model.steer`. compile: True, or a batch size:
+    `Model.compile` for batches of one image, or of so many.
 
     Raises `SummandError` for an unknown name (nearest names given), a missing or unknown tag (tags listed), weights
     that cannot be had offline, and a checkpoint that does not fit, holds code, or does not say its activation.
@@ -93,12 +96,15 @@ def load(
     model = wrap(clip, preprocess=preprocess, tokenizer=tokenizer, name=label)
     model.random_weights = random_init
     model = model if ablation is None else load_ablation(ablation).apply(model)
-    model.origin = Origin.of(
-        name,
-        pretrained,
-        **{"checkpoint": checkpoint, "ablation": ablation, "random_init": random_init, "seed": seed},
-        **{"precision": precision, "image_size": size, "activation": activation},
-    )
+    model = model if steer is None else model.steer(steer)
+    steered = None if steer is None else steer_text(steer)
+    if steer is None or steered is not None:  # what is set, not scaled, no file of a survey can say
+        model.origin = Origin.of(
+            name,
+            pretrained,
+            **{"checkpoint": checkpoint, "ablation": ablation, "random_init": random_init, "seed": seed},
+            **{"precision": precision, "image_size": size, "activation": activation, "steer": steered},
+        )
     return model.compile(batch_size=int(compile)) if compile else model
 
 

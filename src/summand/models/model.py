@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +21,7 @@ from .image_verbs import Answer, ImageVerbs
 from .made import Made
 from .origin import Origin
 from .pixels import picture, preprocessed
+from .prepared import Prepared, cut_of
 from .side_states import image_state
 from .state import State
 from .text_verbs import TextVerbs
@@ -150,13 +152,25 @@ class Model(ImageVerbs, TextVerbs):
         is called again where the model is no longer as it was last seen."""
         return self._image.at_once(work)
 
-    def ablated(self, ablation: Ablating, what: str) -> Model:
-        """The same model with some units always at their mean; what: these units, for its name."""
+    def steer(self, steer: Any) -> Model:
+        """M'(x) = M(x) + Σ_u (k_u − 1) φ_u(x): the same model with effects of units scaled, or set, at inference.
+
+        steer: unit → factor, {"10.3": 0, "9:2914": 2.0}, or as text, "10.3=0,9:2914=2". 0 is a zero-ablation, 1 changes
+        nothing. A unit is set, whatever the image is, by its coefficients in place of a factor: {"10.3": means[10, 3]}
+        holds a head at its mean. The model is still a sum that is checked. Raises `SummandError` for units that it does
+        not have.
+        """
+        from .ablations.steering import Steering  # it applies itself to models
+
+        return Steering.of(self, steer).apply(self)
+
+    def ablated(self, ablation: Ablating, what: str, done: str = "ablated") -> Model:
+        """The same model with some units always at their mean, or steered; what: these units, for its name."""
         return Model(
             self.clip,
             self._preprocess,
             self._tokenizer,
-            f"{self.name}, {what} ablated",
+            f"{self.name}, {what} {done}",
             self.random_weights,
             prefix=self._prefix,
             ablations=(*self._ablations, ablation),
@@ -180,6 +194,11 @@ class Model(ImageVerbs, TextVerbs):
     def preprocess(self, images: Image.Image | np.ndarray) -> Float[Tensor, "*image 3 height width"]:
         """A PIL image → [3, height, width]; a uint8 array [image, height, width, 3] → [image, 3, height, width]."""
         return preprocessed(self._preprocess, images, self.name)
+
+    @property
+    def prepared(self) -> Prepared:
+        """Its preprocessing in two halves: what readers of pictures do, and what is done on the model's device."""
+        return Prepared(partial(preprocessed, self._preprocess, name=self.name), cut_of(self._preprocess))
 
     def picture(self, pixels: Float[Tensor, "image 3 height width"]) -> np.ndarray:
         """Preprocessed pixels back as the model sees them, uint8 [image, height, width, 3]."""

@@ -22,6 +22,7 @@ class Origin:
     checkpoint: str | None = None
     activation: str | None = None
     ablation: str | None = None
+    steer: str | None = None
 
     @staticmethod
     def of(
@@ -35,6 +36,7 @@ class Origin:
         precision: str | None = None,
         image_size: int | tuple[int, int] | None = None,
         activation: str | None = None,
+        steer: str | None = None,
     ) -> Origin:
         """From the arguments as they were given."""
         tag = str(pretrained) if pretrained else None
@@ -48,6 +50,7 @@ class Origin:
             checkpoint=None if checkpoint is None else location(str(checkpoint)),
             activation=activation,
             ablation=None if ablation is None else location(str(ablation)),
+            steer=steer,
         )
 
 

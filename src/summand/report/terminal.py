@@ -27,7 +27,7 @@ def show(result: Result, written: dict[str, Path]) -> None:
         if table.plain:
             sys.stdout.write("".join(f"{value}\n" for value in table.rows[table.columns[0].name]))
         else:
-            out.print(drawn(table) if table.columns else table.title, markup=False)
+            out.print(drawn(table) if table.columns else escape(table.title))
             if table.caption:
                 out.print(table.caption, markup=False, soft_wrap=True)
     for what, path in written.items():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import textwrap
 from collections.abc import Callable
-from dataclasses import MISSING, Field, fields, replace
-from functools import wraps
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from functools import cache, wraps
 from typing import Any, TypeVar
 
 from ..errors import SummandError, nearest
@@ -119,3 +121,19 @@ class _Text(str):
 
 def _default(field: Field[Any], none: Any) -> Any:
     return none if field.default is MISSING else field.default
+
+
+@cache
+def said(kind: type[Any]) -> dict[str, str]:
+    """Field → the string that stands below it, of a dataclass and those it inherits from."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        if not is_dataclass(each):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for above, below in zip(body.body, body.body[1:], strict=False):
+            text = ast.get_docstring(ast.Module([below], []))
+            if text is not None and isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name):
+                found[above.target.id] = text.replace("\n", " ")
+    return found

@@ -205,7 +205,9 @@ class ResidualTower(Guarded):
 
     def _recordable(self, pixels: Tensor) -> bool:
         """Whether such a pass is to be played back."""
-        if len(pixels) not in self.recorded_batches or torch.is_autocast_enabled(pixels.device.type):
+        if not self.recorded_batches or len(pixels) not in self.recorded_batches:
+            return False
+        if torch.is_autocast_enabled(pixels.device.type):
             return False
         return not self.always_checked and self.records
 
@@ -224,7 +226,7 @@ class ResidualTower(Guarded):
             return self._stream_pass(None).trace_of(self._recordings[key](pixels))
 
     def _stream_pass(self, visit: Visit | None) -> StreamPass:
-        return StreamPass(self, visit, lambda tokens: tokens.new_ones(len(tokens), 1))
+        return StreamPass(self, visit, lambda tokens: tokens.new_ones(tokens.shape[0], 1))
 
     def _run(self, pixels: Tensor, visit: Visit | None) -> Trace:
         if not self._averaged:
@@ -241,7 +243,7 @@ class ResidualTower(Guarded):
 
     def _even(self, tokens: Tensor) -> Float[Tensor, "image query"]:
         count = tokens.shape[1] - self._pooled_from
-        return tokens.new_full((len(tokens), count), 1 / count)
+        return tokens.new_full((tokens.shape[0], count), 1 / count)
 
     def batch_first(self, tokens: Tensor) -> Tensor:
         return tokens if self._batch_first else tokens.transpose(0, 1)

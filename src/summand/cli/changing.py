@@ -1,0 +1,27 @@
+"""What makes another model of one, or a file of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import summand
+
+from ..studies.export.options import ExportOptions
+from ..studies.inject.options import InjectOptions
+from .adapter import command
+from .loading import images_of
+from .options import Compute, ModelOptions, OwnModelOptions
+
+
+@command
+def export(to: Path, *, options: ExportOptions, model: ModelOptions):
+    from ..models.export import check_place
+
+    check_place(to)
+    return summand.export(model.load(), to, options=options)
+
+
+@command
+def inject(images: str, *, options: InjectOptions, model: OwnModelOptions, compute: Compute):
+    given = images_of(images, compute.count)
+    return summand.inject(model.load(given), given, options=options, **compute.passed())

@@ -1,0 +1,1 @@
+"""Which part of an image or a text goes with which part of another."""
