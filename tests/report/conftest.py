@@ -19,7 +19,7 @@ def survey(vit):
 def in_words(vit, survey):
     """The same with labels, which the survey itself does not get."""
     scenes = pool("scenes")
-    found = labelled(survey, vit, scenes, vit.encode_text(scenes.texts), False, False)
+    found = labelled(survey, vit, scenes, vit.encode_text(scenes.texts))
     assert found.labelled
     assert not survey.labelled
     return found

@@ -13,6 +13,7 @@ from summand.text.pools import pool
 from tests.browser import Watched, launched, overflow, require_browser, serious
 from tests.report.conftest import SCENES
 
+pytestmark = pytest.mark.slow
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 

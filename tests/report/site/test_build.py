@@ -60,6 +60,7 @@ def site(vit, in_words, tmp_path_factory):
     return out, build(vit, open_source(SCENES), out, **options)
 
 
+@pytest.mark.slow
 def test_every_link_and_picture_is_there_and_local(site):
     out, made = site
     pages = list(out.rglob("*.html"))
@@ -83,6 +84,7 @@ def test_every_link_and_picture_is_there_and_local(site):
     assert [name for name in os.listdir(out) if name.startswith(".")] == [".summand-atlas"]
 
 
+@pytest.mark.slow
 def test_pages_say_what_was_measured(site):
     out, made = site
     front = (out / "index.html").read_text()
@@ -98,6 +100,7 @@ def test_pages_say_what_was_measured(site):
     assert made.notes == ("488 of neurons.4 have no page of their own (most=24)",)
 
 
+@pytest.mark.slow
 def test_images_and_maps_of_a_head_are_those_of_its_direction(vit, in_words, site):
     """Scores and maps against a decomposition of the very images: Σ_patch map + class token = ⟨φ(x), d⟩."""
     out, made = site
@@ -124,6 +127,7 @@ def test_images_and_maps_of_a_head_are_those_of_its_direction(vit, in_words, sit
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.slow
 def test_an_image_page_is_an_exact_sum(vit, site):
     out, _ = site
     page = sorted((out / "images").iterdir())[0]
@@ -134,6 +138,7 @@ def test_an_image_page_is_an_exact_sum(vit, site):
         assert abs(sum(steps) - score) <= 13 * 0.0005 + 1e-9
 
 
+@pytest.mark.slow
 def test_the_index_holds_every_unit_in_the_order_of_its_evidence(site):
     out, made = site
     text = (out / "data" / "units-0.js").read_text(encoding="utf-8")
@@ -146,6 +151,7 @@ def test_the_index_holds_every_unit_in_the_order_of_its_evidence(site):
     assert 'data-pieces="1"' in (out / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_random_weights_are_said_loudly(tmp_path):
     model = summand.load("scenes-vit", random_init=True)
     source, options = open_source("scenes:count=20"), {"pool": pool("scenes"), "units": "heads", "progress": False}
@@ -154,6 +160,7 @@ def test_random_weights_are_said_loudly(tmp_path):
         assert "RANDOM" in page.read_text()
 
 
+@pytest.mark.slow
 def test_only_an_empty_folder_or_our_own_is_written_to(vit, tmp_path, site):
     few, more = open_source("scenes:count=24"), {"pool": pool("scenes"), "units": "heads", "progress": False}
     (tmp_path / "mine.txt").write_text("precious")
@@ -174,6 +181,7 @@ def test_only_an_empty_folder_or_our_own_is_written_to(vit, tmp_path, site):
     assert not list(out.rglob("*.webp"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
 def test_a_build_that_is_interrupted_leaves_the_old_site_whole(vit, tmp_path, monkeypatch, error):
     options = {"pool": pool("scenes"), "units": "heads", "layers": 1, "pictures": 2, "progress": False}

@@ -71,6 +71,7 @@ def entries(in_words):
     return entries_of(in_words, range(6), 40)[0]
 
 
+@pytest.mark.slow
 def test_only_the_most_important_units_have_pages(in_words, entries):
     neurons = [entry for entry in entries if entry.kind == "neuron"]
     assert len(neurons) == 40
@@ -81,6 +82,7 @@ def test_only_the_most_important_units_have_pages(in_words, entries):
     assert all(re.fullmatch(r"[a-z]+/[\dx.-]+\.html", entry.page) for entry in entries)  # names of files anywhere
 
 
+@pytest.mark.slow
 def test_what_ablation_does_is_what_the_model_does_without_the_unit(vit, survey, entries):
     """Against the real thing: a head held at its mean in the representation of every held-out image."""
     source, scenes = open_source(SCENES), pool("scenes")
@@ -107,6 +109,7 @@ def test_what_ablation_does_is_what_the_model_does_without_the_unit(vit, survey,
     assert scenes.texts
 
 
+@pytest.mark.slow
 def test_later_heads_carry_all_of_a_neuron(vit, survey, entries):
     """Shares of all paths sum to 1, and are those of the variance of single effects on images."""
     scenes = pool("scenes")
@@ -130,6 +133,7 @@ def test_later_heads_carry_all_of_a_neuron(vit, survey, entries):
         assert path.share == pytest.approx(float(share[path.head[1]]), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_nearest_units_are_nearest_both_ways(survey, entries):
     found = nearest(survey, entries, len(entries))
     directions = {e.name: survey.rank_one(e.group).directions[e.unit.index] for e in entries}
