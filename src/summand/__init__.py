@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
     from .studies.ablation.run import ablate
+    from .studies.align.run import align
     from .studies.attack.run import attack
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .studies.match.run import match
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
+    from .studies.reproduce.run import reproduce
     from .studies.retrieve.run import retrieve
     from .studies.segmentation.run import segment
     from .studies.shift.monitor import Monitor
@@ -79,6 +81,7 @@ __all__ = [
     "Unit",
     "__version__",
     "ablate",
+    "align",
     "atlas",
     "attack",
     "concepts",
@@ -93,6 +96,7 @@ __all__ = [
     "perturb",
     "rank_one",
     "registers",
+    "reproduce",
     "retrieve",
     "scenes",
     "segment",
@@ -122,6 +126,7 @@ _HOMES = {
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
+    "align": ".studies.align.run",
     "atlas": ".report.site.run",
     "explore": ".report.explorer.run",
     "debias": ".studies.debias.run",
@@ -136,6 +141,7 @@ _HOMES = {
     "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",
     "registers": ".studies.registers.run",
+    "reproduce": ".studies.reproduce.run",
     "segment": ".studies.segmentation.run",
     "retrieve": ".studies.retrieve.run",
     "shift": ".studies.shift.run",

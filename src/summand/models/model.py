@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -42,7 +43,7 @@ class Model(ImageVerbs, TextVerbs):
 
     clip: the wrapped model itself, never changed. name: what it was loaded as. random_weights: True where the weights
     are random and every explanation is of noise. origin: what `load` was asked for, None of a wrapped model. world:
-    what it has seen and which words it knows.
+    what it has seen and which words it knows. alignment: of a model that `summand.align` made, what its map is worth.
 
     The model may be trained further, edited, moved, or have modules replaced: every question first looks whether it is
     as it was (`State`), and what was made of its weights is made anew where it is not. The first question of a state
@@ -67,6 +68,7 @@ class Model(ImageVerbs, TextVerbs):
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self._prefix, self._ablations = prefix, ablations
         self.world = world_of(preprocess, tokenizer) if world is None else world
+        self.alignment: Any = None
         self._recorded: frozenset[int] = frozenset()
         self._texts = TextSide(clip, tokenizer, name)
         self._image: Made[Any] = Made(lambda: image_state(clip), self._make_tower, name)
@@ -197,7 +199,7 @@ class Model(ImageVerbs, TextVerbs):
     @property
     def prepared(self) -> Prepared:
         """Its preprocessing in two halves: what readers of pictures do, and what is done on the model's device."""
-        return Prepared(self.preprocess, cut_of(self._preprocess))
+        return Prepared(partial(preprocessed, self._preprocess, name=self.name), cut_of(self._preprocess))
 
     def picture(self, pixels: Float[Tensor, "image 3 height width"]) -> np.ndarray:
         """Preprocessed pixels back as the model sees them, uint8 [image, height, width, 3]."""

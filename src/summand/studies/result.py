@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import json
 import math
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -68,6 +70,14 @@ class Result:
         about = "".join(f", {text}" for text in (self.data, self.model) if text)
         return f"<{type(self).__name__}: {len(self.rows)} rows{about}>"
 
+    def tell_skipped(self, skipped: Mapping[str, str]) -> None:
+        """Pictures that could not be read, and why: those that no note names yet are noted."""
+        said = "\n".join(self.notes)
+        left = [f"skipped {name}: {reason}" for name, reason in skipped.items() if name not in said]
+        self.notes = (*self.notes, *left)
+        if skipped:
+            self.more.setdefault("skipped", [{"name": name, "reason": why} for name, why in skipped.items()])
+
     def tables(self) -> list[Table]:
         """What a terminal and a notebook show."""
         columns = [
@@ -126,14 +136,25 @@ class Result:
             place.parent.mkdir(parents=True, exist_ok=True)
             return self.save_arrays(place)
         place.mkdir(parents=True, exist_ok=True)
-        written = {"result": place / "result.json", "rows": place / "rows.csv"}
+        with tempfile.TemporaryDirectory(prefix=".summand-", dir=place) as made:  # all of it, or nothing
+            written = self._save_all(Path(made))
+            for path in sorted(Path(made).rglob("*")):
+                inside = place / path.relative_to(made)
+                if path.is_dir():
+                    inside.mkdir(exist_ok=True)
+                else:
+                    os.replace(path, inside)
+            return {what: place / path.relative_to(made) for what, path in written.items()}
+
+    def _save_all(self, folder: Path) -> dict[str, Path]:
+        written = {"result": folder / "result.json", "rows": folder / "rows.csv"}
         for path in written.values():
             self._write_table(path)
         if self.drawn_by is not None:
-            written["figure"] = self._draw(place / "figure.png")
+            written["figure"] = self._draw(folder / "figure.png")
         if self.paged_by is not None:
-            written["page"] = self._write_page(place / "index.html")
-        return {**written, **self.save_more(place)}
+            written["page"] = self._write_page(folder / "index.html")
+        return {**written, **self.save_more(folder)}
 
     def save_more(self, folder: Path) -> dict[str, Path]:
         """What else this result leaves in its folder, by what it is."""
@@ -157,7 +178,8 @@ class Result:
         if page is None:
             raise SummandError(f"this result has no page; give a folder in the place of {path}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        with replacing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
         return path
 
     def _draw(self, path: Path) -> Path:
@@ -165,7 +187,8 @@ class Result:
         if figure is None:
             raise SummandError(f"this result has no figure; give a folder in the place of {path}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=160)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=160, format=path.suffix[1:].lower())
         return path
 
     def _repr_html_(self) -> str:

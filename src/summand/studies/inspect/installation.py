@@ -91,8 +91,8 @@ def _hub() -> Fact:
 
 def _shipped() -> Iterator[Fact]:
     folder = files(scenes).joinpath(_WEIGHTS)
-    sums = dict(reversed(line.split()) for line in folder.joinpath("SHA256SUMS").read_text().splitlines())
-    for name, known in sums.items():
+    for line in folder.joinpath("SHA256SUMS").read_text().splitlines():
+        known, name = line.split()
         file = folder.joinpath(name)
         found = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
         damaged = f"{name} is not the file that was shipped; install {OURS} again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -160,8 +161,17 @@ def build_index(
 def _room(folder: str | Path | None, shape: tuple[int, int]) -> np.ndarray:
     if folder is None:
         with tempfile.TemporaryFile() as file:  # the map keeps it alive
-            return np.memmap(file, np.float32, "w+", shape=shape)
+            _reserve(file.fileno(), 4 * shape[0] * shape[1])
+            return np.memmap(file, np.float32, "r+", shape=shape)
     return np.lib.format.open_memmap(Path(folder) / "features.npy", "w+", np.float32, shape)
+
+
+def _reserve(file: int, size: int) -> None:
+    """Have the disk set so many bytes aside, or say that it is full: of a map onto a full one the process would die."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)
 
 
 def property_units(
