@@ -41,7 +41,7 @@ COMMANDS = (
     *(Named("Label", "surveys", name) for name in ("survey", "label", "unit", "head", "neuron", "pair")),
     Named("Label", "surveys", "decompose", called="survey"),
     *(Named("Study", "study", name) for name in ("ablate", "debias", "registers", "subconcepts", "truth")),
-    *(Named("Study", "changing", name) for name in ("align", "export", "inject")),
+    *(Named("Study", "changing", name) for name in ("align", "export", "inject", "sae")),
     *(Named("Study", "compare", name) for name in ("segment", "perturb", "attack", "shift")),
     *(Named("Inspect", "inspection", name) for name in ("models", "pools", "doctor")),
 )

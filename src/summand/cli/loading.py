@@ -13,7 +13,7 @@ from ..errors import SummandError, SummandWarning
 from .console import escape, stderr
 from .options import ModelOptions, OwnModelOptions
 
-_OTHERS = ("checkpoint", "activation", "precision", "image_size", "ablation", "steer", "random_init")
+_OTHERS = ("checkpoint", "activation", "precision", "image_size", "ablation", "steer", "sae", "random_init")
 
 
 def load(chosen: ModelOptions, given: tuple[Any, ...] = ()) -> Any:

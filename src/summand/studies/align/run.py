@@ -66,9 +66,7 @@ def align(
     agreement = _agreement(fitted, features, targets, clip, options)
     made = Model(made.clip, preprocess, clip._tokenizer, name, world=clip.world)
     made.random_weights = options.random_vision
-    made.alignment = Alignment.of(
-        *(fitted, agreement, options, spec, tower, clip), data=given.source.label, name=name
-    )
+    made.alignment = Alignment.of(*(fitted, agreement, options, spec, tower, clip), data=given.source.label, name=name)
     return made
 
 
