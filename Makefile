@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: atlas test test-all test-deep lint types check clean
+.PHONY: atlas test test-all test-deep lint types check docs notebooks clean
 
 atlas: $(VENV)/.installed
 	$(BIN)/summand atlas
@@ -30,6 +30,13 @@ types: $(VENV)/.installed-dev
 
 check: test-all lint types
 
+# The site, into site/: strict, so that a link that leads nowhere stops it.
+docs: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict
+
+notebooks: $(VENV)/.installed-dev
+	$(BIN)/python examples/run_notebooks.py
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "summand needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
@@ -45,4 +52,4 @@ $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) dist build site

@@ -1,4 +1,4 @@
-"""Pages of documentation as somebody follows them, from top to bottom: Python and commands, in one folder and one process."""
+"""Pages of documentation as somebody follows them, from top to bottom: Python and commands, in one process."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def follow(page: Path) -> dict[str, Any]:
 
 
 def sets_up(words: list[str]) -> bool:
-    """Whether it is a command that is there, of a tool that is not run here: pip of our own name and extras, a target of
-    the Makefile, a script of the repository."""
+    """Whether it is a command that is there, of a tool that is not run here: pip of our own name and extras, a target
+    of the Makefile, a script of the repository."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     if words[:2] == ["pip", "install"]:
         named = re.fullmatch(r"(?:summand-clip|\.)(?:\[(.+)\])?", words[2])

@@ -3,6 +3,7 @@ and few scenes in the place of many."""
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
@@ -13,12 +14,19 @@ from tests.pages import PAGES, ROOT, draw, follow, lines, name_of, of_open_clip,
 pytestmark = pytest.mark.usefixtures("unchecked")
 README = ROOT / "README.md"
 MADE_OF_THE_CODE = {"docs/cli.md", "docs/models.md"}
-SLOW = {"docs/how-to/segment.md", "docs/how-to/repair.md", "docs/scenes.md", "docs/studies.md", "docs/start/scenes.md"}
+SLOW = {f"docs/{name}.md" for name in ("how-to/label", "how-to/many-pictures", "how-to/segment", "runs", "studies")}
+SLOW |= {f"docs/start/{name}.md" for name in ("scenes", "own-model")}
 RUN = [
     pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if name_of(page) in SLOW else [])
     for page in PAGES
     if steps(page) and name_of(page) not in MADE_OF_THE_CODE
 ]
+
+
+def created(name, *_, **__):
+    """As open_clip's function of this name: a model in training mode, and preprocessing to train and to ask."""
+    made, preprocess, _ = of_open_clip(name)
+    return made.train(), preprocess, preprocess
 
 
 @pytest.fixture
@@ -28,9 +36,7 @@ def here(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("summand.models.load.load_open_clip", of_open_clip)
-    monkeypatch.setattr(
-        open_clip, "create_model_and_transforms", lambda name, *_, **__: (made := of_open_clip(name))[:1] + (None, made[1])
-    )
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", created)
     monkeypatch.setattr(open_clip, "get_tokenizer", lambda name, *_, **__: of_open_clip(name)[2])
     draw(tmp_path)
     return tmp_path
@@ -64,10 +70,7 @@ def test_what_is_no_command_of_ours_must_be_there():
 
 
 def test_every_block_of_a_page_is_run_or_is_output():
-    """`text`, `py` (an included script), `json` and the like are shown; Python and sh are run; a block without a kind is
-    neither, and so is an error."""
-    import re
-
+    """`text`, `py` (included scripts), `json` and the like are shown; Python and sh are run; every block has a kind."""
     for page in PAGES:
         kinds = re.findall(r"^ *```(\w*)[^\n`]*\n.*?^ *```$", page.read_text(), re.MULTILINE | re.DOTALL)
         assert set(kinds) <= {"python", "sh", "text", "py", "json", "toml", "yaml"}, name_of(page)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import summand
 
-SCENE = "two large striped red stars on the left and one large solid blue ring on the right in a meadow with the letter K"
+SCENE = (
+    "two large striped red stars on the left and one large solid blue ring on the right in a meadow with the letter K"
+)
 TEXTS = ["a red star", "a blue ring", "the letter K", "a meadow"]
 
 

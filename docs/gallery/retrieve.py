@@ -11,7 +11,9 @@ import summand
 
 def main(out: Path = Path("docs/images/retrieve.png"), count: int = 600) -> None:
     model = summand.load("scenes-vit")
-    scene = Image.fromarray(summand.scenes.describe("two red striped stars on the left in the snow", 1, seed=0).images[0])
+    scene = Image.fromarray(
+        summand.scenes.describe("two red striped stars on the left in the snow", 1, seed=0).images[0]
+    )
     summand.retrieve(model, scene, f"scenes:count={count}", property="colour", top=8).save(out)
 
 

@@ -9,16 +9,25 @@ from typing import Any
 
 import summand
 from summand.studies.result import Result
+from summand.survey.make import survey as make_survey
 
 PAGES = {
-    "models": ("Models and their terms", ("models", "effects", "towers", "unit")),
-    "surveys": ("Surveys", ("survey",)),
-    "verbs": ("Verbs", ("studies", "report", "maps")),
-    "mathematics": ("Statistics and texts", ("statistics", "text")),
-    "scenes": ("Scenes", ("scenes",)),
-    "errors": ("Errors", ("errors",)),
+    "models": (
+        "Models and their terms",
+        "A CLIP at hand, and the sums that it is.",
+        ("models", "effects", "towers", "unit"),
+    ),
+    "surveys": ("Surveys", "What one pass over pictures leaves.", ("survey",)),
+    "verbs": (
+        "Verbs",
+        "What to do with a model: one function, one set of options, one result.",
+        ("studies", "report", "maps"),
+    ),
+    "mathematics": ("Statistics and texts", "The methods on plain tensors, without a model.", ("statistics", "text")),
+    "scenes": ("Scenes", "The rendered world with known causes.", ("scenes",)),
+    "errors": ("Errors", "What is raised and what is warned of.", ("errors",)),
 }
-"""A page: its title, and the rooms whose public names stand on it."""
+"""A page: its title, what it is of, and the rooms whose public names stand on it."""
 
 INDEX = """# Python
 
@@ -33,14 +42,15 @@ takes a model, images in any form and its options by name, and returns a `Result
 
 def public() -> dict[str, Any]:
     """Every public object by name."""
-    return {name: getattr(summand, name) for name in summand.__all__ if name != "__version__"}
+    found = {name: getattr(summand, name) for name in summand.__all__ if name != "__version__"}
+    return {**found, "survey": make_survey}  # a package under the name of its one function
 
 
 def page_of(name: str, thing: Any) -> str:
     """The page on which a public name stands. Raises `KeyError` for a room that no page has."""
     home = thing.__name__ if inspect.ismodule(thing) else thing.__module__
     room = home.split(".")[1]
-    for page, (_, rooms) in PAGES.items():
+    for page, (_, _, rooms) in PAGES.items():
         if room in rooms:
             return page
     raise KeyError(f"docs/making/api.py: no page for {name}, which is of the room {room!r}")
@@ -51,7 +61,7 @@ def pages() -> dict[str, str]:
     names: dict[str, list[str]] = defaultdict(list)
     for name, thing in sorted(public().items(), key=lambda one: (inspect.isclass(one[1]), one[0].lower())):
         names[page_of(name, thing)].append(name)
-    made = {page: "\n".join(_page(PAGES[page][0], names[page])) for page in PAGES}
+    made = {page: "\n".join(_page(page, names[page])) for page in PAGES}
     rows = (
         f"| [`{name}`]({page}.md#{_anchor(public()[name])}) | {first_sentence(public()[name])} |"
         for page in PAGES
@@ -70,8 +80,9 @@ def _anchor(thing: Any) -> str:
     return thing.__name__ if inspect.ismodule(thing) else f"{thing.__module__}.{thing.__qualname__}"
 
 
-def _page(title: str, names: list[str]) -> Iterator[str]:
-    yield f"# {title}\n"
+def _page(page: str, names: list[str]) -> Iterator[str]:
+    title, about, _ = PAGES[page]
+    yield f"# {title}\n\n{about}\n"
     for name in names:
         thing = public()[name]
         if inspect.ismodule(thing):
@@ -100,5 +111,3 @@ def _beside(verb: Any) -> list[type]:
 
 def _directive(thing: Any) -> str:
     return f"::: {thing.__module__}.{thing.__qualname__}\n"
-
-

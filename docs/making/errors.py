@@ -7,7 +7,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parents[2] / "src" / "summand"
 BASE = "SummandError"
@@ -52,27 +55,30 @@ class Message:
         return self.file.partition("/")[0] if "/" in self.file else ""
 
 
+@cache
 def kinds() -> dict[str, str]:
     """SummandError and every class below it, by name, with the first line of its docstring."""
     classes = [node for tree in _trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     found = {BASE: ""}
-    for _ in classes:  # a class may stand before the one that it is made of
+    for _ in range(4):  # a class may stand before the one that it is made of
         for one in classes:
             if one.name in found or any(isinstance(base, ast.Name) and base.id in found for base in one.bases):
                 found[one.name] = (ast.get_docstring(one) or "").partition("\n\n")[0].replace("\n", " ")
     return found
 
 
+@cache
 def messages() -> list[Message]:
     """All of them, in the order of files and lines."""
-    known, found = kinds(), []
-    for path, tree in _trees().items():
+    known, found, trees = kinds(), [], _trees()
+    helpers = _helpers(trees)
+    for path, tree in trees.items():
         file = path.relative_to(PACKAGE).as_posix()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
-                text = _collapsed(" ".join(_text(argument) for argument in node.args[: _said(node.func.id)]))
-                if len(re.findall(r"[A-Za-z]{2,}", text)) >= _LEAST:
-                    found.append(Message(text, node.func.id, file))
+        for node, local in _calls(tree):
+            if node.func.id in known:
+                said = [_texts(argument, {**helpers, **local}) for argument in node.args[: _said(node.func.id)]]
+                texts = (_collapsed(" ".join(words)) for words in product(*said))
+                found += [Message(text, node.func.id, file) for text in texts if _is_ours(text)]
     return list(dict.fromkeys(found))
 
 
@@ -90,6 +96,7 @@ def lines() -> Iterator[str]:
             yield from (f"| {_cell(message.text)} | `{message.file}` |" for message in by_room[room])
 
 
+@cache
 def _trees() -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 
@@ -99,15 +106,59 @@ def _said(kind: str) -> int:
     return 2 if kind == "OptionError" else 1
 
 
+def _calls(
+    tree: ast.AST, local: dict[str, list[ast.expr]] | None = None
+) -> Iterator[tuple[Any, dict[str, list[ast.expr]]]]:
+    """Every call of a plain name, with what the names of its function were given."""
+    local = local or {}
+    for node in ast.iter_child_nodes(tree):
+        inside = local
+        if isinstance(node, ast.FunctionDef):
+            inside = defaultdict(list)
+            for one in ast.walk(node):
+                if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name):
+                    inside[one.targets[0].id].append(one.value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node, inside
+        yield from _calls(node, inside)
+
+
+def _helpers(trees: dict[Path, ast.Module]) -> dict[str, list[ast.expr]]:
+    """What the functions that make messages return, by name."""
+    found: dict[str, list[ast.expr]] = defaultdict(list)
+    for tree in trees.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value]
+                found[f"{node.name}()"] += [one for one in returned if isinstance(one, ast.JoinedStr | ast.Constant)]
+    return found
+
+
+def _texts(node: ast.expr, known: dict[str, list[ast.expr]]) -> list[str]:
+    """The literal words of an expression, in every form that it may have; a hole for what is known only when it runs."""
+    if isinstance(node, ast.IfExp):
+        return [*_texts(node.body, known), *_texts(node.orelse, known)]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return ["".join(pair) for pair in product(_texts(node.left, known), _texts(node.right, known))]
+    name = node.id if isinstance(node, ast.Name) else None
+    if isinstance(node, ast.Call):
+        name = f"{getattr(node.func, 'id', None) or getattr(node.func, 'attr', None)}()"
+    given = known.get(name or "", [])
+    inside = {one: values for one, values in known.items() if one != name}
+    return [text for value in given for text in _texts(value, inside)] or [_text(node)]
+
+
 def _text(node: ast.expr) -> str:
-    """The literal words of an expression, and a hole for everything that is known only when it runs."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
         return "".join(_text(value) for value in node.values)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _text(node.left) + _text(node.right)
     return HOLE
+
+
+def _is_ours(text: str) -> bool:
+    """Whether words of our own stand in it: else it is another library's message, passed on."""
+    return len(re.findall(r"[A-Za-z]{2,}", text)) >= _LEAST
 
 
 def _collapsed(text: str) -> str:

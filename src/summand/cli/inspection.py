@@ -5,23 +5,23 @@ from __future__ import annotations
 from functools import partial
 
 from .adapter import command
-from .options import ModelOptions
+from .options import OwnModelOptions
 
 
 @partial(command, positional=("model",))
-def doctor(*, model: ModelOptions):
-    """Check every identity that explanations of a model rest on: its terms, neurons, pairs and texts.
+def doctor(*, model: OwnModelOptions):
+    """Check what is installed, and every identity that explanations of a model rest on: what to paste into an issue.
 
-    Exits with 0 where everything holds and with 1 where something does not.
+    Of a model that is named, the identities alone. Exits with 0 where all holds and with 1 where something does not.
 
     Examples:
 
-    - summand doctor scenes-vit
+    - summand doctor
     - summand doctor ViT-B-16 -p laion2b_s34b_b88k
     """
     from ..studies.inspect.doctor import doctor as verb
 
-    return verb(model.load())
+    return verb(model.load(), surroundings=model.model is None)
 
 
 @command

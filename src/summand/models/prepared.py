@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from open_clip.transform import MaybeToTensor
+from open_clip import transform
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import Compose, Normalize, ToTensor
@@ -19,6 +19,9 @@ from ..errors import SummandError
 
 if TYPE_CHECKING:
     from .model import Model
+
+
+_TO_TENSOR = (ToTensor, getattr(transform, "MaybeToTensor", ToTensor))  # open_clip's own, of which 3.2 has none
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def cut_of(preprocess: Callable[..., Any] | None) -> Cut | None:
     if type(preprocess) is not Compose or len(steps) < 2:
         return None
     *steps, to_tensor, normalize = steps
-    if type(to_tensor) not in (ToTensor, MaybeToTensor) or type(normalize) is not Normalize:
+    if type(to_tensor) not in _TO_TENSOR or type(normalize) is not Normalize:
         return None
     mean, std = (tuple(torch.as_tensor(one).flatten().tolist()) for one in (normalize.mean, normalize.std))
     return Cut(tuple(steps), mean, std) if len(mean) == len(std) == 3 else None
