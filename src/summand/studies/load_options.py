@@ -28,6 +28,9 @@ class LoadOptions:
     """A file of summand debias: its units stay at their mean."""
     steer: str | None = None
     """Effects of units times a factor: 10.3=0,9:2914=2."""
+    sae: str | None = None
+    """Sparse autoencoders of the stream: folders or files, commas between, FILE@9 for one that does not say its layer;
+    their latents are units (latents:9)."""
     random_init: bool = False
     """Random weights on purpose, to try things out."""
     device: str = "auto"
