@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
+    from .report.explorer.run import explore
     from .report.site.run import atlas
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .studies.match.run import match
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
+    from .studies.reproduce.run import reproduce
     from .studies.retrieve.run import retrieve
     from .studies.segmentation.run import segment
     from .studies.shift.monitor import Monitor
@@ -82,6 +84,7 @@ __all__ = [
     "attack",
     "concepts",
     "debias",
+    "explore",
     "export",
     "heatmap",
     "inject",
@@ -91,6 +94,7 @@ __all__ = [
     "perturb",
     "rank_one",
     "registers",
+    "reproduce",
     "retrieve",
     "scenes",
     "segment",
@@ -121,6 +125,7 @@ _HOMES = {
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
     "atlas": ".report.site.run",
+    "explore": ".report.explorer.run",
     "debias": ".studies.debias.run",
     "export": ".studies.export.run",
     "heatmap": ".studies.heatmap.run",
@@ -133,6 +138,7 @@ _HOMES = {
     "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",
     "registers": ".studies.registers.run",
+    "reproduce": ".studies.reproduce.run",
     "segment": ".studies.segmentation.run",
     "retrieve": ".studies.retrieve.run",
     "shift": ".studies.shift.run",

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..errors import SummandError
 from ..processes import wanted
+from .skips import note
 from .sources import Drawn, ImageSource, Skipped, read_batch
 
 TIMEOUT = 300.0
@@ -82,6 +83,7 @@ def loaded(
                     break
                 if isinstance(found, BaseException):
                     raise found
+                note(found.skipped)
                 done += 1
                 yield found
 

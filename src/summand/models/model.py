@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -197,7 +198,7 @@ class Model(ImageVerbs, TextVerbs):
     @property
     def prepared(self) -> Prepared:
         """Its preprocessing in two halves: what readers of pictures do, and what is done on the model's device."""
-        return Prepared(self.preprocess, cut_of(self._preprocess))
+        return Prepared(partial(preprocessed, self._preprocess, name=self.name), cut_of(self._preprocess))
 
     def picture(self, pixels: Float[Tensor, "image 3 height width"]) -> np.ndarray:
         """Preprocessed pixels back as the model sees them, uint8 [image, height, width, 3]."""

@@ -68,6 +68,10 @@ class TopImagesOf:
             self._value = TopImages(self.k, self._moments.value.mean)
         return self._value
 
+    def restore_value(self, value: TopImages) -> None:
+        """Know these, and nothing else."""
+        self._value = value
+
     def update(self, batch: Batch) -> None:
         self.value.update(self._moments.effects(batch), batch.indices)
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data import ImageSource
+from ..data import ImageSource, Skipped
 from ..data.adapters import open_images
+from ..data.skips import note
 from ..errors import SummandError
 from ..models import Model
 from ..processes import workers as reading
@@ -123,6 +124,7 @@ def make(
             broken: set[str] | None = None
             there = Manifest.read(path) if (path / FILE).is_file() else None
             if there is not None and there.complete and not (broken := _broken(path)):
+                note(Skipped(item["name"], item["reason"]) for item in there.skipped)
                 return Survey(Folder(path, Checksums(path).entries()), there, model, source)
             return Making(model, source, Folder(path), asked, groups, how, broken).run(path)
     except OSError as error:

@@ -173,26 +173,10 @@ class Making:
             name = f"{KEPT}.{group.name}"
             self.shelf.put_blocks(name, self._blocks(f"kept/{group.name}", {"coefficient": self._axes(group)}))
         for group in self.groups:
-            self._put(group)
+            put_group(self.shelf, self.consumers, group)
 
     def _axes(self, group: Group) -> tuple[str, ...]:
         return (*of(self.consumers, f"moments/{group.name}", MomentsOf).value.units, "path")
-
-    def _put(self, group: Group) -> None:
-        moments, aside = (
-            of(self.consumers, f"moments/{group.name}", MomentsOf),
-            of(self.consumers, f"signal/{group.name}", Projections),
-        )
-        top, whole = self.consumers.get(f"top/{group.name}"), self.consumers.get(f"whole/{group.name}")
-        found = store.Statistics(
-            moments=moments.value.to("cpu"),
-            top=top.value.to("cpu") if isinstance(top, TopImagesOf) else None,
-            rank_one=aside.rank,
-            scale=aside.scale,
-            held_out=torch.from_numpy(aside.values),
-            whole=(torch.from_numpy(whole.values), whole.scale) if isinstance(whole, Coefficients) else None,
-        )
-        self.shelf.put(group.name, store.to_dataset(found, aside.images))
 
     def _rows(self, name: str, size: int) -> Iterator[Arrays]:
         """What was kept of every image, in the order of their numbers."""
@@ -224,6 +208,22 @@ def of(consumers: Mapping[str, Consumer], name: str, kind: type[Kind]) -> Kind:
     found = consumers[name]
     assert isinstance(found, kind)
     return found
+
+
+def put_group(shelf: Shelf, consumers: Mapping[str, Consumer], group: Group) -> None:
+    """The data set of a group, from what its consumers know."""
+    moments = of(consumers, f"moments/{group.name}", MomentsOf)
+    aside = of(consumers, f"signal/{group.name}", Projections)
+    top, whole = consumers.get(f"top/{group.name}"), consumers.get(f"whole/{group.name}")
+    found = store.Statistics(
+        moments=moments.value.to("cpu"),
+        top=top.value.to("cpu") if isinstance(top, TopImagesOf) else None,
+        rank_one=aside.rank,
+        scale=aside.scale,
+        held_out=torch.from_numpy(aside.values),
+        whole=(torch.from_numpy(whole.values), whole.scale) if isinstance(whole, Coefficients) else None,
+    )
+    shelf.put(group.name, store.to_dataset(found, aside.images))
 
 
 def _per_image(values: dict[str, tuple[np.ndarray, tuple[str, ...]]], indices: np.ndarray) -> xr.Dataset:

@@ -33,8 +33,8 @@ class Manifest:
     names. groups: names of the groups of units. top: images kept for a unit, None for `top_count`. held_out: share of
     the images kept aside. kept: layers whose heads' coefficients are kept for every image; coefficients: groups of
     which all are, in `dtype`. skipped: images that could not be read, and why. residual: |Σ − encode_image| of the
-    first batch, relative. complete: False while the run is being made; passed and planned: images
-    that went through, of how many.
+    first batch, relative. complete: False while the run is being made; passed and planned: images that went through, of
+    how many. parts: of a merged run, where the images of each are.
     """
 
     model: str
@@ -67,6 +67,7 @@ class Manifest:
     passed: int = 0
     planned: int = 0
     complete: bool = False
+    parts: tuple[dict[str, Any], ...] = ()
     format: int = FORMAT
 
     @staticmethod
@@ -206,9 +207,16 @@ _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("count", "top"), (int, type(None))),
     **{"held_out": (int, float), "seconds": (int, float), "residual": (int, float, type(None))},
     **{"image_size": (int, tuple, type(None)), "versions": (dict,)},
-    **dict.fromkeys(("groups", "kept", "skipped", "coefficients"), (tuple,)),
+    **dict.fromkeys(("groups", "kept", "skipped", "coefficients", "parts"), (tuple,)),
 }
-_ITEMS: dict[str, type] = {"groups": str, "coefficients": str, "kept": int, "skipped": dict, "image_size": int}
+_ITEMS: dict[str, type] = {
+    "groups": str,
+    "coefficients": str,
+    "kept": int,
+    "skipped": dict,
+    "parts": dict,
+    "image_size": int,
+}
 
 
 def _of_json(found: dict[str, Any], file: Path) -> Manifest:

@@ -148,6 +148,18 @@ class Shards:
             return None
 
 
+def faults_of(out: Path) -> Iterator[tuple[Path, str | None]]:
+    """The shards in a folder, and what is wrong with each. Changes nothing."""
+    folder = out / FOLDER
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and path.suffix not in (".part", ".old"):
+            try:
+                checksums.check(path, checksums.read_sealed(path / _SHARD)["files"], "")
+                yield path, None
+            except (SummandError, OSError, KeyError, TypeError, AttributeError) as error:
+                yield path, str(error).rstrip("; ")
+
+
 def _size(shard: Shard) -> int:
     return shard.stop - shard.start
 

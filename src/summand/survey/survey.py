@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data import ImageSource, open_source
+from ..data.joined import Joined
 from ..effects.effects import Effects
 from ..errors import SummandError
 from ..models import Model
@@ -28,10 +29,11 @@ from . import store
 from .fingerprints import names_hash, same_weights, weights_hash
 from .manifest import Manifest
 from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, SKIPPED, TERMS, Folder, Shelf
+from .shown import Shown
 from .units import Group, Unit
 
 
-class Survey:
+class Survey(Shown):
     """What `summand.survey` found. Of a folder (`summand.open`) nothing is read before it is asked for.
 
     manifest: what it is a survey of. path: its folder, or None. groups: its groups of units; wherever a group is asked
@@ -191,14 +193,21 @@ class Survey:
 
         return label(self, pool, size=size, most=most, draws=draws, progress=progress)
 
-    def find(self, what: Any, *, top: int = 10) -> pd.DataFrame:
+    def find(self, what: Any, *, top: int = 10, by: str = "cosine") -> pd.DataFrame:
         """Units by a text, an image or a direction [embed]: those whose r_n is nearest, with their words and evidence.
 
-        cosine: of r_n with the centred embedding of `what`, signed.
+        cosine: of r_n with the centred embedding of `what`, signed. by: "cosine", or "evidence": those first of whose
+        effects on held-out images `what` says more than other texts (or images) do.
         """
         from .search import find
 
-        return find(self, what, top)
+        return find(self, what, top, by)
+
+    def audit(self, *, most: int | None = None) -> pd.DataFrame:
+        """Every unit: is it about one thing (clear), about several, or the like of another (redundant)?"""
+        from .audit import audit
+
+        return audit(self, most)[0]
 
     def __getitem__(self, unit: str | Unit) -> Any:
         """One unit by its name: words, weights, evidence, r_n, top images; `.show()` draws it."""
@@ -233,18 +242,12 @@ class Survey:
 
     def source(self) -> ImageSource:
         """The images, read again from where they came. Raises `SummandError` where they moved or changed."""
-        asked = self.manifest
-        if asked.location is None:
-            if self._source is not None:
-                return self._source
-            raise SummandError(f"the images of this run were in memory ({asked.source}) and cannot be read again")
-        try:
-            source = open_source(asked.location, asked.count)
-        except SummandError as error:
-            raise SummandError(f"the images of this run cannot be read again: {error}") from error
-        if len(source) != asked.images or names_hash(source) != asked.files:
-            raise SummandError(f"the images in {asked.location} are no longer those of this run")
-        return source
+        made = self.manifest
+        if made.location is None and self._source is not None:
+            return self._source
+        if made.parts:
+            return Joined([_opened(made.source, **part) for part in made.parts])
+        return _opened(made.source, made.location, made.count, made.images, made.files)
 
     @property
     def model(self) -> Model:
@@ -292,6 +295,19 @@ class Survey:
 
     def _read_basis(self, group: Group) -> Directions:
         return store.basis_of(self.dataset(group))
+
+
+def _opened(said: str, location: str | None, count: int | None, images: int, files: str) -> ImageSource:
+    """A source again. Raises `SummandError` where it cannot be read, or holds other images than it did."""
+    if location is None:
+        raise SummandError(f"the images of this run were in memory ({said}) and cannot be read again")
+    try:
+        source = open_source(location, count)
+    except SummandError as error:
+        raise SummandError(f"the images of this run cannot be read again: {error}") from error
+    if len(source) != images or names_hash(source) != files:
+        raise SummandError(f"the images in {location} are no longer those of this run")
+    return source
 
 
 def open_survey(path: str | Path, model: Model | None = None) -> Survey:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ...data import ImageSource
+from ...data.pictures import shown
 from ...studies.shift.compare import UnitShift, moved
 from ...studies.shift.result import Compared, Shift
 from .. import figures
@@ -81,7 +83,7 @@ def _thumbnails(source: ImageSource | None, indices: np.ndarray) -> list[dict[st
     if source is None:  # only numbers are at hand
         return found
     for index in indices:
-        picture = source.image(int(index)).convert("RGB")
+        picture = shown(partial(source.image, int(index)))
         picture.thumbnail((_SIDE, _SIDE))
         buffer = io.BytesIO()
         picture.save(buffer, format="PNG")
