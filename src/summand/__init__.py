@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
     from .studies.ablation.run import ablate
+    from .studies.align.run import align
     from .studies.attack.run import attack
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
@@ -80,6 +81,7 @@ __all__ = [
     "Unit",
     "__version__",
     "ablate",
+    "align",
     "atlas",
     "attack",
     "concepts",
@@ -124,6 +126,7 @@ _HOMES = {
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
+    "align": ".studies.align.run",
     "atlas": ".report.site.run",
     "explore": ".report.explorer.run",
     "debias": ".studies.debias.run",

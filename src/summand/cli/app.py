@@ -44,7 +44,7 @@ COMMANDS = (
     Named("Label", "surveys", "decompose", called="survey"),
     *(Named("Label", "joined", name) for name in ("info", "merge")),
     *(Named("Study", "study", name) for name in ("ablate", "debias", "registers", "subconcepts", "truth")),
-    *(Named("Study", "changing", name) for name in ("export", "inject")),
+    *(Named("Study", "changing", name) for name in ("align", "export", "inject")),
     Named("Study", "likeness", "reproduce"),
     *(Named("Study", "compare", name) for name in ("segment", "perturb", "attack", "shift")),
     *(Named("Inspect", "inspection", name) for name in ("models", "pools", "doctor")),
