@@ -4,10 +4,10 @@
     python benchmarks/scale.py merging --states 10000
     python benchmarks/scale.py cost --images 500
 
-memory: peak RSS of a fresh process that surveys so many scenes, and the ratio of the last to the first. merging: so many
-partial states of a few images each, as a cluster's workers send them, merged pairwise (as a binary counter counts) and
-one by one, against one pass over all images: time, peak memory of the states that are held, the largest relative
-difference. cost: images a second by the units that are kept, bytes on the disk for each unit and each image.
+memory: peak RSS of a fresh process that surveys so many scenes, and the ratio of the last to the first. merging: so
+many partial states of a few images each, as a cluster's workers send them, merged pairwise (as a binary counter counts)
+and one by one, against one pass over all images: time, how many states are held, the largest relative difference.
+cost: images a second by the units that are kept, bytes on the disk for each unit and each image.
 """
 
 from __future__ import annotations

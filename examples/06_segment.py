@@ -31,7 +31,6 @@ found = summand.segment(
     model,
     "scenes:groups=2,count=60,seed=3",
     methods="decomposition,second-order,chefer,gradcam,maskclip,rollout,random",
-    progress=False,
 )
 found
 
@@ -43,6 +42,6 @@ found
 # %%
 own = summand.scenes.sample(30, seed=8)
 masks = [mask.astype("uint8") for mask in own.masks]
-summand.segment(
-    model, (list(own.images), masks, ["background", "an object"]), methods="decomposition", progress=False
-).rows[["method", "pixel_accuracy", "mIoU"]]
+summand.segment(model, (list(own.images), masks, ["background", "an object"]), methods="decomposition").rows[
+    ["method", "pixel_accuracy", "mIoU"]
+]

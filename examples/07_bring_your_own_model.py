@@ -21,6 +21,7 @@ import open_clip
 import summand
 
 clip, _, preprocess = open_clip.create_model_and_transforms("ViT-S-32-alt")
+clip.eval()  # open_clip hands models out in training mode
 model = summand.wrap(clip, preprocess=preprocess, tokenizer=open_clip.get_tokenizer("ViT-S-32-alt"), name="mine")
 model
 

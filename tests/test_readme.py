@@ -24,9 +24,9 @@ RUN = [
 
 
 def created(name, *_, **__):
-    """As open_clip's function of this name: model, and preprocessing to train and to ask."""
+    """As open_clip's function of this name: a model in training mode, and preprocessing to train and to ask."""
     made, preprocess, _ = of_open_clip(name)
-    return made, preprocess, preprocess
+    return made.train(), preprocess, preprocess
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
-        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
+        self.anchors |= {value for name in ("id", "name") if (value := given.get(name))}
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
         if given.get("rel") not in NO_REQUEST:

@@ -15,10 +15,10 @@ def main(out: Path = Path("docs/images/evidence.png"), count: int = 1200) -> Non
     labels = survey.label()
     with figures.style():
         figure, (shown, sizes) = figures.panels(2, width=4.4, height=3.6)
-        ends = [(row.unit, end) for row in labels.itertuples() for end in row.poles if end["words"]]
+        ends = [end for poles in labels["poles"] for end in poles if end["words"]]
         colours = {"proven": "#2f7d4f", "not proven": "#c0501f", "cannot be tested": "#999999"}
         for verdict, colour in colours.items():
-            some = [end for _, end in ends if end["verdict"] == verdict]
+            some = [end for end in ends if end["verdict"] == verdict]
             shown.scatter(
                 [end["chance"] for end in some], [end["shown"] for end in some], s=14, color=colour, label=verdict
             )
@@ -35,7 +35,7 @@ def main(out: Path = Path("docs/images/evidence.png"), count: int = 1200) -> Non
         for verdict, colour in colours.items():
             if verdict in counts:
                 sizes.bar(counts.index, counts[verdict], bottom=below, color=colour)
-                below += counts[verdict].to_numpy()
+                below += np.asarray(counts[verdict])
         sizes.set(title="heads by layer", xlabel="layer", ylabel="heads")
         figure.savefig(out, dpi=110)
 

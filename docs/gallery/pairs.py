@@ -19,13 +19,16 @@ def main(out: Path = Path("docs/images/pairs.png")) -> None:
     largest = toward.abs().amax(dim=(1, 2)).topk(24).indices
     with figures.style():
         figure, axes = figures.panels(3, width=3.0, height=4.0)
+        drawn = []
         limit = float(toward[largest].abs().max())
         for place, title in zip(range(3), ("a red star", "a ring", "the snow"), strict=True):
-            shown = axes[place].imshow(toward[largest, :, place], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+            drawn.append(
+                axes[place].imshow(toward[largest, :, place], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+            )
             axes[place].set(title=title, xlabel="head", ylabel="neuron" if place == 0 else "")
             axes[place].set_yticks(range(24), torch.as_tensor(largest).tolist(), fontsize=6)
             axes[place].grid(visible=False)
-        figure.colorbar(shown, ax=axes, label="what the pair adds", shrink=0.7)
+        figure.colorbar(drawn[0], ax=axes, label="what the pair adds", shrink=0.7)
         figure.savefig(out, dpi=110)
 
 

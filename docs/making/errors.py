@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,19 @@ class Message:
         return self.file.partition("/")[0] if "/" in self.file else ""
 
 
+@cache
 def kinds() -> dict[str, str]:
     """SummandError and every class below it, by name, with the first line of its docstring."""
     classes = [node for tree in _trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     found = {BASE: ""}
-    for _ in classes:  # a class may stand before the one that it is made of
+    for _ in range(4):  # a class may stand before the one that it is made of
         for one in classes:
             if one.name in found or any(isinstance(base, ast.Name) and base.id in found for base in one.bases):
                 found[one.name] = (ast.get_docstring(one) or "").partition("\n\n")[0].replace("\n", " ")
     return found
 
 
+@cache
 def messages() -> list[Message]:
     """All of them, in the order of files and lines."""
     known, found, trees = kinds(), [], _trees()
@@ -93,6 +96,7 @@ def lines() -> Iterator[str]:
             yield from (f"| {_cell(message.text)} | `{message.file}` |" for message in by_room[room])
 
 
+@cache
 def _trees() -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 

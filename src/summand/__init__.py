@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
+    from .report.explorer.run import explore
     from .report.site.run import atlas
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
     from .studies.ablation.run import ablate
+    from .studies.align.run import align
     from .studies.attack.run import attack
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from .studies.match.run import match
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
+    from .studies.reproduce.run import reproduce
     from .studies.retrieve.run import retrieve
     from .studies.segmentation.run import segment
     from .studies.shift.monitor import Monitor
@@ -78,10 +81,12 @@ __all__ = [
     "Unit",
     "__version__",
     "ablate",
+    "align",
     "atlas",
     "attack",
     "concepts",
     "debias",
+    "explore",
     "export",
     "heatmap",
     "inject",
@@ -91,6 +96,7 @@ __all__ = [
     "perturb",
     "rank_one",
     "registers",
+    "reproduce",
     "retrieve",
     "scenes",
     "segment",
@@ -120,7 +126,9 @@ _HOMES = {
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
+    "align": ".studies.align.run",
     "atlas": ".report.site.run",
+    "explore": ".report.explorer.run",
     "debias": ".studies.debias.run",
     "export": ".studies.export.run",
     "heatmap": ".studies.heatmap.run",
@@ -133,6 +141,7 @@ _HOMES = {
     "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",
     "registers": ".studies.registers.run",
+    "reproduce": ".studies.reproduce.run",
     "segment": ".studies.segmentation.run",
     "retrieve": ".studies.retrieve.run",
     "shift": ".studies.shift.run",

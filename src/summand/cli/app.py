@@ -37,12 +37,15 @@ class Named:
 COMMANDS = (
     *(Named("See", "see", name) for name in ("heatmap", "words", "concepts", "retrieve", "scenes")),
     Named("See", "likeness", "match"),
+    Named("Label", "likeness", "find"),
     Named("See", "surveys", "atlas"),
+    Named("See", "explore", "explore"),
     *(Named("Label", "surveys", name) for name in ("survey", "label", "unit", "head", "neuron", "pair")),
     Named("Label", "surveys", "decompose", called="survey"),
     *(Named("Label", "joined", name) for name in ("info", "merge")),
     *(Named("Study", "study", name) for name in ("ablate", "debias", "registers", "subconcepts", "truth")),
-    *(Named("Study", "changing", name) for name in ("export", "inject")),
+    *(Named("Study", "changing", name) for name in ("align", "export", "inject")),
+    Named("Study", "likeness", "reproduce"),
     *(Named("Study", "compare", name) for name in ("segment", "perturb", "attack", "shift")),
     *(Named("Inspect", "inspection", name) for name in ("models", "pools", "doctor")),
 )

@@ -6,11 +6,19 @@ from pathlib import Path
 
 import summand
 
+from ..studies.align.options import AlignOptions
 from ..studies.export.options import ExportOptions
 from ..studies.inject.options import InjectOptions
 from .adapter import command
 from .loading import images_of
 from .options import Compute, ModelOptions, OwnModelOptions
+
+
+@command
+def align(vision: str, images: str, *, options: AlignOptions, model: ModelOptions, compute: Compute):
+    given = images_of(images, compute.count)
+    passed = {"batch_size": compute.batch_size}
+    return summand.align(vision, model.load(given.source), given, options=options, **passed).alignment
 
 
 @command

@@ -1,13 +1,15 @@
-"""Why two things are alike."""
+"""Why two things are alike, which units are like a query, and whether what is measured is like what was published."""
 
 from __future__ import annotations
 
 import summand
 
+from ..studies.find.options import FindOptions
 from ..studies.match.options import MatchOptions
+from ..studies.reproduce.options import PapersModel, ReproduceOptions
 from .adapter import command
-from .loading import images_of, picture_of
-from .options import OwnModelOptions
+from .loading import images_of, load, picture_of, surveyed
+from .options import OwnModelOptions, Show
 
 
 @command
@@ -17,3 +19,16 @@ def match(a: str, b: str, *, reference: str | None = None, options: MatchOptions
     pictures = [picture_of(one) for one in (a, b) if kind_of(one) == "image"]  # type: ignore[arg-type]
     known = images_of(reference, options.count)
     return summand.match(model.load(*pictures, known), a, b, known, options=options)
+
+
+@command
+def find(survey: str, query: str | None = None, *, options: FindOptions):
+    from ..studies.find.run import find as verb
+
+    return verb(surveyed(survey), query, options=options)
+
+
+@command
+def reproduce(row: str = "list", *, options: ReproduceOptions, model: PapersModel, show: Show):
+    given = None if model.model is None else load(model)
+    return summand.reproduce(row, given, options=options, out=show.out, load=lambda one: load(model.of(one)))

@@ -13,6 +13,7 @@ from ..towers import describe_configuration
 from . import Model, wrap
 from .ablations import load_ablation
 from .ablations.steering import Steer, steer_text
+from .aligned.saved import load_aligned
 from .checkpoint import fit, read_checkpoint
 from .checkpoint_files import is_checkpoint, split_part
 from .fine_tuned import Activation
@@ -24,6 +25,7 @@ from .world import SHIPPED
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _HUGGING_FACE = "hf:"
+_ALIGNED = "aligned:"
 
 
 def load(
@@ -46,8 +48,8 @@ def load(
     device: also "auto", a GPU where there is one.
 
     name: `scenes-vit`, `scenes-rn` or `scenes-vit-tied` (shipped), a name of `open_clip.list_models()`, an open_clip
-    location `hf-hub:org/name` or `local-dir:path`, or `hf:org/name` and `hf:folder` for transformers' CLIP, SigLIP,
-    MetaCLIP 2, Chinese CLIP and AltCLIP.
+    location `hf-hub:org/name` or `local-dir:path`, `aligned:folder` (what `summand align` saved), or `hf:org/name` and
+    `hf:folder` for transformers' CLIP, SigLIP, MetaCLIP 2, Chinese CLIP and AltCLIP.
     pretrained: open_clip's tag, or a checkpoint file; QuickGELU follows the tag in both towers, and an explicit
     `-quickgelu` name is honoured. checkpoint: fine-tuned weights (.safetensors, .pt, .ckpt, .bin), read without
     unpickling; `file.ckpt#part` reads one part of a training checkpoint (`#ema`, `#student`). With a tag beside it, the
@@ -81,6 +83,10 @@ def load(
         raise SummandError(f"{name} says its activation itself; leave out activation={activation!r}")
     if name in SHIPPED:
         made = _load_shipped(name, pretrained, random_init, seed, precision, size, checkpoint)
+    elif name.startswith(_ALIGNED):
+        _check_alone(name, pretrained, checkpoint, random_init, image_size=size, activation=activation)
+        made = load_aligned(name.removeprefix(_ALIGNED), load)
+        made = (made[0].to(_DTYPES[precision]), *made[1:])
     elif name.startswith(_HUGGING_FACE):
         made = _load_hugging_face(name, pretrained, random_init, precision, size, checkpoint)
     else:
@@ -146,6 +152,13 @@ def _load_shipped(
     return clip.to(_DTYPES[precision]).eval(), shipped.preprocess(), shipped.tokenizer()
 
 
+def _check_alone(name: str, pretrained: Any, checkpoint: Any, random_init: bool, **others: Any) -> None:
+    given = {"pretrained": pretrained, "checkpoint": checkpoint, "random_init": random_init, **others}
+    for option, value in given.items():
+        if value:
+            raise SummandError(f"{name} comes with its own weights; leave out {option}={value!r}")
+
+
 def _load_hugging_face(
     name: str,
     pretrained: str | None,
@@ -154,10 +167,7 @@ def _load_hugging_face(
     size: int | tuple[int, int] | None,
     checkpoint: str | Path | None,
 ) -> tuple[nn.Module, Any, Any]:
-    given = [("pretrained", pretrained), ("checkpoint", checkpoint), ("random_init", random_init)]
-    for option, value in given:
-        if value:
-            raise SummandError(f"{name} comes with its own weights; leave out {option}={value!r}")
+    _check_alone(name, pretrained, checkpoint, random_init)
     source = name.removeprefix(_HUGGING_FACE)
     local = Path(source).expanduser().is_dir()
     with quiet(), cache_only(local or not reachable()):

@@ -43,7 +43,7 @@ class Model(ImageVerbs, TextVerbs):
 
     clip: the wrapped model itself, never changed. name: what it was loaded as. random_weights: True where the weights
     are random and every explanation is of noise. origin: what `load` was asked for, None of a wrapped model. world:
-    what it has seen and which words it knows.
+    what it has seen and which words it knows. alignment: of a model that `summand.align` made, what its map is worth.
 
     The model may be trained further, edited, moved, or have modules replaced: every question first looks whether it is
     as it was (`State`), and what was made of its weights is made anew where it is not. The first question of a state
@@ -68,6 +68,7 @@ class Model(ImageVerbs, TextVerbs):
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self._prefix, self._ablations = prefix, ablations
         self.world = world_of(preprocess, tokenizer) if world is None else world
+        self.alignment: Any = None
         self._recorded: frozenset[int] = frozenset()
         self._texts = TextSide(clip, tokenizer, name)
         self._image: Made[Any] = Made(lambda: image_state(clip), self._make_tower, name)

@@ -68,4 +68,4 @@ def location(source: str) -> str:
 def model_location(name: str) -> str:
     """A model's name; a folder in it (`local-dir:models/mine`) is made absolute."""
     scheme, colon, place = name.partition(":")
-    return f"{scheme}:{location(place)}" if colon and scheme in ("local-dir", "hf") else name
+    return f"{scheme}:{location(place)}" if colon and scheme in ("local-dir", "hf", "aligned") else name

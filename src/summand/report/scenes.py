@@ -44,10 +44,11 @@ class Drawn(Result):
 def figure(result: Drawn) -> Any:
     """The contact sheet."""
     import numpy as np
-    from matplotlib.figure import Figure
+
+    from ..plots import Plot
 
     sheet = np.asarray(scenes.contact_sheet(result.scenes.images))
-    found = Figure(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100))
+    found = Plot(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100))
     axes = found.add_axes((0, 0, 1, 1))
     axes.imshow(sheet)
     axes.set_axis_off()

@@ -13,7 +13,7 @@ class LoadOptions:
     GROUP: ClassVar[str] = "Model"
 
     model: str = "scenes-vit"
-    """scenes-vit, an open_clip name, hf:folder, hf-hub:org/name or local-dir:path."""
+    """scenes-vit, an open_clip name, hf:folder, hf-hub:org/name, local-dir:path or aligned:folder."""
     pretrained: str | None = None
     """open_clip's tag of the weights, or a checkpoint file."""
     checkpoint: str | None = None

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 import math
 import os
 import tempfile
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +16,7 @@ import pandas as pd
 
 from ..atomic import replacing
 from ..errors import SummandError
+from ..notebook import as_img, called
 from .columns import Column, Table, html_table
 
 PICTURES = (".png", ".jpg", ".svg", ".pdf")
@@ -91,11 +89,18 @@ class Result:
 
     def figure(self) -> Any:
         """A matplotlib figure, or None where there is nothing to draw."""
-        return None if self.drawn_by is None else _called(self.drawn_by, self)
+        return None if self.drawn_by is None else called(self.drawn_by, self)
+
+    def plot(self) -> Any:
+        """The figure, which a notebook shows. Raises `SummandError` where there is nothing to draw."""
+        found = self.figure()
+        if found is None:
+            raise SummandError(f"{self!r} has no figure; its rows and tables are all there is")
+        return found
 
     def page(self) -> str | None:
         """The whole as one HTML page, or None where there is none."""
-        return None if self.paged_by is None else _called(self.paged_by, self)
+        return None if self.paged_by is None else called(self.paged_by, self)
 
     def record(self) -> dict[str, Any]:
         """The result as plain values: command, model, data, options, rows, and what is no row."""
@@ -190,11 +195,8 @@ class Result:
         found = "".join(html_table(table) for table in self.tables())
         notes = "".join(f"<p><b>Note.</b> {html.escape(note)}</p>" for note in self.notes)
         figure = self.figure()
-        if figure is None:
-            return notes + found
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=110)
-        return f'{notes}{found}<img src="data:image/png;base64,{b64encode(image.getvalue()).decode()}">'
+        about = f"figure of {self.command or type(self).__name__}"
+        return notes + found + ("" if figure is None else as_img(figure, about))
 
 
 def check_place(place: str | Path) -> Path:
@@ -216,11 +218,6 @@ def check_place(place: str | Path) -> Path:
     if above is not None and not above.is_dir():
         raise SummandError(f"{above} is no folder, so {place} cannot be made in it")
     return whole
-
-
-def _called(name: str, result: Result) -> Any:
-    module, _, function = name.partition(":")
-    return getattr(import_module(module), function)(result)
 
 
 def _plain(value: Any) -> Any:

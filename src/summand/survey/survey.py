@@ -29,10 +29,11 @@ from . import store
 from .fingerprints import names_hash, same_weights, weights_hash
 from .manifest import Manifest
 from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, SKIPPED, TERMS, Folder, Shelf
+from .shown import Shown
 from .units import Group, Unit
 
 
-class Survey:
+class Survey(Shown):
     """What `summand.survey` found. Of a folder (`summand.open`) nothing is read before it is asked for.
 
     manifest: what it is a survey of. path: its folder, or None. groups: its groups of units; wherever a group is asked
@@ -192,14 +193,21 @@ class Survey:
 
         return label(self, pool, size=size, most=most, draws=draws, progress=progress)
 
-    def find(self, what: Any, *, top: int = 10) -> pd.DataFrame:
+    def find(self, what: Any, *, top: int = 10, by: str = "cosine") -> pd.DataFrame:
         """Units by a text, an image or a direction [embed]: those whose r_n is nearest, with their words and evidence.
 
-        cosine: of r_n with the centred embedding of `what`, signed.
+        cosine: of r_n with the centred embedding of `what`, signed. by: "cosine", or "evidence": those first of whose
+        effects on held-out images `what` says more than other texts (or images) do.
         """
         from .search import find
 
-        return find(self, what, top)
+        return find(self, what, top, by)
+
+    def audit(self, *, most: int | None = None) -> pd.DataFrame:
+        """Every unit: is it about one thing (clear), about several, or the like of another (redundant)?"""
+        from .audit import audit
+
+        return audit(self, most)[0]
 
     def __getitem__(self, unit: str | Unit) -> Any:
         """One unit by its name: words, weights, evidence, r_n, top images; `.show()` draws it."""

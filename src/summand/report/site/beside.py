@@ -14,7 +14,7 @@ from ...errors import SummandError
 from ...models import Model
 from ...survey import Group, Survey, survey_of
 from ...survey.labels import SIZE, kinds_of, label_run
-from ...survey.shelf import LABELS, Shelf
+from ...survey.shelf import LABELS, InMemory, Shelf
 from ...survey.units import Wanted, groups_of, parse_units
 from ...text.pools import Pool
 from ...towers.pool import PoolTower
@@ -23,32 +23,21 @@ from ...towers.residual import ResidualTower
 _NEURON_LAYERS = 2
 
 
-class Beside:
+class Beside(InMemory):
     """A shelf that is read through; what is put on it stays in memory."""
 
     def __init__(self, inner: Shelf) -> None:
-        self._inner, self.path = inner, inner.path
-        self._data: dict[str, xr.Dataset] = {}
-        self._tables: dict[str, pd.DataFrame] = {}
-
-    @property
-    def label(self) -> str:
-        return self._inner.label
+        super().__init__()
+        self._inner, self.path, self.label = inner, inner.path, inner.label
 
     def has(self, name: str, table: bool = False) -> bool:
-        return name in (self._tables if table else self._data) or self._inner.has(name, table)
+        return super().has(name, table) or self._inner.has(name, table)
 
     def dataset(self, name: str) -> xr.Dataset:
-        return self._data[name] if name in self._data else self._inner.dataset(name)
+        return super().dataset(name) if super().has(name) else self._inner.dataset(name)
 
     def table(self, name: str) -> pd.DataFrame:
-        return self._tables[name].copy() if name in self._tables else self._inner.table(name)
-
-    def put(self, name: str, data: xr.Dataset) -> None:
-        self._data[name] = data
-
-    def put_table(self, name: str, table: pd.DataFrame) -> None:
-        self._tables[name] = table.copy()
+        return super().table(name) if super().has(name, table=True) else self._inner.table(name)
 
 
 def surveyed(

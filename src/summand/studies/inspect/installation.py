@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ... import __version__, scenes
+from ... import scenes
 from ...models.hub import endpoint, offline_by_wish, reachable
 from ...models.text_store import cache_folder
 
@@ -37,7 +37,10 @@ def installation() -> list[Fact]:
 
 
 def _versions() -> Iterator[Fact]:
-    yield Fact("summand", f"{__version__} ({OURS}), in {Path(__file__).parents[2]}")
+    yield Fact(
+        "summand",
+        f"{_version(OURS) or 'a source tree that was never installed'} ({OURS}), in {Path(__file__).parents[2]}",
+    )
     yield Fact("python", f"{platform.python_version()}, {platform.platform()}")
     found = {
         **{name: _version(name) for name in _BESIDE},
@@ -88,8 +91,8 @@ def _hub() -> Fact:
 
 def _shipped() -> Iterator[Fact]:
     folder = files(scenes).joinpath(_WEIGHTS)
-    sums = dict(reversed(line.split()) for line in folder.joinpath("SHA256SUMS").read_text().splitlines())
-    for name, known in sums.items():
+    for line in folder.joinpath("SHA256SUMS").read_text().splitlines():
+        known, name = line.split()
         file = folder.joinpath(name)
         found = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
         damaged = f"{name} is not the file that was shipped; install {OURS} again"

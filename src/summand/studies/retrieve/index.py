@@ -52,10 +52,11 @@ class Space:
             whole = F.normalize(model.encode_image(pixels).float(), dim=1)
             return whole if self.axes is None else whole @ self.axes.to(whole).T
         found, _ = effects_of(list({unit.group: None for unit in self.units}), model, pixels)
-        return torch.cat([_coordinates(found[unit.group], unit) for unit in self.units], dim=1)
+        return torch.cat([coordinates(found[unit.group], unit) for unit in self.units], dim=1)
 
 
-def _coordinates(effects: Effects, unit: Unit) -> Float[Tensor, "image feature"]:
+def coordinates(effects: Effects, unit: Unit) -> Float[Tensor, "image feature"]:
+    """Coordinates of what one unit writes in an orthonormal basis of its span."""
     shape = effects.basis.shape[:-2]
     if len(unit.index) != len(shape) or any(not 0 <= n < size for n, size in zip(unit.index, shape, strict=True)):
         raise SummandError(
