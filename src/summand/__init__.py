@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .statistics.top_images import TopImages
     from .studies.ablation.run import ablate
     from .studies.attack.run import attack
+    from .studies.compare.run import compare
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
     from .studies.heatmap.run import heatmap
@@ -78,6 +79,7 @@ __all__ = [
     "ablate",
     "atlas",
     "attack",
+    "compare",
     "concepts",
     "debias",
     "heatmap",
@@ -120,6 +122,7 @@ _HOMES = {
     "debias": ".studies.debias.run",
     "heatmap": ".studies.heatmap.run",
     "attack": ".studies.attack.run",
+    "compare": ".studies.compare.run",
     "concepts": ".studies.concepts.run",
     "load": ".models.load",
     "match": ".studies.match.run",

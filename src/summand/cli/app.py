@@ -38,6 +38,7 @@ COMMANDS = (
     *(Named("See", "see", name) for name in ("heatmap", "words", "concepts", "retrieve", "scenes")),
     Named("See", "likeness", "match"),
     Named("Label", "likeness", "find"),
+    Named("Study", "likeness", "compare"),
     Named("See", "surveys", "atlas"),
     *(Named("Label", "surveys", name) for name in ("survey", "label", "unit", "head", "neuron", "pair")),
     Named("Label", "surveys", "decompose", called="survey"),

@@ -1,14 +1,17 @@
-"""Why two things are alike, and which units are like a query, or each other."""
+"""Why two things are alike, which units are like a query or each other, and how two models are not."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import summand
 
+from ..studies.compare.options import CompareOptions
 from ..studies.find.options import FindOptions
 from ..studies.match.options import MatchOptions
 from .adapter import command
 from .loading import images_of, picture_of, surveyed
-from .options import OwnModelOptions
+from .options import ModelOptions, OwnModelOptions
 
 
 @command
@@ -25,3 +28,19 @@ def find(survey: str, query: str | None = None, *, options: FindOptions):
     from ..studies.find.run import find as verb
 
     return verb(surveyed(survey), query, options=options)
+
+
+@command
+def compare(
+    b: str,
+    images: str | None = None,
+    *,
+    pretrained_b: str | None = None,
+    checkpoint_b: str | None = None,
+    options: CompareOptions,
+    model: ModelOptions,
+):
+    given = images_of(images, options.count)
+    other = replace(model, model=b, pretrained=pretrained_b, checkpoint=checkpoint_b, ablation=None)
+    shown = None if given is None else given.source
+    return summand.compare(model.load(shown), other.load(shown), given, options=options)
