@@ -39,7 +39,7 @@ COMMANDS = (
     Named("See", "likeness", "match"),
     Named("Label", "likeness", "find"),
     Named("See", "surveys", "atlas"),
-    Named("See", "explore", "explore"),
+    Named("See", "joined", "explore"),
     *(Named("Label", "surveys", name) for name in ("survey", "label", "unit", "head", "neuron", "pair")),
     Named("Label", "surveys", "decompose", called="survey"),
     *(Named("Label", "joined", name) for name in ("info", "merge")),
