@@ -237,7 +237,7 @@ def _of_json(found: dict[str, Any], file: Path) -> Manifest:
 
 
 def _plain(value: Any) -> str:
-    return ",".join(value) if isinstance(value, tuple) else "as by default" if value is None else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else "as by default" if value is None else str(value)
 
 
 def skipped_rows(skipped: Sequence[Skipped]) -> tuple[dict[str, str], ...]:
