@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -184,3 +185,10 @@ def test_names_of_others_are_escaped():
 
     assert "<script" not in as_img(Figure(figsize=(1, 1)), NASTY)
     assert as_img(Figure(figsize=(1, 1)), NASTY).count('"') == 6
+
+
+def test_no_figure_is_made_that_a_notebook_would_not_show():
+    """All are made as `Plot`, whatever room draws them."""
+    home = Path(summand.__file__).parent
+    others = [path.name for path in home.rglob("*.py") if re.search(r"import Figure\b|import pyplot", path.read_text())]
+    assert others == ["plots.py"]

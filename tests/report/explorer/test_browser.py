@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from pathlib import Path
@@ -41,8 +42,9 @@ def browser():
 
 
 @pytest.fixture
-def opened(served, browser):
-    """Opens the page in a session of its own; at the end no page may have complained or asked another host."""
+def opened(served, browser, request):
+    """Opens the page in a session of its own; at the end no page may have complained or asked another host. CI keeps a
+    picture of the last one."""
     watched, contexts = [], []
 
     def one(**settings):
@@ -55,6 +57,9 @@ def opened(served, browser):
         return page
 
     yield one
+    if (folder := os.environ.get("SUMMAND_SCREENSHOTS")) and watched:
+        name = re.sub(r"\W+", "-", request.node.name).strip("-")
+        watched[-1].page.screenshot(path=Path(folder) / f"explorer-{name}.png", full_page=True)
     for context in contexts:
         context.close()
     assert [found.errors for found in watched] == [[]] * len(watched)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import sys
+import tempfile
+import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 import summand
 from summand import SummandError
+from summand.cli import main
 from summand.report.explorer.known import Known
 from summand.report.explorer.options import ExploreOptions
 from summand.report.explorer.run import known_for
@@ -77,3 +83,32 @@ def test_an_ablated_model_and_what_is_no_survey_are_refused(known, tmp_path):
 def test_options_that_make_no_sense_are_refused(wrong):
     with pytest.raises(SummandError, match=next(iter(wrong))):
         ExploreOptions(**wrong)
+
+
+def interrupted(said) -> None:
+    """`summand explore` in a process of its own, whose stderr is a file."""
+    with open(said, "w") as sys.stderr:
+        os._exit(main(["explore"]))
+
+
+def test_interrupting_closes_it_deletes_what_was_sent_and_leaves_with_130(tmp_path, known, monkeypatch):
+    from summand.report.explorer import run
+
+    monkeypatch.setattr(run, "surveyed", lambda model: known.survey)
+    said = tmp_path / "said"
+    process = multiprocessing.get_context("fork").Process(target=interrupted, args=(said,))
+    process.start()
+    try:
+        for _ in range(600):
+            if said.exists() and "Ctrl-C" in said.read_text():
+                break
+            time.sleep(0.1)
+        folders = set(Path(tempfile.gettempdir()).glob("summand-explorer-*"))
+        os.kill(process.pid, signal.SIGINT)
+        process.join(60)
+    finally:
+        process.kill()
+    assert process.exitcode == 130, said.read_text()
+    assert "Traceback" not in said.read_text()
+    assert "explore at http://127.0.0.1:" in said.read_text()
+    assert len(set(Path(tempfile.gettempdir()).glob("summand-explorer-*"))) < len(folders)

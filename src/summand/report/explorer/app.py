@@ -98,12 +98,16 @@ def _laid_out(known: Known, shown: Sequence[Sample], clicks: str) -> dict[str, A
     with gr.Row():
         units = [(f"{unit}  {known.said(unit)}".strip(), unit) for unit in known.heads]
         parts["off"] = gr.Dropdown(
-            units, value=[], multiselect=True, allow_custom_value=True, label="Switch off",
+            units, value=[], multiselect=True, allow_custom_value=True, label="Switch off", min_width=320,
             info="heads, or neurons by name, such as 4:120" if tower.layers > 1 else "heads",
         )  # fmt: skip
         kinds = [(f"{kind} ({len(heads)})", kind) for kind, heads in known.properties.items()]
         parts["properties"] = gr.CheckboxGroup(
-            kinds, label="Switch off all heads labelled", visible=bool(kinds), info="with how many there are"
+            kinds,
+            label="Switch off all heads labelled",
+            visible=bool(kinds),
+            min_width=320,
+            info="with how many there are",
         )
     with gr.Tabs():
         with gr.Tab("Patch"):

@@ -67,7 +67,8 @@ class Known:
     @cached_property
     def profile(self) -> Profile | None:
         """What neurons or pairs usually do; None without a survey of some."""
-        groups = [] if self.survey is None else [group for group in self.survey.groups if group.kind != "heads"]
+        every = () if self.survey is None else self.survey.groups
+        groups = [group for group in every if group.kind in ("neurons", "pairs")]
         able = [group for group in groups if self.survey is not None and "top_image" in self.survey.dataset(group)]
         return profile_of(self.survey, able) if self.survey is not None and able else None
 

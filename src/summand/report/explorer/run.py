@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from ...data import open_source
@@ -29,12 +30,13 @@ class Explorer:
 
     def __init__(self, url: str, served: Any, folder: Path) -> None:
         self.url, self.folder, self._served = url, folder, served
+        self._ended = Event()
 
     def wait(self) -> None:
-        """Until it is interrupted; then it is closed."""
+        """Until it is interrupted, which raises `KeyboardInterrupt`; it is closed then."""
         try:
-            if self._served is not None:
-                self._served.block_thread()
+            while self._served is not None:
+                self._ended.wait(1)
         finally:
             self.close()
 
@@ -43,6 +45,7 @@ class Explorer:
         if self._served is not None:
             self._served.close(verbose=False)
             self._served = None
+            self._ended.set()
             leave_folder()
 
     def __enter__(self) -> Explorer:

@@ -6,6 +6,7 @@ machine, each of which would serve the others' files.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -34,6 +35,7 @@ def take_folder() -> Path:
         if _held.folder is None:
             _held.folder, _held.before = Path(tempfile.mkdtemp(prefix="summand-explorer-")), os.environ.get(_NAME)
             os.environ[_NAME] = str(_held.folder)
+            atexit.register(shutil.rmtree, _held.folder, ignore_errors=True)  # of one that nobody closed
         _held.users += 1
         return _held.folder
 
