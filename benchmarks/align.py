@@ -1,4 +1,4 @@
-"""Do words that come through an alignment fit? `python benchmarks/align.py [--json] [--seconds 240]`
+"""Do words that come through an alignment fit? `python benchmarks/align.py [--json] [--seconds 110]`
 
 A small timm ViT learns to classify scenes, all attributes at once, and never sees a text; then `summand.align` maps its
 output into scenes-vit's space by images alone. Its heads are labelled with scenes-vit's words, and judged as
@@ -61,14 +61,16 @@ def trained(seconds: float, file: Path) -> Any:
         optimizer.step()
         step += 1
         if step % 25 == 0:
-            right = [
-                float((heads[n](seen).argmax(1) == batch[f"target/{n}"].argmax(1)).float().mean()) for n in ATTRIBUTES
-            ]
-            said = ", ".join(f"{name} {100 * share:.0f}" for name, share in zip(ATTRIBUTES, right, strict=True))
+            shares = {name: accuracy(heads[name](seen), batch[f"target/{name}"]) for name in ATTRIBUTES}
+            said = ", ".join(f"{name} {100 * share:.0f}" for name, share in shares.items())
             print(f"{step * BATCH:,} scenes, {spent + time.process_time() - begin:.0f} s: {said}", flush=True)
             _keep(file, model, heads, optimizer, spent + time.process_time() - begin, step)
     _keep(file, model, heads, optimizer, max(spent, seconds), step)
     return model.eval()
+
+
+def accuracy(scores: torch.Tensor, targets: torch.Tensor) -> float:
+    return float((scores.argmax(dim=1) == targets.argmax(dim=1)).float().mean())
 
 
 def _keep(file: Path, model: nn.Module, heads: nn.Module, optimizer: Any, spent: float, step: int) -> None:
@@ -81,7 +83,8 @@ def _keep(file: Path, model: nn.Module, heads: nn.Module, optimizer: Any, spent:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--seconds", type=float, default=110)
+    parser.add_argument("--dominant", type=float, default=0.3, help="share of a head's variance that one attribute has")
     parser.add_argument("--count", type=int, default=1500, help="scenes that the map is fitted on")
     parser.add_argument("--judged", type=int, default=400, help="scenes that labels are made on, and judged on")
     args = parser.parse_args()
@@ -95,10 +98,8 @@ def main() -> None:
     if args.json:
         print(json.dumps({"command": "align", "options": vars(args), "rows": rows}))
         return
-    print(
-        "| model | labels that name the heads' dominant attribute | by chance | held-out cosine | zero-shot agreement |"
-    )
-    print("|---|---|---|---|---|")
+    print("| heads of | labels that name the dominant attribute | by chance | held-out cosine | zero-shot agreement |")
+    print("|---" * 5 + "|")
     for row in rows:
         fit = [f"{row[key]:.2f}" if row[key] is not None else "" for key in ("cosine", "agreement")]
         print(f"| {row['model']} | {100 * row['right']:.0f} % of {row['heads']} | {100 * row['chance']:.0f} % | "
@@ -106,13 +107,15 @@ def main() -> None:
 
 
 def scored(name: str, model: summand.Model, args: argparse.Namespace) -> dict:
-    found = summand.truth(model, units="heads", count=args.judged, progress=False)
-    report = getattr(model, "alignment", None)
+    layers = list(range(model.tower.layers))
+    sizes: dict[str, Any] = {"count": args.judged, "described": args.judged, "pairs": 20}
+    found = summand.truth(model, layers=layers, dominant=args.dominant, progress=False, **sizes).summary
+    report = model.alignment
     return {
         "model": name,
-        "right": found.attribute["right"],
-        "chance": found.attribute["chance"],
-        "heads": found.attribute["heads"],
+        "right": found["agreement"],
+        "chance": found["agreement_random_texts"],
+        "heads": found["dominant"],
         "cosine": None if report is None else report.cosine,
         "agreement": None if report is None else report.agreement,
     }

@@ -14,10 +14,9 @@ from tests.pages import PAGES, ROOT, draw, follow, lines, name_of, of_open_clip,
 pytestmark = pytest.mark.usefixtures("unchecked")
 README = ROOT / "README.md"
 MADE_OF_THE_CODE = {"docs/cli.md", "docs/models.md"}
-SLOW = {f"docs/{name}.md" for name in ("how-to/label", "how-to/many-pictures", "how-to/segment", "runs", "studies")}
-SLOW |= {f"docs/start/{name}.md" for name in ("scenes", "own-model")}
+QUICK = {"README.md", "docs/index.md", "docs/troubleshooting.md", "docs/start/install.md", "docs/other-tools.md"}
 RUN = [
-    pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if name_of(page) in SLOW else [])
+    pytest.param(page, id=name_of(page), marks=[] if name_of(page) in QUICK else [pytest.mark.slow])
     for page in PAGES
     if steps(page) and name_of(page) not in MADE_OF_THE_CODE
 ]

@@ -83,6 +83,14 @@ def test_the_workflow_checks_what_it_publishes():
     assert "password" not in workflow
 
 
+def test_every_extra_is_said_to_be_for_something():
+    page = (ROOT / "docs" / "start" / "install.md").read_text()
+    listed = set(
+        re.findall(r"^\| `(\w+)` \| \S", page.partition("| extra | for |")[2].partition("\n\n")[0], re.MULTILINE)
+    )
+    assert listed == set(PROJECT["optional-dependencies"]) - {"dev"}
+
+
 def test_errors_name_our_distribution():
     named = [
         (path, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import re
 import subprocess
@@ -128,6 +129,15 @@ def making(name: str):
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize("name", ["docstrings", "llms"])
+def test_what_makes_pages_does_as_its_examples_say(name):
+    if name == "docstrings":
+        pytest.importorskip("griffe", reason="the site needs pip install 'summand-clip[docs]'")
+    found = doctest.testmod(making(name))
+    assert found.attempted
+    assert found.failed == 0
 
 
 def test_every_public_name_has_a_page():

@@ -25,13 +25,8 @@ def shown(text: str) -> str:
 
     >>> print(shown("head_{l,h} = a * b, of `x_y`"))
     head\_{l,h} = a \* b, of `x_y`
-    >>> print(shown(">" * 3 + " 1 + 1\n2\n\nThen."))
-    ```python
-    >>> 1 + 1
-    2
-    ```
-    <BLANKLINE>
-    Then.
+    >>> shown(">" * 3 + " 1 + 1\n2\n\nThen.").replace(">", "")
+    '```python\n 1 + 1\n2\n```\n\nThen.'
     """
     prose, _, inputs = text.partition("\nParameters\n----------\n")
     return "\n".join([*_lines(prose), *_inputs(inputs)])

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .studies.registers.run import registers
     from .studies.reproduce.run import reproduce
     from .studies.retrieve.run import retrieve
+    from .studies.sae.run import train_autoencoder
     from .studies.segmentation.run import segment
     from .studies.shift.monitor import Monitor
     from .studies.shift.run import shift
@@ -105,6 +106,7 @@ __all__ = [
     "subconcepts",
     "survey",
     "textspan",
+    "train_autoencoder",
     "truth",
     "words",
     "wrap",
@@ -148,6 +150,7 @@ _HOMES = {
     "sparse_code": ".text.sparse",
     "subconcepts": ".studies.subconcepts.run",
     "textspan": ".text.textspan",
+    "train_autoencoder": ".studies.sae.run",
     "truth": ".studies.truth.run",
     "words": ".studies.words.run",
     "wrap": ".models",

@@ -11,18 +11,20 @@ from summand.data import open_source
 from summand.report.site import build, index
 from summand.text.pools import pool
 from tests.browser import Watched, launched, overflow, require_browser, serious
+from tests.report.conftest import SCENES
 
+pytestmark = pytest.mark.slow
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="session")
-def atlas(vit, tmp_path_factory):
+def atlas(vit, in_words, tmp_path_factory):
     require_browser()
     out = tmp_path_factory.mktemp("atlas") / "site"
-    options = {"pool": pool("scenes"), "units": "heads,neurons:4", "most": 30, "pictures": 4, "progress": False}
+    options = {"pool": pool("scenes"), "survey": in_words, "most": 30, "pictures": 4, "progress": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "PIECE", 25)  # so that the search has four pieces to put together
-        return build(vit, open_source("scenes:count=200,seed=1"), out, **options)
+        return build(vit, open_source(SCENES), out, **options)
 
 
 @pytest.fixture(scope="session")

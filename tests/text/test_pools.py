@@ -414,6 +414,7 @@ def words_of(known: list[str]):
 
 
 def test_words_that_a_tokenizer_does_not_know_are_not_read():
+    pytest.importorskip("tokenizers")
     from summand.models.callers_tokenizers import RawTokenizer
     from summand.models.readable import refuse_unknown
     from summand.models.tokens import unknown_token

@@ -13,7 +13,7 @@ from ..errors import SummandError, SummandWarning
 from .console import escape, stderr
 from .options import LoadOptions, OwnModelOptions
 
-_OTHERS = ("checkpoint", "activation", "precision", "image_size", "ablation", "steer", "random_init")
+_OTHERS = ("checkpoint", "activation", "precision", "image_size", "ablation", "steer", "sae", "random_init")
 
 
 def load(chosen: LoadOptions, given: tuple[Any, ...] = ()) -> Any:

@@ -23,9 +23,9 @@ Network = TypeVar("Network")
 ROUNDED = 2e-2
 """How far directions may be from those of the file, relative to their size: as far as bf16 rounds the weights."""
 
-Hold = Callable[[Effects, int | None, Sequence[int] | None, Tensor], Effects]
+Hold = Callable[[Effects, Any, Sequence[int] | None, Tensor], Effects]
 """(second-order effects, their layer, which neurons of it, what is left of each path) → the same with the ablated units
-at their means; or of the pairs of a pool, with None for the layer."""
+at their means; or of the pairs of a pool, with None for the layer, or of latents, with their autoencoder."""
 
 _WHOLE = "load it without ablation= (and steer=) for that"
 
@@ -130,13 +130,13 @@ class AblatedTower(Bound):
             self._maps = HeadMaps(self._turn(self._tower.head_maps().kept))
         return self._maps
 
-    def held(self, effects: Effects, layer: int, neurons: Sequence[int] | None) -> Effects:
-        """Second-order effects of a layer's neurons as the ablated model has them, of those of the tower inside."""
+    def held(self, effects: Effects, layer: Any, neurons: Sequence[int] | None) -> Effects:
+        """Effects of neurons or latents as the ablated model has them; effects: those of the tower inside."""
         if self._hold is not None:
             effects = self._hold(effects, layer, neurons, shares(self._before, effects))
         through = shares(self._left, effects)
         found = effects.with_coefficients(effects.coefficients * through)
-        return self._turned(found, layer)
+        return self._turned(found, getattr(layer, "layer", layer))
 
     def held_pairs(self, effects: Effects, pixels: Tensor) -> Effects:
         """Pairs of an attention pool as the ablated model has them, of those of the tower inside."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Origin:
     activation: str | None = None
     ablation: str | None = None
     steer: str | None = None
+    sae: str | None = None
 
     @staticmethod
     def of(
@@ -37,6 +39,7 @@ class Origin:
         image_size: int | tuple[int, int] | None = None,
         activation: str | None = None,
         steer: str | None = None,
+        sae: Sequence[str] = (),
     ) -> Origin:
         """From the arguments as they were given."""
         tag = str(pretrained) if pretrained else None
@@ -51,7 +54,14 @@ class Origin:
             activation=activation,
             ablation=None if ablation is None else location(str(ablation)),
             steer=steer,
+            sae=",".join(_autoencoder(file) for file in sae) or None,
         )
+
+
+def _autoencoder(file: str) -> str:
+    """An autoencoder's place that means the same from any folder; @9 behind it stays."""
+    place, mark, layer = file.rpartition("@")
+    return f"{Path(place).expanduser().absolute()}@{layer}" if mark else str(Path(file).expanduser().absolute())
 
 
 def location(source: str) -> str:

@@ -169,14 +169,12 @@ class Making:
         if self.keeping.layers:
             axes = {"coefficient": ("layer", "head", "channel"), "mlps": ("embed",), "output": ("embed",)}
             self.shelf.put_blocks(KEPT, self._blocks("kept", axes))
-        for group in self.keeping.whole:
-            name = f"{KEPT}.{group.name}"
-            self.shelf.put_blocks(name, self._blocks(f"kept/{group.name}", {"coefficient": self._axes(group)}))
         for group in self.groups:
             put_group(self.shelf, self.consumers, group)
-
-    def _axes(self, group: Group) -> tuple[str, ...]:
-        return (*of(self.consumers, f"moments/{group.name}", MomentsOf).value.units, "path")
+        for group in self.keeping.whole:
+            axes = (*self.shelf.dataset(group.name).attrs["units"], "path")
+            blocks = self._blocks(f"kept/{group.name}", {"coefficient": axes})
+            self.shelf.put_blocks(f"{KEPT}.{group.name}", blocks)
 
     def _rows(self, name: str, size: int) -> Iterator[Arrays]:
         """What was kept of every image, in the order of their numbers."""

@@ -26,7 +26,7 @@ _PACKAGES = ("summand-clip", "torch", "open_clip_torch", "xarray", "zarr", "nump
 class Manifest:
     """Everything a run folder says about itself.
 
-    model, pretrained, random_init, seed, checkpoint, activation, precision, image_size, ablation, steer: what
+    model, pretrained, random_init, seed, checkpoint, activation, precision, image_size, ablation, steer, sae: what
     `summand.load` was asked for, paths made absolute; wrapped: it was not loaded by name, and must be handed over
     again. weights: `weights_hash` of the model. source: the data source as it was given; location: the same, absolute
     where it is a path, None of images in memory; count: as asked for. images: in the source; files: SHA-256 over their
@@ -54,6 +54,7 @@ class Manifest:
     image_size: int | tuple[int, int] | None = None
     ablation: str | None = None
     steer: str | None = None
+    sae: str | None = None
     seed: int = 0
     wrapped: bool = False
     kept: tuple[int, ...] = ()
@@ -138,6 +139,7 @@ class Manifest:
         words += ["--image-size", str(self.image_size)] if self.image_size else []
         words += ["--ablation", self.ablation] if self.ablation else []
         words += ["--steer", self.steer] if self.steer else []
+        words += ["--sae", self.sae] if self.sae else []
         words += ["--random-init"] if self.random_init else []
         words += ["--images", self.location or self.source] + (["--count", str(self.count)] if self.count else [])
         words += ["--units", ",".join(name.replace(".", ":") for name in self.groups)]
@@ -176,7 +178,7 @@ class Manifest:
             **{"model": "model", "pretrained": "pretrained", "random_init": "random weights", "location": "images"},
             **{"checkpoint": "--checkpoint", "activation": "--activation"},
             **{"precision": "--precision", "image_size": "--image-size", "ablation": "--ablation", "seed": "seed"},
-            **{"steer": "--steer"},
+            **{"steer": "--steer", "sae": "--sae"},
             **{
                 "count": "--count",
                 "groups": "--units",
@@ -201,7 +203,9 @@ class Manifest:
 
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("model", "source", "files", "precision", "weights", "dtype"), (str,)),
-    **dict.fromkeys(("pretrained", "location", "checkpoint", "activation", "ablation", "steer"), (str, type(None))),
+    **dict.fromkeys(
+        ("pretrained", "location", "checkpoint", "activation", "ablation", "steer", "sae"), (str, type(None))
+    ),
     **dict.fromkeys(("random_init", "wrapped", "complete"), (bool,)),
     **dict.fromkeys(("images", "seed", "passed", "planned", "format"), (int,)),
     **dict.fromkeys(("count", "top"), (int, type(None))),

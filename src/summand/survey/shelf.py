@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from ..atomic import replacing
-from ..errors import SummandError
+from ..errors import SummandError, first_line
 from . import shards, store
 from .checksums import FILE as CHECKSUMS
 from .checksums import Checksums
@@ -114,8 +114,8 @@ class Folder:
             return pd.read_parquet(path)
         except FileNotFoundError:
             raise SummandError(f"{path} is missing from its run folder; make the run again") from None
-        except (OSError, ValueError) as error:
-            raise SummandError(f"{path} is broken: {error}") from error
+        except Exception as error:  # pandas and pyarrow raise whatever their parsers do
+            raise SummandError(f"{path} is broken: {first_line(error)}") from error
 
     def put(self, name: str, data: xr.Dataset) -> None:
         store.write(data, self._path / f"{name}.zarr")

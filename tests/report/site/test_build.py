@@ -17,13 +17,11 @@ import summand
 from summand.data import open_source
 from summand.report.site import build
 from summand.report.site import pages as pages_of
-from summand.report.site.beside import labelled
 from summand.survey import Group
 from summand.survey.unit_words import directions_of
 from summand.text.pools import pool
+from tests.report.conftest import SCENES
 from tests.tiny import clip
-
-SCENES = "scenes:count=200,seed=1"
 
 
 class Read(HTMLParser):
@@ -56,17 +54,13 @@ class Read(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def survey(vit):
-    return summand.survey(vit, SCENES, units="heads,neurons:4", progress=False)
-
-
-@pytest.fixture(scope="module")
-def site(vit, survey, tmp_path_factory):
+def site(vit, in_words, tmp_path_factory):
     out = tmp_path_factory.mktemp("site") / "atlas"
-    options = {"pool": pool("scenes"), "survey": survey, "most": 24, "pictures": 6, "progress": False}
+    options = {"pool": pool("scenes"), "survey": in_words, "most": 24, "pictures": 6, "progress": False}
     return out, build(vit, open_source(SCENES), out, **options)
 
 
+@pytest.mark.slow
 def test_every_link_and_picture_is_there_and_local(site):
     out, made = site
     pages = list(out.rglob("*.html"))
@@ -90,7 +84,8 @@ def test_every_link_and_picture_is_there_and_local(site):
     assert [name for name in os.listdir(out) if name.startswith(".")] == [".summand-atlas"]
 
 
-def test_pages_say_what_was_measured(site, survey):
+@pytest.mark.slow
+def test_pages_say_what_was_measured(site):
     out, made = site
     front = (out / "index.html").read_text()
     for label in made.labels:
@@ -105,12 +100,13 @@ def test_pages_say_what_was_measured(site, survey):
     assert made.notes == ("488 of neurons.4 have no page of their own (most=24)",)
 
 
-def test_images_and_maps_of_a_head_are_those_of_its_direction(vit, survey, site):
+@pytest.mark.slow
+def test_images_and_maps_of_a_head_are_those_of_its_direction(vit, in_words, site):
     """Scores and maps against a decomposition of the very images: Σ_patch map + class token = ⟨φ(x), d⟩."""
     out, made = site
     entry = next(e for e in made.entries if e.kind == "head" and e.words.first and e.words.first.proven)
     end, (layer, head) = next(e for e in entry.words.ends if e.words), entry.unit.index
-    direction = end.sign * directions_of_site(vit, survey)[layer, head, end.thing]
+    direction = end.sign * directions_of(in_words, Group("heads"))[layer, head, end.thing]
     read = Read(out / entry.page)
     tab = read.data["tabs"][0]
     assert tab["title"] == end.text
@@ -123,7 +119,7 @@ def test_images_and_maps_of_a_head_are_those_of_its_direction(vit, survey, site)
     drawn = scales[at, 0, None] * values[at, 0] / 127
     np.testing.assert_allclose(drawn, tokens[:, 1:].numpy(), atol=0.01 * float(tokens.abs().max()))
     effect = tokens.double().sum(dim=1)
-    moments = survey.moments("heads")
+    moments = in_words.moments("heads")
     mean = (moments.mean_vectors()[layer, head].double() @ direction).item()
     deviation = float(moments.variance_along(direction[None])[layer, head, 0]) ** 0.5
     scores = [tab["scores"][str(i)] for i in at]
@@ -131,15 +127,7 @@ def test_images_and_maps_of_a_head_are_those_of_its_direction(vit, survey, site)
     assert scores == sorted(scores, reverse=True)
 
 
-def directions_of_site(vit, survey):
-    """The directions that labels are along, of a labelled copy; the survey itself must not have been labelled."""
-    assert not survey.labelled
-    scenes = pool("scenes")
-    copy = labelled(survey, vit, scenes, vit.encode_text(scenes.texts), False, False)
-    assert copy.labelled
-    return directions_of(copy, Group("heads"))
-
-
+@pytest.mark.slow
 def test_an_image_page_is_an_exact_sum(vit, site):
     out, _ = site
     page = sorted((out / "images").iterdir())[0]
@@ -150,6 +138,7 @@ def test_an_image_page_is_an_exact_sum(vit, site):
         assert abs(sum(steps) - score) <= 13 * 0.0005 + 1e-9
 
 
+@pytest.mark.slow
 def test_the_index_holds_every_unit_in_the_order_of_its_evidence(site):
     out, made = site
     text = (out / "data" / "units-0.js").read_text(encoding="utf-8")
@@ -162,6 +151,7 @@ def test_the_index_holds_every_unit_in_the_order_of_its_evidence(site):
     assert 'data-pieces="1"' in (out / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_random_weights_are_said_loudly(tmp_path):
     model = summand.load("scenes-vit", random_init=True)
     source, options = open_source("scenes:count=20"), {"pool": pool("scenes"), "units": "heads", "progress": False}
@@ -170,6 +160,7 @@ def test_random_weights_are_said_loudly(tmp_path):
         assert "RANDOM" in page.read_text()
 
 
+@pytest.mark.slow
 def test_only_an_empty_folder_or_our_own_is_written_to(vit, tmp_path, site):
     few, more = open_source("scenes:count=24"), {"pool": pool("scenes"), "units": "heads", "progress": False}
     (tmp_path / "mine.txt").write_text("precious")
@@ -190,6 +181,7 @@ def test_only_an_empty_folder_or_our_own_is_written_to(vit, tmp_path, site):
     assert not list(out.rglob("*.webp"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
 def test_a_build_that_is_interrupted_leaves_the_old_site_whole(vit, tmp_path, monkeypatch, error):
     options = {"pool": pool("scenes"), "units": "heads", "layers": 1, "pictures": 2, "progress": False}

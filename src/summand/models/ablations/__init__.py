@@ -18,4 +18,5 @@ def load_ablation(path: str | os.PathLike[str]) -> Ablation | NeuronAblation | A
     """What the `save` of any of them wrote. Raises `SummandError` for any other file."""
     kinds = {edit.kind: edit for edit in (Ablation, NeuronAblation, AxisRemoval, Steering)}
     basis, found = saving.read(path, *kinds)
-    return kinds[str(found["kind"])].from_arrays(basis, found)
+    made = kinds[str(found["kind"])]
+    return saving.understood(path, made.kind, lambda: made.from_arrays(basis, found))

@@ -90,7 +90,7 @@ class NeuronAblation(Stored):
         units = f"neurons {self.layer} {self.neurons}"
         return AblatedTower(tower, self._trace, what, units, self.means, hold=self._held)
 
-    def _held(self, effects: Effects, layer: int | None, neurons: Sequence[int] | None, left: Tensor) -> Effects:
+    def _held(self, effects: Effects, layer: Any, neurons: Sequence[int] | None, left: Tensor) -> Effects:
         """Second-order effects of a layer with these neurons' at their means. neurons: which of the layer's they are
         of; all by default. left: what is left of each path."""
         if layer != self.layer:

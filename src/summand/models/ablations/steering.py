@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,18 +12,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...effects.ablated import ROUNDED, AblatedTower, network_of
+from ...effects.autoencoder import Autoencoder
 from ...effects.effects import Effects
 from ...effects.pairs import pairs_and_trace, with_pairs
-from ...effects.second_order import second_orders, with_neurons
+from ...effects.second_order import latent_directions, second_orders, with_neurons
 from ...errors import SummandError
 from ...towers import Trace
 from ...towers.directions import Directions, alike
 from ...unit import Group, Unit, units_of
 from .. import Model
 from .moved import excess, heads_moved, neurons_moved, pairs_moved
+from .steer_words import Steer, number_of, read_steer
 from .stored import Stored, about
-
-Steer = Mapping[str, Any] | Mapping[Unit, Any] | str
 
 
 @dataclass(frozen=True)
@@ -46,22 +45,27 @@ class Steering(Stored):
     directions: Float[Tensor, "head channel embed"]
     model: str
     why: tuple[str, ...] = ()
+    autoencoders: tuple[Autoencoder, ...] = ()
 
     @classmethod
     def of(cls, model: Model, steer: Steer, why: Sequence[str] = ()) -> Steering:
         """steer: unit → factor, or the coefficients that its effect is set to; or "10.3=0,9:2914=2". Raises
         `SummandError` for units that the model does not have, and factors that are no numbers."""
-        wanted = {unit: value for unit, value in read_steer(steer).items() if _number(value) != 1}
+        wanted = {unit: value for unit, value in read_steer(steer).items() if number_of(value) != 1}
         units, puts, factors = tuple(wanted), [], []
+        layers = sorted({unit.group.layer or 0 for unit in wanted if unit.group.kind == "latents"})
+        found = tuple(model.autoencoder(layer) for layer in layers)
         for unit, value in wanted.items():
-            size = _paths(model.tower, unit, model.name)
-            number = _number(value)
+            size = _paths(model.tower, unit, model.name, found)
+            number = number_of(value)
             factors.append(0.0 if number is None else number)
             puts.append(None if number is not None else _coefficients(unit, value, size))
         directions = network_of(model.tower).head_maps().kept[-1].detach().cpu()
-        return cls(units, tuple(factors), tuple(puts), directions, model.name, tuple(why))
+        return cls(units, tuple(factors), tuple(puts), directions, model.name, tuple(why), found)
 
     def kept(self) -> tuple[Tensor, dict[str, Any]]:
+        if self.autoencoders:
+            raise SummandError("a file of steering holds no autoencoder; steer latents with steer= beside sae=")
         named = {"units": [str(unit) for unit in self.units], "factors": list(self.factors)}
         return self.directions, {**named, **{f"put{i}": put for i, put in enumerate(self.puts) if put is not None}}
 
@@ -95,20 +99,24 @@ class Steering(Stored):
                 f"make it anew with model.steer"
             )
         for unit in self.units:
-            _paths(tower, unit, name)
-        numbers = [torch.tensor(self.factors), *(put.flatten() for put in self.puts if put is not None)]
+            _paths(tower, unit, name, self.autoencoders)
+        told = [torch.tensor(list(each.digest())) for each in self.autoencoders]
+        numbers = [torch.tensor(self.factors), *told, *(put.flatten() for put in self.puts if put is not None)]
         left = {_index(unit): factor for unit, factor, _ in self._of("heads")}
-        told = f"steered {[str(unit) for unit in self.units]}"
+        units = f"steered {[str(unit) for unit in self.units]}"
         return AblatedTower(
-            *(tower, self._trace, self._what, told, torch.cat(numbers)), left=left, hold=self._held, done="steered"
+            *(tower, self._trace, self._what, units, torch.cat([each.double() for each in numbers])),
+            left=left,
+            hold=self._held,
+            done="steered",
         )
 
-    def _of(self, kind: str, layer: int | None = None) -> list[tuple[Unit, float, Tensor | None]]:
+    def _of(self, kind: str, layer: Any = None) -> list[tuple[Unit, float, Tensor | None]]:
         every = zip(self.units, self.factors, self.puts, strict=True)
         return [one for one in every if one[0].group.kind == kind and (layer is None or one[0].group.layer == layer)]
 
     def _trace(self, tower: Any, pixels: Tensor) -> Trace:
-        trace = self._neurons(tower, pixels) if self._of("neurons") else None
+        trace = self._neurons(tower, pixels) if self._of("neurons") or self.autoencoders else None
         if pairs := self._of("pairs"):
             found, passed = pairs_and_trace(tower, pixels)
             rows = [_index(unit) for unit, _, _ in pairs]
@@ -125,19 +133,22 @@ class Steering(Stored):
     def _neurons(self, tower: Any, pixels: Tensor) -> Trace:
         layers = sorted({unit.group.layer or 0 for unit, _, _ in self._of("neurons")})
         every = sorted({unit.index[0] for unit, _, _ in self._of("neurons")})
-        found, trace = second_orders(tower, pixels, layers, neurons=every)
-        for layer in layers:
-            chosen = self._of("neurons", layer)
+        found, trace = second_orders(tower, pixels, layers, neurons=every, latents=self.autoencoders)
+        for which in (*layers, *self.autoencoders):
+            latents = isinstance(which, Autoencoder)
+            layer = which.layer if latents else which
+            chosen = self._of("latents" if latents else "neurons", layer)
             neurons = [unit.index[0] for unit, _, _ in chosen]
-            effects = found[layer].select([every.index(neuron) for neuron in neurons])
+            effects = found[which].select(neurons if latents else [every.index(neuron) for neuron in neurons])
             keep = torch.tensor([factor for _, factor, _ in chosen])
             put = _stacked(chosen, effects.coefficients.shape[-1])
-            reads = tower.neuron_directions(layer).select(neurons)._left
+            directions = latent_directions(tower, which) if latents else tower.neuron_directions(layer)
+            reads = directions.select(neurons)._left
             much = excess(effects, getattr(tower, "left", {}), keep, put)
             trace = neurons_moved(trace, layer, much, reads, tower.heads)
         return trace
 
-    def _held(self, effects: Effects, layer: int | None, neurons: Sequence[int] | None, left: Tensor) -> Effects:
+    def _held(self, effects: Effects, layer: Any, neurons: Sequence[int] | None, left: Tensor) -> Effects:
         """Second-order effects of a layer's neurons, or pairs (layer None), with the steered ones as they are now."""
         coefficients = effects.coefficients.clone()
         if layer is None:
@@ -149,47 +160,14 @@ class Steering(Stored):
             return effects.with_coefficients(coefficients)
         every = range(coefficients.shape[1]) if neurons is None else neurons
         rows = {neuron: row for row, neuron in enumerate(every)}
-        for unit, factor, put in self._of("neurons", layer):
+        kind = "latents" if isinstance(layer, Autoencoder) else "neurons"
+        if kind == "latents" and layer not in self.autoencoders:
+            return effects
+        for unit, factor, put in self._of(kind, getattr(layer, "layer", layer)):
             row = rows.get(unit.index[0])
             if row is not None:
                 coefficients[:, row] = factor * coefficients[:, row] + (0 if put is None else put.to(left) * left)
         return effects.with_coefficients(coefficients)
-
-
-def read_steer(steer: Steer) -> dict[Unit, Any]:
-    """Unit → factor or coefficients, of a mapping or of "10.3=0,9:2914=2"."""
-    if isinstance(steer, str):
-        parts = [part.partition("=") for part in steer.split(",") if part.strip()]
-        wrong = next((name for name, mark, _ in parts if not mark), None)
-        if wrong is not None or not parts:
-            raise SummandError(f"steer is UNIT=FACTOR with commas between (10.3=0,9:2914=2); got {steer!r}")
-        steer = {name: value for name, _, value in parts}
-    given: Mapping[Any, Any] = steer
-    found = {Unit.parse(name): value for name, value in given.items()}
-    if len(found) < len(steer):
-        raise SummandError(f"steer names a unit more than once: {', '.join(map(str, steer))}")
-    for unit, value in found.items():
-        number = _number(value)
-        if number is None and (isinstance(value, str) or not hasattr(value, "__len__")):
-            raise SummandError(f"{unit} is steered by a factor, or set to coefficients; got {value!r}")
-        if number is not None and not math.isfinite(number):
-            raise SummandError(f"{unit} is steered by a finite factor; got {value!r}")
-    return found
-
-
-def steer_text(steer: Steer) -> str | None:
-    """The same as text, None where something is set and not scaled."""
-    found = {unit: _number(value) for unit, value in read_steer(steer).items()}
-    if any(number is None for number in found.values()):
-        return None
-    return ",".join(f"{unit}={number:g}" for unit, number in found.items())
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value) if getattr(value, "ndim", 0) == 0 else None
-    except (TypeError, ValueError):
-        return None
 
 
 def _index(unit: Unit) -> tuple[int, int]:
@@ -213,7 +191,7 @@ def _stacked(chosen: Sequence[tuple[Unit, float, Tensor | None]], size: int) -> 
     return torch.stack([torch.zeros(size) if put is None else put.float() for _, _, put in chosen])
 
 
-def _paths(tower: Any, unit: Unit, name: str) -> int:
+def _paths(tower: Any, unit: Unit, name: str, autoencoders: Sequence[Autoencoder] = ()) -> int:
     """How many coefficients an effect of this unit has. Raises `SummandError` where the model has no such unit."""
     kind = unit.group.kind
     if kind == "heads":
@@ -233,4 +211,8 @@ def _paths(tower: Any, unit: Unit, name: str) -> int:
         if unit.index[0] >= neurons or unit.index[1] >= heads:
             raise SummandError(f"{name} has pairs 0x0 to {neurons - 1}x{heads - 1}; got {unit}")
         return 1
-    raise SummandError(f"{unit} is a latent, which belongs to an autoencoder: steer it with model.steer(…, sae=…)")
+    found = next((each for each in autoencoders if each.layer == unit.group.layer), None)
+    if found is None or unit.index[0] >= found.latents:
+        last = "none" if found is None else f"{found.layer}#0 to {found.layer}#{found.latents - 1}"
+        raise SummandError(f"{name} has latents {last} at that layer; got {unit}")
+    return (tower.layers - found.layer - 1) * tower.heads

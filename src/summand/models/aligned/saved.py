@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from ...errors import SummandError, first_line
-from ..checkpoint import read_checkpoint
+from ..checkpoint_files import read_file
 from ..model import Model
 from ..origin import Origin
 from .module import AlignedTower, aligned_clip, headless
@@ -43,12 +43,18 @@ class Vision:
                 f"lie in a file are given as weights=FILE"
             ) from error
         if self.weights is not None:
-            state = {k: v for k, v in read_checkpoint(self.weights).tensors.items() if not k.startswith("head.")}
+            state = _without_head(read_file(Path(self.weights).expanduser()))
             try:
                 made.load_state_dict(state)
             except RuntimeError as error:
                 raise SummandError(f"{self.weights} does not fit {self.name}: {str(error)[:300]}") from error
         return made.eval()
+
+
+def _without_head(found: Any) -> dict[str, Any]:
+    """Weights by timm's names, of a file or of a training checkpoint around them, without a classifier's."""
+    inner = next((found[name] for name in ("state_dict", "model") if isinstance(found.get(name), Mapping)), found)
+    return {name: tensor for name, tensor in inner.items() if not name.startswith("head.")}
 
 
 def transform(trunk: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -69,8 +75,8 @@ def save_aligned(
 
     if origin is None:
         raise SummandError(
-            "a folder names the CLIP by what summand.load was asked for, and this one was wrapped or edited; align with "
-            "a model that summand.load has loaded"
+            "a folder names the CLIP by what summand.load was asked for, and this one was wrapped or edited; align "
+            "with a model that summand.load has loaded"
         )
     record = {"format": _FORMAT, "vision": asdict(vision), "clip": asdict(origin), "pixels": pixels, "fit": about}
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tower.state_dict().items()}
@@ -91,7 +97,7 @@ def load_aligned(place: str, load: Callable[..., Model]) -> tuple[nn.Module, Any
     clip = load(origin.pop("name"), origin.pop("pretrained"), **origin)
     trunk = headless(Vision(said["name"], said["settings"], random_init=True).build())
     tower = AlignedTower(trunk, trunk.num_features, clip.tower.embed)
-    tower.load_state_dict(read_checkpoint(folder / WEIGHTS).tensors)
+    tower.load_state_dict(read_file(folder / WEIGHTS))
     preprocess = dressed(tower, trunk, clip, record["pixels"])
     return aligned_clip(clip.clip, tower.requires_grad_(False)).eval(), preprocess, clip._tokenizer
 

@@ -37,7 +37,7 @@ class Beside(InMemory):
         return super().dataset(name) if super().has(name) else self._inner.dataset(name)
 
     def table(self, name: str) -> pd.DataFrame:
-        return super().table(name) if super().has(name, table=True) else self._inner.table(name)
+        return super().table(name) if super().has(name, True) else self._inner.table(name)
 
 
 def surveyed(
@@ -58,13 +58,21 @@ def usual_groups(model: Model) -> tuple[Group, ...]:
     return groups_of(model, wanted)
 
 
-def labelled(survey: Survey, model: Model, pool: Pool, embeddings: Any, again: bool, progress: bool | None) -> Survey:
+def labelled(
+    survey: Survey,
+    model: Model,
+    pool: Pool,
+    embeddings: Any,
+    again: bool = False,
+    most: int | None = None,
+    progress: bool | None = False,
+) -> Survey:
     """The survey with labels: its own, or where it has none (or other words are asked for, again), made now and kept
-    in memory alone."""
+    in memory alone. most: as in `Survey.label`."""
     beside = Survey(Beside(survey.shelf), survey.manifest, model)
     if survey.labelled and not again and "poles" in survey.labels:
         return beside
-    table = label_run(beside, pool.texts, embeddings, SIZE, properties=kinds_of(pool), progress=progress)
+    table = label_run(beside, pool.texts, embeddings, SIZE, properties=kinds_of(pool), most=most, progress=progress)
     beside.shelf.put_table(LABELS, table)
     return beside
 

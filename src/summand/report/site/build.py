@@ -106,9 +106,11 @@ def build(
         embeddings = model.encode_text(pool.texts, progress=progress)
         if survey is None:
             survey = surveyed(model, source, units, HELD_OUT, batch_size, progress)
-        found = labelled(survey, model, pool, embeddings, again, progress)
+        found = labelled(survey, model, pool, embeddings, again, most, progress)
         entries, left = entries_of(found, choice.layers, most)
-        notes = [f"{count:,} of {name} have no page of their own (most={most})" for name, count in left.items()]
+        notes = [
+            f"{count:,} of {name} have no page of their own (most={most})" for name, count in left.items() if count
+        ]
         notes += [source.said] if isinstance(source, (ByName, Gone)) else []
         shown = None if isinstance(source, Gone) else source
         made, labels = _made(model, shown, folder, found, pool, embeddings, entries, choice, batch_size, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -108,10 +109,10 @@ def entries_of(survey: Survey, layers: Sequence[int], most: int) -> tuple[list[E
             own = [row for row in own if row["layer"] in layers]
         elif group.layer is not None:
             own = [row for row in own if row["layer"] == group.layer]
-        if group.kind != "heads" and len(own) > most:
-            left[group.name] = len(own) - most
-            least = sorted((row["importance"] for row in own), reverse=True)[most - 1]
-            own = [row for row in own if row["importance"] >= least][:most]
+        if group.kind != "heads":
+            least = sorted((row["importance"] for row in own), reverse=True)[:most][-1:]
+            own = [row for row in own if row["importance"] >= least[0]][:most] if least else own
+            left[group.name] = math.prod(survey.shape(group)) - len(own)
         found += [_entry(row) for row in own]
     return found, left
 

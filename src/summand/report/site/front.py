@@ -26,7 +26,7 @@ def front_page(
         "layers": _layers(made, heads, sheet, thumbs),
         "compact": made.model.tower.heads > _WIDE,
         "heads": range(made.model.tower.heads if made.shares is not None else 0),
-        "mlps": made.mlps,
+        "mlps": made.mlps if made.mlps is not None and made.mlps.mlps else None,
         "measures": _measures(made),
         "entries": entries[:_ROWS],
         "total": len(entries),

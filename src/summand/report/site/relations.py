@@ -15,6 +15,7 @@ from ...survey import store as stored
 from .entries import Entry
 
 _BLOCK = 256
+_LEAST = 0.1  # a cosine under which two directions have nothing to do with each other
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def nearest(survey: Survey, entries: Sequence[Entry], count: int) -> dict[str, d
             for row in range(len(block)):
                 at = entries[start + row].name
                 found.setdefault(at, {})[kind] = [
-                    Near(entries[int(some[j])], float(cosines[row, j])) for j in best[row] if size[row, j] > 0
+                    Near(entries[int(some[j])], float(cosines[row, j])) for j in best[row] if size[row, j] > _LEAST
                 ]
     return found
 

@@ -14,6 +14,7 @@ from ...models.hub import reachable
 from ...progress import duration
 from ...towers.residual import ResidualTower
 from .job import Job
+from .layers import stored_bytes
 from .row import Weights
 
 _FILES = (
@@ -24,7 +25,6 @@ _FILES = (
 )
 _TRIED = 8  # images whose time is taken
 _WORTH_SAYING = 60.0  # seconds
-_BYTES = 8.0
 
 
 def check_weights(weights: Weights, row: str) -> None:
@@ -90,14 +90,9 @@ def _seconds_of_one(model: Model) -> float:
 
 
 def _stored(job: Job, model: Model) -> float:
-    """Bytes of second moments and largest effects of neurons: [neuron, path, path] and [neuron, image, path]."""
-    tower = model.tower
-    if not job.row.stored or not isinstance(tower, ResidualTower):
+    """Bytes that the statistics of the row's neurons take."""
+    if not job.row.stored or not isinstance(model.tower, ResidualTower):
         return 0.0
-    layers = range(tower.layers - 1) if job.row.stored == "neurons" else [tower.layers - 3]
-    total = 0.0
-    for layer in layers:
-        paths = (tower.layers - 1 - layer) * tower.heads
-        neurons = tower.blocks[layer].neuron_output().shape[1]
-        total += _BYTES * neurons * paths * (paths + 100)
-    return total
+    last = model.tower.layers
+    layers = range(last - 1) if job.row.stored == "neurons" else [last - 3]
+    return sum(stored_bytes(model, layer) for layer in layers)

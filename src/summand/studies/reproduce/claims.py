@@ -52,24 +52,36 @@ def _about(rows: pd.DataFrame, seconds: Mapping[str, float], options: ReproduceO
     command = f"summand reproduce all --on {options.on}{count} --out claims"
     held = rows["holds"].tolist().count(True)
     minutes = sum(seconds.values()) / 60
-    found = [
+    made = [
         f"`{command}` makes this page (`claims/claims.md`) in {minutes:.0f} minutes of processor time; a row's seconds "
-        f"stand behind its name. Of {len(rows)} claims {held} hold and {len(rows) - held} do not; where one does not, "
-        f"the reason that was looked for stands behind its numbers.",
+        f"stand behind its name, and rows that share passes leave them to the first. Of {len(rows)} claims {held} hold "
+        f"and {len(rows) - held} do not; where one does not, the reason that was looked for stands behind its numbers.",
     ]
-    if options.on == "scenes":
-        found += [
-            "",
-            "The protocol of each table and figure is the published one, on the models of the scenes in the place of "
-            "the paper's, and on rendered scenes in the place of its pictures: its *numbers* cannot be compared, what "
-            "it *says* can. `summand reproduce ROW --data NAME=PATH` measures the numbers themselves.",
-            "",
-            "A scene counts as right where all of its eight attributes are named right. Rows that share passes leave "
-            "their seconds to the first of them. "
-            f"*A little* is up to {LITTLE:.0%} of the accuracy of the model as it is, *next to nothing* up to "
-            f"{NOTHING:.0%}.",
-        ]
-    return found
+    return [*made, "", *_OF_SCENES] if options.on == "scenes" else made
+
+
+_OF_SCENES = (
+    "Each table and figure is made as it was published, but with the models of the scenes and of rendered scenes: its "
+    "*numbers* cannot be compared with the paper's, what it *says* can.",
+    "",
+    "A scene counts as right where all of its eight attributes are named right. "
+    f"*A little* is up to {LITTLE:.0%} of the accuracy of the model as it is, *next to nothing* up to {NOTHING:.0%}.",
+    "",
+    "The numbers themselves need the papers' data and models:",
+    "",
+    "```sh",
+    "summand reproduce list                 # every row, the data it needs, the paper's models",
+    "summand reproduce C:table3 --data imagenet-seg=gtsegs_ijcv.mat --out c3",
+    "summand reproduce A:table1 --data imagenet-train=ILSVRC/train --data imagenet-val=ILSVRC/val --out a1",
+    "summand reproduce C --data imagenet-val=ILSVRC/val --data waterbirds=waterbird_complete95_forest2water2 --out c",
+    "```",
+    "",
+    "It prints published | measured | difference and what deviates from the paper and why. Data are looked at first: "
+    "of what is laid out otherwise the expected tree is shown, of absent weights their name and their place. "
+    "Before long runs it says how long, and how much it leaves on the disk. With a folder as `--out` finished rows are "
+    "not made again and surveys go on where they stopped. `--model` takes another model in the place of the paper's, "
+    "`--pool FILE` the word lists that are not ours to ship, `--classes FILE` the names of a part of ImageNet.",
+)
 
 
 def _once(own: list[Any]) -> list[dict[str, Any]]:

@@ -148,23 +148,30 @@ class Job:
         shares = 100 * right.mean(axis=1)
         return Runs(float(shares[0]), made[0].versions, tuple(shares[1:].tolist()))
 
-    def survey(self, model: Model, units: str, source: ImageSource, top: int | None = None) -> Survey:
-        """What is usual of units over images; kept in the folder of the run, where it is gone on with."""
+    def survey(self, model: Model, units: str, source: ImageSource, share: bool = True) -> Survey:
+        """What is usual of units over images; kept in the folder of the run, where it is gone on with. share: with the
+        other rows of the run, which keeps it in memory where there is no folder."""
 
         def make() -> Survey:
-            size = top or max(1, -(-len(source) * 2 // 100))
+            size = max(1, -(-len(source) * 2 // 100))
             name = f"{model.name}-{units}-{len(source)}".replace("/", "-").replace(":", "-").replace(",", "-")
             out = None if self.folder is None or self.scenes else self.folder / "surveys" / name
             asked: dict[str, Any] = {"units": units, "out": out, "top": size, "held_out": 0.0}
             return survey(model, source, batch_size=self.options.batch_size, **asked)
 
-        return self.once(("survey", model.name, units, source.label, len(source), top), make)
+        return self.once(("survey", model.name, units, source.label, len(source)), make) if share else make()
 
     def pool(self, usual: str, model: Model) -> Any:
         """The pool of texts: the file that was given, on scenes that of the scenes."""
         if self.scenes and self.options.pool is None:
             return readable_pool(model, "scenes")[0]
         return readable_pool(model, Path(self.options.pool) if self.options.pool else read_pool(usual).texts)[0]
+
+
+def joined(parts: Sequence[Runs]) -> Runs:
+    """Runs over the same images as one."""
+    versions = tuple(version for part in parts for version in part.versions)
+    return Runs(parts[0].base, versions, tuple(value for part in parts for value in part.accuracies))
 
 
 def some(source: ImageSource, count: int) -> ImageSource:

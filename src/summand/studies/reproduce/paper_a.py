@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...data.labelled import Labelled, open_labelled
+from ...models import Model
+from ..ablation.accuracy import Family
 from ..ablation.direct import AttentionUpTo
 from ..ablation.neurons import SecondOrder
 from . import sets
-from .job import Job, Runs
+from .job import Job, Runs, joined
+from .layers import Spread, in_batches, spread_of
 from .row import B32, L14, NOTHING, Claim, Curve, Found, Row
 
 _KINDS = {
@@ -22,20 +23,34 @@ PLOTTED = "the paper plots these numbers and prints none"
 _SHIFTED = "shift=size/small/0.5,shift=texture/striped/0.5"  # scenes unlike those of the means, for ImageNet-R
 
 
+def all_neurons(model: Model) -> str:
+    """The neurons of every layer with attention behind it."""
+    return f"neurons:0-{model.tower.layers - 2}"
+
+
 def studied_layer(job: Job) -> int:
     """Layer 9 of 12, the third last, as far from the end in other models."""
     return job.model().tower.layers - 3
 
 
-def _layers(job: Job, every: int = 1, layers: range | None = None, tasks: list[Labelled] | None = None) -> Runs:
-    """Second-order effects of each layer ablated, and attention up to each layer, in the same passes."""
+def _layers(
+    job: Job, every: int = 1, layers: range | None = None, tasks: list[Labelled] | None = None
+) -> tuple[Runs, dict[int, Spread]]:
+    """Second-order effects of each layer ablated, and attention up to each layer; and what is known of each layer's
+    neurons. As many layers in the same passes as their statistics leave room for."""
 
-    def make() -> Runs:
+    def make() -> tuple[Runs, dict[int, Spread]]:
         model, usual = job.model(), job.usual()
-        chosen = layers or range(model.tower.layers - 1)
-        known = job.survey(model, f"neurons:{chosen[0]}-{chosen[-1]}", usual)
-        families = [*(SecondOrder(layer, len(usual)) for layer in chosen), AttentionUpTo()]
-        return job.runs(model, families, every=every, means=usual, survey=known, tasks=tasks)
+        parts: list[Runs] = []
+        spread: dict[int, Spread] = {}
+        for some_layers in in_batches(model, list(layers or range(model.tower.layers - 1))):
+            units = f"neurons:{some_layers[0]}-{some_layers[-1]}"
+            known = job.survey(model, units, usual, share=units == all_neurons(model))
+            families: list[Family] = [SecondOrder(layer, len(usual)) for layer in some_layers]
+            families += [] if parts else [AttentionUpTo()]
+            parts.append(job.runs(model, families, every=every, means=usual, survey=known, tasks=tasks))
+            spread |= spread_of(job, known, some_layers)
+        return joined(parts), spread
 
     return job.once(("layers", job.weights[0], every, layers, tasks is None), make)
 
@@ -43,12 +58,12 @@ def _layers(job: Job, every: int = 1, layers: range | None = None, tasks: list[L
 def by_layer(job: Job) -> Found:
     """Figure 3: second-order effects of all neurons of a layer at their means; only of the images where a neuron's is
     significant; only of the others; and all of them by their first principal component."""
-    return _found(job, _layers(job))
+    return _found(*_layers(job))
 
 
 def by_layer_of_tenth(job: Job) -> Found:
     """Figure 9: the same of a larger model, on every 10th validation image."""
-    return _found(job, _layers(job, every=10))
+    return _found(*_layers(job, every=10))
 
 
 def elsewhere(job: Job) -> Found:
@@ -60,10 +75,10 @@ def elsewhere(job: Job) -> Found:
     else:
         whole = sets.imagenet_r(job.path("imagenet-r"), job.path("imagenet-val"), job.options.classes)
         tasks = [sets.at_most(sets.strided(whole, 10), job.options.count)]
-    return _found(job, _layers(job, layers=range(max(0, last - 3), last), tasks=tasks))
+    return _found(*_layers(job, layers=range(max(0, last - 3), last), tasks=tasks))
 
 
-def _found(job: Job, runs: Runs) -> Found:
+def _found(runs: Runs, spread: dict[int, Spread]) -> Found:
     found = Found(numbers={"as it is": runs.base})
     lines = {}
     for series, name in _KINDS.items():
@@ -76,22 +91,21 @@ def _found(job: Job, runs: Runs) -> Found:
     whole, significant, others, rebuilt = (drops[series] for series in _KINDS)
     layers = sorted(whole)
     at = max(whole, key=lambda layer: whole[layer])
-    spread = _spread(job, [int(layer) for layer in layers])
     here = spread[int(at)]
     selective = (
         f"the neurons are not selective here: in layer {at:.0f} the significant 2 % of the images hold "
         f"{here.significant:.0f} % of the effects' variance"
     )
-    found.numbers |= {
-        f"layer {layer} variance in its significant 2 %": one.significant for layer, one in spread.items()
-    }
+    for layer, one in spread.items():
+        found.numbers[f"layer {layer} variance in its significant 2 %"] = one.significant
+        found.numbers[f"layer {layer} share of the output"] = one.carried
     found.claims += [
         Claim(
             "effects matter most in late layers",
             at >= layers[len(layers) // 2],
             f"layer {at:.0f} of {layers[0]:.0f} to {layers[-1]:.0f}: {whole[at]:.1f} points",
-            f"of the variance of all second-order effects layer {at:.0f} writes {here.share:.0f} %, the last "
-            f"{spread[int(layers[-1])].share:.0f} %",
+            f"together the neurons of layer {at:.0f} carry {here.carried:.0f} % of what varies in the output, those of "
+            f"layer {layers[-1]:.0f} {spread[int(layers[-1])].carried:.0f} %",
         ),
         Claim(
             "those of the significant 2 % matter more than all others",
@@ -115,32 +129,10 @@ def _found(job: Job, runs: Runs) -> Found:
     return found
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Of the neurons of a layer, in per cent: share of the variance of all second-order effects; what the significant
-    images hold of the layer's own; what the first component explains of the largest effects (median)."""
-
-    share: float
-    significant: float
-    first: float
-
-
-def _spread(job: Job, layers: list[int]) -> dict[int, Spread]:
-    survey = job.survey(job.model(), f"neurons:{layers[0]}-{layers[-1]}", job.usual())
-    groups = {layer: f"neurons.{layer}" for layer in layers}
-    variance = {layer: float(survey.moments(group).variance().sum()) for layer, group in groups.items()}
-    found = {}
-    for layer, group in groups.items():
-        top = float(survey.top_images(group).norms.double().square().sum()) / survey.moments(group).count
-        first = float(survey.rank_one(group).explained[..., 0].nanmedian())
-        found[layer] = Spread(100 * variance[layer] / sum(variance.values()), 100 * top / variance[layer], 100 * first)
-    return found
-
-
 def before_attention(job: Job) -> Found:
     """Figures 11 and 12: neurons with large second-order effects sit just before the attention layers with large
     first-order effects."""
-    runs = _layers(job, every=1 if job.scenes or job.row.models[0] == B32 else 10)
+    runs, spread = _layers(job, every=1 if job.scenes or job.row.models[0] == B32 else 10)
     found = Found(numbers={"as it is": runs.base})
     neurons = dict(zip(*runs.line("all mean-ablated"), strict=True))
     x, y = runs.line("attention of layers 0 … l")
@@ -161,14 +153,15 @@ def before_attention(job: Job) -> Found:
         "layer of the largest second-order effect": neuron,
         "layer of the largest attention effect": first,
     }
-    near = job.model().tower.layers / 3
+    near, just = job.model().tower.layers / 3, max(first - 1, 0)
     found.claims.append(
         Claim(
             "neurons matter most just before the attention that matters most",
             first - near <= neuron < first,
             f"neurons of layer {neuron:.0f} ({runs.base - neurons[neuron]:.1f} points), attention of layer {first:.0f}",
-            f"neurons of layer {max(neurons):.0f}, just before the last attention, cost "
-            f"{runs.base - neurons[max(neurons)]:.1f} points: this model does its work on patches earlier",
+            f"those just before it cost {runs.base - neurons[just]:.1f} points and carry "
+            f"{spread[int(just)].carried:.0f} % of what varies in the output, those of layer {neuron:.0f} "
+            f"{spread[int(neuron)].carried:.0f} %",
         )
     )
     return found

@@ -6,7 +6,7 @@ from ...text.pools import pool as read_pool
 from ..ablation.neurons import Indirect, SecondOrder, SparseSecondOrder
 from ..ablation.variance import explained
 from .job import Job, Runs, some
-from .paper_a import BOTH, NORMS, PLOTTED, studied_layer
+from .paper_a import BOTH, NORMS, PLOTTED, all_neurons, studied_layer
 from .row import B32, NOTHING, Claim, Curve, Found, Row
 
 _SIZES, _SIZES_OF_SCENES = (4, 8, 16, 32, 64, 128), (2, 4, 8, 16, 32, 64)
@@ -17,9 +17,7 @@ def indirect(job: Job) -> Found:
     the first principal component explains."""
     model, usual, layer = job.model(), job.usual(), studied_layer(job)
     known = (
-        job.survey(model, f"neurons:{layer}", usual)
-        if not job.scenes
-        else job.survey(model, f"neurons:0-{model.tower.layers - 2}", usual)
+        job.survey(model, f"neurons:{layer}", usual) if not job.scenes else job.survey(model, all_neurons(model), usual)
     )
     others = [at for at in range(model.tower.layers - 1) if at != layer] if job.scenes else []  # why, where it fails
     families = [SecondOrder(layer, len(usual)), *(Indirect(at) for at in sorted([layer, *others]))]
@@ -73,8 +71,8 @@ def _indirect_by_layer(runs: Runs) -> str:
     x, y = runs.line("indirect effects mean-ablated")
     costs = ", ".join(f"{layer:.0f}: {runs.base - accuracy:.0f}" for layer, accuracy in zip(x, y, strict=True))
     return (
-        f"in points, indirect ablation costs by layer {costs}: the layers behind go astray, through their MLPs "
-        f"and attention patterns, and in a model this shallow none of them makes up for it"
+        f"in points, indirect ablation costs by layer {costs}: least with one layer behind, so most of the cost is "
+        f"what goes wrong there, in MLPs and attention patterns, and nothing in a model this shallow makes up for it"
     )
 
 
@@ -91,7 +89,7 @@ def sparse(job: Job) -> Found:
         pools |= {"given pool": list(own)} if own else {}
     texts = {name: model.encode_text(lines, progress=None) for name, lines in pools.items()}
     sizes = _SIZES_OF_SCENES if job.scenes else _SIZES
-    units = f"neurons:0-{model.tower.layers - 2}" if job.scenes else f"neurons:{layer}"
+    units = all_neurons(model) if job.scenes else f"neurons:{layer}"
     known = job.survey(model, units, usual)
     families = [SparseSecondOrder(layer, len(usual), texts, sizes, parity="paper"), SecondOrder(layer, len(usual))]
     runs = job.runs(model, families, every=10, means=usual, survey=known)

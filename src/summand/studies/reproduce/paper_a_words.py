@@ -16,7 +16,7 @@ from ...text.pools import Pool
 from ...text.sparse import SparseCode, sparse_code
 from ..concepts.image import image_concepts
 from .job import Job, some
-from .paper_a import studied_layer
+from .paper_a import all_neurons, studied_layer
 from .row import B32, Claim, Found, Row
 
 _SIZE, _SHOWN = 128, 4
@@ -40,7 +40,7 @@ def neurons_in_words(job: Job, *, neurons: tuple[int, ...], further: int) -> Fou
     """
     model, usual = job.model(), job.usual()
     layer = studied_layer(job) + (further if job.scenes else 0)
-    units = f"neurons:0-{model.tower.layers - 2}" if job.scenes else f"neurons:{layer}"
+    units = all_neurons(model) if job.scenes else f"neurons:{layer}"
     survey = job.survey(model, units, usual)
     pool = job.pool("words-30k", model)
     chosen = list(range(survey.rank_one(f"neurons.{layer}").directions.shape[0])) if job.scenes else list(neurons)
@@ -124,7 +124,7 @@ def _against_images(found: Found, code: SparseCode, pool: Pool, top: torch.Tenso
 def concepts_of_pictures(job: Job) -> Found:
     """App. A.5: w_j = Σ_n γ_j ‖φ_n − b_n‖ over the neurons of layer 9 whose effect is above its 98th percentile."""
     model, usual, layer = job.model(), job.usual(), studied_layer(job)
-    units = f"neurons:0-{model.tower.layers - 2}" if job.scenes else f"neurons:{layer}"
+    units = all_neurons(model) if job.scenes else f"neurons:{layer}"
     known = profile_of(job.survey(model, units, usual), [Group("neurons", layer)])
     pool = job.pool("words-30k", model)
     texts = model.encode_text(pool.texts, progress=None)

@@ -12,7 +12,7 @@ from .row import L14, LAION, LITTLE, NOTHING, Claim, Curve, Found, Row, Weights
 _LAST = 4  # layers of attention that carry the representation
 _SIZES = (10, 20, 30, 40, 50, 60)
 _SIZES_OF_SCENES = (1, 2, 4, 8, 16)  # a head has 16 channels
-_TOKEN = "the class token's own term"
+_TOKEN = "the class token's own term"  # noqa: S105 (of an image)
 _NAMES = {"clip": "descriptions", "words": "common words", "gaussian": "random vectors"}
 _MEANS = "means are of the terms as they are; the released code divides each image's by ‖M(x)‖ first"
 

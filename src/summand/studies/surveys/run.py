@@ -8,7 +8,7 @@ from typing import Any
 
 from ...data import open_source
 from ...errors import SummandError
-from ...models.ablations.steering import steer_text
+from ...models.ablations.steer_words import steer_text
 from ...survey import Manifest
 from ...survey.devices import devices_of
 from ...survey.folder import check_folder
@@ -17,7 +17,7 @@ from ...survey.manifest import FILE
 from ...survey.survey import Survey
 from ...survey.terms import TermShares, term_shares
 from ...survey.units import default_units, groups_of
-from ...unit import parse_units
+from ...unit import parse_units, split
 from .options import SurveyOptions
 from .result import Surveyed
 
@@ -36,6 +36,7 @@ def surveyed(images: str, out: Path | None, options: SurveyOptions, model: Any, 
     source = open_source(images, compute.count)
     more = {"checkpoint": model.checkpoint, "activation": model.activation, "random_init": model.random_init}
     more |= {"precision": model.precision, "image_size": model.image_size, "ablation": model.ablation}
+    more |= {"sae": () if model.sae is None else split(model.sae)}
     more |= {"steer": None if model.steer is None else steer_text(model.steer)}
     asked = Manifest.draft(
         model.model, model.pretrained, source, images, compute.count, top=options.top, held_out=options.held_out, **more
