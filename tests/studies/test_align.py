@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import timm
@@ -55,7 +57,7 @@ def test_an_aligned_model_is_a_sum_in_the_words_of_its_clip(vit, pixels, changes
     model = summand.align(vision, vit, "scenes:count=70,seed=3", pixels="clip", progress=False)
     with torch.no_grad():
         features = vision.forward_head(vision.forward_features(pixels), pre_logits=True)
-    proj = model.clip.visual.head[0]
+    proj: Any = model.clip.visual.head[0]
     want = features @ proj.weight.T + proj.bias
     torch.testing.assert_close(model.encode_image(pixels), want, rtol=1e-4, atol=1e-5)
     parts = model.decompose(pixels)
