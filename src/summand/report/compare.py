@@ -15,10 +15,10 @@ _NAMED = 6  # units with a name
 def figure(result: Compared) -> Any:
     """Bars of every property's share before and after; the change of every tie; every unit's change of variance against
     how its effects on the same images go together."""
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     with style():
-        figure = Figure(figsize=(12, 4), layout="constrained")
+        figure = Plot(figsize=(12, 4), layout="constrained")
         axes = figure.subplots(1, 3)
         _shares(axes[0], result)
         _ties(figure, axes[1], result)
