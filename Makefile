@@ -3,12 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: atlas test test-deep lint types check clean
+.PHONY: atlas test test-all test-deep lint types check docs notebooks clean
 
 atlas: $(VENV)/.installed
 	$(BIN)/summand atlas
 
+# Under 100 seconds on two cores: all but the tests marked slow, which go through whole commands and studies.
 test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# Everything, as CI runs it.
+test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # More examples of every space, and the tests that repeat others at a greater size: CI runs it every night.
@@ -23,7 +28,14 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-check: test lint types
+check: test-all lint types
+
+# The site, into site/: strict, so that a link that leads nowhere stops it.
+docs: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict
+
+notebooks: $(VENV)/.installed-dev
+	$(BIN)/python examples/run_notebooks.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "summand needs Python 3.11 or newer; set PYTHON=")'
@@ -40,4 +52,4 @@ $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) dist build site

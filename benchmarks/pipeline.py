@@ -23,7 +23,6 @@ from PIL import Image, ImageFilter
 import summand
 from summand.data import open_source
 from summand.data.loader import loaded
-from summand.models.pixels import Prepared
 from summand.processes import workers
 
 BOUND = 0.85
@@ -74,7 +73,7 @@ def main() -> None:
         for count in args.processes:
             began = time.perf_counter()
             with workers(count):
-                for _ in loaded(source, plan, Prepared(model.preprocess), count=count):
+                for _ in loaded(source, plan, model.prepared, count=count):
                     pass
             decoding[count] = len(parts[0]) / (time.perf_counter() - began)
     each = {name: statistics.median(found) for name, found in seconds.items()}

@@ -14,6 +14,8 @@ from summand.studies.surveys.unit import unit
 from tests.elsewhere import Elsewhere
 from tests.towers.test_towers import small_resnet, small_vit
 
+pytestmark = pytest.mark.slow
+
 SCENES = "scenes:count=24,seed=2"
 TEXTS = ["a star", "a cross"]
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))

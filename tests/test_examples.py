@@ -11,7 +11,7 @@ from PIL import Image
 
 import summand
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked")]
 FILE = Path(__file__).parent.parent / "examples" / "ten_tasks.py"
 
 

@@ -63,6 +63,7 @@ OTHER_TOWERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHER_TOWERS)
 @torch.no_grad()
 def test_other_towers_cast_no_weight_twice(name):

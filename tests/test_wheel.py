@@ -9,6 +9,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 RUN = "import sys, summand; from summand.cli import main; print(summand.__file__, file=sys.stderr); main()"
 

@@ -27,20 +27,26 @@ if TYPE_CHECKING:
     from .maps.heatmap import Heatmap
     from .models import Model, wrap
     from .models.load import load
+    from .report.explorer.run import explore
     from .report.site.run import atlas
     from .statistics.moments import Moments
     from .statistics.principal_direction import RankOne, rank_one
     from .statistics.top_images import TopImages
     from .studies.ablation.run import ablate
+    from .studies.align.run import align
     from .studies.attack.run import attack
     from .studies.compare.run import compare
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
+    from .studies.export.run import export
     from .studies.heatmap.run import heatmap
+    from .studies.inject.run import inject
     from .studies.match.run import match
     from .studies.perturbation.run import perturb
     from .studies.registers.run import registers
+    from .studies.reproduce.run import reproduce
     from .studies.retrieve.run import retrieve
+    from .studies.sae.run import train_autoencoder
     from .studies.segmentation.run import segment
     from .studies.shift.monitor import Monitor
     from .studies.shift.run import shift
@@ -77,18 +83,23 @@ __all__ = [
     "Unit",
     "__version__",
     "ablate",
+    "align",
     "atlas",
     "attack",
     "compare",
     "concepts",
     "debias",
+    "explore",
+    "export",
     "heatmap",
+    "inject",
     "load",
     "match",
     "open",
     "perturb",
     "rank_one",
     "registers",
+    "reproduce",
     "retrieve",
     "scenes",
     "segment",
@@ -97,6 +108,7 @@ __all__ = [
     "subconcepts",
     "survey",
     "textspan",
+    "train_autoencoder",
     "truth",
     "words",
     "wrap",
@@ -118,9 +130,13 @@ _HOMES = {
     "TopImages": ".statistics.top_images",
     "Unit": ".unit",
     "ablate": ".studies.ablation.run",
+    "align": ".studies.align.run",
     "atlas": ".report.site.run",
+    "explore": ".report.explorer.run",
     "debias": ".studies.debias.run",
+    "export": ".studies.export.run",
     "heatmap": ".studies.heatmap.run",
+    "inject": ".studies.inject.run",
     "attack": ".studies.attack.run",
     "compare": ".studies.compare.run",
     "concepts": ".studies.concepts.run",
@@ -130,12 +146,14 @@ _HOMES = {
     "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",
     "registers": ".studies.registers.run",
+    "reproduce": ".studies.reproduce.run",
     "segment": ".studies.segmentation.run",
     "retrieve": ".studies.retrieve.run",
     "shift": ".studies.shift.run",
     "sparse_code": ".text.sparse",
     "subconcepts": ".studies.subconcepts.run",
     "textspan": ".text.textspan",
+    "train_autoencoder": ".studies.sae.run",
     "truth": ".studies.truth.run",
     "words": ".studies.words.run",
     "wrap": ".models",

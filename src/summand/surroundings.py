@@ -1,8 +1,12 @@
-"""What a machine may lack: no room, no permission, no memory; and what its user can do about it."""
+"""What a machine may lack or ask: no room, no permission, no memory, an end; and what its user can do about it."""
 
 from __future__ import annotations
 
 import errno
+import signal
+import threading
+import traceback
+from pathlib import Path
 
 REMEDIES = {
     errno.EACCES: "choose a place that you may use",
@@ -38,3 +42,29 @@ def is_out_of_memory(error: BaseException) -> bool:
     """torch raises RuntimeErrors, of a type of their own on a GPU; numpy a MemoryError."""
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return known or (isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _OUT_OF_MEMORY))
+
+
+def place_of(error: BaseException) -> str:
+    """Where it happened: the last line of ours, for libraries raise what they were given."""
+    home = Path(__file__).parent
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(home)]
+    if not (ours or frames):
+        return "no place is known"
+    frame = (ours or frames)[-1]
+    file = Path(frame.filename)
+    return f"{file.relative_to(home) if ours else file.name}, line {frame.lineno}"
+
+
+def answer_signals() -> None:
+    """SIGTERM and SIGHUP end the process as Ctrl-C does, with a word, where nobody else has taken them."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _stopped)
+
+
+def _stopped(number: int, frame: object) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)

@@ -104,6 +104,7 @@ def atlas_of_many(folder: Path) -> None:
         main(["atlas", "--count", "100000", "--out", str(folder / "a")])
 
 
+@pytest.mark.slow
 def test_interrupting_leaves_with_130(tmp_path):
     """A process of its own, forked from this one, which has imported everything."""
     process = multiprocessing.get_context("fork").Process(target=atlas_of_many, args=(tmp_path,))

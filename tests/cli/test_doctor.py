@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
 import pytest
+import torch
 
 import summand
 from summand.models import load as loading
@@ -47,3 +53,41 @@ def test_what_does_not_hold_is_an_alarm_with_its_cause(monkeypatch):
 
 def test_bad_input():
     assert run("scenes-vit", "--pretrained", "x").code == 2
+
+
+def test_without_a_model_it_says_what_is_installed():
+    found = run("--json")
+    result = found.json
+    assert found.code == 0, found.error
+    assert result["exact"]
+    facts = {fact["what"]: fact["value"] for fact in result["installation"]}
+    assert {"summand", "python", "processor", "cache", "hub"} <= set(facts)
+    assert f"torch {torch.__version__}" in facts["beside it"]
+    assert facts["hub"].startswith("offline by wish")
+    assert os.environ["SUMMAND_CACHE"] in facts["cache"]
+    for name in ("scenes-vit", "scenes-rn", "scenes-vit-tied"):
+        weights = Path(summand.scenes.__file__).parent / "weights" / f"{name}.safetensors"
+        assert facts[weights.name] == f"sha256 {hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}"
+    shown = run()
+    assert all(what in shown.out for what in facts)
+    assert "installation" not in run("scenes-vit").out
+
+
+def test_the_strangers_package_and_damaged_weights_are_alarms(monkeypatch, tmp_path):
+    from summand.studies.inspect import installation
+
+    known = installation._version
+    monkeypatch.setattr(installation, "_version", lambda name: "0.1.0" if name == "summand" else known(name))
+    found = run()
+    assert found.code == 1
+    assert "pip uninstall summand; then: pip install --force-reinstall --no-deps summand-clip" in found.error
+    monkeypatch.setattr(installation, "_version", known)
+    shutil.copytree(Path(summand.scenes.__file__).parent / "weights", tmp_path / "weights")
+    whole = bytearray((tmp_path / "weights" / "scenes-rn.safetensors").read_bytes())
+    whole[-1] ^= 1
+    (tmp_path / "weights" / "scenes-rn.safetensors").write_bytes(whole)
+    (tmp_path / "weights" / "scenes-vit.safetensors").unlink()
+    monkeypatch.setattr(installation, "files", lambda _: tmp_path)
+    problems = {fact.what: fact.problem for fact in installation.installation() if fact.problem}
+    assert set(problems) == {"scenes-rn.safetensors", "scenes-vit.safetensors"}
+    assert all("install summand-clip again" in said for said in problems.values())

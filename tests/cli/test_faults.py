@@ -111,6 +111,7 @@ def test_an_alarm_is_still_1_and_usage_2(end, monkeypatch, capsys):
     assert "nonsense" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_and_a_terminal_without_the_signs():
     """`| head` ends it quietly; a terminal in ASCII shows what it can."""
     code = (

@@ -52,6 +52,7 @@ ARGUMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ARGUMENTS)
 def test_a_checkpoint_reaches_the_model(scenes_file, command):
     arguments = [argument.format(scenes_file) for argument in ARGUMENTS[command]]

@@ -44,6 +44,7 @@ def folder(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_same_command_again_has_nothing_to_do(folder):
     found = run("decompose", *SMALL, "--out", folder)
     assert found.code == 0

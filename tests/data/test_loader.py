@@ -21,6 +21,8 @@ from summand.data.loader import Loaded, fitting, loaded
 from summand.data.sources import FileImages
 from summand.processes import workers
 
+pytestmark = pytest.mark.slow
+
 
 def stacked(images: list) -> torch.Tensor:
     return torch.stack([torch.from_numpy(np.asarray(image.resize((8, 8))).copy()) for image in images])

@@ -154,6 +154,7 @@ def test_other_colour_spaces(tmp_path):
     close(read_image(tmp_path / "x.gif"), np.asarray(picture.convert("P").convert("RGB")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", ["jpg", "png", "webp", "tif"])
 def test_every_way_in_turns_a_picture_once(tmp_path, vit, orientation, form):

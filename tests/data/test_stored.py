@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 import tarfile
 import zipfile
@@ -17,7 +16,9 @@ from PIL import Image
 
 from summand import SummandError
 from summand.data import open_images, open_source
+from summand.data.skips import heard
 from summand.data.sources import batches
+from tests.hostile import as_named, spoil
 
 NAMES = ["a.png", "deep/b.jpg", "ünï [red].png"]
 
@@ -162,56 +163,20 @@ def test_hidden_folders_are_left_out_and_said(pictures, capsys):
     assert "3 pictures in hidden folders are left out" in capsys.readouterr().err
 
 
-def hostile(folder: Path) -> dict[str, str | None]:
-    """Files that someone may put into a data set; why each cannot be read, None where it can."""
-    good = (folder / "a.png").read_bytes()
-    known: dict[str, str | None] = {}
-
-    def put(name: str, content: bytes, why: str | None) -> None:
-        (folder / name).write_bytes(content)
-        known[name] = why
-
-    for share in (1, 40, len(good) // 2, len(good) - 30):
-        put(f"cut {share}.png", good[:share], "")
-    put("zero.jpg", b"", "")
-    put("text.jpg", b"not a picture at all", "not an image")
-    put("<script>alert(1)<.svg>.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image")
-    for name in ("-rf.png", "'quotes\".png", "[red]x[red].png", "a\nb.png", "\x1b[31mred.png", "x" * 251 + ".png"):
-        put(name, good, None)
-    os.rename(folder / "a.png", os.fsencode(folder) + b"/caf\xe9.png")
-    os.mkfifo(folder / "pipe.png")
-    known["pipe.png"] = "pipe"
-    (folder / "gone.png").symlink_to(folder / "nothing.png")
-    known["gone.png"] = "No such file"
-    (folder / "round").symlink_to(folder)
-    (folder / "loop.png").symlink_to(folder / "loop.png")
-    known["loop.png"] = "symbolic links"
-    (folder / "folder.png").mkdir()
-    for mode in ("CMYK", "LAB", "P", "1", "I;16", "YCbCr", "F"):
-        name = f"mode {mode}.tif".replace(";", " of ")
-        grey = Image.new("L", (9, 7), 99)
-        made = Image.fromarray(np.full((7, 9), 9000, np.uint16)) if mode == "I;16" else None
-        (made or (grey if mode in ("F", "1") else grey.convert("RGB")).convert(mode)).save(folder / name)
-        known[name] = None
-    Image.new("RGB", (1, 10_000)).save(folder / "thin.png")
-    Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
-    known |= {"thin.png": None, "bomb.png": "decompression bomb"}
-    return known
-
-
 def test_whatever_lies_in_a_folder_is_read_or_skipped_with_its_reason(pictures):
     folder, _ = pictures
-    known = hostile(folder)
+    known = spoil(folder, (folder / "a.png").read_bytes())
     skipped: list = []
     source = open_source(str(folder))
-    read = [source.name(i) for batch in batches(source, 5, skipped) for i in batch.indices]
+    with heard() as said:
+        read = [source.name(i) for batch in batches(source, 5, skipped) for i in batch.indices]
     reasons = {item.name: item.reason for item in skipped}
-    escaped = {name: name.encode("unicode_escape").decode() if not name.isprintable() else name for name in known}
     for name, why in known.items():
         if why is None:
-            assert escaped[name] in read, name
+            assert as_named(name) in read, name
         else:
-            assert why in reasons[escaped[name]], name
+            assert why in reasons[as_named(name)], name
     assert "caf\\xe9.png" in read
     assert all(name.isprintable() for name in [*read, *reasons])
     assert "folder.png" not in [*read, *reasons]
+    assert said == reasons

@@ -177,6 +177,7 @@ def test_windows_read_the_whole_picture(vit):
         summand.heatmap(vit, wide, "a star", windows=0)
 
 
+@pytest.mark.slow
 def test_several_pictures_are_read_in_batches_and_are_the_same_as_one_by_one(vit):
     images = summand.scenes.sample(35, seed=4).images
     each = [summand.heatmap(vit, image, ["a star", "a ring"]) for image in images]

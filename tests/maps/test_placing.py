@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import summand
-from summand import heatmap
+from summand import SummandError, heatmap
 from summand.maps.heatmap import Heatmap
 from summand.maps.placing import placed, share_of
 from summand.maps.windows import stitched
@@ -123,3 +123,15 @@ def test_perturbation_takes_away_what_a_patch_reads(uneven):
     assert curves.deletion_positive[0, 1] == pytest.approx(float(truth), abs=1e-5)
     with pytest.raises(summand.SummandError, match="does not divide"):
         perturbation_curves(uneven, pixels, torch.zeros(1, 2, 2), classes, torch.tensor([0]))
+
+
+def test_a_picture_of_one_pixels_width_has_maps_but_no_box(vit):
+    """Along a single pixel nothing rises, so where the model looks cannot be measured."""
+    from PIL import Image
+
+    for size in ((1, 1), (1, 700), (700, 1)):
+        found = summand.heatmap(vit, Image.new("RGB", size, "red"), "a star")
+        assert np.isfinite(found.grid).all()
+        assert found.figure() is not None
+        with pytest.raises(SummandError, match="there is no box"):
+            found.on_original()

@@ -87,6 +87,7 @@ def refused(match: str, *args, **options) -> None:
 # Layouts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "prefix",
     [

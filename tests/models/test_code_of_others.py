@@ -278,6 +278,7 @@ PATCHES = {
 OF_NO_IMAGE_NUMBER = ("CLIP.encode_text", "Module.__call__", "open_clip.model.text_global_pool")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PATCHES))
 @pytest.mark.parametrize("question", ["total", "second_order", "texts", "baselines"])
 def test_patches_of_classes_and_functions(monkeypatch, name, question):

@@ -47,6 +47,7 @@ NO_MATTER = {  # before it is decomposed, and between that and a question
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [True, False], ids=["asked", "not asked"])
 @pytest.mark.parametrize("name", NO_MATTER)
 def test_what_no_embedding_depends_on_is_no_change(name, asked):
@@ -295,6 +296,7 @@ BUFFERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["", "visual"])
 @pytest.mark.parametrize("name", BUFFERS)
 def test_buffers_of_every_kind_beside_the_weights(name, place):

@@ -173,6 +173,7 @@ def embeddings(model):
 QUESTIONS = [total, of_neurons, own_writes, of_texts, embeddings]
 
 
+@pytest.mark.slow
 @settings(max_examples=deep(30, 8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.sampled_from(sorted(EDITS)), st.integers(0, 10**6)), min_size=1, max_size=4),

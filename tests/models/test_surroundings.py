@@ -57,6 +57,7 @@ QUESTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", SURROUNDINGS)
 def test_the_callers_defaults_change_nothing(name, dtype):
@@ -152,6 +153,7 @@ def test_functional_call_asks_the_weights_it_is_given():
     assert off(model.decompose(X).total(), made.encode_image(X)) < 1e-12
 
 
+@pytest.mark.slow
 def test_inside_a_compiled_function():
     made = clip()
     model = summand.wrap(made)

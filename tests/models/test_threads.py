@@ -46,6 +46,7 @@ def together(works, times):
     return raised
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resnet", [False, True])
 def test_eight_threads_on_one_model(resnet):
     made = clip(resnet=resnet)

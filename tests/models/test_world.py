@@ -91,6 +91,7 @@ def test_labels_of_its_kin(kin, name):
     assert all(label.attribute in (None, *summand.scenes.ATTRIBUTES) for label in labels)
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_fine_tuned_model(checkpoint, tmp_path, unchecked):
     """heatmap, label and atlas, which knew a scenes model by its name and died on the words of another pool."""
     picture = tmp_path / "scene.png"

@@ -39,6 +39,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_and_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch, quick):
     train.main([*ARGUMENTS, "--out", str(tmp_path / "whole")])
     evaluate = train.accuracy

@@ -25,7 +25,7 @@ from summand.studies.verb import said as documented
 from summand.studies.zeroshot import attribute_classes, classifier
 from tests.commands import command
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked")]
 
 
 def test_ablate_writes_a_figure_and_json(tmp_path):

@@ -256,6 +256,7 @@ def test_a_head_named_twice_is_removed_once(tiny):
     assert torch.equal(versions["once"], versions["twice"])
 
 
+@pytest.mark.slow
 def test_a_survey_of_the_reference_stands_for_its_images(vit):
     given = {"classes": "shape", "what": "second-order", "layers": "3", "units": "5.0,4.1", "batch_size": 20}
     reference = Counted("scenes:count=60,seed=8")

@@ -16,6 +16,7 @@ import summand
 from summand.border import foreign
 from summand.data import open_source
 from summand.scenes import describe, parse
+from summand.studies.attack.endpoint import EndpointWriter
 from summand.studies.attack.generators import DiffusersGenerator, SceneGenerator
 from summand.studies.attack.indirect_effects import indirect_directions
 from summand.studies.attack.loop import mislead
@@ -32,7 +33,6 @@ from summand.studies.attack.options import METHODS as ASKED
 from summand.studies.attack.run import _writer
 from summand.studies.attack.synonyms import by_sentences, by_stem, by_wordnet, scene_words, usual
 from summand.studies.attack.writers import (
-    EndpointWriter,
     SceneWriter,
     TemplateWriter,
     TransformersWriter,
@@ -49,6 +49,8 @@ from tests import tiny
 from tests.border import open_clip
 from tests.commands import command
 from tests.studies.results import again, assert_page, assert_whole, same
+
+pytestmark = pytest.mark.slow
 
 WORDS = Words(
     "similar words", ("six objects", "a ring", "a scene in the snow", "an object in the middle"), (4, 3, 2, 1)

@@ -20,6 +20,8 @@ from tests.commands import command
 from tests.depth import deep
 from tests.studies.results import again, assert_page, assert_whole, same
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(vit):

@@ -179,6 +179,7 @@ def test_groups_without_training_images_are_named():
         with_shares(alone, replace(data, labels=np.array([0, 1]), groups=np.array([1, 0])))
 
 
+@pytest.mark.slow
 def test_the_tied_model_takes_the_place_for_the_shape_and_is_repaired():
     """Found on unlabelled scenes of its own, tied world; measured on scenes where place and shape are independent."""
     model = summand.load("scenes-vit-tied")

@@ -26,6 +26,8 @@ from summand.studies.debias.suspects import head_moments
 from summand.studies.zeroshot import attribute_classes, classifier
 from tests.studies.pictures import Noise
 
+pytestmark = pytest.mark.slow
+
 TRAIN = "scenes:count=400,seed=42,tie=shape/place/0.95"
 
 

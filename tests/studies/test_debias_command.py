@@ -21,7 +21,7 @@ from summand.report.terminal import drawn
 from summand.studies.debias.options import DebiasOptions, read_units
 from tests.commands import command
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked")]
 TIED = ("--classes", "shape", "--groups", "place", "--model", "scenes-vit-tied")
 
 

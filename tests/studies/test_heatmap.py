@@ -85,6 +85,7 @@ def test_the_similarity_is_the_models_own(vit, images, windows):
     assert neuron.rows["similarity"].isna().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_every_method_that_segment_has(vit, resnet, images, kind, name):
@@ -276,6 +277,7 @@ def test_every_picture_has_a_file_of_its_own_in_the_folder(vit, images, tmp_path
     assert sorted(found) == sorted(f"out/{name}.npz" for name in ("x", "x 1", "deep/x", "scene 3", "picture 4", "x y"))
 
 
+@pytest.mark.slow
 def test_a_folder_gets_a_picture_each(folder, tmp_path, monkeypatch, unchecked):
     monkeypatch.chdir(tmp_path)
     found = command("heatmap", folder, "a star", "--out", "out", "--array", "arrays", "--overlay", "--json").json

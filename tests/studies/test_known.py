@@ -12,6 +12,8 @@ from summand.studies.debias.choice import choose_way
 from summand.studies.debias.spurious import span
 from tests.counting import Counted
 
+pytestmark = pytest.mark.slow
+
 COUNT = 60
 
 

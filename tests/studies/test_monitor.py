@@ -17,6 +17,8 @@ from tests.border import stats
 from tests.depth import deep
 from tests.studies.results import assert_page, assert_whole
 
+pytestmark = pytest.mark.slow
+
 BEFORE, AFTER = "scenes:count=60,seed=1", "scenes:count=48,seed=2,shift=place/sea/0.5"
 OPTIONS = ShiftOptions(permutations=99, batch_size=16)
 

@@ -148,6 +148,7 @@ def test_the_verb_is_the_curves_of_each_picture(vit):
         summand.perturb(vit, scenes.images, ["a star"])
 
 
+@pytest.mark.slow
 def test_the_command_is_the_verb(vit, tmp_path, unchecked):
     given = ("perturb", "scenes:count=4,seed=5", *SHAPES, "--methods", "decomposition,random", "--steps", "3")
     made = command(*given, "--json", "--out", tmp_path / "out").json

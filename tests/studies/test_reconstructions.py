@@ -266,6 +266,7 @@ def test_what_cannot_be_combined_or_reconstructed_is_refused(tiny, pooled, unche
         SparsePairs("pairs", {}, [4])
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path, unchecked):
     def rows(*arguments):
         given = ["ablate", "scenes:count=24,seed=3", "--classes", "place", *arguments, "--out", tmp_path / "a.png"]

@@ -229,6 +229,7 @@ def test_what_has_no_sinks_of_this_kind_is_refused(sunk, drawn, unchecked):
     assert RegisterNeurons(averaged).ways == ["zeroed", "random"]
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path, resnet, unchecked):
     given = ("registers", "scenes:count=12,seed=3", "--model", "scenes-rn", "--ratio", "1.01", "--top", "3", "--json")
     made = command(*given).json

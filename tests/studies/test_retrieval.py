@@ -18,6 +18,8 @@ from summand.unit import Unit
 from tests.commands import command
 from tests.studies.results import again, assert_page, assert_whole, same
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def source():

@@ -31,6 +31,8 @@ from tests.commands import command
 from tests.studies.pictures import Unread
 from tests.studies.results import again, assert_page, assert_whole, same
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def reference(vit) -> Reference:

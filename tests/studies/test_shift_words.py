@@ -21,6 +21,8 @@ from summand.studies.shift.reference import Reference, make_reference
 from summand.studies.shift.statistics import permuted
 from summand.text.pools import pool
 
+pytestmark = pytest.mark.slow
+
 
 def _jpeg(image):
     file = io.BytesIO()

@@ -11,6 +11,8 @@ from summand.studies.subconcepts.tops import inertia, tops_of_pairs
 from tests.commands import command
 from tests.studies.results import again, assert_page, assert_whole, same
 
+pytestmark = pytest.mark.slow
+
 
 def test_inertia_by_hand(rng):
     rows = rng.normal(size=(2, 5, 3))

@@ -16,6 +16,8 @@ from summand.report.terminal import drawn
 from summand.studies.truth.scores import agreement, anova_shares, counterfactual_movement, lifts, metric_coordinates
 from tests.commands import command
 
+pytestmark = pytest.mark.slow
+
 
 def test_coordinates_keep_the_distances_of_the_embedding():
     rng = np.random.default_rng(0)

@@ -101,6 +101,7 @@ def test_what_has_no_components_is_refused(tiny, unchecked):
         explained(tiny, Noise(5), "indirect", 0, [1])
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, unchecked):
     given = ["ablate", "scenes:count=16,seed=3", "--classes", "place", "--out", tmp_path / "a.png"]
     asked = ["--what", "second-order,indirect", "--layers", "3", "--variance", "5"]

@@ -24,6 +24,8 @@ from summand.studies.world import strange_pictures
 from tests.commands import command
 from tests.tiny import clip
 
+pytestmark = pytest.mark.slow
+
 LOUD = "WARNING scenes-vit has seen nothing but rendered scenes"
 
 

@@ -31,6 +31,7 @@ def test_the_images_kept_aside_are_spread_and_bounded(count, share):
         assert np.diff(found, prepend=-1).max() <= -(-count // len(found)) + 1
 
 
+@pytest.mark.slow
 def test_a_run_holds_what_all_images_at_once_give(run, vit, groups):
     x = vit.preprocess(summand.scenes.sample(60, seed=2).images)
     held = run.held_out_images
@@ -98,6 +99,7 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch", "stop", "error", "done"),
     [(2, crash, RuntimeError, 20), (3, interrupt, KeyboardInterrupt, 56), (5, crash, RuntimeError, 72)],

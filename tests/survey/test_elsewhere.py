@@ -38,6 +38,7 @@ ENTRIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entries", ENTRIES)
 @pytest.mark.parametrize("given", ["list.csv", "./list.csv", "../here/list.csv", "list.parquet"])
 def test_a_table_given_by_a_relative_path(vit, photos, tmp_path, monkeypatch, entries, given):

@@ -66,6 +66,7 @@ def whole(vit, source):
     return consumers
 
 
+@pytest.mark.slow
 @given(st.sets(st.integers(0, 11), min_size=1, max_size=11), st.integers(13, 15))
 @settings(max_examples=3)
 def test_parts_that_are_merged_equal_one_pass(vit, source, whole, some, cut):
@@ -158,6 +159,7 @@ def test_a_batch_makes_its_terms_once(vit, source):
     torch.testing.assert_close(batch.norms, vit.encode_image(x).double().norm(dim=1), atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_saves_and_says_so(vit, tmp_path, capsys, name):
     number = getattr(signal, name)

@@ -33,6 +33,7 @@ def table(run, embeddings):
     return label_run(run, TEXTS, embeddings, 6, draws=10)
 
 
+@pytest.mark.slow
 def test_every_unit_has_a_description_and_a_score(run, table, embeddings):
     assert table["kind"].value_counts().to_dict() == {"neuron": 512, "head": 48}
     assert all(len(texts) == 6 for texts in table["texts"])

@@ -23,6 +23,8 @@ from summand.survey.make import make
 from summand.survey.manifest import Manifest
 from tests.depth import deep
 
+pytestmark = pytest.mark.slow
+
 SCENES = "scenes:count=24,seed=3"
 GROUPS = (Group("heads"), Group("neurons", 4))
 
@@ -59,7 +61,7 @@ def flip(file: Path, bit: int) -> None:
 
 def look_at_all(folder: Path) -> None:
     opened = summand.open(folder)
-    _ = opened.images, opened.embeddings, opened.kept, opened.shelf.dataset("terms")
+    _ = opened.images, opened.skipped, opened.embeddings, opened.kept, opened.shelf.dataset("terms")
     for group in opened.groups:
         opened.dataset(group)
 

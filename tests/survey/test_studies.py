@@ -31,6 +31,7 @@ def no_pass(monkeypatch, survey):
     monkeypatch.setattr("summand.survey.making.passes", fail)
 
 
+@pytest.mark.slow
 def test_a_profile_is_a_view_of_a_survey(vit, survey):
     found, made = profile_of(survey), profile(vit, open_source(SOURCE), survey.groups[1:])
     assert [group.name for group in found.groups] == ["neurons.3", "neurons.4"]

@@ -15,6 +15,8 @@ import summand
 from summand.data import open_images
 from summand.text.pools import pool
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"units": "heads,neurons:4", "held_out": 0.4, "top": 5, "batch_size": 25, "progress": False}
 UNITS = ("heads", "neurons.4")
 

@@ -19,6 +19,8 @@ from summand.survey.words import Readings, false_proofs
 from summand.text.kinds import values_of_pool
 from summand.text.pools import pool
 
+pytestmark = pytest.mark.slow
+
 TEXTS = pool("scenes").texts
 
 
@@ -75,6 +77,23 @@ def test_shuffled_images_prove_next_to_nothing(vit, survey):
     found = false_proofs(survey, readings, 3, range(4))
     assert set(found) == {"head", "neuron"}
     assert all(share <= 0.05 for share in found.values())
+
+
+def test_directions_that_are_called_the_same_are_shown_once():
+    def end(thing: int, share: float, sign: int, word: str, verdict: str) -> dict[str, object]:
+        numbers = dict.fromkeys(("shown", "chance", "limit", "p", "agreement"), 0.5)
+        own = {"thing": thing, "share": share, "sign": sign, "words": [word], "each": [0.5], "silent": False}
+        return {**own, **numbers, "verdict": verdict}
+
+    ends = [
+        *(end(0, 0.42, 1, "small", "proven"), end(0, 0.42, -1, "large", "not proven")),
+        *(end(1, 0.27, 1, "small", "proven"), end(1, 0.27, -1, "pink", "not proven")),
+        *(end(2, 0.1, 1, "small", "proven"), end(2, 0.1, -1, "red", "proven")),
+    ]
+    words = Words.of(ends)
+    assert words.text == "small 69 % · small ↔ red 10 %"
+    assert words.named == pytest.approx(0.79)
+    assert Words.of([{**row, "share": None} for row in ends[:4]]).text == "small"
 
 
 def test_the_statistics_the_choice_and_the_score_are_of_different_images(vit, survey):

@@ -86,6 +86,7 @@ def test_words_are_chosen_and_scored_on_different_images():
     assert [pole.verdict for pole in found] == ["not proven", "not proven"]
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.integers(0, 1000))
 def test_noise_is_not_proven_though_the_best_of_many_values_was_chosen(seed):

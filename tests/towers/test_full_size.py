@@ -10,6 +10,8 @@ from tests.border import configuration, open_clip
 from tests.depth import deep
 from tests.oracles import perturb
 
+pytestmark = pytest.mark.slow
+
 _TEXT = {"context_length": 8, "vocab_size": 20, "width": 16, "heads": 2, "layers": 1}
 
 

@@ -16,6 +16,8 @@ from summand.survey.fingerprints import same_weights, weights_hash
 from summand.towers.settings import settings_hash, settings_of
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 
 def first_norm(clip):
     return clip.visual.transformer.resblocks[0].ln_1

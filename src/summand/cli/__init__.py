@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ..surroundings import answer_signals
 from .app import run
 from .console import escape, stderr
 from .faults import INTERRUPTED, OURS, UNREAD, traceback_of, verdict
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
             stream.reconfigure(errors="replace")  # a sign that the terminal lacks is no reason to stop
     code: object = 0
+    answer_signals()
     try:
         try:
             code = run(arguments)
@@ -50,7 +52,7 @@ def _say(error: BaseException, line: str) -> None:
     trace = traceback_of(error)
     if trace is not None:
         stderr.print(escape(trace), soft_wrap=True)
-    if line == "interrupted":
+    if line.startswith("interrupted"):
         stderr.print(line)
     elif line:
         stderr.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)

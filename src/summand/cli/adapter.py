@@ -30,13 +30,13 @@ class Flattened:
     field: Field[Any]
 
 
-def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Callable[..., int]:
+def command(function: Callable[..., Any], positional: Sequence[str] = (), shows: bool = True) -> Callable[..., int]:
     """A function whose parameters may be dataclasses of options → a command with every field as an option.
 
     What a field is for is said by the string below it; the docstring of the options, or of the function where it has
     one, is the command's help, and says of the other arguments what they are, as numpydoc does. The options of `Show`
     are added, and the `Result` that the function returns is shown as they say. The command returns its exit code.
-    positional: options that may be given without their names.
+    positional: options that may be given without their names. shows: whether there is a result, and so options of it.
     """
     hints = get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
@@ -48,7 +48,7 @@ def command(function: Callable[..., Any], positional: Sequence[str] = ()) -> Cal
             holders[one.name] = kind
         else:
             parameters.append(one.replace(annotation=kind))
-    for holder, kind in [*holders.items(), ("show", Show)]:
+    for holder, kind in [*holders.items(), *([("show", Show)] if shows else [])]:
         held |= {field.name: Flattened(holder, kind, field) for field in fields(kind)}
     keyword, either = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     for name, option in held.items():

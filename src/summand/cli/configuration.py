@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from pathlib import Path
-from typing import Any
 
 from cyclopts import App
 from cyclopts.config import Dict
 
 from ..errors import SummandError
+from ..studies.saved_options import read
 
 
 def configured(app: App, arguments: list[str]) -> None:
@@ -29,26 +27,3 @@ def configured(app: App, arguments: list[str]) -> None:
     options = read(Path(given).expanduser(), name)
     # Below the command's name, for at the top an option that is called as some command is (`--shift`) would be lost.
     app.config = [Dict({name: options}, source=given)]
-
-
-def read(path: Path, command: str) -> dict[str, Any]:
-    """The options in a file. A .toml holds them for all commands, and in a table of a command's name for it alone."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        found = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except FileNotFoundError:
-        raise SummandError(f"--config {path}: there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise SummandError(
-            f"--config {path}: cannot be read ({error}); give a .toml, or the .json of a result"
-        ) from error
-    if not isinstance(found, dict):
-        raise SummandError(f"--config {path}: holds no options by name")
-    if "command" in found and "options" in found:  # a result of ours
-        if command and found["command"] != command:
-            raise SummandError(f"--config {path}: is a result of summand {found['command']}, not of {command}")
-        found = found["options"]
-    own = found.get(command)
-    plain = {key: value for key, value in found.items() if not isinstance(value, dict)}
-    plain |= own if isinstance(own, dict) else {}
-    return {key.replace("_", "-"): value for key, value in plain.items() if value is not None}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
+
+from ..visible import escape
 
 __all__ = ["escape", "stderr"]
 

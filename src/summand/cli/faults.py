@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import traceback
-from pathlib import Path
 
 from ..errors import SummandError, first_line
-from ..surroundings import is_out_of_memory, remedy_of
+from ..surroundings import is_out_of_memory, place_of, remedy_of
 
 BAD_INPUT, OURS, INTERRUPTED, UNREAD = 2, 3, 130, 141
 TRACEBACK = "SUMMAND_TRACEBACK"
@@ -23,7 +22,7 @@ def verdict(error: BaseException) -> tuple[int, str]:
     if isinstance(error, SummandError):
         return BAD_INPUT, str(error)
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted"
+        return INTERRUPTED, f"interrupted by {error}" if str(error) else "interrupted"
     if isinstance(error, BrokenPipeError):
         return UNREAD, ""
     if is_out_of_memory(error):
@@ -33,7 +32,7 @@ def verdict(error: BaseException) -> tuple[int, str]:
         where = f"{error.filename}: " if error.filename is not None else ""
         return BAD_INPUT, f"{where}{error.strerror or first_line(error)}; {remedy}"
     return OURS, (
-        f"a fault of summand, not of yours: {type(error).__name__}: {first_line(error)} ({_place(error)}). Please "
+        f"a fault of summand, not of yours: {type(error).__name__}: {first_line(error)} ({place_of(error)}). Please "
         f"report it with the command and its traceback, which {TRACEBACK}=1 shows"
     )
 
@@ -43,15 +42,3 @@ def traceback_of(error: BaseException) -> str | None:
     if os.environ.get(TRACEBACK, "0") in ("", "0") or isinstance(error, (KeyboardInterrupt, BrokenPipeError)):
         return None
     return "".join(traceback.format_exception(error))
-
-
-def _place(error: BaseException) -> str:
-    """Where it happened: the last line of ours, for libraries raise what they were given."""
-    home = Path(__file__).parent.parent
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(home)]
-    if not (ours or frames):
-        return "no place is known"
-    frame = (ours or frames)[-1]
-    file = Path(frame.filename)
-    return f"{file.relative_to(home) if ours else file.name}, line {frame.lineno}"

@@ -4,54 +4,27 @@ from __future__ import annotations
 
 from functools import partial
 
+from ..studies.inspect.options import DoctorOptions, ModelsOptions, PoolsOptions
 from .adapter import command
-from .options import ModelOptions
+from .options import OwnModelOptions
 
 
 @partial(command, positional=("model",))
-def doctor(*, model: ModelOptions):
-    """Check every identity that explanations of a model rest on: its terms, neurons, pairs and texts.
-
-    Exits with 0 where everything holds and with 1 where something does not.
-
-    Examples:
-
-    - summand doctor scenes-vit
-    - summand doctor ViT-B-16 -p laion2b_s34b_b88k
-    """
+def doctor(*, options: DoctorOptions, model: OwnModelOptions):
     from ..studies.inspect.doctor import doctor as verb
 
-    return verb(model.load())
+    return verb(model.load(), surroundings=model.model is None)
 
 
 @command
-def models():
-    """List every model by name, with its image tower, the terms of its sum, and whether the sum is exact.
-
-    Examples:
-
-    - summand models
-    - summand models --json
-    """
+def models(*, options: ModelsOptions):
     from ..studies.inspect.models import models as verb
 
     return verb()
 
 
 @command
-def pools(pool: str | None = None):
-    """List the description pools, or the texts of one.
-
-    Examples:
-
-    - summand pools
-    - summand pools general | head
-
-    Parameters
-    ----------
-    pool
-        Print the texts of this pool, or of a text file.
-    """
+def pools(pool: str | None = None, *, options: PoolsOptions):
     from ..studies.inspect.pools import pools as verb
 
     return verb(pool)

@@ -1,17 +1,16 @@
-"""Why two things are alike, which units are like a query or each other, and how two models are not."""
+"""Why two things are alike, which units are like a query, and whether models, or what is measured, are alike."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import summand
 
-from ..studies.compare.options import CompareOptions
+from ..studies.compare.options import CompareOptions, OtherModel
 from ..studies.find.options import FindOptions
 from ..studies.match.options import MatchOptions
+from ..studies.reproduce.options import PapersModel, ReproduceOptions
 from .adapter import command
-from .loading import images_of, picture_of, surveyed
-from .options import ModelOptions, OwnModelOptions
+from .loading import images_of, load, picture_of, surveyed
+from .options import ModelOptions, OwnModelOptions, Show
 
 
 @command
@@ -31,16 +30,13 @@ def find(survey: str, query: str | None = None, *, options: FindOptions):
 
 
 @command
-def compare(
-    b: str,
-    images: str | None = None,
-    *,
-    pretrained_b: str | None = None,
-    checkpoint_b: str | None = None,
-    options: CompareOptions,
-    model: ModelOptions,
-):
+def compare(b: str, images: str | None = None, *, options: CompareOptions, model: ModelOptions, other: OtherModel):
     given = images_of(images, options.count)
-    other = replace(model, model=b, pretrained=pretrained_b, checkpoint=checkpoint_b, ablation=None)
     shown = None if given is None else given.source
-    return summand.compare(model.load(shown), other.load(shown), given, options=options)
+    return summand.compare(model.load(shown), other.of(b, model).load(shown), given, options=options)
+
+
+@command
+def reproduce(row: str = "list", *, options: ReproduceOptions, model: PapersModel, show: Show):
+    given = None if model.model is None else load(model)
+    return summand.reproduce(row, given, options=options, out=show.out, load=lambda one: load(model.of(one)))

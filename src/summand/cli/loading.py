@@ -11,12 +11,12 @@ from typing import Any
 
 from ..errors import SummandError, SummandWarning
 from .console import escape, stderr
-from .options import ModelOptions, OwnModelOptions
+from .options import LoadOptions, OwnModelOptions
 
-_OTHERS = ("checkpoint", "activation", "precision", "image_size", "ablation", "random_init")
+_OTHERS = ("checkpoint", "activation", "precision", "image_size", "ablation", "steer", "sae", "random_init")
 
 
-def load(chosen: ModelOptions, given: tuple[Any, ...] = ()) -> Any:
+def load(chosen: LoadOptions, given: tuple[Any, ...] = ()) -> Any:
     """The model of these options, on the device that `auto` finds."""
     from .. import load as load_model
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..studies.load_options import Compute as Compute
 from ..studies.load_options import LoadOptions
 
 
@@ -45,24 +46,6 @@ class PoolModelOptions(OwnModelOptions):
 
     model: str | None = None  # type: ignore[assignment]
     """A model with an attention pool [default: the survey's own, else scenes-rn]."""
-
-
-@dataclass(frozen=True)
-class Compute:
-    """How images go through the model."""
-
-    GROUP: ClassVar[str] = "Computing"
-
-    batch_size: int = 64
-    """Images a forward pass."""
-    count: int | None = None
-    """Use at most so many images."""
-    workers: int | None = None
-    """Processes that read pictures [default: as many as fit; 0 for none]."""
-
-    def passed(self) -> dict[str, int | None]:
-        """What a verb takes of these; workers are the command's own."""
-        return {"batch_size": self.batch_size, "count": self.count}
 
 
 @dataclass(frozen=True)

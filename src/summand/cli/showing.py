@@ -14,13 +14,15 @@ from .options import Show
 def shown(command: str, show: Show, options: dict[str, Any], work: Callable[[], Any]) -> int:
     """Do the work, whose `Result` is shown and saved as was asked; 1 where it is an alarm. A place that nothing can be
     written to is refused before the work. A result of a figure alone, without --out, is drawn in COMMAND.png."""
+    from ..data.skips import heard
     from ..studies.result import Result, check_place
     from ..studies.verb import Unfinished
 
     if show.out is not None:
         check_place(show.out)
     try:
-        result = work()
+        with heard() as skipped:
+            result = work()
     except Unfinished as stopped:
         place = Path(command) if show.out is None or show.out.suffix else show.out
         stopped.result.save(place)
@@ -29,6 +31,7 @@ def shown(command: str, show: Show, options: dict[str, Any], work: Callable[[], 
     if not isinstance(result, Result):
         return 0
     result.command = command  # type: ignore[misc]
+    result.tell_skipped(skipped)
     place = show.out if show.out is not None or show.json else _default(command, result)
     written = {} if place is None else result.save(place)
     if show.json:

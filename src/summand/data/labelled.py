@@ -120,7 +120,7 @@ def _folders(folder: Path, names: list[str] | None, count: int | None) -> Labell
         )
     files, labels = [], []
     for label, entry in enumerate(folders):
-        inside = sorted(file for file in entry.rglob("*") if file.suffix.lower() in EXTENSIONS and file.is_file())
+        inside = sorted(file for file in entry.rglob("*") if file.suffix.lower() in EXTENSIONS and not file.is_dir())
         if not inside:
             raise SummandError(f"no images in {entry}; remove the folder or fill it")
         files += inside

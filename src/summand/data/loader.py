@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..errors import SummandError
 from ..processes import wanted
+from .skips import note
 from .sources import Drawn, ImageSource, Skipped, read_batch
 
 TIMEOUT = 300.0
@@ -31,6 +32,7 @@ FEW = 256
 _MOST_GIVEN_UP = 10
 
 Prepare = Callable[[Any], Tensor]
+Some = Sequence[int] | np.ndarray
 
 
 def fitting(source: ImageSource, images: int, device: str) -> int:
@@ -55,7 +57,7 @@ class Loaded:
 
 
 def loaded(
-    source: ImageSource, plan: Sequence[Sequence[int]], prepare: Prepare, *, count: int = 0, timeout: float = TIMEOUT
+    source: ImageSource, plan: Sequence[Some], prepare: Prepare, *, count: int = 0, timeout: float = TIMEOUT
 ) -> Iterator[Loaded]:
     """Every batch of a plan, in its order. prepare: images as `read_batch` gives them → pixels. count: processes; 0
     reads in this one.
@@ -65,12 +67,12 @@ def loaded(
     """
     if count == 0 or not plan:
         for indices in plan:
-            yield _read(source, list(indices), prepare)
+            yield _read(source, [int(index) for index in indices], prepare)
         return
     given_up: dict[int, str] = {}
     done = 0
     while done < len(plan):
-        rest = _Batches(source, [list(some) for some in plan[done:]], prepare, given_up, count)
+        rest = _Batches(source, plan[done:], prepare, given_up, count)
         make, late = partial(DataLoader, rest, None, num_workers=count), partial(rest.give_up_hanging, timeout)
         with closing(_from_thread(make, timeout, late, rest.look_for_ended)) as reading:
             while done < len(plan):
@@ -81,6 +83,7 @@ def loaded(
                     break
                 if isinstance(found, BaseException):
                     raise found
+                note(found.skipped)
                 done += 1
                 yield found
 
@@ -164,7 +167,7 @@ class _Batches(Dataset[Any]):
     def __init__(
         self,
         source: ImageSource,
-        plan: list[list[int]],
+        plan: Sequence[Some],
         prepare: Prepare,
         given_up: dict[int, str],
         count: int,
@@ -177,7 +180,7 @@ class _Batches(Dataset[Any]):
         return len(self.plan)
 
     def __getitem__(self, number: int) -> Any:
-        wanted = self.plan[number]
+        wanted = [int(index) for index in self.plan[number]]
         watched = _Watched(self.source, self._note)
         try:
             found = _read(watched, [index for index in wanted if index not in self.given_up], self.prepare)

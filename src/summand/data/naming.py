@@ -19,6 +19,11 @@ def printable(name: str | os.PathLike[str]) -> str:
 _UNSEEN = ("Cc", "Cf", "Zl", "Zp")  # control characters, marks of direction, line and paragraph separators
 
 
+def joined_name(source: str, name: str) -> str:
+    """What an image of one of several sources is called: in all runs the same, and unlike those of the others."""
+    return f"{source.rstrip('/')}/{name}"
+
+
 def hidden(name: str) -> bool:
     """Whether a file or folder is one that programs leave behind for themselves."""
     return name.startswith(".") or name in ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")

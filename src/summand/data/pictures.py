@@ -6,12 +6,12 @@ import os
 import stat
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from ..errors import SummandError, first_line
 
@@ -25,6 +25,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_GONE = 96  # pixels of what stands for a picture that is gone
 _RECORDS = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE = 258, 262, 281  # tags of TIFF
 _WHITE_IS_ZERO = 0
@@ -41,9 +42,7 @@ def read_image(path: Path | BinaryIO) -> Image.Image:
     Pictures up to Pillow's limit (179 million pixels) are read without a warning; larger ones are refused.
     """
     if isinstance(path, Path):
-        kind = path.stat().st_mode
-        if not stat.S_ISREG(kind):  # a pipe would be waited for, without end
-            raise OSError(f"it is {'a folder' if stat.S_ISDIR(kind) else 'a device or a pipe'}, not a file")
+        check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -59,6 +58,25 @@ def read_image(path: Path | BinaryIO) -> Image.Image:
         raise
     except Exception as error:  # decoders raise anything, from SyntaxError to NotImplementedError
         raise OSError(first_line(error)) from error
+
+
+def check_file(path: Path) -> None:
+    """Raise `OSError` for what is no ordinary file: a pipe would be waited for, without end."""
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind):
+        raise OSError(f"it is {'a folder' if stat.S_ISDIR(kind) else 'a device or a pipe'}, not a file")
+
+
+def shown(read: Callable[[], Image.Image]) -> Image.Image:
+    """A picture that is to be shown; in the place of one that can no longer be read, a grey square with a cross."""
+    try:
+        return read().convert("RGB")
+    except OSError:
+        gone = Image.new("RGB", (_GONE, _GONE), "#dddddd")
+        lines = ImageDraw.Draw(gone)
+        for ends in ((0, 0, _GONE, _GONE), (0, _GONE, _GONE, 0)):
+            lines.line(ends, fill="#999999", width=2)
+        return gone
 
 
 def as_picture(given: Any) -> Image.Image:

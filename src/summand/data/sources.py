@@ -20,18 +20,12 @@ from .naming import hidden, printable
 from .pictures import as_rgb as as_rgb
 from .pictures import read_image
 from .schemes import scheme_of
+from .skips import Skipped as Skipped
+from .skips import skip
 from .stored import FromCells, Local, Remote, StoredImages, expanded, tar_images, zip_images
 from .tables import TABLES, check_filled, encoded, image_column, in_split, path_in, read_table
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that could not be read, and why."""
-
-    name: str
-    reason: str
 
 
 @runtime_checkable
@@ -108,6 +102,17 @@ _KINDS = (
     "a folder, a table of paths (.csv, .tsv, .parquet, .jsonl, .txt), a .zip, .tar files, hf:NAME, an address such as "
     "s3://…, or scenes[:…]"
 )
+
+
+def is_source(source: str) -> bool:
+    """Whether it is the form of a source of many images, and not of one picture's file.
+
+    >>> is_source("scenes:count=3"), is_source("hf:beans"), is_source("list.csv#image"), is_source("a.png")
+    (True, True, True, False)
+    """
+    path = Path(source.rpartition("#")[0] or source)
+    named = scheme_of(source) is not None or source.startswith(("hf:", "wds:")) or "://" in source
+    return named or path.suffix.lower() in (*TABLES, ".zip", ".tar") or Path(source).expanduser().is_dir()
 
 
 def _names_column(source: str) -> bool:
@@ -221,7 +226,7 @@ def read_batch(source: ImageSource, indices: Sequence[int], skipped: list[Skippe
             images.append(source.image(index))
             read.append(index)
         except OSError as error:
-            skipped.append(Skipped(source.name(index), str(error) or type(error).__name__))
+            skip(skipped, source.name(index), error)
     return Batch(read, images)
 
 

@@ -98,7 +98,7 @@ class _FromZip:
     def __call__(self, index: int) -> bytes:
         try:
             return self.opened().read(self.names[index])
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        except Exception as error:  # of zlib, bz2 and lzma, and of zipfile itself
             raise OSError(f"cannot be unpacked: {first_line(error)}") from error
 
 

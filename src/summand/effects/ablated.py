@@ -23,11 +23,11 @@ Network = TypeVar("Network")
 ROUNDED = 2e-2
 """How far directions may be from those of the file, relative to their size: as far as bf16 rounds the weights."""
 
-Hold = Callable[[Effects, int, Sequence[int] | None, Tensor], Effects]
+Hold = Callable[[Effects, Any, Sequence[int] | None, Tensor], Effects]
 """(second-order effects, their layer, which neurons of it, what is left of each path) → the same with the ablated units
-at their means."""
+at their means; or of the pairs of a pool, with None for the layer, or of latents, with their autoencoder."""
 
-_WHOLE = "load it without ablation= for that"
+_WHOLE = "load it without ablation= (and steer=) for that"
 
 
 class AblatedTower(Bound):
@@ -65,6 +65,7 @@ class AblatedTower(Bound):
         left: Mapping[tuple[int, int], float] | None = None,
         hold: Hold | None = None,
         turn: Callable[[Tensor], Tensor] | None = None,
+        done: str = "ablated",
     ) -> None:
         self._tower, self._ablate, self._hold, self._turn = tower, ablate, hold, turn
         self._before, self._left = getattr(tower, "left", {}), dict(left or {})
@@ -72,7 +73,7 @@ class AblatedTower(Bound):
         self.left = {head: self._before.get(head, 1.0) * self._left.get(head, 1.0) for head in either}
         self._maps: HeadMaps | None = None
         self.ablation = getattr(tower, "ablation", b"") + units.encode() + doubled(means).cpu().numpy().tobytes()
-        self.kind = f"{tower.kind} with {what} ablated"
+        self.kind = f"{tower.kind} with {what} {done}"
 
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride,reportIncompatibleVariableOverride]
@@ -118,7 +119,7 @@ class AblatedTower(Bound):
         if visit is not None:
             raise SummandError(
                 "an ablated model can be taken apart into heads, MLPs and the rest, but not into tokens; load it "
-                "without ablation= for maps"
+                "without ablation= (and steer=) for maps"
             )
         return self._ablate(self._tower, pixels)
 
@@ -129,18 +130,20 @@ class AblatedTower(Bound):
             self._maps = HeadMaps(self._turn(self._tower.head_maps().kept))
         return self._maps
 
-    def held(self, effects: Effects, layer: int, neurons: Sequence[int] | None) -> Effects:
-        """Second-order effects of a layer's neurons as the ablated model has them, of those of the tower inside."""
+    def held(self, effects: Effects, layer: Any, neurons: Sequence[int] | None) -> Effects:
+        """Effects of neurons or latents as the ablated model has them; effects: those of the tower inside."""
         if self._hold is not None:
             effects = self._hold(effects, layer, neurons, shares(self._before, effects))
         through = shares(self._left, effects)
         found = effects.with_coefficients(effects.coefficients * through)
-        return self._turned(found, layer)
+        return self._turned(found, getattr(layer, "layer", layer))
 
     def held_pairs(self, effects: Effects, pixels: Tensor) -> Effects:
         """Pairs of an attention pool as the ablated model has them, of those of the tower inside."""
         heads = range(effects.coefficients.shape[2])
         through = torch.tensor([self._left.get((0, head), 1.0) for head in heads]).to(effects.coefficients)
+        if self._hold is not None:
+            effects = self._hold(effects, None, None, through)
         coefficients = effects.coefficients * through[:, None]
         found = self._turned(effects.with_coefficients(coefficients))
         rest = self.encode(pixels).to(coefficients) - found.basis.total(coefficients)

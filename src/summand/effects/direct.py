@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import torch
@@ -10,14 +11,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
+from ..notebook import as_img, called
 from ..towers import AttentionView
 from ..towers.base import Summed
-from ..towers.precision import unmixed
+from ..towers.finite import check_directions
+from ..towers.precision import doubled, unmixed
 from ..towers.residual import ResidualTower
+from ..whole_numbers import as_whole_number
 from .effects import Effects
 from .published import Parity, check_parity
 from .questions import Asked, question
 from .toward import Toward
+from .waterfall import Step, steps
 
 
 class Parts(Toward):
@@ -147,6 +152,46 @@ class Parts(Toward):
         return float((self.total() - truth).abs().max() / truth.abs().max())
 
     @question
+    @torch.no_grad()
+    def waterfall(self, direction: Float[Tensor, " embed"] | None = None, image: int = 0) -> list[Step]:
+        """⟨term, d⟩ of one image, layer by layer: input, heads, MLPs, constants; they add up to ⟨M(x), d⟩.
+
+        direction: by default M(x)/‖M(x)‖², along which the terms are shares of the whole and add up to 1. Raises
+        `SummandError` for an image that the batch does not have.
+        """
+        count = len(self._pixels)
+        place = as_whole_number(image)
+        if type(place) is not int or not -count <= place < count:
+            raise SummandError(f"this batch has images 0 to {count - 1}, got {image!r}")
+        heads, mlps, embedding, bias = (
+            doubled(term[place]) for term in (self.heads().sum(dim=2), self.mlps(), self.embedding(), self.bias())
+        )
+        if direction is None:
+            total = heads.sum(dim=0) + mlps.sum(dim=0) + embedding + bias
+            along = total / total.square().sum().clamp(min=torch.finfo(total.dtype).tiny)
+        else:
+            check_directions(direction[None], self._tower.embed)
+            along = doubled(direction).to(heads)
+        return steps((heads @ along).tolist(), (mlps @ along).tolist(), float(embedding @ along), float(bias @ along))
+
+    def plot(self, direction: Float[Tensor, " embed"] | None = None, image: int = 0, title: str | None = None) -> Any:
+        """A figure of `waterfall`: what adds up to this image's embedding, or to what it holds along a direction, such
+        as a text's embedding, or one text's less another's."""
+        return called(_FIGURE, self.waterfall(direction, image), title or _title(direction is None, image))
+
+    def __repr__(self) -> str:
+        tower, name = self._tower, type(self).__name__
+        count = f"{len(self._pixels)} input{'' if len(self._pixels) == 1 else 's'}"
+        return f"<{name} of {count}: {tower.layers} × {tower.heads} heads, {tower.embed}-d>"
+
+    def _repr_html_(self) -> str:
+        try:
+            found = as_img(self.plot(), f"waterfall: {_title(True, 0)}")
+        except SummandError as error:
+            found = f"<p>{escape(str(error))}</p>"
+        return f"<p><b>{escape(repr(self)[1:-1])}</b></p>{found}"
+
+    @question
     def tokens(self) -> Float[Tensor, "image token embed"]:
         """What every token contributes through all heads; token 0 is the class (or mean) token.
 
@@ -160,3 +205,10 @@ class Parts(Toward):
                 total.add_(even * (self._tower.heads / total.shape[1]))
             self._token_stream = total
         return self._token_stream.clone()
+
+
+_FIGURE = "summand.report.waterfall:figure"
+
+
+def _title(whole: bool, place: int) -> str:
+    return f"{'what the embedding is made of' if whole else 'what adds up along the direction'}, input {place}"

@@ -9,14 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..errors import SummandError
 from ..towers import AttentionView, Tower, Trace
 from ..towers.base import working
+from ..towers.factored import Factored
 from ..towers.linear import inverse_deviation
 from ..towers.listening import listening
 from ..towers.precision import unmixed
 from ..towers.residual import ResidualTower
 from .ablated import as_ablated, check_parity_of
 from .activations import check_layer, readable
+from .autoencoder import Autoencoder
 from .effects import Effects
 from .published import Parity, check_parity, even_coefficients, even_directions, path_terms
 
@@ -55,27 +58,31 @@ def second_orders(
     layers: Sequence[int],
     parity: Parity = None,
     neurons: Sequence[int] | None = None,
-) -> tuple[dict[int, Effects], Trace]:
+    latents: Sequence[Autoencoder] = (),
+) -> tuple[dict[Any, Effects], Trace]:
     """`second_order` of several layers, by layer, and the trace of the one pass that they share.
 
-    neurons: only these of each layer (not with parity, where every neuron has its share of the constants).
+    neurons: only these of each layer (not with parity, where every neuron has its share of the constants). latents: the
+    same of what autoencoders find in the stream, by autoencoder: with the activation of a latent for p and its row of
+    the decoder for w, Eq. 5 is what it adds through the later heads.
     """
     check_parity(parity)
-    assert parity is None or neurons is None
-    tower = with_neurons(tower, layers)
+    assert parity is None or (neurons is None and not latents)
+    tower = with_neurons(tower, [*layers, *(each.layer for each in latents)])
     layers = [check_layer(tower, layer) for layer in layers]
     ablated = as_ablated(tower)
     if ablated is not None:
         check_parity_of(tower, parity)
-        inside, _ = second_orders(ablated.inside, pixels, layers, neurons=neurons)
+        inside, _ = second_orders(ablated.inside, pixels, layers, neurons=neurons, latents=latents)
         return {layer: ablated.held(found, layer, neurons) for layer, found in inside.items()}, tower.run(pixels)
     tower = tower if parity is None else tower.evenly()
     for layer in layers:
         tower.verify(("neurons", layer), pixels)
-    tower.verify(("norms", min(layers)), pixels)
-    first = min(layers) + 1
+    lowest = min([*layers, *(each.layer for each in latents)])
+    tower.verify(("norms", lowest), pixels)
+    first = lowest + 1
     later = range(first, tower.layers)
-    hidden: dict[int, Tensor] = {}
+    hidden: dict[Any, Tensor] = {}
     deviations: dict[int, Tensor] = {}
     means: dict[int, Tensor] = {}
     rows: dict[int, Tensor] = {}
@@ -87,6 +94,7 @@ def second_orders(
     def enter(at: int, stream: Tensor) -> None:
         stream = working(tower.batch_first(stream))
         deviations[at] = inverse_deviation(tower.blocks[at].before, stream)
+        hidden.update({each: each.encode(stream) for each in latents if each.layer == at - 1})
         if parity is not None:
             means[at] = stream.mean(dim=-1)
 
@@ -102,7 +110,7 @@ def second_orders(
 
     with listening(listeners(), tower.visual):
         trace = tower.run(pixels, visit)
-    found: dict[int, Effects] = {}
+    found: dict[Any, Effects] = {}
     with unmixed(pixels.device):
         reads = torch.cat([rows[at] * deviations[at][:, None] for at in later], dim=1)  # [image, path, token]
         for layer in layers:
@@ -127,7 +135,28 @@ def second_orders(
                     paths=("later layer", "later head"),
                     path_index=tuple((at, head) for at in behind for head in range(tower.heads)),
                 )
+        for each in latents:
+            behind, own = range(each.layer + 1, tower.layers), reads[:, (each.layer + 1 - first) * tower.heads :]
+            found[each] = Effects(
+                ((own * trace.scale[:, None, None]) @ hidden[each]).transpose(1, 2),
+                latent_directions(tower, each),
+                units=("latent",),
+                paths=("later layer", "later head"),
+                path_index=tuple((at, head) for at in behind for head in range(tower.heads)),
+            )
     return found, trace
+
+
+def latent_directions(tower: ResidualTower, latents: Autoencoder) -> Factored:
+    """P W_VO^{l',h} d_k for every latent k and later head. Raises `SummandError` for a stream of another width."""
+    width = len(tower.blocks[0].attention.out.weight)
+    if latents.width != width:
+        raise SummandError(
+            f"the autoencoder ({latents.source}) is of a stream of {latents.width} numbers, this model's has {width}: "
+            f"it was trained on another model"
+        )
+    like = tower.blocks[0].attention.out.weight
+    return tower.later_directions(latents.layer, lambda: working(latents.decoder.to(like)), latents)
 
 
 def with_neurons(tower: Tower, layers: Sequence[int] = ()) -> ResidualTower:

@@ -56,6 +56,8 @@ def _measured(model: Model, size: tuple[int, int]) -> Box | None:
     corners = np.array([[0, 0, 1], [columns, rows, 1]]) @ found
     mix = np.array([[_STEEP, _FLAT], [_FLAT, _STEEP]])
     (left, top), (right_end, bottom) = np.linalg.solve(mix, corners.T).T * (width, height)
+    if not (left < right_end and top < bottom):  # along a single pixel nothing rises, and nothing can be measured
+        return None
     edges = ((left, 0.0), (top, 0.0), (right_end, float(width)), (bottom, float(height)))
     return tuple(_snapped(value, edge, max(size)) for value, edge in edges)  # type: ignore[return-value]
 

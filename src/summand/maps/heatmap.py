@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..atomic import replacing
 from ..errors import SummandError
+from ..notebook import png
 from .covered import Covered
 from .crop import Box
 from .options import HeatmapOptions
@@ -238,11 +239,13 @@ class Heatmap:
             self.figure().savefig(path, dpi=130)
 
     def _repr_png_(self) -> bytes:
-        from .look import png
-
         return png(self.figure())
 
-    def _repr_html_(self) -> str:
-        from .look import as_html
+    def plot(self) -> Any:
+        """The figure, which a notebook shows."""
+        return self.figure()
 
-        return as_html(self.rows, self._repr_png_())
+    def _repr_html_(self) -> str:
+        from .hover import as_page
+
+        return as_page(self)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-from base64 import b64encode
 from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -16,8 +14,6 @@ from ..data.pictures import as_rgb
 from ..errors import SummandError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from .heatmap import Heatmap
 
 _ACROSS = 5  # pictures side by side
@@ -38,13 +34,13 @@ def scale(heatmap: Heatmap, values: np.ndarray) -> dict[str, Any]:
 
 def panels(heatmap: Heatmap) -> Any:
     """A matplotlib figure: the picture, then each map laid over it, on one colour scale, with its bar."""
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     maps = heatmap.upsampled()
     look = scale(heatmap, maps)
     across = min(len(maps) + 1, _ACROSS)
     down = -(-(len(maps) + 1) // across)
-    figure = Figure(figsize=(3.1 * across + 0.5, 3.6 * down), layout="constrained")
+    figure = Plot(figsize=(3.1 * across + 0.5, 3.6 * down), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False).ravel()
     shown = _row(list(axes), heatmap, maps, look, "image")
     for axis in axes:
@@ -75,7 +71,7 @@ def _bar(figure: Any, shown: Any, axes: list[Any], quantity: str) -> None:
 
 def sheet(heatmaps: Any) -> Any:
     """The first pictures of many, a row each, on one colour scale; of a single one its own figure."""
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     some: list[Heatmap] = list(heatmaps.maps[:ON_A_SHEET])
     if len(some) == 1:
@@ -83,7 +79,7 @@ def sheet(heatmaps: Any) -> Any:
     maps = [one.upsampled() for one in some]
     look = scale(some[0], np.concatenate([one.ravel() for one in maps]))
     across = max(map(len, maps)) + 1
-    figure = Figure(figsize=(2.6 * across + 0.5, 2.9 * len(some)), layout="constrained")
+    figure = Plot(figsize=(2.6 * across + 0.5, 2.9 * len(some)), layout="constrained")
     axes = figure.subplots(len(some), across, squeeze=False)
     shown = None
     for row, one, values in zip(axes, some, maps, strict=True):
@@ -96,6 +92,11 @@ def sheet(heatmaps: Any) -> Any:
 
 def laid_over(heatmap: Heatmap) -> Image.Image:
     """The maps over the original picture, pixel by pixel, and nothing else; those of several texts side by side."""
+    return Image.fromarray(np.concatenate([np.asarray(one) for one in each_laid_over(heatmap)], axis=1))
+
+
+def each_laid_over(heatmap: Heatmap) -> list[Image.Image]:
+    """The same, a picture for each map, on one colour scale."""
     from matplotlib import colormaps
 
     if heatmap.original is None or heatmap.original.box is None:
@@ -110,33 +111,20 @@ def laid_over(heatmap: Heatmap) -> Image.Image:
         there = np.isfinite(values)
         colour = colormaps[look["cmap"]]((np.where(there, values, 0) - look["vmin"]) / span)[..., :3]
         cover = (heatmap.options.opacity * there)[..., None]
-        found.append((255 * (cover * colour + (1 - cover) * grey)).round().astype(np.uint8))
-    return Image.fromarray(np.concatenate(found, axis=1))
+        found.append(Image.fromarray((255 * (cover * colour + (1 - cover) * grey)).round().astype(np.uint8)))
+    return found
 
 
 def alone(heatmap: Heatmap) -> Any:
     """`laid_over` as a matplotlib figure, without a margin."""
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     picture = laid_over(heatmap)
-    figure = Figure(figsize=(picture.width / 100, picture.height / 100), dpi=100)
+    figure = Plot(figsize=(picture.width / 100, picture.height / 100), dpi=100)
     axis = figure.add_axes((0, 0, 1, 1))
     axis.imshow(np.asarray(picture), aspect="auto", interpolation="nearest")
     axis.set_axis_off()
     return figure
-
-
-def png(figure: Any) -> bytes:
-    """A figure for a notebook."""
-    found = io.BytesIO()
-    figure.savefig(found, format="png", dpi=110)
-    return found.getvalue()
-
-
-def as_html(rows: pd.DataFrame, picture: bytes) -> str:
-    """Rows below their picture, for a notebook."""
-    table = rows.to_html(index=False, float_format=lambda value: f"{value:.3f}", border=0, na_rep="")
-    return f'<img src="data:image/png;base64,{b64encode(picture).decode()}">{table}'
 
 
 def overlay(values: Tensor | np.ndarray, limit: float) -> Image.Image:

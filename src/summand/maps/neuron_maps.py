@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -108,15 +108,18 @@ def second_order_maps(
     pixels: Float[Tensor, "image 3 height width"],
     directions: Float[Tensor, "text embed"],
     layers: Collection[int] | None = None,
+    neurons: Mapping[int, Sequence[int]] | None = None,
+    without: Collection[tuple[int, int]] = (),
 ) -> Float[Tensor, "image text row column"]:
     r"""map[i] = Σ_n Σ_{(l',h)} p_i^{l,n} a_i^{l',h} / (σ_i^{l'} σ) · ⟨P W_VO^{l',h} w^{l,n}, t⟩: the second-order
     effects of all neurons (paper A, Eq. 5) before they are summed over tokens. Over all tokens it sums to Σ_n ⟨φ_n, t⟩.
 
     No reference images are needed, for the directions come from the weights. layers: by default all but the last.
-    Raises `SummandError` as `model.second_order` does.
+    neurons: layer → only these neurons of it, in the place of layers. without: later heads (layer, head) that are left
+    out. Raises `SummandError` as `model.second_order` does.
     """
     tower = readable(model)
-    layers = sorted(set(range(tower.layers - 1) if layers is None else layers))
+    layers = sorted(neurons or set(range(tower.layers - 1) if layers is None else layers))
     check_layers(model, layers)
     layers = [int(layer) for layer in layers]
     if not tower.plain or layers[-1] == tower.layers - 1:
@@ -147,8 +150,14 @@ def second_order_maps(
     for layer in layers:
         later = range(layer + 1, tower.layers)
         reads = torch.cat([rows[at] * deviations[at][:, None] for at in later], dim=1)[:, :, tower.prefix :]
-        along = tower.neuron_directions(layer).toward(directions)  # [neuron, path, text]
-        written = hidden[layer] @ along.flatten(1)
+        basis, active = tower.neuron_directions(layer), hidden[layer]
+        if neurons is not None:
+            some = [int(neuron) for neuron in neurons[layer]]
+            basis, active = basis.select(some), active[..., some]
+        along = basis.toward(directions)  # [neuron, path, text]
+        left = [(at, head) not in without for at in later for head in range(tower.heads)]
+        along = along * torch.tensor(left).to(along)[:, None]
+        written = active @ along.flatten(1)
         found = torch.einsum("ikpt,ipk->itk", written.unflatten(-1, along.shape[1:]), reads)
         total = found if total is None else total + found
     assert total is not None

@@ -1,7 +1,7 @@
 """A CLIP at hand: what is done with it, and the guard that its sums are exact."""
 
 from .model import Model
-from .pixels import pixels_of
+from .prepared import pixels_of
 from .world import World
 from .wrapping import wrap
 

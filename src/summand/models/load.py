@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ from torch import nn
 
 from ..errors import SummandError, first_line
 from ..towers import describe_configuration
+from ..unit import split
 from . import Model, wrap
 from .ablations import load_ablation
+from .ablations.steer_words import Steer, steer_text
+from .aligned.saved import load_aligned
+from .autoencoders import at_layer
 from .checkpoint import fit, read_checkpoint
 from .checkpoint_files import is_checkpoint, split_part
 from .fine_tuned import Activation
@@ -23,6 +28,7 @@ from .world import SHIPPED
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _HUGGING_FACE = "hf:"
+_ALIGNED = "aligned:"
 
 
 def load(
@@ -37,6 +43,8 @@ def load(
     checkpoint: str | Path | None = None,
     activation: Activation | None = None,
     ablation: str | Path | None = None,
+    steer: Steer | None = None,
+    sae: str | Path | Sequence[str | Path] | None = None,
     compile: bool | int = False,
 ) -> Model:
     """Load a CLIP by name, in evaluation mode.
@@ -44,8 +52,8 @@ def load(
     device: also "auto", a GPU where there is one.
 
     name: `scenes-vit`, `scenes-rn` or `scenes-vit-tied` (shipped), a name of `open_clip.list_models()`, an open_clip
-    location `hf-hub:org/name` or `local-dir:path`, or `hf:org/name` and `hf:folder` for transformers' CLIP, SigLIP,
-    MetaCLIP 2, Chinese CLIP and AltCLIP.
+    location `hf-hub:org/name` or `local-dir:path`, `aligned:folder` (what `summand align` saved), or `hf:org/name` and
+    `hf:folder` for transformers' CLIP, SigLIP, MetaCLIP 2, Chinese CLIP and AltCLIP.
     pretrained: open_clip's tag, or a checkpoint file; QuickGELU follows the tag in both towers, and an explicit
     `-quickgelu` name is honoured. checkpoint: fine-tuned weights (.safetensors, .pt, .ckpt, .bin), read without
     unpickling; `file.ckpt#part` reads one part of a training checkpoint (`#ema`, `#student`). With a tag beside it, the
@@ -58,7 +66,9 @@ def load(
     size than the tower was trained on, a multiple of its patch, with positions interpolated as open_clip does (for
     `hf:`, as transformers does): finer maps. ablation: a file of
     `summand debias`; its heads or neurons then always write their mean to the output, within the same one forward
-    pass. compile: True, or a batch size: `Model.compile` for batches of one image, or of so many.
+    pass. steer: units whose effects are scaled or set, as in `Model.steer`. sae: sparse autoencoders of the
+    stream, as in `Model.with_autoencoder` (`FOLDER@9` for one that does not say that it is of layer 9). compile: True,
+    or a batch size: `Model.compile` for batches of one image, or of so many.
 
     Raises `SummandError` for an unknown name (nearest names given), a missing or unknown tag (tags listed), weights
     that cannot be had offline, and a checkpoint that does not fit, holds code, or does not say its activation.
@@ -78,6 +88,10 @@ def load(
         raise SummandError(f"{name} says its activation itself; leave out activation={activation!r}")
     if name in SHIPPED:
         made = _load_shipped(name, pretrained, random_init, seed, precision, size, checkpoint)
+    elif name.startswith(_ALIGNED):
+        _check_alone(name, pretrained, checkpoint, random_init, image_size=size, activation=activation)
+        made = load_aligned(name.removeprefix(_ALIGNED), load)
+        made = (made[0].to(_DTYPES[precision]), *made[1:])
     elif name.startswith(_HUGGING_FACE):
         made = _load_hugging_face(name, pretrained, random_init, precision, size, checkpoint)
     else:
@@ -92,13 +106,20 @@ def load(
         raise SummandError(f"{name} cannot be put on {device}: {first_line(error)}") from error
     model = wrap(clip, preprocess=preprocess, tokenizer=tokenizer, name=label)
     model.random_weights = random_init
+    files = split(str(sae or "") if sae is None or isinstance(sae, (str, Path)) else map(str, sae))
+    for file in files:
+        model = model.with_autoencoder(*at_layer(file))
     model = model if ablation is None else load_ablation(ablation).apply(model)
-    model.origin = Origin.of(
-        name,
-        pretrained,
-        **{"checkpoint": checkpoint, "ablation": ablation, "random_init": random_init, "seed": seed},
-        **{"precision": precision, "image_size": size, "activation": activation},
-    )
+    model = model if steer is None else model.steer(steer)
+    steered = None if steer is None else steer_text(steer)
+    if steer is None or steered is not None:  # what is set, not scaled, no file of a survey can say
+        model.origin = Origin.of(
+            name,
+            pretrained,
+            **{"checkpoint": checkpoint, "ablation": ablation, "random_init": random_init, "seed": seed},
+            **{"precision": precision, "image_size": size, "activation": activation, "steer": steered},
+            sae=tuple(files),
+        )
     return model.compile(batch_size=int(compile)) if compile else model
 
 
@@ -140,6 +161,13 @@ def _load_shipped(
     return clip.to(_DTYPES[precision]).eval(), shipped.preprocess(), shipped.tokenizer()
 
 
+def _check_alone(name: str, pretrained: Any, checkpoint: Any, random_init: bool, **others: Any) -> None:
+    given = {"pretrained": pretrained, "checkpoint": checkpoint, "random_init": random_init, **others}
+    for option, value in given.items():
+        if value:
+            raise SummandError(f"{name} comes with its own weights; leave out {option}={value!r}")
+
+
 def _load_hugging_face(
     name: str,
     pretrained: str | None,
@@ -148,10 +176,7 @@ def _load_hugging_face(
     size: int | tuple[int, int] | None,
     checkpoint: str | Path | None,
 ) -> tuple[nn.Module, Any, Any]:
-    given = [("pretrained", pretrained), ("checkpoint", checkpoint), ("random_init", random_init)]
-    for option, value in given:
-        if value:
-            raise SummandError(f"{name} comes with its own weights; leave out {option}={value!r}")
+    _check_alone(name, pretrained, checkpoint, random_init)
     source = name.removeprefix(_HUGGING_FACE)
     local = Path(source).expanduser().is_dir()
     with quiet(), cache_only(local or not reachable()):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,14 +13,17 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
+from ..effects.autoencoder import Autoencoder
 from ..errors import SummandError
 from ..towers import tower_of
 from .adapters import device_of, image_dtype
 from .guard import Guard
 from .image_verbs import Answer, ImageVerbs
+from .latent_verbs import LatentVerbs
 from .made import Made
 from .origin import Origin
 from .pixels import picture, preprocessed
+from .prepared import Prepared, cut_of
 from .side_states import image_state
 from .state import State
 from .text_verbs import TextVerbs
@@ -36,12 +40,13 @@ class Ablating(Protocol):
         ...
 
 
-class Model(ImageVerbs, TextVerbs):
+class Model(ImageVerbs, LatentVerbs, TextVerbs):
     """A CLIP that can be taken apart. Made by `load` or `wrap`.
 
     clip: the wrapped model itself, never changed. name: what it was loaded as. random_weights: True where the weights
     are random and every explanation is of noise. origin: what `load` was asked for, None of a wrapped model. world:
-    what it has seen and which words it knows.
+    what it has seen and which words it knows. alignment: of a model that `summand.align` made, what its map is worth.
+    autoencoders: sparse autoencoders of its stream, by layer (`with_autoencoder`).
 
     The model may be trained further, edited, moved, or have modules replaced: every question first looks whether it is
     as it was (`State`), and what was made of its weights is made anew where it is not. The first question of a state
@@ -61,11 +66,14 @@ class Model(ImageVerbs, TextVerbs):
         ablations: tuple[Ablating, ...] = (),
         origin: Origin | None = None,
         world: World | None = None,
+        autoencoders: Mapping[int, Autoencoder] | None = None,
     ) -> None:
         self._clip, self.name, self.random_weights, self.origin = clip, name, random_weights, origin
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self._prefix, self._ablations = prefix, ablations
         self.world = world_of(preprocess, tokenizer) if world is None else world
+        self.alignment: Any = None
+        self.autoencoders = dict(autoencoders or {})
         self._recorded: frozenset[int] = frozenset()
         self._texts = TextSide(clip, tokenizer, name)
         self._image: Made[Any] = Made(lambda: image_state(clip), self._make_tower, name)
@@ -85,6 +93,7 @@ class Model(ImageVerbs, TextVerbs):
             **{"random_weights": self.random_weights, "prefix": self._prefix, "ablations": self._ablations},
             "origin": self.origin,
             "world": self.world,
+            "autoencoders": self.autoencoders,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -150,18 +159,26 @@ class Model(ImageVerbs, TextVerbs):
         is called again where the model is no longer as it was last seen."""
         return self._image.at_once(work)
 
-    def ablated(self, ablation: Ablating, what: str) -> Model:
-        """The same model with some units always at their mean; what: these units, for its name."""
-        return Model(
-            self.clip,
-            self._preprocess,
-            self._tokenizer,
-            f"{self.name}, {what} ablated",
-            self.random_weights,
-            prefix=self._prefix,
-            ablations=(*self._ablations, ablation),
-            world=self.world,
-        )
+    def steer(self, steer: Any) -> Model:
+        """M'(x) = M(x) + Σ_u (k_u − 1) φ_u(x): the same model with effects of units scaled, or set, at inference.
+
+        steer: unit → factor, {"10.3": 0, "9:2914": 2.0}, or as text, "10.3=0,9:2914=2". 0 is a zero-ablation, 1 changes
+        nothing. A unit is set, whatever the image is, by its coefficients in place of a factor: {"10.3": means[10, 3]}
+        holds a head at its mean. The model is still a sum that is checked. Raises `SummandError` for units that it does
+        not have.
+        """
+        from .ablations.steering import Steering  # it applies itself to models
+
+        return Steering.of(self, steer).apply(self)
+
+    def ablated(self, ablation: Ablating, what: str, done: str = "ablated") -> Model:
+        """The same model with some units always at their mean, or steered; what: these units, for its name."""
+        name = f"{self.name}, {what} {done}"
+        return self._with(name=name, ablations=(*self._ablations, ablation), origin=None)
+
+    def _with(self, **changes: Any) -> Any:
+        """The same model with some of what it is made of changed."""
+        return type(self)(**{**self.__getstate__(), **changes})
 
     @property
     def device(self) -> torch.device:
@@ -180,6 +197,11 @@ class Model(ImageVerbs, TextVerbs):
     def preprocess(self, images: Image.Image | np.ndarray) -> Float[Tensor, "*image 3 height width"]:
         """A PIL image → [3, height, width]; a uint8 array [image, height, width, 3] → [image, 3, height, width]."""
         return preprocessed(self._preprocess, images, self.name)
+
+    @property
+    def prepared(self) -> Prepared:
+        """Its preprocessing in two halves: what readers of pictures do, and what is done on the model's device."""
+        return Prepared(partial(preprocessed, self._preprocess, name=self.name), cut_of(self._preprocess))
 
     def picture(self, pixels: Float[Tensor, "image 3 height width"]) -> np.ndarray:
         """Preprocessed pixels back as the model sees them, uint8 [image, height, width, 3]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class Origin:
     checkpoint: str | None = None
     activation: str | None = None
     ablation: str | None = None
+    steer: str | None = None
+    sae: str | None = None
 
     @staticmethod
     def of(
@@ -35,6 +38,8 @@ class Origin:
         precision: str | None = None,
         image_size: int | tuple[int, int] | None = None,
         activation: str | None = None,
+        steer: str | None = None,
+        sae: Sequence[str] = (),
     ) -> Origin:
         """From the arguments as they were given."""
         tag = str(pretrained) if pretrained else None
@@ -48,7 +53,15 @@ class Origin:
             checkpoint=None if checkpoint is None else location(str(checkpoint)),
             activation=activation,
             ablation=None if ablation is None else location(str(ablation)),
+            steer=steer,
+            sae=",".join(_autoencoder(file) for file in sae) or None,
         )
+
+
+def _autoencoder(file: str) -> str:
+    """An autoencoder's place that means the same from any folder; @9 behind it stays."""
+    place, mark, layer = file.rpartition("@")
+    return f"{Path(place).expanduser().absolute()}@{layer}" if mark else str(Path(file).expanduser().absolute())
 
 
 def location(source: str) -> str:
@@ -65,4 +78,4 @@ def location(source: str) -> str:
 def model_location(name: str) -> str:
     """A model's name; a folder in it (`local-dir:models/mine`) is made absolute."""
     scheme, colon, place = name.partition(":")
-    return f"{scheme}:{location(place)}" if colon and scheme in ("local-dir", "hf") else name
+    return f"{scheme}:{location(place)}" if colon and scheme in ("local-dir", "hf", "aligned") else name

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,30 +16,8 @@ from ..errors import SummandError
 from ..towers.finite import all_finite, check_plain
 from .training_mode import in_training
 
-if TYPE_CHECKING:
-    from .model import Model
-
 _OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-def pixels_of(model: Model, images: list | np.ndarray | Tensor) -> Float[Tensor, "image 3 height width"]:
-    """Images as a source gives them, preprocessed, on the model's device; a tensor is taken to be preprocessed."""
-    return Prepared(model.preprocess)(images).to(model.device, model.dtype)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Images as a source gives them → pixels, as a process that reads pictures makes them. preprocess: the model's."""
-
-    preprocess: Callable[[Any], Tensor]
-
-    def __call__(self, images: list | np.ndarray | Tensor) -> Float[Tensor, "image 3 height width"]:
-        if isinstance(images, Tensor):
-            return images
-        if isinstance(images, np.ndarray):
-            return self.preprocess(images)
-        return torch.stack([self.preprocess(image) for image in images])
 
 
 def preprocessed(

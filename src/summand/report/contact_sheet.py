@@ -16,7 +16,7 @@ def sheet(rows: Sequence[tuple[str, Sequence[tuple[Image.Image, str]]]], columns
 
     Raises `SummandError` where there is no picture.
     """
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     lines: list[tuple[str, Sequence[tuple[Image.Image, str]]]] = []
     for title, pictures in rows:
@@ -26,7 +26,7 @@ def sheet(rows: Sequence[tuple[str, Sequence[tuple[Image.Image, str]]]], columns
         raise SummandError("there is no picture to put on a contact sheet")
     wide = max(len(pictures) for _, pictures in lines)
     with figures.style():
-        figure = Figure(figsize=(max(3.2, 1.35 * wide), 1.75 * len(lines)), layout="constrained")
+        figure = Plot(figsize=(max(3.2, 1.35 * wide), 1.75 * len(lines)), layout="constrained")
         bands = figure.subfigures(len(lines), 1, squeeze=False)[:, 0]
         for band, (title, pictures) in zip(bands, lines, strict=True):
             if title:

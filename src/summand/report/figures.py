@@ -48,11 +48,11 @@ def style() -> Iterator[None]:
 
 def panels(count: int, width: float = 3.6, height: float = 3.0, columns: int = 3) -> tuple[Any, list[Any]]:
     """A figure with `count` axes in rows; call it, and everything that draws, within `style()`."""
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    figure = Plot(figsize=(width * columns, height * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for spare in axes[count:]:
         spare.set_axis_off()

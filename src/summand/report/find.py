@@ -32,13 +32,13 @@ def found(result: Found) -> Any:
 def audit(result: Audit) -> Any:
     """Every unit: how alike its strongest images are, against how alike the two halves are that they fall into; and how
     near the nearest unit is."""
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     kinds = list(dict.fromkeys(result.rows["kind"]))
     groups = [result.rows[result.rows["kind"] == kind] for kind in kinds]
     heaviest = float(np.asarray(result.rows["weight"]).max(initial=1e-12))
     with style():
-        figure = Figure(figsize=(8.4, 3.9), layout="constrained")
+        figure = Plot(figsize=(8.4, 3.9), layout="constrained")
         left, right = figure.subplots(1, 2)
         for kind, some, look in zip(kinds, groups, STYLES, strict=False):
             size = 6 + _LARGEST * np.asarray(some["weight"]) / heaviest

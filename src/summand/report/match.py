@@ -34,7 +34,7 @@ def figure(result: Matched) -> Any:
 
 
 def _words(result: Matched) -> Any:
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     found = result.found
     image, text, whole = _of_words(found)
@@ -45,7 +45,7 @@ def _words(result: Matched) -> Any:
     )[0].numpy()
     across = min(3, len(chosen) + 1)
     down = -(-(len(chosen) + 1) // across)
-    figure = Figure(figsize=(3.0 * max(2, down) + 1.9 * across, 1.6 + 1.9 * max(2, down)), layout="constrained")
+    figure = Plot(figsize=(3.0 * max(2, down) + 1.9 * across, 1.6 + 1.9 * max(2, down)), layout="constrained")
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[3.0 * max(2, down), 1.9 * across])[0]
     axis = left.subplots()
     axis.imshow(coloured(image, maps))
@@ -100,11 +100,12 @@ def _legend(axis: Any, words: list[str]) -> None:
 
 
 def _lines(result: Matched) -> Any:
-    from matplotlib.figure import Figure
     from matplotlib.patches import ConnectionPatch, Rectangle
 
+    from ..plots import Plot
+
     found = result.found
-    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+    figure = Plot(figsize=(8.4, 4.6), layout="constrained")
     axes = figure.subplots(1, 2)
     for axis, side in zip(axes, (found.a, found.b), strict=True):
         axis.imshow(side.picture)
@@ -145,12 +146,12 @@ def _cell(side: Side, patch: int) -> tuple[float, float, float, float]:
 
 
 def _matrix(result: Matched) -> Any:
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     found = result.found
     values = found.words
     rows, columns = ([word for word, _ in side.words] for side in (found.a, found.b))
-    figure = Figure(figsize=(2.2 + 0.55 * len(columns), 1.8 + 0.42 * len(rows)), layout="constrained")
+    figure = Plot(figsize=(2.2 + 0.55 * len(columns), 1.8 + 0.42 * len(rows)), layout="constrained")
     axis = figure.subplots()
     limit = float(np.abs(values).max()) or 1.0
     shown = axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from ..data.pictures import shown
 from ..studies.retrieve.result import Retrieved
 from .contact_sheet import sheet
 
@@ -11,7 +13,7 @@ from .contact_sheet import sheet
 def figure(result: Retrieved) -> Any:
     """A contact sheet, each image with its score."""
     found = [
-        (result.source.image(int(index)), f"{score:.3g}")
+        (shown(partial(result.source.image, int(index))), f"{score:.3g}")
         for index, score in zip(result.rows["index"], result.rows["score"], strict=True)
     ]
     name = str(result.query).replace("\\", "/").rsplit("/", 1)[-1] if result.query else ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from PIL import Image
+
 from .. import scenes
 from ..studies.result import Result, check_place
 from ..studies.scene_options import ScenesOptions
@@ -25,10 +27,14 @@ class Drawn(Result):
         return []
 
     def save(self, place: str | Path) -> dict[str, Path]:
-        """A name in .png gets a contact sheet; a folder the images, masks and attributes.csv."""
+        """A name in .png gets a contact sheet, of one scene its own picture; a folder the images, masks and
+        attributes.csv."""
         place = check_place(place)
         if place.suffix.lower() == ".png":
             place.parent.mkdir(parents=True, exist_ok=True)
+            if len(self.rows) == 1:
+                Image.fromarray(self.scenes.images[0]).save(place)
+                return {"picture": place}
             scenes.contact_sheet(self.scenes.images).save(place)
             return {"sheet": place}
         scenes.write_folder(self.scenes, place)
@@ -38,10 +44,11 @@ class Drawn(Result):
 def figure(result: Drawn) -> Any:
     """The contact sheet."""
     import numpy as np
-    from matplotlib.figure import Figure
+
+    from ..plots import Plot
 
     sheet = np.asarray(scenes.contact_sheet(result.scenes.images))
-    found = Figure(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100))
+    found = Plot(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100))
     axes = found.add_axes((0, 0, 1, 1))
     axes.imshow(sheet)
     axes.set_axis_off()

@@ -34,12 +34,12 @@ def examples_figure(
     Maps are those that were scored, 0 … 1 per picture on one colour scale. classes: their names, where the maps are
     class numbers and no shares: the true mask then has a column of its own, and the classes that occur have a legend.
     """
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     if classes is not None:
         return _of_classes(examples, titles, classes, background)
     rows, columns = len(examples), 1 + len(titles)
-    figure = Figure(figsize=(1.55 * columns + 0.5, 1.78 * rows + 0.2), layout="constrained")
+    figure = Plot(figsize=(1.55 * columns + 0.5, 1.78 * rows + 0.2), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     shown = None
     for row, example in enumerate(examples):
@@ -65,8 +65,9 @@ def _of_classes(
     examples: Sequence[Example], titles: Mapping[str, str], classes: Sequence[str], background: int | None
 ) -> Any:
     """Pictures, their true classes, and the classes that each method says, all in the legend's colours."""
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+
+    from ..plots import Plot
 
     colours = _colours(len(classes), background)
     rows, columns = len(examples), 2 + len(titles)
@@ -74,7 +75,7 @@ def _of_classes(
     listed = [int(number) for number in occurring if number >= 0]
     across = max(1, columns)
     below = 0.2 * -(-len(listed) // across) + 0.1
-    figure = Figure(figsize=(1.55 * columns, 1.75 * rows + 0.3 + below), layout="constrained")
+    figure = Plot(figsize=(1.55 * columns, 1.75 * rows + 0.3 + below), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for row, example in enumerate(examples):
         axes[row, 0].imshow(example.picture)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..data.pictures import shown
 from ..studies.subconcepts.result import Subconcepts, said
 from ..studies.subconcepts.tops import TopsOfPairs
 from .contact_sheet import sheet
@@ -21,7 +23,7 @@ def figure(result: Subconcepts) -> Any:
         seen = seen + 1 if "x" in row["unit"] else 0
         if seen <= result.options.drawn:
             title = f"{'pair' if seen else 'neuron'} {row['unit']}, inertia {row['inertia']:.2f}: {said(row)}"
-            drawn.append((title, [(result.source.image(index), "") for index in row["indices"]]))
+            drawn.append((title, [(shown(partial(result.source.image, index)), "") for index in row["indices"]]))
     return sheet(drawn, columns=result.options.top)
 
 

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as Drawn
 
 from ..studies.columns import Column, Table
 from ..studies.result import Result
+from ..visible import escape, visible
 
 _HALF = 12  # cells of a bar to either side
 
@@ -25,11 +25,11 @@ def show(result: Result, written: dict[str, Path]) -> None:
     out = console()
     for table in result.tables():
         if table.plain:
-            sys.stdout.write("".join(f"{value}\n" for value in table.rows[table.columns[0].name]))
+            sys.stdout.write("".join(f"{visible(str(value))}\n" for value in table.rows[table.columns[0].name]))
         else:
-            out.print(drawn(table) if table.columns else table.title, markup=False)
+            out.print(drawn(table) if table.columns else escape(table.title))
             if table.caption:
-                out.print(table.caption, markup=False, soft_wrap=True)
+                out.print(visible(table.caption), markup=False, soft_wrap=True)
     for what, path in written.items():
         out.print(f"{what}: [bold]{escape(str(path.resolve()))}[/]", soft_wrap=True)
 

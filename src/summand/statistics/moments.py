@@ -192,7 +192,7 @@ class Moments:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Moments:
         """What `save` wrote, to read from, to merge and to update further. Raises `SummandError` for any other file."""
-        return cls.of_arrays(*saving.read(path, "moments"))
+        return saving.understood(path, "moments", lambda: cls.of_arrays(*saving.read(path, "moments")))
 
     @classmethod
     def of_arrays(cls, basis: Directions, found: Mapping[str, np.ndarray]) -> Moments:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..atomic import replacing
-from ..errors import SummandError
+from ..errors import SummandError, first_line
 from ..towers.directions import Directions
 from ..towers.factored import Factored
 
@@ -57,18 +56,33 @@ def parts(found: Mapping[str, np.ndarray]) -> tuple[Directions, dict[str, np.nda
 
 def read(path: str | os.PathLike[str], kind: str, *others: str) -> tuple[Directions, dict[str, np.ndarray]]:
     """The directions and everything else in a file of this kind, or of others. Raises `SummandError` for any other."""
+    if not os.path.exists(path):
+        raise SummandError(f"there is no file {path}")
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise SummandError(f"there is no file {path}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise SummandError(f"{path} is no file of {kind} or is broken: {error}") from error
-    if str(found.get("kind")) not in (kind, *others):
-        raise SummandError(f"{path} holds {found.get('kind', 'something else')}, not {kind}")
-    if int(found["format"]) != _FORMAT:
-        raise SummandError(f"{path} has format {int(found['format'])}; this version reads format {_FORMAT}")
-    return parts(found)
+        if str(found.get("kind")) not in (kind, *others):
+            raise SummandError(f"{path} holds {found.get('kind', 'something else')}, not {kind}")
+        if int(found["format"]) != _FORMAT:
+            raise SummandError(f"{path} has format {int(found['format'])}; this version reads format {_FORMAT}")
+        return parts(found)
+    except SummandError:
+        raise
+    except Exception as error:  # of a damaged file numpy and zipfile raise whatever their parsers do
+        raise SummandError(f"{path} is no file of {kind} or is broken: {first_line(error)}") from error
+
+
+Made = TypeVar("Made")
+
+
+def understood(path: str | os.PathLike[str], kind: str, make: Callable[[], Made]) -> Made:
+    """What is made of a file's arrays. Raises `SummandError` where they are not what such a file holds."""
+    try:
+        return make()
+    except SummandError:
+        raise
+    except Exception as error:
+        raise SummandError(f"{path} is a broken file of {kind}: {first_line(error)}; make it again") from error
 
 
 def names(array: np.ndarray) -> tuple[str, ...]:

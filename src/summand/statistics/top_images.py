@@ -246,7 +246,7 @@ class TopImages:
             found = {name[4:]: value for name, value in found.items() if name.startswith("top_")}
             if not found:
                 raise SummandError(f"{path} holds moments, not top images; they were saved without top=")
-        return cls.of_arrays(basis, found)
+        return saving.understood(path, "top images", lambda: cls.of_arrays(basis, found))
 
     @classmethod
     def of_arrays(cls, basis: Directions, found: Mapping[str, np.ndarray]) -> TopImages:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ..visible import visible
+
 
 @dataclass(frozen=True)
 class Column:
@@ -30,8 +32,8 @@ class Column:
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return ""
         if callable(self.form):
-            return self.form(value)
-        return format(value, self.form).replace("-", "−") if self.form else str(value)
+            return visible(self.form(value))
+        return format(value, self.form).replace("-", "−") if self.form else visible(str(value))
 
 
 @dataclass(frozen=True)

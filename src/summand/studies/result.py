@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 import math
-from base64 import b64encode
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +16,7 @@ import pandas as pd
 
 from ..atomic import replacing
 from ..errors import SummandError
+from ..notebook import as_img, called
 from .columns import Column, Table, html_table
 
 PICTURES = (".png", ".jpg", ".svg", ".pdf")
@@ -70,6 +70,14 @@ class Result:
         about = "".join(f", {text}" for text in (self.data, self.model) if text)
         return f"<{type(self).__name__}: {len(self.rows)} rows{about}>"
 
+    def tell_skipped(self, skipped: Mapping[str, str]) -> None:
+        """Pictures that could not be read, and why: those that no note names yet are noted."""
+        said = "\n".join(self.notes)
+        left = [f"skipped {name}: {reason}" for name, reason in skipped.items() if name not in said]
+        self.notes = (*self.notes, *left)
+        if skipped:
+            self.more.setdefault("skipped", [{"name": name, "reason": why} for name, why in skipped.items()])
+
     def tables(self) -> list[Table]:
         """What a terminal and a notebook show."""
         columns = [
@@ -81,11 +89,18 @@ class Result:
 
     def figure(self) -> Any:
         """A matplotlib figure, or None where there is nothing to draw."""
-        return None if self.drawn_by is None else _called(self.drawn_by, self)
+        return None if self.drawn_by is None else called(self.drawn_by, self)
+
+    def plot(self) -> Any:
+        """The figure, which a notebook shows. Raises `SummandError` where there is nothing to draw."""
+        found = self.figure()
+        if found is None:
+            raise SummandError(f"{self!r} has no figure; its rows and tables are all there is")
+        return found
 
     def page(self) -> str | None:
         """The whole as one HTML page, or None where there is none."""
-        return None if self.paged_by is None else _called(self.paged_by, self)
+        return None if self.paged_by is None else called(self.paged_by, self)
 
     def record(self) -> dict[str, Any]:
         """The result as plain values: command, model, data, options, rows, and what is no row."""
@@ -121,14 +136,25 @@ class Result:
             place.parent.mkdir(parents=True, exist_ok=True)
             return self.save_arrays(place)
         place.mkdir(parents=True, exist_ok=True)
-        written = {"result": place / "result.json", "rows": place / "rows.csv"}
+        with tempfile.TemporaryDirectory(prefix=".summand-", dir=place) as made:  # all of it, or nothing
+            written = self._save_all(Path(made))
+            for path in sorted(Path(made).rglob("*")):
+                inside = place / path.relative_to(made)
+                if path.is_dir():
+                    inside.mkdir(exist_ok=True)
+                else:
+                    os.replace(path, inside)
+            return {what: place / path.relative_to(made) for what, path in written.items()}
+
+    def _save_all(self, folder: Path) -> dict[str, Path]:
+        written = {"result": folder / "result.json", "rows": folder / "rows.csv"}
         for path in written.values():
             self._write_table(path)
         if self.drawn_by is not None:
-            written["figure"] = self._draw(place / "figure.png")
+            written["figure"] = self._draw(folder / "figure.png")
         if self.paged_by is not None:
-            written["page"] = self._write_page(place / "index.html")
-        return {**written, **self.save_more(place)}
+            written["page"] = self._write_page(folder / "index.html")
+        return {**written, **self.save_more(folder)}
 
     def save_more(self, folder: Path) -> dict[str, Path]:
         """What else this result leaves in its folder, by what it is."""
@@ -152,7 +178,8 @@ class Result:
         if page is None:
             raise SummandError(f"this result has no page; give a folder in the place of {path}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        with replacing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
         return path
 
     def _draw(self, path: Path) -> Path:
@@ -160,18 +187,16 @@ class Result:
         if figure is None:
             raise SummandError(f"this result has no figure; give a folder in the place of {path}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=160)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=160, format=path.suffix[1:].lower())
         return path
 
     def _repr_html_(self) -> str:
         found = "".join(html_table(table) for table in self.tables())
         notes = "".join(f"<p><b>Note.</b> {html.escape(note)}</p>" for note in self.notes)
         figure = self.figure()
-        if figure is None:
-            return notes + found
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=110)
-        return f'{notes}{found}<img src="data:image/png;base64,{b64encode(image.getvalue()).decode()}">'
+        about = f"figure of {self.command or type(self).__name__}"
+        return notes + found + ("" if figure is None else as_img(figure, about))
 
 
 def check_place(place: str | Path) -> Path:
@@ -193,11 +218,6 @@ def check_place(place: str | Path) -> Path:
     if above is not None and not above.is_dir():
         raise SummandError(f"{above} is no folder, so {place} cannot be made in it")
     return whole
-
-
-def _called(name: str, result: Result) -> Any:
-    module, _, function = name.partition(":")
-    return getattr(import_module(module), function)(result)
 
 
 def _plain(value: Any) -> Any:

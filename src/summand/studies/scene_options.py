@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ScenesOptions:
-    """Draw scenes with known causes: a contact sheet, or a folder with masks and attributes.csv.
+    """Draw scenes with known causes: a picture, a contact sheet, or a folder with masks and attributes.csv.
 
     Examples:
 
+    - summand scenes --text "a red star on the left and a blue ring on the right" --count 1 --out scene.png
     - summand scenes --count 64 --seed 1 --out sheet.png
     - summand scenes --count 500 --groups 2 --out folder/
     - summand scenes --text "two red stars and a blue ring in the snow" --count 8 --out stars.png

@@ -20,6 +20,7 @@ class Coefficients(PerImage):
     standard deviation: a label may lie along any direction of a head, and is scored on these images."""
 
     stages: tuple[int, ...] = (ASIDE,)
+    streamed = False  # of few images
 
     def __init__(self, moments: MomentsOf) -> None:
         super().__init__()
@@ -51,6 +52,7 @@ class Terms(PerImage):
     an explanation by heads can speak of."""
 
     stages: tuple[int, ...] = (ASIDE,)
+    streamed = False  # of few images
 
     def rows(self, batch: Batch) -> dict[str, Tensor]:
         mlps, embedding = batch.parts.mlps().sum(dim=1), batch.parts.embedding()

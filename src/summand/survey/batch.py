@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data import ImageSource, Skipped
-from ..data.loader import Loaded, fitting, loaded
+from ..data.loader import Loaded, Some, fitting, loaded
 from ..effects.direct import Parts
 from ..effects.effects import Effects
 from ..errors import SummandError
 from ..models import Model
-from ..models.pixels import Prepared
+from ..models.prepared import on_device
 from ..progress import Progress
 from ..towers.precision import doubled
 from .units import Group, effects_of
@@ -119,7 +119,7 @@ def read(
             skipped += found.skipped
             if found.pixels is not None:
                 seen += len(found.indices)
-                yield Batch(model, found.indices, found.pixels.to(model.device, model.dtype), groups)
+                yield Batch(model, found.indices, on_device(model, found.pixels), groups)
             bar.update(len(some))
     check_read(source, seen, skipped, least)
 
@@ -134,7 +134,7 @@ def check_read(source: ImageSource, seen: int, skipped: Sequence[Skipped], least
         )
 
 
-def batches_of(model: Model, source: ImageSource, plan: Sequence[Sequence[int]]) -> Iterator[Loaded]:
+def batches_of(model: Model, source: ImageSource, plan: Sequence[Some]) -> Iterator[Loaded]:
     """The pixels of every batch of a plan, read by as many processes as `workers` says or as fit."""
     count = fitting(source, sum(len(some) for some in plan), model.device.type)
-    return loaded(source, plan, Prepared(model.preprocess), count=count)
+    return loaded(source, plan, model.prepared, count=count)

@@ -47,7 +47,8 @@ def survey_of(
     known = not holds_foreign_code(modules) and not any(hooks_of(module) for module in modules)
     out = _place(_key(model, source, groups, asked)) if known else None
     began = time.monotonic()
-    found = make(model, source, asked, groups, out, batch_size=batch_size, progress=progress)
+    # files that cannot be read are the study's to tell, however many there are
+    found = make(model, source, asked, groups, out, batch_size=batch_size, progress=progress, max_skipped=1.0)
     took = time.monotonic() - began
     if progress is not False and took > QUICK:
         where = "" if found.path is None else ", and kept for the next time"
@@ -88,5 +89,5 @@ def _files(source: ImageSource) -> str:
     if isinstance(source, FileImages):
         for file in source.files:
             state = file.stat() if file.exists() else None
-            seen.update(f"{file} {state and (state.st_size, state.st_mtime_ns)}\n".encode())
+            seen.update(os.fsencode(file) + f" {state and (state.st_size, state.st_mtime_ns)}\n".encode())
     return seen.hexdigest()

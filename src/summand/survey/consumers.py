@@ -68,6 +68,10 @@ class TopImagesOf:
             self._value = TopImages(self.k, self._moments.value.mean)
         return self._value
 
+    def restore_value(self, value: TopImages) -> None:
+        """Know these, and nothing else."""
+        self._value = value
+
     def update(self, batch: Batch) -> None:
         self.value.update(self._moments.effects(batch), batch.indices)
 
@@ -113,6 +117,11 @@ class Projections:
         if not self._found:
             return np.zeros((0, *self._moments.value.basis.shape[:-2]), dtype=np.float16)
         return np.concatenate(self._found)[np.argsort(self._indices)]
+
+    @property
+    def images(self) -> np.ndarray:
+        """Their numbers, in order."""
+        return np.sort(np.array(self._indices, dtype=np.int64))
 
     def update(self, batch: Batch) -> None:
         x = self.rank.project(self._moments.effects(batch)) / torch.where(self.scale > 0, self.scale, 1)

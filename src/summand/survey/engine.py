@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..data import ImageSource
 from ..data.loader import Loaded
-from ..errors import SummandError, listed
+from ..errors import SummandError
 from ..models import Model
 from ..progress import Progress
 from .batch import Arrays as Arrays
@@ -23,10 +21,10 @@ from .batch import Batch as Batch
 from .batch import Consumer as Consumer
 from .batch import batches_of, check_read
 from .batch import read as read
+from .mapper import Mapper
 from .position import Position as Position
 from .position import Shard as Shard
 from .stopping import Clock, asked_to_stop, never
-from .units import Group
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,22 @@ class Keeper(Protocol):
     """What is said when a pass was asked to stop."""
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """Where a stage is computed that is not computed in this process."""
+
+    def shards(
+        self, number: int, stage: Stage, start: int, stop: int, consumers: Mapping[str, Consumer], left: Sequence[int]
+    ) -> Iterator[tuple[Shard, dict[str, Arrays]]]:
+        """Parts of a range of a stage's images, in any order, with the states of the consumers that take part. left:
+        images that could not be read before, and are left out."""
+        ...
+
+
+_LARGE = 256 << 20
+"""Bytes of rows, one an image, above which a part goes to the disk before its time."""
+
+
 def passes(
     model: Model,
     source: ImageSource,
@@ -73,17 +87,20 @@ def passes(
     least: int = 1,
     among: str = "",
     check: Callable[[Position], None] = lambda at: None,
+    where: Mapper | Elsewhere | None = None,
 ) -> Position:
     """Hand every batch of every stage to the consumers that take part in it, whose effects are of one forward pass.
 
     A file that cannot be read is skipped. keeper: where what was found is committed, shard by shard, every `every`
     seconds (0: after every batch), at most a twentieth of the time, and when the process is asked to stop (then a
     KeyboardInterrupt follows); what it holds is not passed again. least: images (among: which) that must be readable in
-    the first stage, else `SummandError`. check: asked after every part that is done; may raise.
+    the first stage, else `SummandError`. check: asked after every part that is done; may raise. where: on several
+    devices or machines; None: on the model's.
     """
     bar = Progress(what, sum(len(stage.indices) for stage in stages), "images", progress)
+    where = Mapper(model, source.name, what) if where is None else where
     with asked_to_stop() if keeper is not None else never() as stopping:
-        run = _Passes(model, source, consumers, stages, batch_size, bar, keeper, Clock(every), stopping, check)
+        run = _Passes(model, source, consumers, stages, batch_size, bar, keeper, Clock(every), stopping, check, where)
         run.resume()
         with bar:
             for number, stage in enumerate(stages):
@@ -92,6 +109,7 @@ def passes(
                 if number == 0:
                     unread = int(np.isin(stage.indices, run.at.unreadable).sum())
                     check_read(source, len(stage.indices) - unread, run.at.skipped, least, among)
+        run.hand_over()
     return run.at
 
 
@@ -109,10 +127,9 @@ class _Passes:
     clock: Clock
     stopping: threading.Event
     check: Callable[[Position], None]
+    where: Mapper | Elsewhere
     at: Position = field(default_factory=Position)
     pending: list[tuple[Shard, dict[str, Consumer]]] = field(default_factory=list)
-    most: int = 1 << 30
-    """Images a batch at most, since the memory holds no more."""
 
     def resume(self) -> None:
         """What the keeper holds counts as done."""
@@ -130,34 +147,61 @@ class _Passes:
         done = self._done(number)
         for shard in done:
             for name, each in taking.items():
-                assert self.keeper is not None
-                part = each.fresh()
-                part.restore(self.keeper.state(shard, name))
-                each.merge(part)
+                if not _streamed(each):
+                    assert self.keeper is not None
+                    part = each.fresh()
+                    part.restore(self.keeper.state(shard, name))
+                    each.merge(part)
+        if isinstance(self.where, Mapper):
+            self.where.stage(number, self.consumers)
         for start, stop in _between(done, len(stage.indices)):
-            self._pass_range(number, start, stop, taking)
+            if isinstance(self.where, Elsewhere):
+                self._pass_elsewhere(self.where, number, start, stop, taking)
+            else:
+                self._pass_range(self.where, number, start, stop, taking)
 
-    def _pass_range(self, number: int, start: int, stop: int, taking: dict[str, Consumer]) -> None:
+    def _pass_range(self, mapper: Mapper, number: int, start: int, stop: int, taking: dict[str, Consumer]) -> None:
         """In parts: what is committed of each is what its consumers know of it alone."""
-        shard, part, began = Shard(number, start, start), self._part(taking), time.monotonic()
+        shard, began = self._begin(mapper, number, start, taking)
+        stage, measured = self.stages[number], self.at.residual is not None
         for end, found in self._loaded(number, start, stop):
-            self._take(shard, end, found, part)
-            if self.stopping.is_set() or (self.keeper is not None and self.clock.due()) or end == stop:
+            asked = stage.indices[shard.stop : end].tolist()
+            mapper.take(shard, asked, found, again=stage.again, measure=not measured)
+            self.bar.update(end - shard.stop)
+            shard.stop = end
+            due = self.keeper is not None and (self.clock.due() or mapper.nbytes > _LARGE)
+            if self.stopping.is_set() or due or end == stop:
+                part = mapper.end(shard)
                 shard.seconds = time.monotonic() - began
                 self._close(shard, part, taking)
-                shard, part, began = Shard(number, end, end), self._part(taking), time.monotonic()
+                shard, began = self._begin(mapper, number, end, taking)
+                measured = self.at.residual is not None
 
-    def _part(self, taking: dict[str, Consumer]) -> dict[str, Consumer]:
-        return taking if self.keeper is None else {name: each.fresh() for name, each in taking.items()}
+    def _begin(self, mapper: Mapper, number: int, at: int, taking: dict[str, Consumer]) -> tuple[Shard, float]:
+        mapper.begin(taking if self.keeper is None else {name: each.fresh() for name, each in taking.items()})
+        return Shard(number, at, at), time.monotonic()
+
+    def _pass_elsewhere(
+        self, where: Elsewhere, number: int, start: int, stop: int, taking: dict[str, Consumer]
+    ) -> None:
+        """In parts as they come back, in any order."""
+        left = self.at.unreadable if self.stages[number].again else []
+        for shard, states in where.shards(number, self.stages[number], start, stop, self.consumers, left):
+            part = {name: each.fresh() for name, each in taking.items()}
+            for name, each in part.items():
+                each.restore(states.get(name, {}))
+            self.bar.update(shard.stop - shard.start)
+            self._close(shard, part, taking)
 
     def _close(self, shard: Shard, part: dict[str, Consumer], taking: Mapping[str, Consumer]) -> None:
         """What a part found goes to the whole, and to the keeper where it is time."""
         self.at.take(shard)
         if self.keeper is not None:
             self.pending.append((shard, part))
-            if self.stopping.is_set() or self.clock.due():
+            if self.stopping.is_set() or self.clock.due() or _held(self.pending) > _LARGE:
                 self._commit()
-            for name, each in part.items():
+        for name, each in part.items():
+            if each is not taking[name] and not (self.keeper is not None and _streamed(each)):
                 taking[name].merge(each)
         if self.stopping.is_set():
             saved = self.keeper.saved if self.keeper is not None else "stopped"
@@ -169,6 +213,13 @@ class _Passes:
             self._commit()
             raise
 
+    def hand_over(self) -> None:
+        """Rows that did not go to the disk are the consumers'."""
+        for _, part in self.pending:
+            for name, each in part.items():
+                if _streamed(each):
+                    self.consumers[name].merge(each)
+
     def _loaded(self, number: int, start: int, stop: int) -> Iterator[tuple[int, Loaded]]:
         """Batch by batch; how far the stage is behind each."""
         stage = self.stages[number]
@@ -176,51 +227,7 @@ class _Passes:
         plan = [stage.indices[at:end] for at, end in zip([start, *ends], ends, strict=False)]
         if stage.again:
             plan = [some[~np.isin(some, self.at.unreadable)] for some in plan]
-        return zip(ends, batches_of(self.model, self.source, [some.tolist() for some in plan]), strict=True)
-
-    def _take(self, shard: Shard, end: int, found: Loaded, part: Mapping[str, Consumer]) -> None:
-        stage = self.stages[shard.stage]
-        groups = dict.fromkeys(group for each in part.values() for group in each.groups)
-        shard.skipped += found.skipped
-        if not stage.again:
-            asked = stage.indices[shard.stop : end].tolist()
-            shard.unreadable += sorted(set(asked) - set(found.indices))
-        if found.pixels is not None:
-            for batch in self._fitting(found.indices, found.pixels, tuple(groups)):
-                if self.at.residual is None and shard.residual is None:
-                    shard.residual = batch.parts.residual()
-                try:
-                    for each in part.values():
-                        each.update(batch)
-                except SummandError as error:
-                    raise self._named(error, batch) from error
-        self.bar.update(end - shard.stop)
-        shard.stop = end
-
-    def _fitting(self, indices: list[int], pixels: Tensor, groups: tuple[Group, ...]) -> Iterator[Batch]:
-        """In batches that the memory of the device holds: they are halved where it runs out, which is said."""
-        at = 0
-        while at < len(indices):
-            some = slice(at, at + self.most)
-            batch = Batch(self.model, indices[some], pixels[some].to(self.model.device, self.model.dtype), groups)
-            try:
-                batch.make()
-            except torch.OutOfMemoryError:
-                if len(batch) == 1:
-                    raise
-                self.most = len(batch) // 2
-                torch.cuda.empty_cache()
-                print(f"{self.bar.name}: out of memory; {self.most} images at a time from here on", file=sys.stderr)
-                continue
-            yield batch
-            at += len(batch)
-
-    def _named(self, error: SummandError, batch: Batch) -> SummandError:
-        """The same error with the images whose output is not finite."""
-        with torch.no_grad():
-            bad = ~torch.isfinite(self.model.clip.encode_image(batch.pixels)).all(dim=1)
-        names = [self.source.name(batch.indices[i]) for i in bad.nonzero()[:, 0].tolist()]
-        return type(error)(f"{error}: of {listed(names, most=5)}") if names else error
+        return zip(ends, batches_of(self.model, self.source, plan), strict=True)
 
     def _commit(self) -> None:
         with self.clock:
@@ -228,6 +235,15 @@ class _Passes:
                 assert self.keeper is not None
                 self.keeper.commit(*self.pending[0])
                 self.pending.pop(0)
+
+
+def _streamed(consumer: Consumer) -> bool:
+    """Whether its rows are on the disk, and nowhere else, once they are committed."""
+    return getattr(consumer, "streamed", False)
+
+
+def _held(pending: Sequence[tuple[Shard, Mapping[str, Consumer]]]) -> int:
+    return sum(getattr(each, "nbytes", 0) for _, part in pending for each in part.values())
 
 
 def _between(done: Sequence[Shard], length: int) -> list[tuple[int, int]]:

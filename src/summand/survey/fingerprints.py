@@ -15,6 +15,8 @@ def weights_hash(model: Model) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of all parameters and saved buffers, and over what is ablated;
     behind a plus, the start of one over everything else that the model computes with, such as its activations."""
     seen = hashlib.sha256(getattr(model.tower, "ablation", b""))
+    for layer in sorted(model.autoencoders):
+        seen.update(model.autoencoders[layer].digest())
     for name, value in sorted(model.clip.state_dict().items()):
         seen.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
         seen.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

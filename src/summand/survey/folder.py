@@ -11,10 +11,11 @@ from .lock import FILE as LOCK
 from .manifest import FILE, Manifest
 
 
-def check_folder(out: Path, asked: Manifest, restart: bool = False) -> None:
+def check_folder(out: Path, asked: Manifest, restart: bool = False, kept: bool = True) -> None:
     """Raise `SummandError` unless `out` is new, empty, or a run of what is asked for. Changes nothing.
 
-    Before the model is loaded `asked` has no groups and no weights yet; these are then not compared.
+    Before the model is loaded `asked` has no groups and no weights yet; these are then not compared; nor, where
+    `kept` is False, are the groups of which all coefficients are kept.
     """
     if out.exists() and not out.is_dir():
         raise SummandError(f"{out} is a file; give another folder with --out")
@@ -28,7 +29,8 @@ def check_folder(out: Path, asked: Manifest, restart: bool = False) -> None:
     if restart:
         return
     there = Manifest.read(out)
-    said = there.differences(asked if asked.groups else replace(asked, groups=there.groups))
+    asked = asked if asked.groups else replace(asked, groups=there.groups)
+    said = there.differences(asked if kept else replace(asked, coefficients=there.coefficients, dtype=there.dtype))
     if said:
         raise SummandError(
             f"{out} holds another run: {'; '.join(said)}. Give another folder with --out, or --restart to replace it"

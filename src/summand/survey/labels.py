@@ -104,7 +104,7 @@ def label_run(
     values = values_of_pool(texts, embeddings.double(), properties)
     readings = Readings.of(run, values) if tested else None
     firsts = [members[0] for members in values.members]
-    tables = []
+    rows: list[dict[str, Any]] = []
     for group in run.groups:
         # TextSpan is as the paper has it, over all texts; codes are of texts that differ
         own = list(range(len(texts))) if group.kind == "heads" else firsts
@@ -121,9 +121,8 @@ def label_run(
             if directions is not None:
                 keep_directions(run, group, directions)
         carried = rank.explained[..., 0].flatten()[columns]
-        tables.append(pd.DataFrame(_rows(group, found, scores, words, [texts[i] for i in own], carried)))
-    table = pd.concat(tables, ignore_index=True)
-    return table.astype({"layer": "Int64", "head": "Int64", "neuron": "Int64"})
+        rows += _rows(group, found, scores, words, [texts[i] for i in own], carried)
+    return pd.DataFrame(rows).astype({"layer": "Int64", "head": "Int64", "neuron": "Int64"})
 
 
 def _rows(

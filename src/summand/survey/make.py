@@ -9,21 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data import ImageSource
+from ..data import ImageSource, Skipped
 from ..data.adapters import open_images
+from ..data.skips import note
 from ..errors import SummandError
 from ..models import Model
 from ..processes import workers as reading
 from .checksums import Checksums
+from .devices import devices_of
 from .fingerprints import weights_hash
 from .folder import check_folder
 from .lock import locked
-from .making import Making
+from .making import How, Making
 from .manifest import FILE, Manifest
 from .shelf import DIRECTIONS, LABELS, Folder, InMemory, forget
 from .survey import Survey
 from .units import Group, Wanted, default_units, groups_of, parse_units
 
+ENGINES, DTYPES = ("local", "ray"), ("float16", "float32")
 Units = str | Sequence["str | Group | Wanted"] | None
 
 
@@ -35,13 +38,16 @@ def survey(
     out: str | Path | None = None,
     top: int | None = None,
     held_out: float = 0.2,
-    keep: int | Sequence[int] | None = None,
+    keep: int | str | Sequence[int] | None = None,
+    dtype: str = "float16",
     batch_size: int = 64,
     count: int | None = None,
     progress: bool | None = None,
     restart: bool = False,
     workers: int | None = None,
     max_skipped: float = 0.01,
+    devices: str | Sequence[str] = (),
+    engine: str = "local",
 ) -> Survey:
     """What is usual for the units of a model: statistics of their effects over images.
 
@@ -50,9 +56,11 @@ def survey(
     an unfinished survey is gone on with and a finished one is opened; None keeps all in memory. top: images kept for a
     unit, from which r_n is made [default: `top_count`]; 0 saves a pass. held_out: the share of images kept aside, which
     labels are scored on. keep: of how many last layers (or which layers) the heads' coefficients are kept for every
-    image. count: use at most so many images. workers: processes that read the pictures [default: none for few, one
-    beside a model on the CPU, else one a core]. max_skipped: the share of the images that may be unreadable before the
-    survey stops; ten never stop it.
+    image; or of which units all are ("heads,neurons:9"), in `dtype` (`Survey.coefficients`). count: use at most so many
+    images. workers: processes that read the pictures [default: none for few, one beside a model on the CPU, else one a
+    core]. max_skipped: the share of the images that may be unreadable before the survey stops; ten never stop it.
+    devices: "cuda:0,cuda:1" or "auto" use several at once. engine: "ray" computes on a Ray cluster, or on a Ray of this
+    machine where there is none.
 
     >>> import summand
     >>> model = summand.load("scenes-vit")
@@ -63,17 +71,19 @@ def survey(
     (512, 128)
     """
     source = open_images(images, count)
-    layers = _kept(model, keep)
-    groups = chosen_groups(model, units)
+    whole = chosen_groups(model, keep) if isinstance(keep, str) else ()
+    layers = () if isinstance(keep, str) else _kept(model, keep)
+    groups = tuple(dict.fromkeys([*chosen_groups(model, units), *whole]))
     if layers and Group("heads") not in groups:
         groups = (Group("heads"), *groups)
     given = str(images) if isinstance(images, (str, Path)) else None
     asked = Manifest.of(
         model.origin or model.name, source, given, count, top=top, held_out=held_out, kept=layers
     )  # fmt: skip
-    more: dict[str, Any] = {"batch_size": batch_size, "restart": restart, "progress": progress}
+    asked = keeping_whole(asked, whole, dtype)
+    more: dict[str, Any] = {"batch_size": batch_size, "restart": restart, "progress": progress, "engine": engine}
     with reading(workers):
-        return make(model, source, asked, groups, out, max_skipped=max_skipped, **more)
+        return make(model, source, asked, groups, out, max_skipped=max_skipped, devices=devices, **more)
 
 
 def make(
@@ -88,6 +98,8 @@ def make(
     progress: bool | None = None,
     every: float = 60.0,
     max_skipped: float = 0.01,
+    devices: str | Sequence[str] = (),
+    engine: str = "local",
 ) -> Survey:
     """`survey`, once it is clear what is asked for.
 
@@ -96,10 +108,12 @@ def make(
     there. Raises `SummandError` before any pass for a folder that is something else, and where fewer than two images
     can be read.
     """
+    if engine not in ENGINES:
+        raise SummandError(f"engine is one of {', '.join(ENGINES)}, got {engine!r}")
+    how = How(batch_size, progress, every, max_skipped, tuple(devices_of(devices)) if devices else (), engine)
     asked = replace(asked, groups=tuple(group.name for group in groups), weights=weights_hash(model))
     if out is None:
-        making = Making(model, source, InMemory(), asked, groups, max_skipped=max_skipped)
-        return making.run(batch_size, progress, every, None)
+        return Making(model, source, InMemory(), asked, groups, how).run(None)
     path = Path(out).expanduser()
     check_folder(path, asked, restart)
     try:
@@ -110,9 +124,9 @@ def make(
             broken: set[str] | None = None
             there = Manifest.read(path) if (path / FILE).is_file() else None
             if there is not None and there.complete and not (broken := _broken(path)):
+                note(Skipped(item["name"], item["reason"]) for item in there.skipped)
                 return Survey(Folder(path, Checksums(path).entries()), there, model, source)
-            making = Making(model, source, Folder(path), asked, groups, broken, max_skipped)
-            return making.run(batch_size, progress, every, path)
+            return Making(model, source, Folder(path), asked, groups, how, broken).run(path)
     except OSError as error:
         raise SummandError(
             f"cannot write to {path}: {error.strerror or error}; make room, and the same command goes on from there"
@@ -132,6 +146,14 @@ def chosen_groups(model: Model, units: Units) -> tuple[Group, ...]:
         else:
             found += groups_of(model, [item]) if isinstance(item, Wanted) else [item]
     return tuple(dict.fromkeys(found))
+
+
+def keeping_whole(asked: Manifest, whole: Sequence[Group], dtype: str) -> Manifest:
+    """The same survey, which also keeps all coefficients of these groups for every image."""
+    if dtype not in DTYPES:
+        raise SummandError(f"dtype of kept coefficients is one of {', '.join(DTYPES)}, got {dtype!r}")
+    names = tuple(group.name for group in whole)
+    return replace(asked, coefficients=names, dtype=dtype if names else asked.dtype)
 
 
 def _kept(model: Model, keep: int | Sequence[int] | None) -> tuple[int, ...]:

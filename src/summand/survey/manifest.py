@@ -26,14 +26,15 @@ _PACKAGES = ("summand-clip", "torch", "open_clip_torch", "xarray", "zarr", "nump
 class Manifest:
     """Everything a run folder says about itself.
 
-    model, pretrained, random_init, seed, checkpoint, activation, precision, image_size, ablation: what `summand.load`
-    was asked for, paths made absolute; wrapped: it was not loaded by name, and must be handed over again. weights:
-    `weights_hash` of the model. source: the data source as it was given; location: the same, absolute where it is a
-    path, None of images in memory; count: as asked for. images: in the source; files: SHA-256 over their names. groups:
-    names of the groups of units. top: images kept for a unit, None for `top_count`. held_out: share of the images kept
-    aside. kept: layers whose heads' coefficients are kept for every image. skipped: images that could not be read, and
-    why. residual: |Σ − encode_image| of the first batch, relative. complete: False while the run is being made; passed
-    and planned: images that went through, of how many.
+    model, pretrained, random_init, seed, checkpoint, activation, precision, image_size, ablation, steer, sae: what
+    `summand.load` was asked for, paths made absolute; wrapped: it was not loaded by name, and must be handed over
+    again. weights: `weights_hash` of the model. source: the data source as it was given; location: the same, absolute
+    where it is a path, None of images in memory; count: as asked for. images: in the source; files: SHA-256 over their
+    names. groups: names of the groups of units. top: images kept for a unit, None for `top_count`. held_out: share of
+    the images kept aside. kept: layers whose heads' coefficients are kept for every image; coefficients: groups of
+    which all are, in `dtype`. skipped: images that could not be read, and why. residual: |Σ − encode_image| of the
+    first batch, relative. complete: False while the run is being made; passed and planned: images that went through, of
+    how many. parts: of a merged run, where the images of each are.
     """
 
     model: str
@@ -52,9 +53,13 @@ class Manifest:
     precision: str = "fp32"
     image_size: int | tuple[int, int] | None = None
     ablation: str | None = None
+    steer: str | None = None
+    sae: str | None = None
     seed: int = 0
     wrapped: bool = False
     kept: tuple[int, ...] = ()
+    coefficients: tuple[str, ...] = ()
+    dtype: str = "float16"
     weights: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     skipped: tuple[dict[str, str], ...] = ()
@@ -63,6 +68,7 @@ class Manifest:
     passed: int = 0
     planned: int = 0
     complete: bool = False
+    parts: tuple[dict[str, Any], ...] = ()
     format: int = FORMAT
 
     @staticmethod
@@ -132,10 +138,14 @@ class Manifest:
         words += ["--precision", self.precision] if self.precision != "fp32" else []
         words += ["--image-size", str(self.image_size)] if self.image_size else []
         words += ["--ablation", self.ablation] if self.ablation else []
+        words += ["--steer", self.steer] if self.steer else []
+        words += ["--sae", self.sae] if self.sae else []
         words += ["--random-init"] if self.random_init else []
         words += ["--images", self.location or self.source] + (["--count", str(self.count)] if self.count else [])
         words += ["--units", ",".join(name.replace(".", ":") for name in self.groups)]
         words += ["--held-out", str(self.held_out)] + (["--top", str(self.top)] if self.top is not None else [])
+        if self.coefficients:
+            words += ["--keep", ",".join(name.replace(".", ":") for name in self.coefficients), "--dtype", self.dtype]
         words += ["--out", str(out)]
         return shlex.join(words)
 
@@ -168,12 +178,15 @@ class Manifest:
             **{"model": "model", "pretrained": "pretrained", "random_init": "random weights", "location": "images"},
             **{"checkpoint": "--checkpoint", "activation": "--activation"},
             **{"precision": "--precision", "image_size": "--image-size", "ablation": "--ablation", "seed": "seed"},
+            **{"steer": "--steer", "sae": "--sae"},
             **{
                 "count": "--count",
                 "groups": "--units",
                 "top": "--top",
                 "held_out": "--held-out",
                 "kept": "kept layers",
+                "coefficients": "--keep",
+                "dtype": "--dtype",
             },
         }
         said = []
@@ -189,16 +202,25 @@ class Manifest:
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("model", "source", "files", "precision", "weights"), (str,)),
-    **dict.fromkeys(("pretrained", "location", "checkpoint", "activation", "ablation"), (str, type(None))),
+    **dict.fromkeys(("model", "source", "files", "precision", "weights", "dtype"), (str,)),
+    **dict.fromkeys(
+        ("pretrained", "location", "checkpoint", "activation", "ablation", "steer", "sae"), (str, type(None))
+    ),
     **dict.fromkeys(("random_init", "wrapped", "complete"), (bool,)),
     **dict.fromkeys(("images", "seed", "passed", "planned", "format"), (int,)),
     **dict.fromkeys(("count", "top"), (int, type(None))),
     **{"held_out": (int, float), "seconds": (int, float), "residual": (int, float, type(None))},
     **{"image_size": (int, tuple, type(None)), "versions": (dict,)},
-    **dict.fromkeys(("groups", "kept", "skipped"), (tuple,)),
+    **dict.fromkeys(("groups", "kept", "skipped", "coefficients", "parts"), (tuple,)),
 }
-_ITEMS: dict[str, type] = {"groups": str, "kept": int, "skipped": dict, "image_size": int}
+_ITEMS: dict[str, type] = {
+    "groups": str,
+    "coefficients": str,
+    "kept": int,
+    "skipped": dict,
+    "parts": dict,
+    "image_size": int,
+}
 
 
 def _of_json(found: dict[str, Any], file: Path) -> Manifest:

@@ -44,6 +44,11 @@ class Position:
     unreadable: list[int] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
+    @property
+    def read(self) -> int:
+        """Images that went through the model, of all stages together."""
+        return self.passed - len(self.unreadable)
+
     def take(self, shard: Shard) -> None:
         self.passed += shard.stop - shard.start
         self.seconds += shard.seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,14 +13,14 @@ import pandas as pd
 import xarray as xr
 
 from ..atomic import replacing
-from ..errors import SummandError
+from ..errors import SummandError, first_line
 from . import shards, store
 from .checksums import FILE as CHECKSUMS
 from .checksums import Checksums
 from .manifest import FILE
 
 IMAGES, LABELS, EMBEDDINGS, KEPT = "images", "labels", "images", "kept"
-TERMS, DIRECTIONS = "terms", "directions"
+TERMS, DIRECTIONS, SKIPPED = "terms", "directions", "skipped"
 _LISTS = ("texts", "weights", "explained", "words", "poles", "properties")
 
 
@@ -42,6 +42,12 @@ class Shelf(Protocol):
     def put(self, name: str, data: xr.Dataset) -> None: ...
 
     def put_table(self, name: str, table: pd.DataFrame) -> None: ...
+
+    def put_blocks(self, name: str, blocks: Iterator[xr.Dataset]) -> None:
+        """A data set in parts, one behind the other along `image`."""
+        ...
+
+    def put_table_blocks(self, name: str, blocks: Iterator[pd.DataFrame]) -> None: ...
 
 
 class InMemory:
@@ -66,6 +72,12 @@ class InMemory:
 
     def put_table(self, name: str, table: pd.DataFrame) -> None:
         self._tables[name] = table.copy()
+
+    def put_blocks(self, name: str, blocks: Iterator[xr.Dataset]) -> None:
+        self._data[name] = xr.concat(list(blocks), "image")
+
+    def put_table_blocks(self, name: str, blocks: Iterator[pd.DataFrame]) -> None:
+        self._tables[name] = pd.concat(list(blocks))
 
 
 class Folder:
@@ -102,12 +114,20 @@ class Folder:
             return pd.read_parquet(path)
         except FileNotFoundError:
             raise SummandError(f"{path} is missing from its run folder; make the run again") from None
-        except (OSError, ValueError) as error:
-            raise SummandError(f"{path} is broken: {error}") from error
+        except Exception as error:  # pandas and pyarrow raise whatever their parsers do
+            raise SummandError(f"{path} is broken: {first_line(error)}") from error
 
     def put(self, name: str, data: xr.Dataset) -> None:
         store.write(data, self._path / f"{name}.zarr")
         self._sums.note([f"{name}.zarr"])
+
+    def put_blocks(self, name: str, blocks: Iterator[xr.Dataset]) -> None:
+        store.write_blocks(blocks, self._path / f"{name}.zarr")
+        self._sums.note([f"{name}.zarr"])
+
+    def put_table_blocks(self, name: str, blocks: Iterator[pd.DataFrame]) -> None:
+        store.write_tables(blocks, self._path / f"{name}.parquet")
+        self._sums.note([f"{name}.parquet"])
 
     def put_table(self, name: str, table: pd.DataFrame) -> None:
         with replacing(self._path / f"{name}.parquet") as temporary:
@@ -134,9 +154,9 @@ _MORE = (f"{TERMS}.zarr", f"{DIRECTIONS}.zarr", "checkpoint")
 
 def forget(out: Path) -> None:
     """Remove what a survey wrote into a folder, and nothing else."""
-    for name in (FILE, CHECKSUMS, f"{IMAGES}.parquet", f"{LABELS}.parquet", f"{LABELS}.csv"):
+    for name in (FILE, CHECKSUMS, f"{IMAGES}.parquet", f"{SKIPPED}.parquet", f"{LABELS}.parquet", f"{LABELS}.csv"):
         (out / name).unlink(missing_ok=True)
     for path in (f"{EMBEDDINGS}.zarr", f"{KEPT}.zarr", "heads.zarr", "pairs.zarr", *_MORE, shards.FOLDER):
         shutil.rmtree(out / path, ignore_errors=True)
-    for path in out.glob("neurons.*.zarr"):
+    for path in (*out.glob("neurons.*.zarr"), *out.glob(f"{KEPT}.*.zarr")):
         shutil.rmtree(path, ignore_errors=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from jaxtyping import Float
@@ -149,6 +151,33 @@ def write(data: xr.Dataset, path: Path) -> None:
         # Consolidated metadata is not yet a part of the zarr 3 specification; readers that ignore it lose nothing.
         warnings.filterwarnings("ignore", message=".*[Cc]onsolidated")
         data.to_zarr(temporary, mode="w", zarr_format=3, consolidated=True)
+
+
+def write_blocks(blocks: Iterable[xr.Dataset], path: Path) -> None:
+    """The same of parts that stand behind each other along `image`, of which one is held at a time: a chunk each."""
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Cc]onsolidated")
+        first = True
+        for block in blocks:
+            size = block.sizes["image"]
+            chunks = {name: {"chunks": (size, *variable.shape[1:])} for name, variable in block.variables.items()}
+            begin: Any = {"mode": "w", "encoding": chunks} if first else {"append_dim": "image"}
+            block.to_zarr(temporary, zarr_format=3, consolidated=True, **begin)
+            first = False
+
+
+def write_tables(blocks: Iterable[pd.DataFrame], path: Path) -> None:
+    """A parquet file of parts, of which one is held at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with replacing(path) as temporary, contextlib.ExitStack() as opened:
+        writer: pq.ParquetWriter | None = None
+        for block in blocks:
+            table = pa.Table.from_pandas(block)
+            if writer is None:
+                writer = opened.enter_context(pq.ParquetWriter(temporary, table.schema))
+            writer.write_table(table)
 
 
 def read(path: Path) -> xr.Dataset:

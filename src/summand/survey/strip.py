@@ -52,13 +52,13 @@ def strongest(run: Survey, group: Group, index: tuple[int, ...], count: int = 8)
 
 def picture_strip(source: ImageSource, rows: list[list[Shown]], title: str, below: str = "") -> Any:
     """A matplotlib figure: a row of pictures for each list, x_n under each. Pictures that cannot be read stay blank."""
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     rows = [row for row in rows if row]
     columns = max((len(row) for row in rows), default=1)
     width, top = max(1.25 * columns + 0.1, 5.0), 0.62 if below else 0.38
     height = 1.42 * len(rows) + top
-    figure = Figure(figsize=(width, height))
+    figure = Plot(figsize=(width, height))
     figure.text(0.1 / width, 1 - 0.08 / height, title, fontsize=11, fontweight="bold", va="top")
     if below:
         figure.text(0.1 / width, 1 - 0.32 / height, below, fontsize=9, color="0.35", va="top")

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data import ImageSource, open_source
+from ..data.joined import Joined
 from ..effects.effects import Effects
 from ..errors import SummandError
 from ..models import Model
@@ -27,11 +28,12 @@ from ..towers.precision import doubled
 from . import store
 from .fingerprints import names_hash, same_weights, weights_hash
 from .manifest import Manifest
-from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, TERMS, Folder, Shelf
+from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, SKIPPED, TERMS, Folder, Shelf
+from .shown import Shown
 from .units import Group, Unit
 
 
-class Survey:
+class Survey(Shown):
     """What `summand.survey` found. Of a folder (`summand.open`) nothing is read before it is asked for.
 
     manifest: what it is a survey of. path: its folder, or None. groups: its groups of units; wherever a group is asked
@@ -133,6 +135,26 @@ class Survey:
         basis = self._basis(self.group("heads")).select(list(self.manifest.kept))
         return Effects(store.tensor(data["coefficient"]), basis, ("layer", "head"), ("channel",))
 
+    def coefficients(self, group: Group | str) -> Effects:
+        """The effects of a group on every image, where `keep` named it, in the order of `images`."""
+        found = self.group(group)
+        if found.name not in self.manifest.coefficients:
+            raise SummandError(
+                f"{self.shelf.label} keeps no coefficients of single images of {found.name}; make it again with "
+                f"keep={found.name.replace('.', ':')!r}"
+            )
+        data, moments = self.shelf.dataset(f"{KEPT}.{found.name}"), self.moments(found)
+        numbers = store.tensor(data["coefficient"]).float()
+        return Effects(numbers, moments.basis, moments.units, moments.paths, path_index=moments.path_index)
+
+    @property
+    def skipped(self) -> pd.DataFrame:
+        """The images that could not be read: id (their name in the source) and reason."""
+        if self.shelf.has(SKIPPED, table=True):
+            return self.shelf.table(SKIPPED)
+        rows = [(item["name"], item["reason"]) for item in self.manifest.skipped]
+        return pd.DataFrame(rows, columns=["id", "reason"])
+
     @property
     def mlps(self) -> Float[Tensor, "image embed"]:
         """The direct effect of all MLPs together on every image; kept where coefficients are."""
@@ -220,18 +242,12 @@ class Survey:
 
     def source(self) -> ImageSource:
         """The images, read again from where they came. Raises `SummandError` where they moved or changed."""
-        asked = self.manifest
-        if asked.location is None:
-            if self._source is not None:
-                return self._source
-            raise SummandError(f"the images of this run were in memory ({asked.source}) and cannot be read again")
-        try:
-            source = open_source(asked.location, asked.count)
-        except SummandError as error:
-            raise SummandError(f"the images of this run cannot be read again: {error}") from error
-        if len(source) != asked.images or names_hash(source) != asked.files:
-            raise SummandError(f"the images in {asked.location} are no longer those of this run")
-        return source
+        made = self.manifest
+        if made.location is None and self._source is not None:
+            return self._source
+        if made.parts:
+            return Joined([_opened(made.source, **part) for part in made.parts])
+        return _opened(made.source, made.location, made.count, made.images, made.files)
 
     @property
     def model(self) -> Model:
@@ -267,10 +283,11 @@ class Survey:
             raise SummandError(f"{path} is not empty; give a new folder")
         path.mkdir(parents=True, exist_ok=True)
         shelf = Folder(path)
-        for name in (*self.manifest.groups, EMBEDDINGS, KEPT, TERMS, DIRECTIONS):
+        whole = [f"{KEPT}.{name}" for name in self.manifest.coefficients]
+        for name in (*self.manifest.groups, EMBEDDINGS, KEPT, *whole, TERMS, DIRECTIONS):
             if self.shelf.has(name):
                 shelf.put(name, self.shelf.dataset(name).load())
-        for name in (IMAGES, LABELS):
+        for name in (IMAGES, LABELS, SKIPPED):
             if self.shelf.has(name, table=True):
                 shelf.put_table(name, self.shelf.table(name))
         replace(self.manifest, complete=True).write(path)
@@ -278,6 +295,19 @@ class Survey:
 
     def _read_basis(self, group: Group) -> Directions:
         return store.basis_of(self.dataset(group))
+
+
+def _opened(said: str, location: str | None, count: int | None, images: int, files: str) -> ImageSource:
+    """A source again. Raises `SummandError` where it cannot be read, or holds other images than it did."""
+    if location is None:
+        raise SummandError(f"the images of this run were in memory ({said}) and cannot be read again")
+    try:
+        source = open_source(location, count)
+    except SummandError as error:
+        raise SummandError(f"the images of this run cannot be read again: {error}") from error
+    if len(source) != images or names_hash(source) != files:
+        raise SummandError(f"the images in {location} are no longer those of this run")
+    return source
 
 
 def open_survey(path: str | Path, model: Model | None = None) -> Survey:

@@ -108,23 +108,19 @@ class Words:
     @property
     def text(self) -> str:
         """What to show. "six objects ↔ one object 62 %": the images at each end of a direction, and the share of the
-        head's variance along it; "a circle / a ring": some of these images, some of those; "·" between directions."""
+        head's variance along it; "a circle / a ring": some of these images, some of those; "·" between directions.
+        Directions that are called the same are one thing here, with the sum of their shares."""
         if self.shown_as is not None:
             return self.shown_as
-        things = dict.fromkeys(end.thing for end in self.ends)
-        said = [self._thing([end for end in self.ends if end.thing == thing and end.proven]) for thing in things]
-        proven = [text for text in said if text]
-        if proven:
-            return " · ".join(proven)
+        said: dict[str, list[float]] = {}
+        for thing in dict.fromkeys(end.thing for end in self.ends if end.proven):
+            ends = [end for end in self.ends if end.thing == thing and end.proven]
+            shares = said.setdefault(" ↔ ".join(end.text for end in ends), [])
+            shares.extend(end.share for end in ends[:1] if end.share is not None)
+        if said:
+            return " · ".join(f"{text} {100 * sum(own):.0f} %" if own else text for text, own in said.items())
         first = next((end for end in self.ends if end.words), None)
         return f"({self.verdict})" if first is None else f"{first.text} ({self.verdict})"
-
-    @staticmethod
-    def _thing(ends: Sequence[End]) -> str:
-        if not ends:
-            return ""
-        share = "" if ends[0].share is None else f" {100 * ends[0].share:.0f} %"
-        return " ↔ ".join(end.text for end in ends) + share
 
     @staticmethod
     def of(

@@ -11,7 +11,6 @@ from ..effects.direct import Parts
 from ..effects.effects import Effects
 from ..effects.pairs import pairs_and_trace, with_pairs
 from ..effects.second_order import second_orders, with_neurons
-from ..errors import SummandError
 from ..models import Model
 from ..towers.pool import PoolTower
 from ..towers.residual import ResidualTower
@@ -44,11 +43,15 @@ def effects_of(
 def _effects_of(groups: Sequence[Group], model: Model, pixels: Tensor) -> tuple[dict[Group, Effects], Parts]:
     parts = model.decompose(pixels)
     found: dict[Group, Effects] = {}
-    layers = [group.layer for group in groups if group.layer is not None]
-    if layers:
-        neurons, trace = second_orders(model.tower, pixels, layers)
+    layers = [group.layer for group in groups if group.kind == "neurons" and group.layer is not None]
+    latents = [
+        model.autoencoder(group.layer) for group in groups if group.kind == "latents" and group.layer is not None
+    ]
+    if layers or latents:
+        written, trace = second_orders(model.tower, pixels, layers, latents=latents)
         parts.share(trace)
-        found |= {Group("neurons", layer): effects for layer, effects in neurons.items()}
+        found |= {Group("neurons", layer): written[layer] for layer in layers}
+        found |= {Group("latents", each.layer): written[each] for each in latents}
     if Group("pairs") in groups:
         found[Group("pairs")], trace = pairs_and_trace(model.tower, pixels)
         parts.share(trace)
@@ -76,7 +79,9 @@ def groups_of(model: Model, wanted: Sequence[Wanted]) -> tuple[Group, ...]:
         if want.kind == "heads":
             groups.append(Group("heads"))
         elif want.kind == "latents":
-            raise SummandError("latents are those of a sparse autoencoder, and none was given; say heads or neurons")
+            known = tuple(sorted(model.autoencoders))
+            for layer in known if known and want.layers is None else want.layers or (None,):
+                groups.append(Group("latents", model.autoencoder(layer).layer))
         elif want.kind == "pairs":
             with_pairs(model.tower)
             groups.append(Group("pairs"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
+from ..notebook import as_img
 from ..statistics.principal_direction import significance
 from .strip import Shown, picture_strip, strongest
 from .survey import Survey
@@ -115,6 +114,10 @@ class UnitView:
         """A matplotlib figure: its words, and the pictures of its top images."""
         return picture_strip(self.survey.source(), self._sides(count), self._title(), self._said())
 
+    def plot(self, count: int = _PICTURES) -> Any:
+        """The same as `show`."""
+        return self.show(count)
+
     def _rank(self) -> Any:
         rank = self.survey.rank_one(self.group)
         some = [self.index[0]]
@@ -142,10 +145,7 @@ class UnitView:
         said = f"<p><b>{html.escape(self._said())}</b></p><table>{ends}</table><p>texts: {texts}</p>"
         said = said if self.label is not None else "<p>no words yet: survey.label()</p>"
         try:
-            buffer = io.BytesIO()
-            self.show().savefig(buffer, dpi=110, format="png")
-            data = base64.b64encode(buffer.getvalue()).decode()
-            picture = f"<img alt='top images' src='data:image/png;base64,{data}'>"
+            picture = as_img(self.show(), f"the images in which {self.kind} {self.name} does most")
         except SummandError as error:
             picture = f"<p>{html.escape(str(error))}</p>"
         return f"<h4>{html.escape(self._title())}</h4>{picture}{said}"

@@ -26,7 +26,9 @@ def property_of(text: str, pool: Pool | None = None) -> str | None:
     ('colour', 'colour', None)
     """
     own = None if pool is None else pool.properties.get(text)
-    return own or attribute_in_own_words(text) or _listed().get(text.casefold())
+    listed = _listed().get(text.casefold())
+    # a list that is called as an attribute knows better than single words: "grey" alone is a place of scenes
+    return own or (listed if listed in attributes() else None) or attribute_in_own_words(text) or listed
 
 
 def kinds(pool: Pool) -> dict[str, list[int]]:

@@ -14,10 +14,11 @@ from .attention_maps import AttentionMaps
 from .base import working
 from .effective import class_of, seen_through
 from .linear import fold_norm, inverse_deviation, normed, optional_norm
+from .listening import exporting
 from .plain import PlainMaps
 from .probe import remedy
 from .view import AttentionView
-from .widened import Widened
+from .widened import Widened, address
 
 _READABLE = (
     *("MultiheadAttention", "Attention", "EvaAttention", "AttentionRope", "RelPosAttention"),
@@ -90,7 +91,7 @@ class Attention:
         fused = self._maps.fused()
         parts = [] if fused[0] is not None else [self._maps.own(which) for which in range(3)]
         lies = [each for part in (fused, *parts) for each in part]
-        where = tuple(None if each is None else (each.data_ptr(), each.dtype, each.device, each.shape) for each in lies)
+        where = tuple(None if each is None else (address(each), each.dtype, each.device, each.shape) for each in lies)
         if self._plain_maps is None or self._plain_maps[0] != where:
             self._plain_maps = where, self._plain_parts(parts or [self._maps.own(which) for which in range(3)])
         return self._plain_maps[1]
@@ -208,10 +209,10 @@ class Attention:
                 return self._glance(maps, queries, tokens, weights[:, 0])
         left, right, bias = self.logits(queries, tokens, first, **positions)
         value_weight, value_bias = self.value_map()
-        images, heads, count = len(tokens), self.heads, queries.shape[1]
+        images, heads, count = tokens.shape[0], self.heads, queries.shape[1]
         row: Tensor | None = None
         mass: Tensor | None = None
-        step = max(1, _AT_ONCE // (images * heads * tokens.shape[1]))
+        step = count if exporting() else max(1, _AT_ONCE // (images * heads * tokens.shape[1]))
         for begin in range(0, count, step):
             some = slice(begin, begin + step)
             rows = softmax_of(left[:, :, some], right, None if bias is None else bias[:, :, some])
@@ -283,7 +284,7 @@ class Attention:
 def softmax_of(left: Tensor, right: Tensor, bias: Tensor | None) -> Float[Tensor, "image head query token"]:
     """softmax(left @ right + bias); where all heads share the right factor it is not repeated for each."""
     if right.shape[1] == 1:
-        images = max(len(left), len(right))
+        images = max(left.shape[0], right.shape[0])
         logits = left.flatten(1, 2).expand(images, -1, -1) @ right[:, 0]
         logits = logits.unflatten(1, left.shape[1:3])
     else:

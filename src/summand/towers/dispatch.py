@@ -29,6 +29,7 @@ _KINDS: dict[str, tuple[Callable[..., Tower], tuple[str, ...]]] = {
     "VisualTransformer": (vision_transformer_tower, _TRANSFORMER),  # its name in early copies of OpenAI's code
     "ModifiedResNet": (resnet_tower, ("conv1", "layer4", "attnpool")),
     "TimmModel": (timm_tower, ("trunk", "head")),
+    "AlignedTower": (timm_tower, ("trunk", "head")),  # summand.align's
 }
 SUPPORTED = (
     "open_clip's VisionTransformer (class token, average or attentional pooling) and ModifiedResNet, the same of the "

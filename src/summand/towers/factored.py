@@ -87,7 +87,7 @@ class Factored(Directions):
     def total(self, weights: Float[Tensor, "image *unit path"]) -> Float[Tensor, "image embed"]:
         last = self._right[..., 0, 0].numel()
         left = self._left.reshape(-1, last, self._left.shape[-1]).to(weights)
-        through = torch.einsum("inp,npc->ipc", weights.reshape(len(weights), -1, last), left)
+        through = torch.einsum("inp,npc->ipc", weights.reshape(weights.shape[0], -1, last), left)
         return through.flatten(1) @ self._right.flatten(0, -2).to(weights)
 
     @as_written

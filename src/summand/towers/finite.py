@@ -71,8 +71,13 @@ def power_of_two(numbers: Tensor, dim: int | None = None) -> Tensor:
     """A power of two as large as the largest of the numbers (along an axis, which stays): dividing by it rounds nothing
     and keeps their squares within the range of their dtype. 1 for zeros."""
     largest = numbers.abs().amax() if dim is None else numbers.abs().amax(dim=dim, keepdim=True)
-    exponent = (torch.frexp(largest).exponent - 1).clamp(min=-126 if numbers.dtype == torch.float32 else -1022)
-    return torch.where(largest > 0, torch.ldexp(torch.ones_like(largest), exponent), 1)
+    exponent = torch.frexp(largest).exponent - 1
+    # by its bits: older releases of torch raise 2 to a power in fp32, where 2¹²⁸ is infinite
+    if numbers.dtype == torch.float32:
+        power = (exponent.int().clamp(min=-126) + 127 << 23).view(torch.float32)
+    else:
+        power = (exponent.long().clamp(min=-1022) + 1023 << 52).view(torch.float64).to(numbers.dtype)
+    return torch.where(largest > 0, power, 1)
 
 
 def broken_weights(module: nn.Module) -> Iterator[str]:

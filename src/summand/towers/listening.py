@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .eager import eagerly
@@ -15,6 +16,18 @@ from .precision import unmixed
 
 class _Enough(Exception):
     """Everything that is needed has been seen; leave the forward pass."""
+
+
+def enough() -> None:
+    """Leave the pass. One that is traced for an export goes on: what nobody reads falls out of its graph."""
+    if not exporting():
+        raise _Enough
+
+
+def exporting() -> bool:
+    """Whether torch.export traces this pass."""
+    asked = getattr(torch.compiler, "is_exporting", None)  # from torch 2.7
+    return asked is not None and asked()
 
 
 class _Frame:

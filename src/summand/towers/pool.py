@@ -15,7 +15,7 @@ from .base import HeadMaps, Rest, Trace, of_weights, working
 from .factored import Factored
 from .guarded import Guarded
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
-from .listening import _Enough, listening, one_pass
+from .listening import enough, listening, one_pass
 from .precision import unmixed
 from .view import AttentionView, Visit
 from .widened import Widened
@@ -168,7 +168,7 @@ class PoolTower(Guarded):
 
         def before_pool(tokens: Tensor, _: Any) -> None:
             seen.append(tokens)
-            raise _Enough
+            enough()
 
         with listening([(self._pool_module, "before", before_pool)], self.visual):
             self._forward(pixels)
@@ -203,7 +203,7 @@ class PoolTower(Guarded):
         """What the pool makes of the tokens that enter it. dtype: of the model's weights, which its MLP computes in."""
         tokens = self._pool.tokens(entering)
         queries = self._pool.queries(tokens)
-        weights = tokens.new_full((len(tokens), queries.shape[1]), 1 / queries.shape[1])
+        weights = tokens.new_full((tokens.shape[0], queries.shape[1]), 1 / queries.shape[1])
         view, _ = self._attention.look(queries, tokens, weights)
         if self._norm is not None and queries.shape[1] > 1:
             view, weights = self._each_by_its_own_deviation(view, queries, tokens, weights)
@@ -222,7 +222,7 @@ class PoolTower(Guarded):
 
     def _trace(self, view: AttentionView, mass: Tensor, dtype: torch.dtype, one: bool) -> Trace:
         values = view.values()
-        images = len(values)
+        images = values.shape[0]
         constant = mass[:, None] * self._attention.constant()
         scale, mlps = values.new_ones(images), values.new_zeros(images, 0, self.embed)
         if self._mlp is not None or (self._norm is not None and one):

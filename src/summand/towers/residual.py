@@ -72,7 +72,7 @@ class ResidualTower(Guarded):
         self._maps: HeadMaps | None = None
         self._folded: Tensor | None = None
         self._plain_maps: PlainMaps | None = None
-        self._neuron_maps: dict[int, Factored] = {}
+        self._neuron_maps: dict[Any, Factored] = {}
         self._writes: dict[int, Whole] = {}
         transformer = getattr(visual, "transformer", None)  # the clip package's puts the tokens first and says nothing
         self._batch_first = transformer is None or bool(getattr(transformer, "batch_first", False))
@@ -121,15 +121,19 @@ class ResidualTower(Guarded):
     def neuron_directions(self, layer: int) -> Factored:
         """P W_VO^{l',h} w^{l,n} for every neuron n and later head (l', h), norms folded in: [neuron, path, embed],
         through the later head's channels. Built once."""
-        kept = self._neuron_maps.get(layer)
+        return self.later_directions(layer, self._blocks[layer].neuron_writes, layer)
+
+    def later_directions(self, layer: int, writes: Callable[[], Tensor], key: Any) -> Factored:
+        """The same of what is written to the stream that leaves a layer, [unit, width]. key: of what is kept."""
+        kept = self._neuron_maps.get(key)
         if kept is None:
             maps, later = self.head_maps(), self._blocks[layer + 1 :]
             with of_weights(self.device):
-                written = self._blocks[layer].neuron_writes()
+                written = writes()
                 left = torch.stack([written @ block.value_reads(not self.even_split) for block in later], dim=1)
                 left = left.unflatten(-1, (self.heads, self.channels)).flatten(1, 2)
                 kept = Factored(left, maps.kept[layer + 1 :].flatten(0, 1))
-            self._neuron_maps[layer] = kept
+            self._neuron_maps[key] = kept
         return kept
 
     def write_directions(self, layer: int) -> Whole:
@@ -205,7 +209,9 @@ class ResidualTower(Guarded):
 
     def _recordable(self, pixels: Tensor) -> bool:
         """Whether such a pass is to be played back."""
-        if len(pixels) not in self.recorded_batches or torch.is_autocast_enabled(pixels.device.type):
+        if not self.recorded_batches or len(pixels) not in self.recorded_batches:
+            return False
+        if torch.is_autocast_enabled(pixels.device.type):
             return False
         return not self.always_checked and self.records
 
@@ -224,7 +230,7 @@ class ResidualTower(Guarded):
             return self._stream_pass(None).trace_of(self._recordings[key](pixels))
 
     def _stream_pass(self, visit: Visit | None) -> StreamPass:
-        return StreamPass(self, visit, lambda tokens: tokens.new_ones(len(tokens), 1))
+        return StreamPass(self, visit, lambda tokens: tokens.new_ones(tokens.shape[0], 1))
 
     def _run(self, pixels: Tensor, visit: Visit | None) -> Trace:
         if not self._averaged:
@@ -241,7 +247,7 @@ class ResidualTower(Guarded):
 
     def _even(self, tokens: Tensor) -> Float[Tensor, "image query"]:
         count = tokens.shape[1] - self._pooled_from
-        return tokens.new_full((len(tokens), count), 1 / count)
+        return tokens.new_full((tokens.shape[0], count), 1 / count)
 
     def batch_first(self, tokens: Tensor) -> Tensor:
         return tokens if self._batch_first else tokens.transpose(0, 1)

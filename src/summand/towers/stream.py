@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import SummandError
 from .base import Rest, Shares, Trace, working
 from .linear import inverse_deviation
-from .listening import Listener, _Enough, listening
+from .listening import Listener, enough, listening
 from .plain import PlainLayers, PlainMaps, PlainView, together
 from .precision import unmixed
 from .view import AttentionView, Visit
@@ -68,7 +68,7 @@ class StreamPass:
 
         def enter_last(tokens: Tensor) -> None:
             entering.append(self.tower.batch_first(tokens))
-            raise _Enough
+            enough()
 
         with listening(self._listeners(enter_last, None), self.tower.visual):
             self.tower.visual(pixels)
@@ -90,7 +90,7 @@ class StreamPass:
 
         def leave_last(tokens: Tensor) -> None:
             ends.append(self._pooled(tokens))
-            raise _Enough
+            enough()
 
         with listening(self._listeners(None, leave_last), self.tower.visual):
             self.tower.visual(pixels)
@@ -116,6 +116,8 @@ class StreamPass:
 
         for layer, block in enumerate(self.blocks):
             yield block.module, "before", lambda tokens, kwargs, layer=layer: enter(layer, tokens, kwargs)
+            if enter_last is not None and layer == len(self.blocks) - 1:
+                return
             yield block.attention.module, "before", lambda inputs, _, layer=layer: attend(layer, inputs)
             yield block.before_mlp, "before", lambda tokens, _: self.middle.append(self._pooled(tokens))
         if leave_last is not None:
@@ -180,9 +182,9 @@ class StreamPass:
         if self.tower.norm is not None and not scaled:
             scale = inverse_deviation(self.tower.norm, pooled)
         else:
-            scale = pooled.new_ones(len(pooled))
+            scale = pooled.new_ones(pooled.shape[0])
         if self.pooling is None:
-            self.pooling = scale.new_ones(len(scale), 1)
+            self.pooling = scale.new_ones(scale.shape[0], 1)
         return values, scale
 
     def _trace_of(
@@ -191,7 +193,7 @@ class StreamPass:
         """Terms in the width of the stream, brought to the embedding space when they are asked for. others: the token
         that enters, and what the MLPs add."""
         tower, masses = self.tower, self.masses
-        pooling = scale.new_ones(len(scale), 1) if self.pooling is None else self.pooling
+        pooling = scale.new_ones(scale.shape[0], 1) if self.pooling is None else self.pooling
 
         def rest() -> Rest:
             start, written = others()
@@ -225,7 +227,7 @@ class StreamPass:
         rest = Rest(
             embedding=(working(self.before[0]) @ folded) * scale[:, None] + share,
             mlps=(_written(self.before, self.middle, pooled) @ folded) * scale[:, None, None] + share[:, None],
-            bias=tower.projection.shift(pooled).expand(len(pooled), -1),
+            bias=tower.projection.shift(pooled).expand(pooled.shape[0], -1),
         )
         shares = Shares(torch.stack([scale, -mean * scale, torch.ones_like(scale)], dim=1), each / tower.heads)
         return Trace(values, scale, lambda: rest, shares, self.pooling)

@@ -85,7 +85,7 @@ class AttentionView:
     def _maps_first(self, directions: int) -> bool:
         """Whether (n W_V along) takes less work as n (W_V along): so it is for fewer directions than channels."""
         _, channels, width = self.value_weight.shape
-        tokens = len(self.inputs) * self.inputs.shape[1]
+        tokens = self.inputs.shape[0] * self.inputs.shape[1]
         return directions * width * (channels + tokens) < tokens * channels * (width + directions)
 
     def _through_values(self, along: Tensor) -> tuple[Tensor, Tensor]:

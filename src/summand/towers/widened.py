@@ -39,4 +39,12 @@ class Widened:
 
 def _where(weight: Tensor) -> tuple[Any, ...]:
     version = 0 if weight.is_inference() else weight._version
-    return weight.data_ptr(), version, weight.dtype, weight.device, weight.shape, weight.stride()
+    return address(weight), version, weight.dtype, weight.device, weight.shape, weight.stride()
+
+
+def address(tensor: Tensor) -> int:
+    """Where it lies; 0 for one that is only traced, while a model is exported, and lies nowhere."""
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:
+        return 0

@@ -20,6 +20,7 @@ def case(vit):
     return Capture(vit, vit.preprocess(scenes.images), graph_from=0), scenes, texts - texts.mean(dim=0), named
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KNOW_THE_TEXT)
 def test_the_map_of_a_colour_lies_on_its_group(name, vit, case):
     shared, scenes, texts, named = case

@@ -53,6 +53,7 @@ def test_each_method_applies_or_says_why_not(name, unchecked):
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.clip.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(shrunk()))
 def test_the_recomputed_pass_is_the_models_own(name, unchecked):
     small, _ = shrunk()[name]

@@ -28,6 +28,8 @@ from summand.studies.segmentation.scoring import score
 from summand.studies.segmentation.texts import class_texts
 from tests.commands import command
 
+pytestmark = pytest.mark.slow
+
 TWO = "scenes:count=24,seed=77,groups=2"
 
 

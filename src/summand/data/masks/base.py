@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ...errors import SummandError
-from ..pictures import read_image
+from ..pictures import check_file, read_image
 
 UNLABELLED = -1
 
@@ -94,6 +94,7 @@ def spread(items: list, count: int | None) -> list:
 def read_index_png(path: Path) -> np.ndarray:
     """The numbers of an index mask, as they are: palette, greyscale of 8 or 16 bit. Raises `OSError`, and
     `SummandError` for a picture in colours."""
+    check_file(path)
     try:
         with Image.open(path) as opened:
             if opened.mode not in ("P", "L", "I", "I;16", "I;16B", "1"):

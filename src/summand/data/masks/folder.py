@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import SummandError
+from ..naming import printable
 from ..sources import EXTENSIONS
 from .base import UNLABELLED, Masked, MaskSource, paired, read_index_png, spread, wrong_tree
 
@@ -30,11 +31,16 @@ def folder(root: Path, count: int | None) -> MaskSource:
 
     def read(index: int) -> Masked:
         file = files[index]
-        return paired(file.name, file, read_index_png(masks[file.stem]), table)
+        return paired(printable(file.name), file, read_index_png(masks[file.stem]), table)
 
     background = next((i for i, name in enumerate(names) if name.lower() == "background"), None)
     return MaskSource(
-        str(root), tuple(names), len(files), read, background=background, names=tuple(file.name for file in files)
+        str(root),
+        tuple(names),
+        len(files),
+        read,
+        background=background,
+        names=tuple(printable(file.name) for file in files),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from ...towers import Trace
 from ...towers.directions import Directions, alike
 from ...whole_numbers import whole_number
 from .. import Model
+from .moved import heads_moved
 from .stored import Stored, about
 
 
@@ -94,11 +95,8 @@ class Ablation(Stored):
         return AblatedTower(tower, self._trace, self._what, units, self.means, left=left)
 
     def _trace(self, tower: Any, pixels: Tensor) -> Trace:
-        trace = tower.run(pixels)
-        values, means = trace.values.clone(), self.means.to(trace.values) / trace.scale[:, None, None]
-        chosen = slice(None), [layer for layer, _ in self.heads], [head for _, head in self.heads]
-        values[chosen] = means if self.strength == 1 else values[chosen] - self.strength * (values[chosen] - means)
-        return replace(trace, values=values)
+        keep = [1 - self.strength] * len(self.heads)
+        return heads_moved(tower.run(pixels), self.heads, keep, self.strength * self.means)
 
 
 def _checked(model: Model, heads: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...effects.ablated import ROUNDED, AblatedTower, shares
+from ...effects.ablated import ROUNDED, AblatedTower
 from ...effects.activations import check_layer
 from ...effects.effects import Effects
 from ...effects.second_order import second_orders, with_neurons
@@ -20,6 +20,7 @@ from ...towers import Trace
 from ...towers.directions import Directions, alike
 from ...whole_numbers import whole_number
 from .. import Model
+from .moved import excess, neurons_moved
 from .stored import Stored, about
 
 
@@ -89,7 +90,7 @@ class NeuronAblation(Stored):
         units = f"neurons {self.layer} {self.neurons}"
         return AblatedTower(tower, self._trace, what, units, self.means, hold=self._held)
 
-    def _held(self, effects: Effects, layer: int, neurons: Sequence[int] | None, left: Tensor) -> Effects:
+    def _held(self, effects: Effects, layer: Any, neurons: Sequence[int] | None, left: Tensor) -> Effects:
         """Second-order effects of a layer with these neurons' at their means. neurons: which of the layer's they are
         of; all by default. left: what is left of each path."""
         if layer != self.layer:
@@ -113,11 +114,6 @@ class NeuronAblation(Stored):
 
     def _trace(self, tower: Any, pixels: Tensor) -> Trace:
         found, trace = second_orders(tower, pixels, [self.layer], neurons=list(self.neurons))
-        effects = found[self.layer].coefficients
-        excess = effects - self.means.to(effects)  # [image, neuron, path]
-        # a head that another ablation holds stays at its mean
-        excess = excess * shares(getattr(tower, "left", {}), found[self.layer])
-        read = torch.einsum("inp,npc->ipc", excess, self.reads.to(excess))
-        values, later = trace.values.clone(), slice(self.layer + 1, None)
-        values[:, later] -= read.unflatten(1, (-1, tower.heads)) / trace.scale[:, None, None, None]
-        return replace(trace, values=values)
+        keep = torch.zeros(len(self.neurons))
+        much = excess(found[self.layer], getattr(tower, "left", {}), keep, self.means)
+        return neurons_moved(trace, self.layer, much, self.reads, tower.heads)

@@ -34,7 +34,7 @@ class Stored:
     @classmethod
     def load(cls: type[Edit], path: str | os.PathLike[str]) -> Edit:
         """What `save` wrote. Raises `SummandError` for any other file."""
-        return cls.from_arrays(*saving.read(path, cls.kind))
+        return saving.understood(path, cls.kind, lambda: cls.from_arrays(*saving.read(path, cls.kind)))
 
     @classmethod
     def from_arrays(cls: type[Edit], basis: Directions, found: Mapping[str, np.ndarray]) -> Edit:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ...data import ImageSource
+from ...data.pictures import shown
 from ...studies.shift.compare import UnitShift, moved
 from ...studies.shift.result import Compared, Shift
 from .. import figures
+from ..html import pages
 
 _UNITS, _PICTURES, _SIDE = 3, 7, 128
 
@@ -22,21 +24,24 @@ def page(result: Shift) -> str:
     """One HTML page with its pictures inside."""
     made = result.compared
     assert made is not None
-    pages = Environment(loader=PackageLoader("summand.report.shift"), autoescape=True, undefined=StrictUndefined)
     by = result.options.by or "batches"
-    return pages.get_template("report.html.j2").render(
-        result=made.result,
-        reference=made.reference.label,
-        current=made.label,
-        model=made.reference.model,
-        random_weights=made.random_weights,
-        strange=made.strange,
-        concepts=result.concepts,
-        series=result.series,
-        by=by,
-        series_figure=_embedded(_series_figure(result.series, by)) if result.series else None,
-        pictures=[_pictures(made, row) for row in made.result.changed[:_UNITS]],
-        skipped=len(made.current.skipped),
+    return (
+        pages("summand.report.shift")
+        .get_template("report.html.j2")
+        .render(
+            result=made.result,
+            reference=made.reference.label,
+            current=made.label,
+            model=made.reference.model,
+            random_weights=made.random_weights,
+            strange=made.strange,
+            concepts=result.concepts,
+            series=result.series,
+            by=by,
+            series_figure=_embedded(_series_figure(result.series, by)) if result.series else None,
+            pictures=[_pictures(made, row) for row in made.result.changed[:_UNITS]],
+            skipped=len(made.current.skipped),
+        )
     )
 
 
@@ -81,7 +86,7 @@ def _thumbnails(source: ImageSource | None, indices: np.ndarray) -> list[dict[st
     if source is None:  # only numbers are at hand
         return found
     for index in indices:
-        picture = source.image(int(index)).convert("RGB")
+        picture = shown(partial(source.image, int(index)))
         picture.thumbnail((_SIDE, _SIDE))
         buffer = io.BytesIO()
         picture.save(buffer, format="PNG")

@@ -1,137 +1,178 @@
-"""The images on a head's page: which, their thumbnails, and the maps laid over them."""
+"""Which images a unit's page shows: those furthest along each of the ends and texts that it is described by."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
-from ...data import ImageSource
-from ...maps.look import overlay
-from ...maps.placing import placed, share_of
-from ...models import Model
-from ...progress import Progress
-from ...survey import Survey
-from ...text.labels import HeadLabel
+from ...survey import Group, Survey
+from ...survey import store as stored
+from ...survey.unit_words import directions_of
+from ...towers.precision import doubled
+from .entries import Entry
 
-_THUMBNAIL = 192
-_MAP_BATCH = 32
+_TABS = 6
 
 
 @dataclass(frozen=True)
-class Picked:
-    """Of one head: the centred scores of all images along its direction, and the strongest and weakest rows."""
+class Tab:
+    """One of the things that a unit says. title: the words, or the text; kind: "end" of a direction that it writes
+    along, or "text" of those that span it. scores: image → how far along, in standard deviations. direction: [embed];
+    None of units whose map is the same for all (where a neuron is active)."""
 
-    scores: Tensor
-    strongest: list[int]
-    weakest: list[int]
+    title: str
+    kind: str
+    sign: int
+    proven: bool
+    verdict: str
+    strongest: tuple[int, ...] = ()
+    weakest: tuple[int, ...] = ()
+    scores: Mapping[int, float] = field(default_factory=dict)
+    direction: Tensor | None = None
+    shown: float | None = None
+    chance: float | None = None
+    share: float | None = None
 
+    @property
+    def images(self) -> tuple[int, ...]:
+        return tuple(dict.fromkeys((*self.strongest, *self.weakest)))
 
-@dataclass(frozen=True)
-class Example:
-    """An image on a head's page: its thumbnail, the head's score along its direction, and the token map."""
-
-    picture: str
-    name: str
-    score: float
-    overlay: str
-
-
-def pick_examples(
-    found: Survey, labels: Sequence[HeadLabel], along: Mapping[str, Tensor], count: int
-) -> dict[str, Picked]:
-    """For each head: its images of largest and smallest score along its direction [embed]."""
-    kept = found.kept
-    picked, directions = {}, kept.directions
-    for label in labels:
-        row = label.layer - found.manifest.kept[0]
-        scores = kept.coefficients[:, row, label.head].double() @ (
-            directions[row, label.head].double() @ along[label.name]
-        )
-        scores = scores - scores.mean()
-        order = scores.argsort(descending=True).tolist()
-        some = min(count, len(order) // 2)
-        picked[label.name] = Picked(scores, order[:some], order[::-1][:some])
-    return picked
+    def only(self, read: Collection[int]) -> Tab:
+        """The same without images that could not be read."""
+        keep = [tuple(i for i in some if i in read) for some in (self.strongest, self.weakest)]
+        return replace(self, strongest=keep[0], weakest=keep[1])
 
 
-class Pictures:
-    """The images of a site, whose thumbnails are written to `out`/images. indices: each row's number in the source.
-    along: each head's direction."""
+class Examples:
+    """Of every unit the tabs of its page. Images are ranked among those whose effects the survey knows: the ones kept
+    aside, a fair sample, and the unit's own top images. Nothing is passed again.
+
+    count: strongest images a tab, weakest: of the other side. texts: embeddings of the pool by text, centred.
+    """
 
     def __init__(
-        self, model: Model, source: ImageSource, out: Path, indices: np.ndarray, along: Mapping[str, Tensor]
+        self, survey: Survey, texts: Mapping[str, Float[Tensor, " embed"]], count: int, weakest: int | None = None
     ) -> None:
-        self.model, self.source, self.out = model, source, out
-        self.indices, self.along = indices, along
+        self.survey, self.texts, self.count = survey, texts, count
+        self.weakest = count if weakest is None else weakest
+        self.held = survey.held_out_images
+        self._group = lru_cache(maxsize=2)(self._read)
 
-    def maps(
-        self, labels: Sequence[HeadLabel], picked: Mapping[str, Picked], progress: bool | None
-    ) -> dict[tuple[str, int], Tensor]:
-        """Token maps along each head's direction, through that head alone, for the images on its page."""
-        wanted: dict[int, list[HeadLabel]] = {}
-        for label in labels:
-            for row in (*picked[label.name].strongest, *picked[label.name].weakest):
-                wanted.setdefault(row, []).append(label)
-        column = {label.name: i for i, label in enumerate(labels)}
-        maps: dict[tuple[str, int], Tensor] = {}
-        rows = sorted(wanted)
-        if not rows:
-            return maps
-        targets = torch.stack([self.along[label.name] for label in labels])
-        targets = targets.to(self.model.device, torch.promote_types(self.model.dtype, torch.float32))
-        with Progress("maps", len(rows), "images", progress) as bar:
-            for start in range(0, len(rows), _MAP_BATCH):
-                some = rows[start : start + _MAP_BATCH]
-                pixels = torch.stack([self.model.preprocess(self._image(row)) for row in some])
-                pixels = pixels.to(self.model.device, self.model.dtype)
-                with self.model.as_it_is():
-                    toward = self.model.decompose(pixels).toward(targets)
-                    tower = self.model.tower
-                    for i, row in enumerate(some):
-                        for label in wanted[row]:
-                            tokens = toward[i, label.layer, label.head, tower.prefix :, column[label.name]]
-                            maps[label.name, row] = tokens.unflatten(0, tower.grid).float().cpu()
-                    for row, picture in zip(some, self.model.picture(pixels), strict=True):
-                        self._thumbnail(row, picture)
-                bar.update(len(some))
-        return maps
+    def tabs(self, entry: Entry) -> list[Tab]:
+        return self._head(entry) if entry.group.kind == "heads" else self._along_r(entry)
 
-    def _image(self, row: int) -> Image.Image:
-        return self.source.image(int(self.indices[row]))
-
-    def _thumbnail(self, row: int, picture: np.ndarray) -> None:
-        small = Image.fromarray(picture)
-        if max(small.size) > _THUMBNAIL:
-            small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-            small.save(self.out / "images" / self._file(row), quality=88)
-        elif self.model.world.picture_size is not None:
-            self._image(row).save(self.out / "images" / self._file(row))
+    def _read(self, group: Group) -> dict[str, Any]:
+        """What is needed of a group, read once."""
+        survey, data = self.survey, self.survey.dataset(group)
+        top = "top_image" in data
+        found: dict[str, Any] = {"basis": survey.rank_one(group).basis.double(), "top": top}
+        if top:
+            found |= {"ids": data["top_image"].values, "coefficients": stored.tensor(data["top_coefficient"])}
+        if group.kind == "heads":
+            found["held"] = survey.held_out_coefficients(group)
+            found["covariance"] = survey.moments(group).covariance
+            found["directions"] = directions_of(survey, group)
         else:
-            small.save(self.out / "images" / self._file(row))
+            found["held"] = survey.held_out(group)
+            found["reading"] = survey.rank_one(group).reading()[..., 0]
+            found["scale"] = stored.tensor(data["scale"]).double()
+        return found
 
-    def _file(self, row: int) -> str:
-        kind = "png" if max(self.model.tower.image_size) <= _THUMBNAIL else "jpg"
-        return f"{int(self.indices[row]):06d}.{kind}"
+    def _head(self, entry: Entry) -> list[Tab]:
+        known, index = self._group(entry.group), entry.unit.index
+        basis = known["basis"].select([index[0]]).dense()[0, index[1]].double()  # [path, embed]
+        tabs = list(self._head_tabs(entry, known["directions"][index]))
+        if not tabs:
+            return []
+        reading = basis @ torch.stack([tab.direction.double() for tab in tabs if tab.direction is not None]).T
+        rows, numbers = [], []
+        if known["held"] is not None and len(self.held):
+            rows.append(known["held"][(slice(None), *index)].double() @ reading)
+            numbers.append(self.held)
+        if known["top"]:
+            rows.append(doubled(known["coefficients"][index]) @ reading)
+            numbers.append(known["ids"][index])
+        if not rows:
+            return tabs
+        covariance = known["covariance"][index].double()
+        scale = torch.einsum("pt,pq,qt->t", reading, covariance, reading).clamp(min=0).sqrt()
+        scores = torch.cat(rows) / torch.where(scale > 0, scale, 1)
+        images = np.concatenate(numbers)
+        return [self._ranked(tab, images, scores[:, at].numpy()) for at, tab in enumerate(tabs)]
 
-    def _over(self, cells: Tensor) -> Tensor:
-        """The map as it is laid over the whole picture: as it is where it covers it, else at the picture's size."""
-        share = share_of(self.model)
-        return cells if share == (1.0, 1.0) else placed(cells[None, None], self.model.tower.image_size, share)[0, 0]
+    def _head_tabs(self, entry: Entry, things: Tensor) -> Iterator[Tab]:
+        """Its ends with words, then the texts that span it, as long as they are other texts."""
+        said: set[str] = set()
+        count = 0
+        for end in entry.words.ends:
+            if end.words and end.thing < len(things) and count < _TABS:
+                said |= set(end.words)
+                count += 1
+                yield Tab(
+                    end.text, "end", end.sign, end.proven, end.verdict, direction=end.sign * things[end.thing].double(),
+                    shown=end.shown, chance=end.chance, share=end.share,
+                )  # fmt: skip
+        for text, weight in entry.texts:
+            if text not in said and text in self.texts and count < _TABS:
+                count += 1
+                direction = F.normalize(self.texts[text].double(), dim=0)
+                yield Tab(text, "text", 1 if weight >= 0 else -1, False, "", direction=direction)
 
-    def example(self, row: int, score: float, cells: Tensor, limit: float) -> Example:
-        buffer = io.BytesIO()
-        overlay(self._over(cells), limit).save(buffer, format="PNG")
-        return Example(
-            picture=f"../images/{self._file(row)}",
-            name=self.source.name(int(self.indices[row])),
-            score=score,
-            overlay="data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(),
+    def _along_r(self, entry: Entry) -> list[Tab]:
+        known, index = self._group(entry.group), entry.unit.index
+        rows, numbers = [], []
+        if len(self.held):
+            rows.append(known["held"][(slice(None), *index)].double())
+            numbers.append(self.held)
+        if known["top"]:
+            rows.append(doubled(known["coefficients"][index]) @ known["reading"][index].double())
+            numbers.append(known["ids"][index])
+        scale = float(known["scale"][index]) or 1.0
+        x = torch.cat(rows).numpy() / scale if rows else np.zeros(0)
+        images = np.concatenate(numbers) if numbers else np.zeros(0, dtype=np.int64)
+        tabs = []
+        for sign in (1, -1):
+            end = next((end for end in entry.words.ends if end.sign == sign and end.words), None)
+            silent = any(end.silent for end in entry.words.ends if end.sign == sign)
+            if end is None and (silent or sign < 0):
+                continue
+            title = end.text if end is not None else "the side of most top images"
+            evidence = (end.shown, end.chance) if end is not None else (None, None)
+            tab = Tab(
+                title, "end", sign, bool(end and end.proven), end.verdict if end else entry.words.verdict,
+                shown=evidence[0], chance=evidence[1],
+            )  # fmt: skip
+            tabs.append(self._ranked(tab, images, sign * x, weakest=0))
+        if not tabs:
+            tabs = [
+                self._ranked(Tab("the side of most top images", "end", 1, False, entry.words.verdict), images, x, 0)
+            ]
+        return tabs
+
+    def _ranked(self, tab: Tab, images: np.ndarray, scores: np.ndarray, weakest: int | None = None) -> Tab:
+        order = np.argsort(-scores, kind="stable")
+        last = self.weakest if weakest is None else weakest
+        some = min(self.count, len(order) // 2 if last else int((scores > 0).sum()))
+        least = min(last, len(order) // 2)
+        strong, weak = order[:some], order[::-1][:least]
+        chosen = {int(images[i]): float(scores[i]) for i in (*strong, *weak)}
+        return replace(
+            tab,
+            strongest=tuple(int(images[i]) for i in strong),
+            weakest=tuple(int(images[i]) for i in weak),
+            scores=chosen,
         )
+
+
+def centred_texts(texts: Sequence[str], embeddings: Float[Tensor, "text embed"]) -> dict[str, Tensor]:
+    """text → its embedding less the mean of the pool."""
+    centred = doubled(embeddings.cpu()) - doubled(embeddings.cpu()).mean(dim=0)
+    return dict(zip(texts, centred, strict=True))

@@ -1,14 +1,21 @@
-"""The folder that a site is written to: ours, or refused."""
+"""The folder that a site is written to: ours, or refused; built beside, put in its place when it is whole."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import SummandError
 
 MARKER = ".summand-atlas"
+_OURS = (
+    *("heads", "neurons", "pairs", "latents", "images", "thumbs", "data"),
+    *("index.html", "style.css", "atlas.js", "unit.js", "labels.csv", "sheet.webp", MARKER),
+)
+_SAID = "This folder is written by `summand atlas`, which replaces what it wrote here before, and nothing else.\n"
 
 
 def check_folder(out: Path) -> None:
@@ -22,19 +29,57 @@ def check_folder(out: Path) -> None:
         raise SummandError(f"the folder {out} is not empty and holds no atlas of ours; give another folder with --out")
 
 
-def claim_folder(out: Path) -> None:
-    """Make `out` ours, without the pages of an earlier atlas."""
+@contextmanager
+def built_in(out: Path) -> Iterator[Path]:
+    """A folder to write the site to, inside `out`; when the block ends its entries take the place of the old ones, each
+    by a rename. Where the block raises, it is removed and what stood there stands. Files of others in `out` stay.
+
+    Front page last: until then the old one is there, and afterwards everything that it names."""
     check_folder(out)
+    building = out / f".building-{os.getpid()}"
     try:
-        for name in ("heads", "images", "index.html", "style.css"):
-            target = out / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            elif target.exists():
-                target.unlink()
         out.mkdir(parents=True, exist_ok=True)
-        (out / MARKER).write_text("This folder is written by `summand atlas`, which replaces what is in it.\n")
+        (out / MARKER).write_text(_SAID)
+        _forget(out)
+        building.mkdir()
+        yield building
+        _swap(building, out)
     except OSError as error:
         raise SummandError(
-            f"cannot write to {out}: {error.strerror or error}; give another folder with --out"
+            f"cannot write to {out}: {error.strerror or error}; make room, or give another folder with --out"
         ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _swap(building: Path, out: Path) -> None:
+    old = building / ".old"
+    old.mkdir()
+    for name in sorted(_OURS, key=lambda name: name == "index.html"):
+        new, there = building / name, out / name
+        if name == MARKER:
+            continue
+        if there.exists():
+            os.replace(there, old / name)
+        if new.exists():
+            os.replace(new, there)
+
+
+def _forget(out: Path) -> None:
+    """Remove what a build left behind that was killed."""
+    for left in out.glob(".building-*"):
+        pid = left.name.rpartition("-")[2]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":  # there, asking would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -86,12 +86,10 @@ def write_card(
 
 def draw_curve(rows: list[dict[str, float]], path: Path, name: str) -> None:
     """Accuracy per attribute over images seen."""
-    import matplotlib
+    from ...plots import Plot
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    figure = Plot(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     styles = ("-", "--", "-.", ":")
     for i, attribute in enumerate(ATTRIBUTES):
         x = [row["images"] / 1000 for row in rows]
@@ -102,4 +100,3 @@ def draw_curve(rows: list[dict[str, float]], path: Path, name: str) -> None:
     axes.grid(alpha=0.3)
     axes.legend(ncols=2, fontsize=8)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -105,15 +105,22 @@ class SparseSecondOrder(SecondOrder):
     """The reconstruction x_n r̂_n + b_n from m texts, for several m and pools (paper A, Fig. 4).
 
     One pursuit with the largest m serves all: the first m picks of a longer pursuit are those of a shorter one, and r̂_n
-    is the projection of r_n on their span.
+    is the projection of r_n on their span. parity="paper": the dictionary of the released code (each embedding
+    dimension scaled over the pool, not each text).
     """
 
     axis = "texts a neuron"
 
     def __init__(
-        self, layer: int, images: int, pools: Mapping[str, Float[Tensor, "text embed"]], sizes: Sequence[int]
+        self,
+        layer: int,
+        images: int,
+        pools: Mapping[str, Float[Tensor, "text embed"]],
+        sizes: Sequence[int],
+        parity: Literal["paper"] | None = None,
     ) -> None:
         super().__init__(layer, images)
+        self._parity: Literal["paper"] | None = parity
         if not pools or not sizes or min(sizes) < 1:
             raise SummandError(
                 f"sparse codes need pools of texts and sizes of at least 1; got {listed(pools)}, {sizes}"
@@ -125,8 +132,8 @@ class SparseSecondOrder(SecondOrder):
         targets = self.directions.directions
         for name, texts in self._pools.items():
             largest = min(max(self._sizes), len(texts), targets.shape[1])
-            code = sparse_code(targets, texts, largest)
-            atoms = prepare_atoms(texts.to(targets))
+            code = sparse_code(targets, texts, largest, parity=self._parity)
+            atoms = prepare_atoms(texts.to(targets), parity=self._parity)
             for size in self._sizes:
                 self._codes[name, size] = first_texts(targets, atoms, code.indices[:, :size])
 

@@ -20,13 +20,14 @@ from ...unit import split
 from ..given import Given, neurons_of, of_scenes, readable_pool, reference_of, usual
 from ..verb import Unfinished, verb
 from . import synonyms
+from .endpoint import EndpointWriter
 from .generators import DiffusersGenerator, Generator, SceneGenerator
 from .indirect_effects import indirect_directions
 from .loop import mislead
 from .mining import Words, class_embedding, indirect_words, random_words, second_order_words, similar_words
 from .options import METHODS, AttackOptions
 from .result import Attacked
-from .writers import EndpointWriter, SceneWriter, TemplateWriter, TransformersWriter, Writer, instruction, keep
+from .writers import SceneWriter, TemplateWriter, TransformersWriter, Writer, instruction, keep
 
 
 @verb(AttackOptions)

@@ -104,7 +104,7 @@ def _with_meaning(target: str) -> tuple[Drop, str]:
             from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
 
             return by_sentences(target, SentenceTransformer(ENCODER)), f"{ENCODER}, cosine ≥ {THRESHOLD}"
-        except Exception:  # not downloaded and no network: any of a dozen exceptions of its layers
+        except Exception:  # noqa: S110 (not downloaded, no network: any of a dozen exceptions; the next is tried)
             pass
     if find_spec("nltk") is not None:
         try:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -163,38 +160,6 @@ class TransformersWriter:
             )  # fmt: skip
         text = made[0]["generated_text"]
         return lines_of(text if isinstance(text, str) else text[-1]["content"])
-
-
-@dataclass(frozen=True)
-class EndpointWriter:
-    """An OpenAI-compatible endpoint. url: up to /v1, such as http://localhost:8000/v1; key: sent as bearer token."""
-
-    url: str
-    model: str
-    key: str | None = None
-    timeout: float = 120.0
-
-    def write(self, words: Words, image_of: str, classified_as: str, seed: int) -> list[str]:
-        if not self.url.startswith(("http://", "https://")):
-            raise SummandError(f"the endpoint of a language model begins with http:// or https://, got {self.url!r}")
-        asked = {
-            "model": self.model, "temperature": 0.6, "top_p": 0.9, "seed": seed,
-            "messages": [{"role": "user", "content": instruction(words, image_of, classified_as)}],
-        }  # fmt: skip
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
-        address = f"{self.url.rstrip('/')}/chat/completions"
-        request = urllib.request.Request(address, json.dumps(asked).encode(), headers)
-        try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as answer:
-                text = json.loads(answer.read())["choices"][0]["message"]["content"]
-        except (urllib.error.URLError, TimeoutError, OSError) as error:
-            raise SummandError(
-                f"the language model at {address} cannot be reached ({first_line(error)}); start it, give another "
-                f"llm=, or write the prompts yourself from the words file"
-            ) from error
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise SummandError(f"{address} did not answer as an OpenAI-compatible endpoint does: {error}") from error
-        return lines_of(str(text))
 
 
 def lines_of(text: str) -> list[str]:

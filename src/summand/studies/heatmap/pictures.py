@@ -16,11 +16,10 @@ from torch import Tensor
 from ...data import Skipped
 from ...data.adapters import open_images
 from ...data.pictures import as_picture
-from ...data.schemes import scheme_of
+from ...data.skips import skip
+from ...data.sources import is_source
 from ...errors import SummandError
 from ...maps.drawing import Picture
-
-_TABLES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Pictures:
                 try:
                     image = self.read(index)
                 except OSError as error:
-                    skipped.append(Skipped(self.names[index], str(error) or type(error).__name__))
+                    skip(skipped, self.names[index], error)
                     continue
                 found.append(Picture(self.names[index], image, partial(self.read, index)))
             yield found
@@ -56,7 +55,7 @@ def opened(given: Any, count: int | None = None) -> Pictures:
     [image, height, width, 3], a Dataset, an opened source: many. Raises `SummandError` for what is none of these."""
     if isinstance(given, (str, os.PathLike)):
         path, text = Path(given).expanduser(), str(given)
-        if not (scheme_of(text) is not None or path.is_dir() or path.suffix.lower() in _TABLES):
+        if not is_source(text):
             image = as_picture(path)
             return Pictures(text, (path.name,), lambda _: image, True, image)
         given = text

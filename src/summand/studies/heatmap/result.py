@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -66,6 +68,16 @@ class Heatmaps(Result):
         if len(self.maps) > ON_A_SHEET:
             caption += f". The figure shows the first {ON_A_SHEET} of {len(self.maps)} pictures; a folder gets each"
         return [Table(rows, columns, caption=caption)]
+
+    def _repr_html_(self) -> str:
+        """The first pictures with their maps, a text that is pointed at shows its own."""
+        notes = "".join(f"<p><b>Note.</b> {escape(note)}</p>" for note in self.notes)
+        some = self.maps[:ON_A_SHEET]
+        more = f"<p>the first {len(some)} of {len(self.maps)} pictures</p>" if len(some) < len(self.maps) else ""
+        shown = "".join(
+            f"<h4>{escape(one.name)}</h4>{replace(one, covered=None)._repr_html_()}" for one in some
+        )  # said of all of them in the notes
+        return f"{notes}{shown}{more}"
 
     def save_more(self, folder: Path) -> dict[str, Path]:
         """A picture of each, in the folder maps/."""

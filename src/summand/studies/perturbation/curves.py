@@ -63,7 +63,7 @@ def perturbation_curves(
     """
     options = options or PerturbationOptions()
     _check(model, pixels, maps, classes, targets)
-    scale = _scale(model) if options.scale is None else options.scale
+    scale = logit_scale(model) if options.scale is None else options.scale
     counts, present = _presence(maps, options.steps)
     share = share_of(model) if tuple(maps.shape[1:]) == tuple(model.tower.grid) else (1.0, 1.0)
     filler, answers = _filled(pixels, options.fill), []
@@ -108,7 +108,8 @@ def _filled(pixels: Tensor, fill: Fill) -> Float[Tensor, "image 3 height width"]
     return F.interpolate(small, size=(height, width), mode="bicubic", align_corners=False).to(pixels)
 
 
-def _scale(model: Model) -> float:
+def logit_scale(model: Model) -> float:
+    """What cosines are multiplied by before the softmax: the model's own scale, 100 where it has none."""
     found = getattr(model.clip, "logit_scale", None)
     return 100.0 if found is None else float(found.detach().exp())
 

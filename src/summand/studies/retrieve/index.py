@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,10 +52,11 @@ class Space:
             whole = F.normalize(model.encode_image(pixels).float(), dim=1)
             return whole if self.axes is None else whole @ self.axes.to(whole).T
         found, _ = effects_of(list({unit.group: None for unit in self.units}), model, pixels)
-        return torch.cat([_coordinates(found[unit.group], unit) for unit in self.units], dim=1)
+        return torch.cat([coordinates(found[unit.group], unit) for unit in self.units], dim=1)
 
 
-def _coordinates(effects: Effects, unit: Unit) -> Float[Tensor, "image feature"]:
+def coordinates(effects: Effects, unit: Unit) -> Float[Tensor, "image feature"]:
+    """Coordinates of what one unit writes in an orthonormal basis of its span."""
     shape = effects.basis.shape[:-2]
     if len(unit.index) != len(shape) or any(not 0 <= n < size for n, size in zip(unit.index, shape, strict=True)):
         raise SummandError(
@@ -159,8 +161,17 @@ def build_index(
 def _room(folder: str | Path | None, shape: tuple[int, int]) -> np.ndarray:
     if folder is None:
         with tempfile.TemporaryFile() as file:  # the map keeps it alive
-            return np.memmap(file, np.float32, "w+", shape=shape)
+            _reserve(file.fileno(), 4 * shape[0] * shape[1])
+            return np.memmap(file, np.float32, "r+", shape=shape)
     return np.lib.format.open_memmap(Path(folder) / "features.npy", "w+", np.float32, shape)
+
+
+def _reserve(file: int, size: int) -> None:
+    """Have the disk set so many bytes aside, or say that it is full: of a map onto a full one the process would die."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)
 
 
 def property_units(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...data import Skipped
 from ...data.masks import Masked, MaskSource
+from ...data.skips import skip
 
 
 def batches_of(source: MaskSource, size: int, skipped: list[Skipped]) -> Iterator[list[tuple[int, Masked]]]:
@@ -15,6 +16,6 @@ def batches_of(source: MaskSource, size: int, skipped: list[Skipped]) -> Iterato
             try:
                 found.append((index, source.read(index)))
             except OSError as error:
-                skipped.append(Skipped(source.name(index), str(error) or type(error).__name__))
+                skip(skipped, source.name(index), error)
         if found:
             yield found

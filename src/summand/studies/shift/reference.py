@@ -87,6 +87,10 @@ class Reference:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Reference:
         """What `save` wrote. Raises `SummandError` for any other file, and for one that holds NaN."""
+        return saving.understood(path, _KIND, lambda: cls._load(path))
+
+    @classmethod
+    def _load(cls, path: str | os.PathLike[str]) -> Reference:
         basis, found = saving.read(path, _KIND)
         numbers = [found[name] for name in (*_NUMBERS, *_NUMBERS_OF_NAMED) if name in _NUMBERS or name in found]
         if not all(np.isfinite(array).all() for array in numbers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..verb import OptionError, at_least
 
@@ -31,6 +32,12 @@ class SurveyOptions:
     """Share of the images kept aside to score labels (at most 1,000)."""
     top: int | None = None
     """Images kept for a unit; 0 saves a pass [default: 2 % of them, 20 to 100]."""
+    keep: str | None = None
+    """Units whose coefficients are kept for every image: heads,neurons:9."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Of kept coefficients."""
+    engine: Literal["local", "ray"] = "local"
+    """ray computes on a Ray cluster, or on a Ray of this machine."""
     max_skipped: float = 0.01
     """Share of the images that may be unreadable before the survey stops; ten never stop it."""
     restart: bool = False
@@ -42,6 +49,50 @@ class SurveyOptions:
         if not 0 <= self.max_skipped <= 1:
             raise OptionError("max_skipped", f"is a share from 0 to 1, got {self.max_skipped}")
         at_least("top", self.top, 0)
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Tell what is in a survey, finished or not, and compare every file with its checksum.
+
+    Exits with 0 where all is as it was written, and with 1 where a file is damaged or missing, which is named.
+
+    Examples:
+
+    - summand info run
+
+    Parameters
+    ----------
+    survey
+        A folder of `summand survey`.
+    """
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """Join surveys of the same model and units over different images into one, in a new folder.
+
+    Moments merge exactly. Top images are chosen anew among those that each survey kept; held-out images go through the
+    model once more. Labels are made anew: `summand label`.
+
+    Examples:
+
+    - summand merge monday tuesday --out week
+    - summand merge part-* --out whole --exact
+
+    Parameters
+    ----------
+    surveys
+        Folders of `summand survey`.
+    """
+
+    exact: bool = False
+    """Pass all images once more, so that no top image can be missing."""
+    batch_size: int = 64
+    """Images a forward pass."""
+
+    def __post_init__(self) -> None:
+        at_least("batch_size", self.batch_size, 1)
 
 
 @dataclass(frozen=True)

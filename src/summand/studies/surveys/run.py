@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ...data import open_source
 from ...errors import SummandError
+from ...models.ablations.steer_words import steer_text
 from ...survey import Manifest
+from ...survey.devices import devices_of
 from ...survey.folder import check_folder
-from ...survey.make import make
+from ...survey.make import keeping_whole, make
 from ...survey.manifest import FILE
 from ...survey.survey import Survey
 from ...survey.terms import TermShares, term_shares
 from ...survey.units import default_units, groups_of
-from ...unit import parse_units
+from ...unit import parse_units, split
 from .options import SurveyOptions
 from .result import Surveyed
 
@@ -30,17 +32,25 @@ def surveyed(images: str, out: Path | None, options: SurveyOptions, model: Any, 
     """
     out = FOLDER if out is None else out
     wanted = parse_units(options.units) if options.units is not None else None
+    kept = parse_units(options.keep) if options.keep is not None else ()
     source = open_source(images, compute.count)
     more = {"checkpoint": model.checkpoint, "activation": model.activation, "random_init": model.random_init}
     more |= {"precision": model.precision, "image_size": model.image_size, "ablation": model.ablation}
+    more |= {"sae": () if model.sae is None else split(model.sae)}
+    more |= {"steer": None if model.steer is None else steer_text(model.steer)}
     asked = Manifest.draft(
         model.model, model.pretrained, source, images, compute.count, top=options.top, held_out=options.held_out, **more
     )
-    check_folder(out, asked, options.restart)
+    devices = devices_of(model.device)
+    model = replace(model, device=devices[0])
+    check_folder(out, asked, options.restart, kept=options.keep is None)
     done = not options.restart and (out / FILE).is_file() and Manifest.read(out).complete
     loaded = model.load(source)
-    groups = groups_of(loaded, wanted or default_units(loaded))
+    whole = groups_of(loaded, kept)
+    groups = tuple(dict.fromkeys([*groups_of(loaded, wanted or default_units(loaded)), *whole]))
+    asked = keeping_whole(asked, whole, options.dtype)
     more = {"batch_size": compute.batch_size, "restart": options.restart, "max_skipped": options.max_skipped}
+    more |= {"devices": devices, "engine": options.engine}
     found = make(loaded, source, asked, groups, out, **more)
     notes = [f"{out} is complete; nothing to do (restart=True makes it again)"] if done else []
     return result_of(found, options, loaded.name, notes)

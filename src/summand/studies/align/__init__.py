@@ -1,0 +1,1 @@
+"""Any vision transformer in words: its output mapped into the space of a CLIP."""

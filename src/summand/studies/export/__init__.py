@@ -1,0 +1,1 @@
+"""A repaired model as a file that runs without Summand."""

@@ -1,0 +1,1 @@
+"""Heads that carry the classes, strengthened."""

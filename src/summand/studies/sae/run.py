@@ -1,0 +1,77 @@
+"""Sparse autoencoders of a model's stream, trained on images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...data.loader import fitting, loaded
+from ...effects.second_order import with_neurons
+from ...errors import SummandError
+from ...models import Model
+from ...models.autoencoders.train import train
+from ...models.latent_verbs import stream_of
+from ...models.prepared import on_device
+from ...progress import Progress
+from ..given import images_of
+from ..verb import verb
+from .options import SaeOptions
+from .result import TrainedAutoencoder
+
+
+@verb(SaeOptions)
+def train_autoencoder(
+    model: Model,
+    images: Any,
+    *,
+    options: SaeOptions,
+    batch_size: int = 64,
+    count: int | None = None,
+    progress: bool | None = None,
+) -> TrainedAutoencoder:
+    """A sparse autoencoder of the stream that leaves a layer, trained on the tokens of images in any form.
+
+    `model.with_autoencoder(found.sae)` makes its latents units. Raises `SummandError` for a layer without later
+    attention, and for too few tokens.
+    """
+    tower = with_neurons(model.tower)
+    layer = max(0, tower.layers - 3) if options.layer is None else options.layer
+    with_neurons(model.tower, [layer])
+    given = images_of(images, count)
+    tokens = _tokens(model, given.source, layer, options, batch_size, progress)
+    steps = options.epochs * len(tokens)
+    with Progress("training", steps, "tokens", progress) as bar:
+        trained = train(tokens, layer, options.latents, options.top_k, options.epochs, options.seed, bar.update)
+    row = {
+        "layer": layer,
+        "latents": options.latents,
+        "active": trained.active,
+        "explained": trained.explained,
+        "alive": trained.alive,
+    }
+    found = TrainedAutoencoder([row], options, model=model.name, data=given.source.label)
+    found.sae = trained.sae
+    return found
+
+
+def _tokens(
+    model: Model, source: Any, layer: int, options: SaeOptions, batch_size: int, progress: bool | None
+) -> Float[Tensor, "token width"]:
+    """Tokens of the stream, at most so many: the same number of every image."""
+    plan = np.array_split(np.arange(len(source)), max(1, -(-len(source) // batch_size)))
+    chance, found = torch.Generator().manual_seed(options.seed), []
+    each = max(1, options.tokens // len(source))
+    with Progress("reading the stream", len(source), shown=progress) as bar, torch.no_grad():
+        for batch in loaded(source, plan, model.prepared, count=fitting(source, len(source), model.device.type)):
+            if batch.pixels is not None:
+                stream = stream_of(model.tower, on_device(model, batch.pixels), layer).float()
+                some = torch.randperm(stream.shape[1], generator=chance)[:each].to(stream.device)
+                found.append(stream[:, some].flatten(0, 1))
+            bar.update(len(batch.indices) + len(batch.skipped))
+    if not found:
+        raise SummandError("none of the images could be read")
+    return torch.cat(found)
