@@ -45,7 +45,8 @@ COMMANDS = (
     *(Named("Label", "joined", name) for name in ("info", "merge")),
     *(Named("Study", "study", name) for name in ("ablate", "debias", "registers", "subconcepts", "truth")),
     *(Named("Study", "changing", name) for name in ("align", "export", "inject", "sae")),
-    *(Named("Study", "likeness", name) for name in ("compare", "reproduce")),
+    Named("Study", "likeness", "compare"),
+    Named("Study", "inspection", "reproduce"),
     *(Named("Study", "compare", name) for name in ("segment", "perturb", "attack", "shift")),
     *(Named("Inspect", "inspection", name) for name in ("models", "pools", "doctor")),
 )

@@ -1,4 +1,4 @@
-"""Why two things are alike, which units are like a query, and whether models, or what is measured, are alike."""
+"""Why two things are alike, which units are like a query or each other, and how two models are not."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import summand
 from ..studies.compare.options import CompareOptions, OtherModel
 from ..studies.find.options import FindOptions
 from ..studies.match.options import MatchOptions
-from ..studies.reproduce.options import PapersModel, ReproduceOptions
 from .adapter import command
-from .loading import images_of, load, picture_of, surveyed
-from .options import ModelOptions, OwnModelOptions, Show
+from .loading import images_of, picture_of, surveyed
+from .options import ModelOptions, OwnModelOptions
 
 
 @command
@@ -34,9 +33,3 @@ def compare(b: str, images: str | None = None, *, options: CompareOptions, model
     given = images_of(images, options.count)
     shown = None if given is None else given.source
     return summand.compare(model.load(shown), other.of(b, model).load(shown), given, options=options)
-
-
-@command
-def reproduce(row: str = "list", *, options: ReproduceOptions, model: PapersModel, show: Show):
-    given = None if model.model is None else load(model)
-    return summand.reproduce(row, given, options=options, out=show.out, load=lambda one: load(model.of(one)))

@@ -69,4 +69,5 @@ class OtherModel:
 
     def of(self, name: str, first: Loaded) -> Loaded:
         """How the other model is loaded."""
-        return replace(first, model=name, pretrained=self.pretrained_b, checkpoint=self.checkpoint_b, ablation=None)
+        own = {"model": name, "pretrained": self.pretrained_b, "checkpoint": self.checkpoint_b}
+        return replace(first, **own, ablation=None, steer=None)
