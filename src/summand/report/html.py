@@ -39,10 +39,13 @@ def own_version() -> str:
 
 def percent(share: float | None, digits: int = 0) -> str:
     """A share as people read it; a dash where it is not known."""
-    return "–" if share is None or share != share else f"{100 * share:.{digits}f} %".replace("-", "−")
+    return "–" if share is None or share != share else f"{100 * share:.{digits}f}\u00a0%".replace("-", "−")
 
 
 def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign; nothing is neither plus nor minus."""
+    if not float(f"{value:.{digits}f}"):
+        return f"{0:.{digits}f}"
     return f"{value:+.{digits}f}".replace("-", "−")
 
 

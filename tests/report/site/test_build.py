@@ -133,7 +133,9 @@ def test_an_image_page_is_an_exact_sum(vit, site):
     page = sorted((out / "images").iterdir())[0]
     text = page.read_text()
     for section in text.split("What adds up to")[1:]:
-        numbers = [float(n.replace("−", "-")) for n in re.findall(r'class="number">(?:<b>)?([+−][\d.]+)', section)][:14]
+        numbers = [float(n.replace("−", "-")) for n in re.findall(r'class="number">(?:<b>)?([+−]?[\d.]+)', section)][
+            :14
+        ]
         steps, score = numbers[:13], numbers[13]  # input, 6 × heads and MLP, the sum
         assert abs(sum(steps) - score) <= 13 * 0.0005 + 1e-9
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Atlas:
     seconds: float
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def words(self) -> dict[str, Any]:
         """What each unit is called."""
         return {entry.name: entry.words for entry in self.entries}

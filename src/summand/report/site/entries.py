@@ -28,7 +28,7 @@ class Entry:
     variance: float
     score: dict[str, float | None] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self.unit.name
 
@@ -53,6 +53,11 @@ class Entry:
         if self.kind == "pair":
             return f"Neuron {self.unit.index[0]} through head {self.unit.index[1]}"
         return f"Layer {self.unit.layer}, {self.kind} {self.unit.index[0]}"
+
+    @property
+    def label(self) -> str:
+        """Its words as they are shown; a share stays beside its sign."""
+        return self.words.text.replace(" %", "\u00a0%")
 
     @cached_property
     def badge(self) -> Badge:

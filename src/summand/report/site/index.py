@@ -52,7 +52,7 @@ def row_of(entry: Entry, thumbs: Sequence[int], fall: float | None) -> list[Any]
         entry.words.kind,
         entry.badge.verdict,
         None if score is None else round(score, 3),
-        entry.words.text,
+        entry.label,
         float(f"{entry.importance:.3g}"),
         None if fall is None else round(fall, 4),
         list(thumbs[:_SHOWN]),

@@ -91,7 +91,7 @@ const summandAtlas = (() => {
       element("span", { class: proven ? "badge" : "badge not", title: said }, badge),
       element("span", { class: "kind" }, ...(row[PROPERTY] ? [element("span", { class: "tag" }, row[PROPERTY])] : [])),
       element("span", { class: "also", dir: "auto" }, ...marked(texts, query)),
-      element("span", { class: "number share" }, `${(100 * row[IMPORTANCE]).toFixed(1)} %`));
+      element("span", { class: "number share" }, `${(100 * row[IMPORTANCE]).toFixed(1)}\u00a0%`));
   }
 
   function show() {
