@@ -43,7 +43,7 @@ class LatentVerbs:
                 f"{found.source} reads the stream that leaves layer {found.layer}, not layer {layer}; leave out layer"
             )
         latent_directions(with_neurons(self.tower, [found.layer]), found)
-        return self._with(autoencoders={**self.autoencoders, found.layer: found})
+        return self._with(autoencoders={**self.autoencoders, found.layer: found}, origin=None)
 
     def autoencoder(self, layer: int | None = None) -> Autoencoder:
         """The one of a layer. Raises `SummandError` where there is none."""
