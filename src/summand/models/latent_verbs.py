@@ -50,11 +50,12 @@ class LatentVerbs:
         if layer is None and len(self.autoencoders) == 1:
             return next(iter(self.autoencoders.values()))
         if layer is None or layer not in self.autoencoders:
-            known = ", ".join(map(str, sorted(self.autoencoders))) or "none"
+            known = ", ".join(map(str, sorted(self.autoencoders)))
             raise SummandError(
                 f"latents are those of a sparse autoencoder, and {self.name} has none"
                 + (f" of layer {layer}" if layer is not None else "")
-                + f" (layers with one: {known}); give one with sae=FOLDER, or model.with_autoencoder(…)"
+                + (f" (but of {known})" if known else "")
+                + "; give one with sae=FOLDER, or model.with_autoencoder(…)"
             )
         return self.autoencoders[layer]
 
