@@ -77,6 +77,7 @@ def test_kept_in_a_folder_and_loaded_again(tmp_path, vit, pixels):
     again = summand.load(f"aligned:{tmp_path / 'kept'}")
     torch.testing.assert_close(again.encode_image(pixels), made.encode_image(pixels))
     assert again.origin is not None
+    assert again.random_weights
     assert again.world is vit.world
     with pytest.raises(SummandError, match="comes with its own weights; leave out pretrained='x'"):
         summand.load(f"aligned:{tmp_path / 'kept'}", "x")
