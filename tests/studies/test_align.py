@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import timm
@@ -51,7 +53,7 @@ def test_a_ridge_is_chosen_where_features_are_noise():
     ids=["class token", "mean, no class token", "LayerScale and registers"],
 )
 def test_an_aligned_model_is_a_sum_in_the_words_of_its_clip(vit, pixels, changes):
-    vision = network(**changes)
+    vision: Any = network(**changes)
     model = summand.align(vision, vit, "scenes:count=70,seed=3", pixels="clip", progress=False)
     with torch.no_grad():
         features = vision.forward_head(vision.forward_features(pixels), pre_logits=True)
