@@ -17,6 +17,7 @@ class Miniatures:
     root: Path
     data: dict[str, str]
     vit: summand.Model
+    wide: summand.Model
     resnet: summand.Model
 
     def asked(self, **more: Any) -> dict[str, Any]:
@@ -28,7 +29,7 @@ class Miniatures:
 @pytest.fixture(scope="session")
 def minis(tmp_path_factory) -> Miniatures:
     root = tmp_path_factory.mktemp("papers")
-    return Miniatures(root, miniatures.everything(root), miniatures.vit(), miniatures.resnet())
+    return Miniatures(root, miniatures.everything(root), miniatures.vit(), miniatures.wide(), miniatures.resnet())
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 import summand
 from summand.studies.reproduce.claims import as_markdown
 from summand.studies.reproduce.options import ReproduceOptions
+from summand.studies.reproduce.registry import ROWS
 from tests.commands import command
 
 _FEW = {"on": "scenes", "count": 40}
@@ -83,3 +85,8 @@ def test_the_page_says_what_fails_and_why(vit):
     for row in failed:
         assert f"{row['numbers']} — {row['why']}" in page
     assert f"Of {len(found.rows)} claims {len(held)} hold" in page
+
+
+def test_docs_claims_are_of_all_rows():
+    page = (Path(__file__).parents[3] / "docs" / "claims.md").read_text()
+    assert [row for row in ROWS if f"**{row}** {ROWS[row].title} (" not in page] == []

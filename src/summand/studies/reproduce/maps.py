@@ -56,7 +56,13 @@ def best_of(found: Found, own: str, others: Sequence[str], measures: Sequence[st
         mine = found.numbers[f"{own}, {measure}"]
         rival = max(others, key=lambda name: found.numbers[f"{name}, {measure}"])
         best = found.numbers[f"{rival}, {measure}"]
-        claims.append(Claim(f"{own} is best in {measure}", mine > best, f"{mine:.1f} against {best:.1f} of {rival}"))
+        claims.append(
+            Claim(
+                f"{own} is best in {measure}" if len(others) > 1 else f"{own} beats {others[0]} in {measure}",
+                mine > best,
+                f"{mine:.1f} against {best:.1f} of {rival}",
+            )
+        )
     return claims
 
 

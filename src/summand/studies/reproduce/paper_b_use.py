@@ -151,8 +151,8 @@ def _truly(job: Job, tops: TopsOfPairs) -> str:
     every = (tops.neuron_images.numpy(), tops.pair_images.flatten(0, 1).numpy())
     neurons, pairs = (100 * np.mean([bool(_shown(table, images, _MOST)) for images in each]) for each in every)
     return (
-        f"scenes that share one thing differ in seven others, so inertia hardly sees it: by the truth about them "
-        f"{pairs:.0f} % of the pairs and {neurons:.0f} % of the neurons are of one thing"
+        f"by the truth about the scenes, which inertia stands for, the ten images of {pairs:.0f} % of the pairs and of "
+        f"{neurons:.0f} % of the neurons share a value"
     )
 
 
