@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: atlas test test-all test-deep lint types check docs notebooks clean
+.PHONY: atlas test test-all test-deep lint types check docs notebooks clean audit
 
 atlas: $(VENV)/.installed
 	$(BIN)/summand atlas
@@ -29,6 +29,10 @@ types: $(VENV)/.installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 check: test-all lint types
+
+# Known holes in what an installation brings; its data comes from the network.
+audit: $(VENV)/.installed-dev
+	$(BIN)/pip-audit --skip-editable
 
 # The site, into site/: strict, so that a link that leads nowhere stops it.
 docs: $(VENV)/.installed-dev

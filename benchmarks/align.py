@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=110)
-    parser.add_argument("--dominant", type=float, default=0.3, help="share of a head's variance that one attribute has")
     parser.add_argument("--count", type=int, default=1500, help="scenes that the map is fitted on")
-    parser.add_argument("--judged", type=int, default=400, help="scenes that labels are made on, and judged on")
+    parser.add_argument("--described", type=int, default=1000, help="scenes that labels are made on")
+    parser.add_argument("--judged", type=int, default=500, help="fresh scenes that judge")
     args = parser.parse_args()
     torch.set_num_threads(1)
     vit, clip = trained(args.seconds, CACHE / f"align-{args.seconds:.0f}.pt"), summand.load("scenes-vit")
@@ -94,7 +95,10 @@ def main() -> None:
     scenes = f"scenes:count={args.count},seed=9"
     for name, one in {"supervised ViT, aligned": vit, "random ViT, aligned": network()}.items():
         models[name] = summand.align(one, clip, scenes, pixels="clip", progress=False)
-    rows = [scored(name, model, args) for name, model in models.items()]
+    rows = []
+    for name, model in models.items():
+        rows.append(scored(name, model, args))
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     if args.json:
         print(json.dumps({"command": "align", "options": vars(args), "rows": rows}))
         return
@@ -107,9 +111,7 @@ def main() -> None:
 
 
 def scored(name: str, model: summand.Model, args: argparse.Namespace) -> dict:
-    layers = list(range(model.tower.layers))
-    sizes: dict[str, Any] = {"count": args.judged, "described": args.judged, "pairs": 20}
-    found = summand.truth(model, layers=layers, dominant=args.dominant, progress=False, **sizes).summary
+    found = summand.truth(model, count=args.judged, described=args.described, pairs=20, progress=False).summary
     report = model.alignment
     return {
         "model": name,

@@ -61,7 +61,13 @@ def main() -> None:
             count["named"] += name.name in said
             parts = {path.relative_to(copy).parts[0] for path in copy.rglob("*")
                      if path.is_file() and path.stat().st_mtime_ns != before.get(path)}  # fmt: skip
-            count["only it"] += parts <= {name.parts[0], "images.zarr", "manifest.json", "checksums.json"}
+            count["only it"] += parts <= {
+                name.parts[0],
+                "images.zarr",
+                "images.parquet",
+                "manifest.json",
+                "checksums.json",
+            }
             off, same = differences(expected, found)
             count["as before"] += off < 1e-9 and same
         shutil.rmtree(copy)

@@ -1,4 +1,4 @@
-"""The README's picture: one scene and one photograph, several texts, several methods. `python … [OUT.png]`
+"""The gallery's picture of maps: one scene and one photograph, several texts, several methods. `python … [OUT.png]`
 
 Every map is scaled to 0 … 1 by itself, as it is when it is scored; the line is the outline of what the text names. The
 photograph has no mask and goes through the model in overlapping windows. scenes-vit has seen no photograph, and of

@@ -1,4 +1,4 @@
-"""Are the words for units true of the images? `python benchmarks/truth.py [--json]` prints the README's tables.
+"""Are the words for units true of the images? `python benchmarks/truth.py [--json]` prints docs/benchmarks.md's.
 
 Value: of the 20 fresh scenes furthest along the first proven end of each unit, how many show the value that its words
 name; the same over directions that are proven at both ends, over ends whose words are shown as not proven, and how many

@@ -30,6 +30,7 @@ def test_the_wheel_installed_alone_runs_the_atlas(tmp_path):
         "summand/scenes/weights/scenes-vit.safetensors",
         "summand/scenes/weights/scenes-rn.safetensors",
         "summand/scenes/weights/scenes-vit-tied.safetensors",
+        "summand/scenes/weights/SHA256SUMS",
         "summand/report/site/templates/index.html.j2",
         "summand/text/lists/colours.txt",
     ):

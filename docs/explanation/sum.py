@@ -38,7 +38,7 @@ def main(out: Path = Path("docs/images/sum.png")) -> None:
         before.imshow(scene[0])
         before.set(title="the picture")
         limit = float(tokens.abs().max())
-        after.imshow(tokens, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        after.imshow(tokens.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
         after.set(title="the heads' part, patch by patch")
         for axes in (before, after):
             axes.set_axis_off()

@@ -23,7 +23,9 @@ def main(out: Path = Path("docs/images/pairs.png")) -> None:
         limit = float(toward[largest].abs().max())
         for place, title in zip(range(3), ("a red star", "a ring", "the snow"), strict=True):
             drawn.append(
-                axes[place].imshow(toward[largest, :, place], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+                axes[place].imshow(
+                    toward[largest, :, place].numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto"
+                )
             )
             axes[place].set(title=title, xlabel="head", ylabel="neuron" if place == 0 else "")
             axes[place].set_yticks(range(24), torch.as_tensor(largest).tolist(), fontsize=6)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .studies.ablation.run import ablate
     from .studies.align.run import align
     from .studies.attack.run import attack
+    from .studies.compare.run import compare
     from .studies.concepts.run import concepts
     from .studies.debias.run import debias
     from .studies.export.run import export
@@ -85,6 +86,7 @@ __all__ = [
     "align",
     "atlas",
     "attack",
+    "compare",
     "concepts",
     "debias",
     "explore",
@@ -136,6 +138,7 @@ _HOMES = {
     "heatmap": ".studies.heatmap.run",
     "inject": ".studies.inject.run",
     "attack": ".studies.attack.run",
+    "compare": ".studies.compare.run",
     "concepts": ".studies.concepts.run",
     "load": ".models.load",
     "match": ".studies.match.run",

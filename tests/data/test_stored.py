@@ -180,3 +180,29 @@ def test_whatever_lies_in_a_folder_is_read_or_skipped_with_its_reason(pictures):
     assert all(name.isprintable() for name in [*read, *reasons])
     assert "folder.png" not in [*read, *reasons]
     assert said == reasons
+
+
+def test_a_stream_of_hugging_face(pictures, tmp_path):
+    """In any order, more than once, a row without a picture among them."""
+    folder, expected = pictures
+    rows = [{"bytes": (folder / name).read_bytes(), "path": None} for name in NAMES]
+    datasets = pytest.importorskip("datasets")
+    made = datasets.Dataset.from_dict({"label": [0, 1, 2, 3], "image": [*rows, {"bytes": None, "path": None}]})
+    (tmp_path / "set").mkdir()
+    made.cast_column("image", datasets.Image()).to_parquet(tmp_path / "set" / "train.parquet")
+    source = open_source(f"hf-stream:{tmp_path / 'set'}@train", 4)
+    assert len(source) == 4
+    for index in (0, 2, 1, 1, 2):
+        np.testing.assert_array_equal(np.asarray(source.image(index)), expected[index])
+    with pytest.raises(OSError, match="no picture"):
+        source.image(3)
+    skipped: list = []
+    assert [i for batch in batches(source, 2, skipped) for i in batch.indices] == [0, 1, 2]
+    assert [item.name for item in skipped] == ["row 3"]
+    more = open_source(f"hf-stream:{tmp_path / 'set'}@train", 9)
+    with pytest.raises(OSError, match="ends before"):
+        more.image(8)
+    with pytest.raises(SummandError, match="cannot be loaded"):
+        open_source(f"hf-stream:{tmp_path / 'none'}", 4)
+    with pytest.raises(SummandError, match="--count"):
+        open_source(f"hf-stream:{tmp_path / 'set'}@train")

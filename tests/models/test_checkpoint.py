@@ -487,6 +487,11 @@ def test_weights_that_diverged(tmp_path, plain, state, value):
     )
 
 
+def test_weights_that_were_never_filled(tmp_path, plain, state):
+    found = {name: torch.zeros_like(value) for name, value in state.items()}
+    refused("nothing but zeros", plain, checkpoint=saved(tmp_path / "x.pt", found))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_read(tmp_path, plain, state, dtype):
     cast = {n: v.to(dtype) for n, v in state.items()}

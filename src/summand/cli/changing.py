@@ -19,8 +19,8 @@ from .options import Compute, ModelOptions, OwnModelOptions
 @command
 def align(vision: str, images: str, *, options: AlignOptions, model: ModelOptions, compute: Compute):
     given = images_of(images, compute.count)
-    passed = {"batch_size": compute.batch_size}
-    return summand.align(vision, model.load(given.source), given, options=options, **passed).alignment
+    size = compute.batch_size
+    return summand.align(vision, model.load(given.source), given, options=options, batch_size=size).alignment
 
 
 @command

@@ -45,11 +45,8 @@ def segment(data: str, *, options: SegmentOptions, model: ModelOptions):
 @command
 def shift(reference: str, current: str | None = None, *, options: ShiftOptions, model: OwnModelOptions):
     check(options, reference, current, is_reference(reference))
-    from ..models.world import SHIPPED
-    from ..studies.shift.run import opened
+    from ..studies.shift.run import inputs
 
-    saved, after = opened(reference), images_of(current, options.count)
-    before = None if saved is not None else images_of(reference, options.count)
-    if saved is not None and model.model is None and saved.model in SHIPPED:
-        model = replace(model, model=saved.model)
-    return summand.shift(saved or before, after, model.load(before, after), options=options)
+    before, after, known, name = inputs(reference, current, options)
+    model = replace(model, model=model.model or name)
+    return summand.shift(before, after, model.load(known, after), options=options)

@@ -1,12 +1,16 @@
-"""What there is: models, pools, and whether a model's sum is exact."""
+"""What there is: models, pools; whether a model's sum is exact, and what is measured as it was published."""
 
 from __future__ import annotations
 
 from functools import partial
 
+import summand
+
 from ..studies.inspect.options import DoctorOptions, ModelsOptions, PoolsOptions
+from ..studies.reproduce.options import PapersModel, ReproduceOptions
 from .adapter import command
-from .options import OwnModelOptions
+from .loading import load
+from .options import OwnModelOptions, Show
 
 
 @partial(command, positional=("model",))
@@ -28,3 +32,9 @@ def pools(pool: str | None = None, *, options: PoolsOptions):
     from ..studies.inspect.pools import pools as verb
 
     return verb(pool)
+
+
+@command
+def reproduce(row: str = "list", *, options: ReproduceOptions, model: PapersModel, show: Show):
+    given = None if model.model is None else load(model)
+    return summand.reproduce(row, given, options=options, out=show.out, load=lambda one: load(model.of(one)))

@@ -64,11 +64,8 @@ def warn(model: Any, *given: Any) -> str | None:
     from ..studies.world import strange_pictures
 
     if model.random_weights:
-        stderr.print(
-            f"[bold yellow]warning:[/] the weights of {escape(model.name)} are RANDOM: what follows says nothing about "
-            f"images",
-            soft_wrap=True,
-        )
+        said = f"the weights of {model.name} are RANDOM: what follows says nothing about images"
+        stderr.print(f"[bold yellow]warning:[/] {escape(said)}", soft_wrap=True)
     found = strange_pictures(model, *given) if given else None
     _loudly(found)
     return found

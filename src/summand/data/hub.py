@@ -9,6 +9,7 @@ from typing import Any
 from ..border import foreign
 from ..errors import SummandError, first_line, listed
 from .naming import hidden
+from .pictures import check_file
 from .stored import FromFiles, Remote, StoredImages, tar_images, zip_images
 from .tables import encoded
 
@@ -40,19 +41,24 @@ def remote_images(url: str, endings: frozenset[str], count: int | None = None) -
     return StoredImages(url, names, FromFiles([Remote(files.unstrip_protocol(name)) for name in inside]), count)
 
 
+def content_of(value: Any) -> bytes:
+    """The bytes of a picture as `datasets` hands it over undecoded. Raises `OSError` where there are none."""
+    content = encoded(value)
+    if content is not None:
+        return content
+    path = value.get("path") if isinstance(value, dict) else None
+    if not path:
+        raise OSError("this row holds no picture")
+    check_file(Path(path))
+    return Path(path).read_bytes()
+
+
 @dataclass
 class _FromDataset:
     rows: Any
 
     def __call__(self, index: int) -> bytes:
-        value = self.rows[index]
-        content = encoded(value)
-        if content is not None:
-            return content
-        path = value.get("path") if isinstance(value, dict) else None
-        if not path:
-            raise OSError("this row holds no picture")
-        return Path(path).read_bytes()
+        return content_of(self.rows[index])
 
 
 def hub_images(name: str, label: str, count: int | None = None) -> StoredImages:
@@ -77,11 +83,18 @@ def hub_images(name: str, label: str, count: int | None = None) -> StoredImages:
             first = next(iter(found))
             raise SummandError(f"{label} has the splits {listed(map(str, found))}; choose one with {label}@{first}")
         found = found[split] if split else next(iter(found.values()))
-    column = next((key for key, kind in found.features.items() if isinstance(kind, datasets.Image)), None)
-    if column is None:
-        raise SummandError(f"{label} has no column of images; it has {listed(found.features)}")
+    column = image_column_of(found, datasets, label)
     plain = found.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     return StoredImages(label, [f"row {i}" for i in range(len(plain))], _FromDataset(_Column(plain, column)), count)
+
+
+def image_column_of(found: Any, datasets: Any, label: str) -> str:
+    """The first column that holds images. Raises `SummandError` where none does."""
+    features = found.features or {}
+    column = next((key for key, kind in features.items() if isinstance(kind, datasets.Image)), None)
+    if column is None:
+        raise SummandError(f"{label} has no column of images; it has {listed(features)}")
+    return str(column)
 
 
 @dataclass

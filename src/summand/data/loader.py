@@ -41,7 +41,7 @@ def fitting(source: ImageSource, images: int, device: str) -> int:
     asked, cores = wanted(), os.cpu_count() or 1
     if asked is not None:
         return asked
-    in_memory = isinstance(source, Drawn) or hasattr(source, "batch")
+    in_memory = isinstance(source, Drawn) or hasattr(source, "batch") or getattr(source, "sequential", False)
     if in_memory or images < FEW or cores < 2:
         return 0
     return 1 if device == "cpu" else min(8, cores)

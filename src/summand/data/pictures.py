@@ -62,7 +62,10 @@ def read_image(path: Path | BinaryIO) -> Image.Image:
 
 def check_file(path: Path) -> None:
     """Raise `OSError` for what is no ordinary file: a pipe would be waited for, without end."""
-    kind = path.stat().st_mode
+    try:
+        kind = path.stat().st_mode
+    except ValueError as error:  # a null byte in its name
+        raise OSError(f"no file can have this name: {error}") from error
     if not stat.S_ISREG(kind):
         raise OSError(f"it is {'a folder' if stat.S_ISDIR(kind) else 'a device or a pipe'}, not a file")
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..registry import Registry
+from .tables import TABLES
 
 if TYPE_CHECKING:
     from .labelled import Labelled
@@ -34,3 +36,14 @@ SCHEMES: Registry[Scheme] = Registry("data")
 def scheme_of(source: str) -> Scheme | None:
     """The scheme that a source string names; None for a path, be it of a folder whose name begins alike."""
     return SCHEMES.get(str(source).partition(":")[0])
+
+
+def is_source(source: str) -> bool:
+    """Whether it is the form of a source of many images, and not of one picture's file.
+
+    >>> is_source("scenes:count=3"), is_source("hf:beans"), is_source("list.csv#image"), is_source("a.png")
+    (True, True, True, False)
+    """
+    path = Path(source.rpartition("#")[0] or source)
+    named = scheme_of(source) is not None or source.startswith(("hf:", "hf-stream:", "wds:")) or "://" in source
+    return named or path.suffix.lower() in (*TABLES, ".zip", ".tar") or Path(source).expanduser().is_dir()

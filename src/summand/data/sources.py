@@ -23,6 +23,7 @@ from .schemes import scheme_of
 from .skips import Skipped as Skipped
 from .skips import skip
 from .stored import FromCells, Local, Remote, StoredImages, expanded, tar_images, zip_images
+from .streamed import streamed_images
 from .tables import TABLES, check_filled, encoded, image_column, in_split, path_in, read_table
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
@@ -58,9 +59,9 @@ def open_source(source: str, count: int | None = None, split: str | None = None)
     source: a folder (searched recursively; hidden folders, and what archivers leave behind, are left out), a table
     (`.csv`, `.tsv`, `.parquet`, `.jsonl`: of paths, or of pictures' bytes; `TABLE#COLUMN` names the column), a `.txt`
     with a path a line, a `.zip`, webdataset's tars (`a.tar`, `wds:data/{000..099}.tar`), a Hugging Face data set
-    (`hf:NAME@split`, or a folder that `save_to_disk` wrote), any of these but the last behind fsspec (`s3://…`), or
-    `scenes[:key=value,…]`. count: use at most this many images, spread evenly. split: of a table that has a column
-    `split`, only these rows (train, val, test or any other value).
+    (`hf:NAME@split`, or a folder that `save_to_disk` wrote; `hf-stream:NAME@split` stores nothing), any of these but
+    the last behind fsspec (`s3://…`), or `scenes[:key=value,…]`. count: use at most this many images, spread evenly.
+    split: of a table that has a column `split`, only these rows (train, val, test or any other value).
 
     Raises `SummandError` when there is nothing to read.
     """
@@ -71,6 +72,8 @@ def open_source(source: str, count: int | None = None, split: str | None = None)
         return scheme.images(source, count)
     if source.startswith("hf:"):
         return hub_images(source[3:], source, count)
+    if source.startswith("hf-stream:"):
+        return streamed_images(source.removeprefix("hf-stream:"), source, count)
     if source.startswith("wds:"):
         return _tars(source[4:], source, count)
     if "://" in source:
@@ -102,17 +105,6 @@ _KINDS = (
     "a folder, a table of paths (.csv, .tsv, .parquet, .jsonl, .txt), a .zip, .tar files, hf:NAME, an address such as "
     "s3://…, or scenes[:…]"
 )
-
-
-def is_source(source: str) -> bool:
-    """Whether it is the form of a source of many images, and not of one picture's file.
-
-    >>> is_source("scenes:count=3"), is_source("hf:beans"), is_source("list.csv#image"), is_source("a.png")
-    (True, True, True, False)
-    """
-    path = Path(source.rpartition("#")[0] or source)
-    named = scheme_of(source) is not None or source.startswith(("hf:", "wds:")) or "://" in source
-    return named or path.suffix.lower() in (*TABLES, ".zip", ".tar") or Path(source).expanduser().is_dir()
 
 
 def _names_column(source: str) -> bool:

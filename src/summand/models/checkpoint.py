@@ -144,8 +144,14 @@ def check_numbers(expected: dict[str, Tensor], tensors: dict[str, Tensor], sourc
 
 
 def check_finite(expected: dict[str, Tensor], tensors: dict[str, Tensor], source: str) -> None:
-    """Raise `SummandError` that names weights which are NaN or infinite."""
+    """Raise `SummandError` that names weights which are NaN or infinite, and where most matrices are all zero."""
     wrong = [name for name in expected if name in tensors and not torch.isfinite(tensors[name]).all()]
+    empty = [name for name in expected if name in tensors and expected[name].ndim > 1 and not tensors[name].any()]
+    if len(empty) > len([name for name in expected if expected[name].ndim > 1]) / 2:
+        raise SummandError(
+            f"{source} holds nothing but zeros in {len(empty)} weights ({_few(empty)}): it was never filled; save the "
+            f"weights after training"
+        )
     if wrong:
         raise SummandError(
             f"{source} holds NaN or infinite numbers in {len(wrong)} weights ({_few(wrong)}): the training diverged; "

@@ -69,13 +69,11 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _torch(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("constants.pkl") for name in archive.namelist()):
-                raise SummandError(
-                    f"{path.name} is a TorchScript archive: it holds code, which is not run here. "
-                    f"Save torch.jit.load(file).state_dict() as safetensors and give that"
-                )
+    if any(name.endswith("constants.pkl") for name in _members(path)):
+        raise SummandError(
+            f"{path.name} is a TorchScript archive: it holds code, which is not run here. "
+            f"Save torch.jit.load(file).state_dict() as safetensors and give that"
+        )
     try:
         with _numbers_of_numpy(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, about how a tensor was stored
@@ -84,6 +82,15 @@ def _torch(path: Path) -> Any:
         if "weights_only" in str(error) or "Weights only" in str(error) or "UnpicklingError" in type(error).__name__:
             raise SummandError(_needs_code(path, error)) from error
         raise SummandError(f"{path.name} is not a readable checkpoint: {first_line(error)}") from error
+
+
+def _members(path: Path) -> list[str]:
+    """Names of the files in a zip; none of a file that is no zip, or a broken one, which torch will say."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception:  # zipfile raises whatever its parsing does
+        return []
 
 
 def _numbers_of_numpy() -> AbstractContextManager[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -65,6 +66,7 @@ class LatentVerbs:
         found = self.autoencoder(layer)
         return self._asked(x, lambda tower: second_orders(tower, x, [], latents=[found])[0][found])
 
+    @torch.no_grad()
     def reconstruction(
         self, x: Float[Tensor, "image channel height width"], layer: int | None = None
     ) -> Reconstruction:
@@ -73,6 +75,7 @@ class LatentVerbs:
         return self._asked(x, lambda tower: found.parts(stream_of(tower, x, found.layer)))
 
 
+@torch.no_grad()
 def stream_of(tower: Any, x: Tensor, layer: int) -> Float[Tensor, "image token width"]:
     """What leaves a block."""
     network: Any = network_of(readable(tower, "latents are"))

@@ -24,17 +24,8 @@ from .batch import read as read
 from .mapper import Mapper
 from .position import Position as Position
 from .position import Shard as Shard
+from .position import Stage as Stage
 from .stopping import Clock, asked_to_stop, never
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One time through some images of a source. again: they have been read before; those that could not be are left
-    out."""
-
-    name: str
-    indices: np.ndarray
-    again: bool = False
 
 
 @runtime_checkable

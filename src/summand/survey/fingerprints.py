@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from ..data import ImageSource
 from ..models import Model
 from ..towers.settings import settings_hash
+
+_PACKAGES = ("summand-clip", "torch", "open_clip_torch", "xarray", "zarr", "numpy")
 
 
 def weights_hash(model: Model) -> str:
@@ -36,3 +40,14 @@ def names_hash(source: ImageSource) -> str:
         seen.update(source.name(index).encode() + b"\0")
     seen.update(str(getattr(source, "content", "")).encode())
     return seen.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found

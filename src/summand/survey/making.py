@@ -127,7 +127,7 @@ class Making:
         if self.how.engine == "ray":
             from .on_ray import OnRay
 
-            return OnRay(self.model, self.source, self.keeping, self.how.batch_size)
+            return OnRay(self.model, self.source, self.keeping, self.how.batch_size, "auto" in self.how.devices)
         if len(self.how.devices) > 1:
             return Devices(self.model, self.source.name, self.how.devices, self.keeping)
         return None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ from ..models.origin import Origin, location
 from ..models.origin import model_location as model_location
 from .checksums import read_sealed, write_sealed
 from .fingerprints import names_hash, same_weights
+from .fingerprints import versions as versions
 
 FORMAT = 2
 FILE = "manifest.json"
-_PACKAGES = ("summand-clip", "torch", "open_clip_torch", "xarray", "zarr", "numpy")
 
 
 @dataclass(frozen=True)
@@ -239,18 +237,7 @@ def _of_json(found: dict[str, Any], file: Path) -> Manifest:
 
 
 def _plain(value: Any) -> str:
-    return ",".join(value) if isinstance(value, tuple) else "as by default" if value is None else str(value)
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that the numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+    return ",".join(map(str, value)) if isinstance(value, tuple) else "as by default" if value is None else str(value)
 
 
 def skipped_rows(skipped: Sequence[Skipped]) -> tuple[dict[str, str], ...]:

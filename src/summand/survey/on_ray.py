@@ -106,16 +106,20 @@ class Passing:
 class OnRay:
     """Where a survey is computed: a cluster that is there (`ray.init(address="auto")`), else a Ray of this machine.
 
-    A mapper a GPU, or two halves of every two cores where the model is on the CPU; `--workers` says how many actors
-    read. Actors that die are started again by Ray, and their rows are passed again, so that nothing is lost or counted
-    twice. Raises `SummandError` where the cluster cannot hold one of each.
+    A mapper a GPU, or half a core each where the model is on the CPU; auto: on GPUs where the cluster has some,
+    whatever is here. `--workers` says how many actors read. Actors that die are started again by Ray, and their rows
+    are passed again, so that nothing is lost or counted twice. Raises `SummandError` where the cluster cannot hold one
+    of each.
     """
 
-    def __init__(self, model: Model, source: ImageSource, keeping: Keeping, batch_size: int) -> None:
+    def __init__(
+        self, model: Model, source: ImageSource, keeping: Keeping, batch_size: int, auto: bool = False
+    ) -> None:
         self.ray = connected()
         self.model, self.source, self.keeping, self.batch_size = model, source, keeping, batch_size
-        self.gpu = model.device.type == "cuda"
-        self.mappers, self.readers = sized(self.ray.cluster_resources(), self.gpu, wanted())
+        resources = self.ray.cluster_resources()
+        self.gpu = model.device.type == "cuda" or (auto and resources.get("GPU", 0) >= 1)
+        self.mappers, self.readers = sized(resources, self.gpu, wanted())
         device = model.device
         model.clip.to("cpu")  # so that it can be read where there is no GPU
         try:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ..data import Skipped
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One time through some images of a source. again: they have been read before; those that could not be are left
+    out."""
+
+    name: str
+    indices: np.ndarray
+    again: bool = False
 
 
 @dataclass

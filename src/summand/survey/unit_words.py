@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from ..errors import SummandError, first_line
 from ..text.poles import Verdict
 from . import store
 from .shelf import DIRECTIONS
@@ -153,8 +154,14 @@ def heads_in_words(survey: Survey | None) -> dict[tuple[int, int], Words]:
     table = survey.labels if survey is not None and survey.labelled else pd.DataFrame({"kind": []})
     if "poles" not in table:  # labels of an older folder are spans alone
         return {}
-    rows: list[dict[str, Any]] = table[table["kind"] == "head"].to_dict("records")  # type: ignore[assignment]
-    return {(row["layer"], row["head"]): words_of_row(row) for row in rows}
+    try:
+        rows: list[dict[str, Any]] = table[table["kind"] == "head"].to_dict("records")  # type: ignore[assignment]
+        return {(row["layer"], row["head"]): words_of_row(row) for row in rows}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        where = "" if survey is None else survey.shelf.label
+        raise SummandError(
+            f"the labels of {where} are broken ({first_line(error)}); `summand label` makes them again"
+        ) from error
 
 
 def keep_directions(survey: Survey, group: Group, directions: Float[Tensor, "unit thing embed"]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from summand import SummandError
-from summand.report.explorer import page, views
+from summand.report.explorer import ink, page, views
+from summand.report.explorer.ink import ink_of
 from summand.report.explorer.known import Known
 from summand.report.explorer.moved import Moved
 from summand.report.explorer.page import USUAL
@@ -215,3 +217,29 @@ def test_a_wrapped_model_without_a_survey_has_no_examples(vit):
 
     other = summand.wrap(vit.clip, preprocess=lambda image: torch.zeros(3, 64, 64))
     assert samples(Known(other)) == []
+
+
+@given(st.floats(-1, 1))
+def test_numbers_on_cells_can_be_read_whatever_their_colour(share):
+    """WCAG's AA, 4.5 to 1, on a light page and on a dark one, by contrast as its text defines it."""
+    classes = ink_of(share).split()
+    for prefix, red, blue, paper in (
+        ("sx-", (178, 24, 43), (33, 102, 172), (255, 255, 255)),
+        ("sx-dark-", (244, 121, 107), (111, 177, 232), (11, 15, 25)),
+    ):
+        full = red if share >= 0 else blue
+        shown = [abs(share) * one + (1 - abs(share)) * other for one, other in zip(full, paper, strict=True)]
+        lights = []
+        for colour in (shown, [255] * 3 if f"{prefix}white" in classes else [0] * 3):
+            parts = [one / 255 for one in colour]
+            linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+            lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
+        assert max(lights) / min(lights) >= 4.5
+        assert (f"{prefix}white" in classes) != (f"{prefix}black" in classes)
+
+
+def test_the_colours_are_those_of_the_style_sheet():
+    sheet = (Path(ink.__file__).parent / "look.css").read_text()
+    for colours in (ink._LIGHT, ink._DARK):
+        red, blue = (", ".join(map(str, colours[name])) for name in ("for", "against"))
+        assert f"--sx-red: {red}; --sx-blue: {blue};" in sheet

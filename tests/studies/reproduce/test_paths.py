@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import summand
+from summand import SummandError
 from summand.data.labelled import open_labelled
 from summand.studies.reproduce.registry import ROWS
 from summand.studies.zeroshot import classifier, named_classes
@@ -85,3 +86,16 @@ def test_the_truth_about_cars_is_that_of_the_tables(minis):
     np.testing.assert_array_equal(truths["convertible"], [i % 3 == 2 for i in range(24)])
     np.testing.assert_array_equal(truths["yellow"], [i % 4 == 0 for i in range(24)])
     np.testing.assert_array_equal(truths["year"], [(2012, 2011, 2007)[i % 3] for i in range(24)])
+
+
+def test_heads_of_waterbirds_are_found_by_their_texts(tmp_path, minis, small):
+    asked = minis.asked(data={"waterbirds": minis.data["waterbirds"]})
+    places = tmp_path / "places.txt"
+    places.write_text("the sea\nthe snow\na city\na forest\na desert\na meadow\n")
+    found = summand.reproduce("C:table2", minis.vit, **{**asked, "pool": str(places)})
+    heads = [f"{layer}.{head}" for layer in range(2, 6) for head in range(2)]
+    assert set(found.words[0]["words"].removeprefix("ablated: ").split(", ")) == set(heads)
+    colours = tmp_path / "colours.txt"
+    colours.write_text("red\nblue\ngreen\nyellow\npink\nwhite\n")
+    with pytest.raises(SummandError, match="no head of tiny-vit name a place"):
+        summand.reproduce("C:table2", minis.vit, **{**asked, "pool": str(colours)})

@@ -25,6 +25,8 @@ _SESSIONS = 64
 _HOUR = 3600
 _FONT = ("ui-sans-serif", "system-ui", "sans-serif")
 _MONO = ("ui-monospace", "monospace")
+_SOFT = ("body_text_color_subdued", "block_info_text_color", "block_label_text_color", "block_title_text_color")
+"""Colours of gradio's that are too pale for many to read."""
 
 
 def launched(known: Known, options: ExploreOptions, folder: Path) -> tuple[str, Any]:
@@ -47,7 +49,8 @@ def _theme() -> Any:
     """Fonts of the reader's own machine: none is fetched."""
     from gradio.themes import Default
 
-    return Default(font=_FONT, font_mono=_MONO, primary_hue="slate", neutral_hue="slate")
+    soft: Any = dict.fromkeys(_SOFT, "*neutral_600") | {f"{name}_dark": "*neutral_300" for name in _SOFT}
+    return Default(font=_FONT, font_mono=_MONO, primary_hue="slate", neutral_hue="slate").set(**soft)
 
 
 def _file(name: str) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import SummandError
+from ...maps.contrast import default_contrast
 from ...models import Model
 from ...survey import Group, Survey
 from ...survey.profile import Profile, profile_of
@@ -86,10 +87,10 @@ class Known:
 
     @cached_property
     def vocabulary(self) -> tuple[tuple[str, ...], Float[Tensor, "text embed"]]:
-        """Texts that patches are put into words with, less what is usual: those of the survey's labels, else a spread
-        of the model's pool."""
+        """Texts that patches are put into words with, less what is usual: those of the survey's labels, else those
+        whose mean is the usual one."""
         spoken = dict.fromkeys(text for words in self.words.values() for text in words.spoken)
-        texts = list(spoken) or list(self.pool.texts)
+        texts = list(spoken) or default_contrast(self.model)
         texts = texts[:: max(1, -(-len(texts) // _VOCABULARY))]
         return tuple(texts), self.model.encode_text(texts).float().cpu() - self.usual
 

@@ -213,7 +213,7 @@ def _patch(known: Known, session: Session) -> str:
     writers = [(one.unit, one.value, f"writes “{one.writes}”") for one in found.writers]
     return "".join(
         [
-            f'<section class="sx" aria-label="patch"><h3>{title}</h3>',
+            f'<section class="sx" aria-label="patch"><h2>{title}</h2>',
             views.listed("heads that write from here", writers, "What each adds to the score from this patch alone."),
             views.listed("your texts, from this patch", [("", value, text) for text, value in found.asked]),
             views.listed("what it goes with", [("", value, text) for text, value in found.texts]),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...effects.waterfall import Step
 from ...survey.unit_words import End, Words
+from .ink import ink_of
 from .moved import Moved
 
 
@@ -49,7 +50,7 @@ def prediction(texts: Sequence[str], before: Sequence[float], after: Sequence[fl
         )
     head = "Probability of each text" + ("" if after is None else ": before → with units off")
     wide = "" if after is None else " sx-wide"
-    return f'<section class="sx{wide}" aria-label="prediction"><h3>{head}</h3>{"".join(rows)}</section>'
+    return f'<section class="sx{wide}" aria-label="prediction"><h2>{head}</h2>{"".join(rows)}</section>'
 
 
 def waterfall(name: str, steps: Sequence[Step], before: Sequence[Step] | None = None) -> str:
@@ -75,7 +76,7 @@ def waterfall(name: str, steps: Sequence[Step], before: Sequence[Step] | None = 
         else '<div class="sx-fall sx-head"><span></span><span></span><span>before → now</span></div>'
     )
     return (
-        f'<section class="sx{wide}" aria-label="contributions" style="--zero:{zero:.2f}%"><h3>What adds up to it</h3>'
+        f'<section class="sx{wide}" aria-label="contributions" style="--zero:{zero:.2f}%"><h2>What adds up to it</h2>'
         f'<p class="sx-note">{escape(name)}: each part of the model adds its bar to the one above.</p>'
         f"{head}{''.join(rows)}</section>"
     )  # fmt: skip
@@ -108,7 +109,7 @@ def head_grid(
         rows.append(f'<tr><th scope="row">{layer}</th>{cells}</tr>')
     heads = "".join(f'<th scope="col">{head}</th>' for head in range(values.shape[1]))
     return (
-        '<section class="sx" aria-label="heads"><h3>Heads, layer by layer</h3>'
+        '<section class="sx" aria-label="heads"><h2>Heads, layer by layer</h2>'
         '<p class="sx-note">What each head adds: red for, blue against. Choose one.</p><div class="sx-scroll">'
         f'<table class="sx-grid"><thead><tr><th><span class="sx-hidden">layer</span></th>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></section>"
@@ -117,17 +118,22 @@ def head_grid(
 
 def _cell(unit: str, value: float, limit: float, said: str, chosen: str | None, off: Sequence[str]) -> str:
     share = value / limit
-    colour = f"color-mix(in srgb, var(--sx-{'for' if share >= 0 else 'against'}) {100 * abs(share):.0f}%, transparent)"
+    colour = f"rgba(var(--sx-{'red' if share >= 0 else 'blue'}), {abs(share):.2f})"
     kind = " sx-chosen" * (unit == chosen) + " sx-off" * (unit in off)
     title = (
         f"head {unit} adds {number(value)}" + (f"; {said}" if said else "") + ("; switched off" if unit in off else "")
     )
-    ink = " sx-strong" if abs(share) > 0.55 else ""
+    ink = ink_of(share)
     return (
         f'<td><button type="button" class="sx-cell{kind}{ink}" data-unit="{unit}" style="background:{colour}" '
         f'aria-pressed="{"true" if unit == chosen else "false"}" aria-label="{escape(title)}" title="{escape(title)}">'
-        f"{number(value, 1)}</button></td>"
+        f"{number(value, _digits(limit))}</button></td>"
     )
+
+
+def _digits(limit: float) -> int:
+    """So many that the largest can be read."""
+    return 1 if limit >= 1 else 2 if limit >= 0.1 else 3
 
 
 def badge(proven: bool | None, shown: float | None = None) -> str:
@@ -148,7 +154,7 @@ def words(unit: str, found: Words | None, value: float, picture: str, labelled: 
     else:
         said = note("no words: its survey gives it none" if labelled else "no words: open a labelled survey for them")
     return (
-        f'<section class="sx" aria-label="head {unit}"><h3>Head {unit} {number(value)}</h3>'
+        f'<section class="sx" aria-label="head {unit}"><h2>Head {unit} {number(value)}</h2>'
         f'<div class="sx-two"><figure><img src="{picture}" alt="what head {unit} adds, patch by patch"></figure>'
         f"<div>{said}{_toggle(unit, off)}</div></div></section>"
     )  # fmt: skip
@@ -174,7 +180,7 @@ def maps(pictures: Sequence[tuple[str, str]], name: str) -> str:
         for uri, caption in pictures
     )
     return (
-        f'<section class="sx" aria-label="map"><h3>Where it comes from</h3><p class="sx-note">{escape(name)}: red '
+        f'<section class="sx" aria-label="map"><h2>Where it comes from</h2><p class="sx-note">{escape(name)}: red '
         f"patches speak for it through the heads, blue ones against. Click a patch, or move with the arrow keys.</p>"
         f'<div class="sx-maps">{figures}</div></section>'
     )  # fmt: skip
@@ -190,7 +196,7 @@ def listed(title: str, rows: Sequence[tuple[str, float, str]], about: str = "") 
         for name, value, said in rows
     )
     below = note(about) if about else ""
-    return f'<div class="sx sx-list" style="--zero:50%"><h4>{escape(title)}</h4>{below}{lines}</div>'
+    return f'<div class="sx sx-list" style="--zero:50%"><h3>{escape(title)}</h3>{below}{lines}</div>'
 
 
 def neurons(found: Sequence[Moved], off: Sequence[str]) -> str:

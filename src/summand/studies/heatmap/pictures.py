@@ -16,8 +16,8 @@ from torch import Tensor
 from ...data import Skipped
 from ...data.adapters import open_images
 from ...data.pictures import as_picture
+from ...data.schemes import is_source
 from ...data.skips import skip
-from ...data.sources import is_source
 from ...errors import SummandError
 from ...maps.drawing import Picture
 

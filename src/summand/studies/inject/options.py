@@ -20,7 +20,7 @@ class InjectOptions:
 
     - summand inject scenes:count=400,seed=6,tie=shape/place/0.95 --classes shape --attribute place --model
       scenes-vit-tied --ablation repaired/ablation.npz
-    - summand inject birds/ --classes landbird,waterbird --attribute "on land,on water" --gain 1.5 --model ViT-L-14
+    - summand inject birds/ --classes landbird,waterbird --attribute "on land,on water" --gain 2 --model ViT-L-14
       --pretrained laion2b_s32b_b82k
 
     Parameters
@@ -33,7 +33,7 @@ class InjectOptions:
     """Names with commas between them, a text file with a name a line, or an attribute of the model's world."""
     attribute: str | Sequence[str] = ()
     """The spurious attribute: its values as texts with commas between, or an attribute of the model's world."""
-    gain: float = 2.0
+    gain: float = 1.5
     """What the heads' effects are multiplied by."""
     cover: float = 0.9
     """Heads are chosen until they carry this share of the classes."""

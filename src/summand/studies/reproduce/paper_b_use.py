@@ -1,17 +1,13 @@
-"""Paper B, what pairs are good for: sub-concepts, polysemanticity, segmentation of Context-59, shift of cars."""
+"""Paper B, what pairs are good for: sub-concepts, polysemanticity, segmentation of Context-59."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ...data.sources import ImageSource, open_source
-from ..given import readable_pool
-from ..shift.scores import named_concepts
 from ..subconcepts.result import Subconcepts
 from ..subconcepts.run import subconcepts
+from ..subconcepts.tops import TopsOfPairs
 from . import sets
 from .job import Job
 from .maps import best_of, scored, segmented
@@ -23,10 +19,6 @@ _MOST, _FEW = 8, 5  # of ten images: they show it, and hardly show it
 _BINS = 20
 _LOW = 0.7  # of the inertia of random images
 _ROLLS = (1, 7, 101)  # how far pairs are moved to other neurons, as a control
-_CONCEPTS = {"yellow": "yellow", "convertible": "convertible"}
-_OF_SCENES = {"place": "the sea", "colour": "a yellow object", "letter": "the letter A", "shape": "a star"}
-_VALUES = {"place": "sea", "colour": "yellow", "letter": "A", "shape": "star"}
-_SEED = 1851
 
 
 def _tops(job: Job, unit: int | None) -> Subconcepts:
@@ -146,11 +138,22 @@ def polysemanticity(job: Job) -> Found:
             "a larger share of pairs than of neurons is about one thing",
             pairs > neurons,
             f"{pairs:.1f} against {neurons:.1f} % under {_LOW:g} of what random images have",
-            "a neuron's effect is the sum of its pairs', so that its largest images are those on which they agree; a "
-            "single pair of this small model often ranks by its head's attention",
+            _truly(job, made) if job.scenes else "",
         )
     )
     return found
+
+
+def _truly(job: Job, tops: TopsOfPairs) -> str:
+    """How many units are of one thing by the truth about their images, which inertia stands for."""
+    table = job.usual_of_pool().attributes()
+    assert table is not None
+    every = (tops.neuron_images.numpy(), tops.pair_images.flatten(0, 1).numpy())
+    neurons, pairs = (100 * np.mean([bool(_shown(table, images, _MOST)) for images in each]) for each in every)
+    return (
+        f"scenes that share one thing differ in seven others, so inertia hardly sees it: by the truth about them "
+        f"{pairs:.0f} % of the pairs and {neurons:.0f} % of the neurons are of one thing"
+    )
 
 
 _METHODS = {
@@ -169,48 +172,6 @@ def context(job: Job) -> Found:
         if other != own:
             found.claims += best_of(found, own, [other], ["mIoU"])
     return found
-
-
-def cars(job: Job) -> Found:
-    """Point-biserial correlation of ‖Σ of a concept's five pairs‖ / ‖Σ of all‖ with the truth about the picture."""
-    model = job.model()
-    source, texts, truths, when = _cars_of(job)
-    pool = readable_pool(model, model.world.pool)[0]
-    named = named_concepts(model, source, list(texts.values()), pool, job.options.batch_size, None, parity="paper")
-    found = Found()
-    for column, name in enumerate(texts):
-        truth, scores = truths[name], named.scores[:, column]
-        found.numbers[name] = float(
-            np.corrcoef(truth, scores)[0, 1]
-        )  # point-biserial: Pearson's, of a yes and a number
-        found.words.append((name, "pairs " + " ".join(named.units.names[column])))
-        if when is not None:
-            years = sorted(set(when.tolist()))
-            mean = tuple(float(scores[when == year].mean()) for year in years)
-            found.curves.append(Curve(f"{name} by year", "score", tuple(map(float, years)), mean, "year", "score"))
-    lowest = min(found.numbers, key=lambda name: found.numbers[name])
-    found.claims.append(
-        Claim(
-            "scores of pairs follow the concept",
-            found.numbers[lowest] >= 0.5,
-            ", ".join(f"{name} {value:.2f}" for name, value in found.numbers.items()),
-            f"{lowest} is the weakest: the published score is a length, which grows with whatever moves these pairs",
-        )
-    )
-    return found
-
-
-def _cars_of(job: Job) -> tuple[ImageSource, dict[str, str], dict[str, np.ndarray], Any]:
-    """Images; concept → text; concept → truth; the year of each image, or None."""
-    if not job.scenes:
-        source, truths = sets.cars(job.path("stanford-cars"))
-        texts = {name: text for name, text in _CONCEPTS.items() if name in truths}
-        return source, texts, truths, truths["year"]
-    source = open_source(sets.scenes(job.count(), _SEED))
-    table = source.attributes()
-    assert table is not None
-    truths = {f"{name} {_VALUES[name]}": (table[name].astype(str) == _VALUES[name]).to_numpy() for name in _OF_SCENES}
-    return source, {f"{name} {_VALUES[name]}": text for name, text in _OF_SCENES.items()}, truths, None
 
 
 _RN, _VAL = ("scenes-rn",), ("imagenet-val",)
@@ -250,16 +211,5 @@ ROWS = (
             "head similarity alone, mIoU": 24.7,
             "product of both, mIoU": 26.2,
         },
-    ),
-    Row(
-        "B:cars",
-        "concepts of Stanford Cars",
-        cars,
-        (RN50X16,),
-        ("stanford-cars",),
-        on_scenes=_RN,
-        published={"yellow": 0.85, "convertible": 0.71},
-        images=8_144,
-        deviates=("colours are of a table of your own (colours.csv): the paper's is not ours to ship",),
     ),
 )

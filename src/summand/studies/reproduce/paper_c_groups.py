@@ -7,17 +7,21 @@ from functools import partial
 
 import numpy as np
 
+from ...data import ImageSource
 from ...data.labelled import Labelled, open_labelled
 from ...errors import SummandError
+from ...text.properties import property_of
 from ..debias.groups import GroupAccuracy
 from ..debias.result import Debiased
 from ..debias.run import debias
+from ..zeroshot import read_labelled
 from .job import Job
+from .paper_c_heads import head_texts
 from .row import LAION, Claim, Found, Row, Weights
 from .sets import scenes
 
-_PLACES = ("landscapes", "outdoor_places", "regions", "countries")
-"""Lists of the pool `general`: heads that they name are the paper's of geolocation and of image location."""
+_PLACES = ("place", "landscapes", "outdoor_places", "indoor_places", "regions", "countries", "cities", "landmarks")
+"""Lists of the pool `general` in the place of the paper's roles, geolocation and image location."""
 _TIED = "tie=shape/place/0.95"
 _TEST, _LEARN = 1811, 1812
 _PAPER = {
@@ -55,23 +59,20 @@ def repaired(job: Job, weights: Weights) -> Debiased:
 
 
 def _birds(job: Job, weights: Weights) -> Debiased:
-    root = job.path("waterbirds")
-    asked = {
-        "groups": "place",
-        "classes": "landbird,waterbird",
-        "protocol": "paper",
-        "templates": job.options.templates,
-    }
-    model, errors = job.model(weights), []
-    reading = {"batch_size": job.options.batch_size, "count": job.options.count}
-    for named in [{"units": job.options.heads}] if job.options.heads else [{"attribute": name} for name in _PLACES]:
-        try:
-            return debias(model, str(root / "metadata.csv"), **asked, **named, **reading)
-        except SummandError as error:
-            if job.options.heads:
-                raise
-            errors.append(str(error))
-    raise SummandError(f"no head of {weights.name} names a place: {errors[-1]}; name heads as --heads 21.11,22.2")
+    table = str(job.path("waterbirds") / "metadata.csv")
+    data = read_labelled(table, "landbird,waterbird", groups="place", count=job.options.count)
+    units = job.options.heads or ",".join(place_heads(job, weights, data.source))
+    model, templates = job.model(weights), job.options.templates
+    return debias(model, data, protocol="paper", units=units, templates=templates, batch_size=job.options.batch_size)
+
+
+def place_heads(job: Job, weights: Weights, source: ImageSource) -> list[str]:
+    """Heads of the last layers most of whose first five texts name a place. Raises `SummandError` where none is one."""
+    pool, texts = head_texts(job, weights, source)
+    found = [head for head, some in texts.items() if 2 * sum(property_of(t, pool) in _PLACES for t in some) > len(some)]
+    if not found:
+        raise SummandError(f"the texts of no head of {weights.name} name a place; name heads as --heads 21.11,22.2")
+    return found
 
 
 def _of_scenes(job: Job, weights: Weights) -> Debiased:

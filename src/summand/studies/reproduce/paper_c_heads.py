@@ -7,13 +7,15 @@ from functools import partial
 
 import numpy as np
 
+from ...data import ImageSource
 from ...statistics.moments import Moments
 from ...text.pools import Pool
 from ...text.properties import property_of
 from ...text.textspan import textspan
 from .job import Job
-from .row import L14, Claim, Found, Row
+from .row import L14, Claim, Found, Row, Weights
 
+_LAST = 4  # layers
 _TEXTS = 5  # a head, in the paper's tables
 _CLEAR = 4  # of them about one property
 _DRAWS = 20_000
@@ -31,14 +33,20 @@ ROLES = {
 }
 
 
-def head_texts(job: Job, layers: int = 4) -> tuple[Pool, dict[str, list[str]]]:
-    """The first five texts of the TextSpan of every head of the last layers, as published: without centring texts."""
+def head_texts(
+    job: Job, weights: Weights | None = None, source: ImageSource | None = None
+) -> tuple[Pool, dict[str, list[str]]]:
+    """The first five texts of the TextSpan of every head of the last 4 layers, as published: without centring texts.
+
+    weights: of the first model unless another is named; source: over the classified images, unless others are given.
+    """
 
     def make() -> tuple[Pool, dict[str, list[str]]]:
-        model = job.model()
+        model = job.model(weights)
         chosen = job.pool("general", model)
-        last = list(range(model.tower.layers - layers, model.tower.layers))
-        moments = head_moments(job).select(last)
+        last = list(range(max(0, model.tower.layers - _LAST), model.tower.layers))
+        images = job.tasks()[0].source if source is None else source
+        moments = job.survey(model, "heads", images).moments("heads").select(last)
         found = textspan(moments, model.encode_text(chosen.texts, progress=None), _TEXTS, parity="paper").indices
         texts = {
             f"{layer}.{head}": [chosen.texts[int(i)] for i in found[row, head] if i >= 0]
@@ -47,7 +55,8 @@ def head_texts(job: Job, layers: int = 4) -> tuple[Pool, dict[str, list[str]]]:
         }
         return chosen, texts
 
-    return job.once(("head texts", job.weights[0]), make)
+    label = None if source is None else source.label
+    return job.once(("head texts", weights or job.weights[0], label), make)
 
 
 def head_moments(job: Job) -> Moments:

@@ -12,25 +12,27 @@ from . import (
     paper_a_use,
     paper_a_words,
     paper_b,
+    paper_b_shift,
     paper_b_use,
     paper_c,
     paper_c_groups,
     paper_c_heads,
+    paper_c_maps,
 )
-from . import paper_c_maps as paper_c_segmentation
 from .row import PAPERS, Row
 
 _MODULES = (
     paper_c,
     paper_c_heads,
     paper_c_groups,
-    paper_c_segmentation,
+    paper_c_maps,
     paper_a,
     paper_a_layer,
     paper_a_words,
     paper_a_use,
     paper_b,
     paper_b_use,
+    paper_b_shift,
 )
 
 

@@ -38,7 +38,8 @@ def reproduce(
     """A table or figure of the three papers by its published protocol: published, measured, difference; or, on scenes,
     whether what the paper says of it holds.
 
-    row: "list", "all", a paper ("A", "B", "C"), or ids such as "C:table3". model: in the place of the paper's own. out:
+    row: "list", "all", a paper ("A", "B", "C"), or ids such as "C:table3". data: a dict of paths by name, or a list of
+    "NAME=PATH". model: in the place of the paper's own. out:
     a folder in which finished rows and surveys are kept and gone on with. load: how the paper's models are loaded.
 
     Raises `SummandError` before any work for data that are missing or laid out otherwise (with the expected tree), and

@@ -79,6 +79,18 @@ def opened(reference: Any) -> Reference | None:
     return Reference.load(Path(reference).expanduser()) if is_reference(reference) else None
 
 
+def inputs(
+    reference: Any, current: Any, options: ShiftOptions
+) -> tuple[Reference | Given, Given | None, Given | None, str | None]:
+    """A reference and images as they are named, opened: the reference, the images, those of the reference where they
+    are images (None for a saved one), and the model that a saved one names where it is one that ships."""
+    saved, after = opened(reference), None if current is None else images_of(current, options.count)
+    if saved is not None:
+        return saved, after, None, saved.model if saved.model in SHIPPED else None
+    before = images_of(reference, options.count)
+    return before, after, before, None
+
+
 def usual_model(saved: Reference | None, *given: Given | None) -> Model:
     """The model of a saved reference where it is one of the scenes, the survey's own, else scenes-vit."""
     if saved is not None:

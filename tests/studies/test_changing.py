@@ -1,0 +1,55 @@
+"""inject and sae: what they choose and train, against what is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import summand
+from summand import SummandError
+from summand.models.ablations import load_ablation
+from summand.models.autoencoders.train import train
+from tests.commands import command
+
+
+def test_injected_heads_carry_the_classes(tmp_path, vit, pixels):
+    found = summand.inject(vit, "scenes:count=60,seed=3", classes="shape", attribute="place", gain=3, progress=False)
+    assert bool((found.rows["classes"] > found.rows["attribute"]).all())
+    assert found.rows["carries"].sum() <= 1
+    steer = dict.fromkeys(found.rows["unit"], 3)
+    torch.testing.assert_close(found.steered.encode_image(pixels), vit.steer(steer).encode_image(pixels))
+    found.save(tmp_path / "kept")
+    again = load_ablation(tmp_path / "kept" / "steering.npz").apply(vit)
+    torch.testing.assert_close(again.encode_image(pixels), vit.steer(found.steer).encode_image(pixels))
+    with pytest.raises(SummandError, match="gain must be at least 1"):
+        summand.inject(vit, "scenes:count=60,seed=3", classes="shape", attribute="place", gain=0.5)
+    with pytest.raises(SummandError, match="attribute must say what the images show"):
+        summand.inject(vit, "scenes:count=60,seed=3", classes="shape")
+
+
+def test_training_finds_the_directions_that_tokens_are_made_of():
+    """Sums of two of sixteen directions: an autoencoder of sixteen latents, two a token, finds them."""
+    made = torch.Generator().manual_seed(0)
+    atoms = torch.linalg.qr(torch.randn(24, 16, generator=made))[0].T
+    which = torch.stack([torch.randperm(16, generator=made)[:2] for _ in range(6000)])
+    tokens = torch.einsum("nk,nkw->nw", torch.rand(6000, 2, generator=made) + 0.5, atoms[which]) + 5
+    found = train(tokens, 0, 16, 2, epochs=40)
+    assert found.explained > 0.8
+    assert found.active <= 2
+    alike = (found.sae.decoder @ atoms.T).max(dim=0).values
+    assert int((alike > 0.9).sum()) >= 12
+    torch.testing.assert_close(found.sae.decoder.norm(dim=1), torch.ones(16))
+
+
+def test_sae_as_a_command(tmp_path):
+    out, few = tmp_path / "sae", ("--layer", "3", "--latents", "16", "--top-k", "2")
+    done = command("sae", "train", "scenes:count=30,seed=1", *few, "--out", out)
+    assert done.code == 0, done.error
+    model = summand.load("scenes-vit", sae=out)
+    assert (model.autoencoder(3).latents, model.autoencoder(3).top_k) == (16, 2)
+    done = command("sae", "train", "scenes:count=30,seed=1", "--layer", "5", "--latents", "16")
+    assert done.code == 2
+    assert "no attention comes after layer 5" in done.error
+    done = command("sae", "train", "scenes:count=8,seed=1", "--layer", "3", "--latents", "4096")
+    assert done.code == 2
+    assert "tokens are too few for 4096 latents" in done.error
