@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import summand
 from summand.data import open_source
 from summand.report.site import build, index
 from summand.text.pools import pool
@@ -90,6 +91,9 @@ def test_a_phone_shows_it_all_in_its_width(look, atlas, page):
         ".map(e => parseFloat(getComputedStyle(e).fontSize)).reduce((a, b) => Math.min(a, b), 99)"
     )
     assert small >= 12
+    found.set_viewport_size({"width": 320, "height": 600})  # what 1,280 are at a zoom of 400 %
+    assert overflow(found) == 0
+    found.set_viewport_size(PHONE)
     if page == "index.html":  # the map scrolls in its own frame, and its cells are wide enough for words
         frame = found.evaluate("(e => [e.scrollWidth, e.clientWidth])(document.querySelector('.scroll'))")
         assert frame[0] > frame[1]
@@ -225,6 +229,27 @@ def test_the_first_page_is_there_within_a_second(look):
         "(t => t.domContentLoadedEventEnd - t.startTime)(performance.getEntriesByType('navigation')[0])"
     )
     assert timing < 1000
+
+
+def test_without_scripts_there_is_all_but_maps_and_search(look, atlas):
+    found = look(of_kind(atlas, "head").page, java_script_enabled=False).page
+    assert found.locator("[data-gallery=strong] img:visible").count() == 8
+    assert found.is_visible("table.list")
+    assert found.locator("noscript p").is_visible()
+    assert found.locator(".where:visible").count() == 0
+
+
+@pytest.mark.parametrize("options", [{"viewport": PHONE}, {"color_scheme": "dark"}])
+def test_the_report_of_shift_is_of_the_same_make(vit, browser, tmp_path, options):
+    found = summand.shift("scenes:count=120,seed=1", "scenes:count=60,seed=2,shift=place/sea/0.6", model=vit)
+    (tmp_path / "shift.html").write_text(found.page(), encoding="utf-8")
+    context = browser.new_context(**{"viewport": WIDE, **options})
+    watched = Watched(context.new_page())
+    watched.page.goto(f"file://{tmp_path}/shift.html")
+    assert overflow(watched.page) == 0
+    assert serious(watched.page) == []
+    assert (watched.errors, watched.abroad) == ([], [])
+    context.close()
 
 
 def test_it_prints_without_its_controls(look):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import timm
@@ -51,11 +53,11 @@ def test_a_ridge_is_chosen_where_features_are_noise():
     ids=["class token", "mean, no class token", "LayerScale and registers"],
 )
 def test_an_aligned_model_is_a_sum_in_the_words_of_its_clip(vit, pixels, changes):
-    vision = network(**changes)
+    vision: Any = network(**changes)
     model = summand.align(vision, vit, "scenes:count=70,seed=3", pixels="clip", progress=False)
     with torch.no_grad():
         features = vision.forward_head(vision.forward_features(pixels), pre_logits=True)
-    proj = model.clip.visual.head[0]
+    proj: Any = model.clip.visual.head[0]
     want = features @ proj.weight.T + proj.bias
     torch.testing.assert_close(model.encode_image(pixels), want, rtol=1e-4, atol=1e-5)
     parts = model.decompose(pixels)
@@ -77,6 +79,7 @@ def test_kept_in_a_folder_and_loaded_again(tmp_path, vit, pixels):
     again = summand.load(f"aligned:{tmp_path / 'kept'}")
     torch.testing.assert_close(again.encode_image(pixels), made.encode_image(pixels))
     assert again.origin is not None
+    assert again.random_weights
     assert again.world is vit.world
     with pytest.raises(SummandError, match="comes with its own weights; leave out pretrained='x'"):
         summand.load(f"aligned:{tmp_path / 'kept'}", "x")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import summand
 
-from ..studies.compare.options import CompareOptions
+from ..studies.compare.options import CompareOptions, OtherModel
 from ..studies.find.options import FindOptions
 from ..studies.match.options import MatchOptions
 from .adapter import command
@@ -31,16 +29,7 @@ def find(survey: str, query: str | None = None, *, options: FindOptions):
 
 
 @command
-def compare(
-    b: str,
-    images: str | None = None,
-    *,
-    pretrained_b: str | None = None,
-    checkpoint_b: str | None = None,
-    options: CompareOptions,
-    model: ModelOptions,
-):
+def compare(b: str, images: str | None = None, *, options: CompareOptions, model: ModelOptions, other: OtherModel):
     given = images_of(images, options.count)
-    other = replace(model, model=b, pretrained=pretrained_b, checkpoint=checkpoint_b, ablation=None, steer=None)
     shown = None if given is None else given.source
-    return summand.compare(model.load(shown), other.load(shown), given, options=options)
+    return summand.compare(model.load(shown), other.of(b, model).load(shown), given, options=options)

@@ -43,18 +43,19 @@ class LatentVerbs:
                 f"{found.source} reads the stream that leaves layer {found.layer}, not layer {layer}; leave out layer"
             )
         latent_directions(with_neurons(self.tower, [found.layer]), found)
-        return self._with(autoencoders={**self.autoencoders, found.layer: found})
+        return self._with(autoencoders={**self.autoencoders, found.layer: found}, origin=None)
 
     def autoencoder(self, layer: int | None = None) -> Autoencoder:
         """The one of a layer. Raises `SummandError` where there is none."""
         if layer is None and len(self.autoencoders) == 1:
             return next(iter(self.autoencoders.values()))
         if layer is None or layer not in self.autoencoders:
-            known = ", ".join(map(str, sorted(self.autoencoders))) or "none"
+            known = ", ".join(map(str, sorted(self.autoencoders)))
             raise SummandError(
                 f"latents are those of a sparse autoencoder, and {self.name} has none"
                 + (f" of layer {layer}" if layer is not None else "")
-                + f" (layers with one: {known}); give one with sae=FOLDER, or model.with_autoencoder(…)"
+                + (f" (but of {known})" if known else "")
+                + "; give one with sae=FOLDER, or model.with_autoencoder(…)"
             )
         return self.autoencoders[layer]
 

@@ -15,7 +15,7 @@ from ..unit import split
 from . import Model, wrap
 from .ablations import load_ablation
 from .ablations.steer_words import Steer, steer_text
-from .aligned.saved import load_aligned
+from .aligned.saved import load_aligned, random_vision
 from .autoencoders import at_layer
 from .checkpoint import fit, read_checkpoint
 from .checkpoint_files import is_checkpoint, split_part
@@ -105,7 +105,8 @@ def load(
     except (RuntimeError, AssertionError) as error:
         raise SummandError(f"{name} cannot be put on {device}: {first_line(error)}") from error
     model = wrap(clip, preprocess=preprocess, tokenizer=tokenizer, name=label)
-    model.random_weights = random_init
+    of_folder = name.startswith(_ALIGNED) and random_vision(name.removeprefix(_ALIGNED))
+    model.random_weights = random_init or of_folder
     files = split(str(sae or "") if sae is None or isinstance(sae, (str, Path)) else map(str, sae))
     for file in files:
         model = model.with_autoencoder(*at_layer(file))

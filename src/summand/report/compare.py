@@ -15,10 +15,10 @@ _NAMED = 6  # units with a name
 def figure(result: Compared) -> Any:
     """Bars of every property's share before and after; the change of every tie; every unit's change of variance against
     how its effects on the same images go together."""
-    from matplotlib.figure import Figure
+    from ..plots import Plot
 
     with style():
-        figure = Figure(figsize=(12, 4), layout="constrained")
+        figure = Plot(figsize=(12.6, 4), layout="constrained")
         axes = figure.subplots(1, 3)
         _shares(axes[0], result)
         _ties(figure, axes[1], result)
@@ -68,6 +68,6 @@ def _units(axis: Any, result: Compared) -> None:
         place = (np.log2(max(row["after"], 1e-9) / max(row["before"], 1e-9)), row["correlation"])
         axis.annotate(row["unit"], place, fontsize=8, xytext=(4, 3), textcoords="offset points")
     axis.axvline(0, **BASE_LINE)
-    axis.set_xlabel("variance along the texts, log2 of after over before")
+    axis.set_xlabel("variance along the texts, log2 (after / before)")
     axis.set_ylabel("correlation of its effects on the same images")
     axis.legend()

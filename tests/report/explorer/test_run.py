@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import pytest
 import summand
 from summand import SummandError
 from summand.cli import main
+from summand.report.explorer import run
 from summand.report.explorer.known import Known
 from summand.report.explorer.options import ExploreOptions
 from summand.report.explorer.run import known_for
@@ -55,10 +57,16 @@ def test_without_gradio_it_says_how_to_get_it(vit, monkeypatch):
         summand.explore(Known(vit))
 
 
-def test_an_older_gradio_is_refused(vit, monkeypatch):
-    monkeypatch.setattr(gradio, "__version__", "5.4.0")
-    with pytest.raises(SummandError, match=r"gradio 6, and 5\.4\.0"):
+@pytest.mark.parametrize("version", ["5.49.1", "6.4.0"])
+def test_an_older_gradio_is_refused(vit, monkeypatch, version):
+    monkeypatch.setattr(gradio, "__version__", version)
+    with pytest.raises(SummandError, match=f"needs gradio 6.31, and {version} is installed"):
         summand.explore(Known(vit))
+
+
+def test_the_oldest_gradio_is_that_of_pyproject():
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text()
+    assert set(re.findall(r'"gradio>=([\d.]+)"', text)) == {".".join(map(str, run._OLDEST))}
 
 
 def test_a_survey_gives_its_model_and_words(known):
@@ -92,8 +100,6 @@ def interrupted(said) -> None:
 
 
 def test_interrupting_closes_it_deletes_what_was_sent_and_leaves_with_130(tmp_path, known, monkeypatch):
-    from summand.report.explorer import run
-
     monkeypatch.setattr(run, "surveyed", lambda model: known.survey)
     said = tmp_path / "said"
     process = multiprocessing.get_context("fork").Process(target=interrupted, args=(said,))

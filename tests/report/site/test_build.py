@@ -15,6 +15,7 @@ from PIL import Image
 
 import summand
 from summand.data import open_source
+from summand.effects.autoencoder import Autoencoder
 from summand.report.site import build
 from summand.report.site import pages as pages_of
 from summand.survey import Group
@@ -285,6 +286,28 @@ def test_pictures_that_were_removed_are_left_out_and_said(odd, tmp_path):
 def written(folder: Path) -> str:
     (folder / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     return str(folder / "texts.txt")
+
+
+def test_latents_have_pages_with_maps_of_where_they_are_active(tmp_path):
+    draw = torch.Generator().manual_seed(0)
+    shapes = {"W_enc": (32, 6), "b_enc": (6,), "W_dec": (6, 32), "b_dec": (32,)}
+    t = {name: 0.3 * torch.randn(*shape, generator=draw) for name, shape in shapes.items()}
+    model = tiny().with_autoencoder(Autoencoder(0, t["W_enc"], t["b_enc"], t["W_dec"], t["b_dec"], t["b_dec"], top_k=4))
+    pictures = np.random.default_rng(1).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
+    run = summand.survey(model, pictures, units="latents:0", held_out=0.4, progress=False)
+    made = summand.atlas(run, tmp_path / "a", model=model, pool=written(tmp_path), progress=False)
+    assert made.pages == {"latent": 6}
+    drawn = 0
+    for page in (tmp_path / "a" / "latents").iterdir():
+        read, latent = Read(page), int(page.stem.partition("-")[2])
+        if not read.data.get("images"):
+            continue
+        numbers = [image["i"] for image in read.data["images"]]
+        codes = model.reconstruction(model.preprocess(pictures[numbers]), 0).codes[:, 1:, latent]
+        scales, values = read.maps()
+        np.testing.assert_allclose(scales * values[:, 0] / 127, codes.numpy(), atol=0.01 * float(codes.max()) + 1e-6)
+        drawn += len(numbers)
+    assert drawn
 
 
 def test_one_unit_and_no_held_out_images(tmp_path):

@@ -84,6 +84,12 @@ def save_aligned(
     (folder / FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def random_vision(place: str) -> bool:
+    """Whether the vision model in a folder of `summand align` was made with random weights on purpose."""
+    record = json.loads((Path(place).expanduser() / FILE).read_text(encoding="utf-8"))
+    return bool(record["vision"].get("random_init"))
+
+
 def load_aligned(place: str, load: Callable[..., Model]) -> tuple[nn.Module, Any, Any]:
     """The model in a folder of `summand align`, its preprocessing and tokenizer. load: `summand.load`."""
     folder = Path(place).expanduser()

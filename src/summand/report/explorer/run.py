@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -22,6 +23,8 @@ from .uploads import leave_folder, take_folder
 _KEPT = 4
 """Last layers of which a survey that is made here keeps what heads write."""
 _USUAL_MODEL = "scenes-vit"
+_OLDEST = (6, 31)
+"""gradio's version that this was made with, as pyproject says too."""
 
 
 class Explorer:
@@ -115,5 +118,7 @@ def _check_gradio() -> None:
         import gradio
     except ImportError as error:
         raise SummandError("the explorer needs gradio: pip install 'summand-clip[explore]'") from error
-    if int(gradio.__version__.partition(".")[0]) < 6:
-        raise SummandError(f"the explorer needs gradio 6, and {gradio.__version__} is installed; upgrade it")
+    major, minor, *_ = (int(number) for number in re.findall(r"\d+", gradio.__version__))
+    if (major, minor) < _OLDEST:
+        needed = ".".join(map(str, _OLDEST))
+        raise SummandError(f"the explorer needs gradio {needed}, and {gradio.__version__} is installed; upgrade it")

@@ -126,6 +126,10 @@ class Look:
             if layers:
                 for layer, found in activations(self.model, pixels, sorted(layers)).items():
                     self._each(numbers, Group("neurons", layer), lambda i, e, a=found: a[i, :, e.unit.index[0]])
+            for group in groups:
+                if group.kind == "latents":
+                    codes = self.model.reconstruction(pixels, group.layer).codes[:, self.model.tower.prefix :]
+                    self._each(numbers, group, lambda i, e, c=codes: c[i, :, e.unit.index[0]])
             if Group("pairs") in groups:
                 view, _, _ = pool_inputs(self.model, pixels)
                 row, inputs = view.row[:, :, self.model.tower.prefix :], view.inputs[:, self.model.tower.prefix :]

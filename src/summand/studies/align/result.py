@@ -12,6 +12,9 @@ from ..columns import Column, Table
 from ..result import Result
 from .options import AlignOptions
 
+_LITTLE = 0.1
+"""The share of what the mean embedding misses under which a map is said to be worth little."""
+
 
 class Alignment(Result):
     """How well a vision model's output, mapped by images alone, stands for a CLIP's.
@@ -46,7 +49,12 @@ class Alignment(Result):
             "agreement": agreement[0],
             "chance": agreement[1],
         }
-        made = cls([row], options, model=name, data=data, clip=clip.name)
+        said = (
+            "the map says hardly more of an image than the mean embedding does: words of this model mean little; give "
+            "more images, or a network that was trained"
+        )
+        notes = [said] if fitted.cosine - fitted.of_mean < _LITTLE * (1 - fitted.of_mean) else []
+        made = cls([row], options, model=name, data=data, notes=notes, clip=clip.name)
         made._parts = vision, tower, clip
         return made
 
@@ -62,12 +70,16 @@ class Alignment(Result):
         columns = (
             Column("images", "fitted on"),
             Column("ridge", form=".0e"),
-            Column("cosine", "held-out cosine", form=".3f"),
-            Column("of_mean", "of the mean", form=".3f"),
-            Column("agreement", "zero-shot agreement", form=".0%"),
+            Column("cosine", form=".3f"),
+            Column("of_mean", "mean's cosine", form=".3f"),
+            Column("agreement", "zero-shot", form=".0%"),
             Column("chance", form=".0%"),
         )
-        return [Table(self.rows, columns, caption=f"{self.model}: with {self.clip}, on images held out")]
+        caption = (
+            "on images held out. cosine: with the CLIP's embeddings, beside that of their mean, which knows no image\n"
+            "zero-shot: the same answer as the CLIP's, beside its commonest one"
+        )
+        return [Table(self.rows, columns, str(self.model), caption)]
 
     def save_more(self, folder: Path) -> dict[str, Path]:
         vision, tower, clip = self._parts

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, TypeVar
 
+from ..load_options import LoadOptions
 from ..verb import at_least, one_of
+
+Loaded = TypeVar("Loaded", bound=LoadOptions)
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,6 @@ class CompareOptions:
         The other model, as --model takes it; the first is that of --model.
     images
         Images that both are shown [default: those of the model's world].
-    pretrained_b
-        open_clip's tag of the other model's weights, or a checkpoint file.
-    checkpoint_b
-        A file of fine-tuned weights of the other model.
     """
 
     pool: str | Sequence[str] | None = None
@@ -55,3 +54,20 @@ class CompareOptions:
         one_of("matching", self.matching, ("auto", "index", "correlation"))
         for name, least in (("top", 1), ("draws", 20), ("count", 40), ("batch_size", 1)):
             at_least(name, getattr(self, name), least)
+
+
+@dataclass(frozen=True)
+class OtherModel:
+    """Which weights the other model has; all else is as of the first."""
+
+    GROUP: ClassVar[str] = "Model"
+
+    pretrained_b: str | None = None
+    """open_clip's tag of the other model's weights, or a checkpoint file."""
+    checkpoint_b: str | None = None
+    """A file of fine-tuned weights of the other model; beside a tag, which says what they were fine-tuned from."""
+
+    def of(self, name: str, first: Loaded) -> Loaded:
+        """How the other model is loaded."""
+        own = {"model": name, "pretrained": self.pretrained_b, "checkpoint": self.checkpoint_b}
+        return replace(first, **own, ablation=None, steer=None)

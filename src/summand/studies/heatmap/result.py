@@ -35,7 +35,7 @@ class Heatmaps(Result):
     ) -> None:
         self.maps = list(maps)
         said = str(together(one.covered for one in self.maps) or "")
-        rows = pd.concat([one.rows.assign(image=one.name) for one in self.maps], ignore_index=True)
+        rows = pd.DataFrame([{**row, "image": one.name} for one in self.maps for row in one.rows.to_dict("records")])
         places = [{"image": one.name, **one.place()} for one in self.maps]
         grids = [one.grid for one in self.maps] if options.windows is None or len(self.maps) == 1 else []
         super().__init__(

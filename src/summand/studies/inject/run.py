@@ -8,10 +8,11 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from ...errors import SummandError
 from ...models import Model
 from ...unit import Group
 from ..ablation.options import read_layers
-from ..debias.spurious import choose
+from ..debias.spurious import NoUnits, choose
 from ..debias.suspects import head_moments
 from ..given import images_of
 from ..verb import verb
@@ -43,7 +44,13 @@ def inject(
     classes, attribute = (_directions(model, said, options) for said in (options.classes, options.attribute))
     layers = read_layers(options.layers)
     moments, where = head_moments(model, given.source, layers, batch_size, progress, given.run)
-    found = choose(moments, classes, attribute, where, options.cover)
+    try:
+        found = choose(moments, classes, attribute, where, options.cover)
+    except NoUnits as error:
+        raise SummandError(
+            "no head varies more along the classes than along the attribute, so there is none to strengthen; give more "
+            "images, or name heads with steer="
+        ) from error
     steer = {Group("heads").unit(one.unit): options.gain for one in found}
     return Injected.of(model, model.steer(steer), found, steer, options, given.source.label)
 
