@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from .studies.truth.run import truth
     from .studies.words.run import words
     from .survey.make import survey
+    from .survey.opening import open_survey as open
     from .survey.survey import Survey
-    from .survey.survey import open_survey as open
     from .text.sparse import SparseCode, sparse_code
     from .text.textspan import TextSpan, textspan
     from .unit import Unit
@@ -142,7 +142,7 @@ _HOMES = {
     "concepts": ".studies.concepts.run",
     "load": ".models.load",
     "match": ".studies.match.run",
-    "open": ".survey.survey",
+    "open": ".survey.opening",
     "perturb": ".studies.perturbation.run",
     "rank_one": ".statistics.principal_direction",
     "registers": ".studies.registers.run",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .cache import survey_of
 from .make import survey as make_survey
 from .manifest import Manifest
-from .survey import Survey, open_survey
+from .opening import open_survey
+from .survey import Survey
 from .units import Group
 
 __all__ = ["Group", "Manifest", "Survey", "open_survey", "survey_of"]

@@ -14,7 +14,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import ImageSource, open_source
+from ..data import ImageSource
 from ..data.joined import Joined
 from ..effects.effects import Effects
 from ..errors import SummandError
@@ -26,8 +26,9 @@ from ..statistics.top_images import TopImages
 from ..towers.directions import Directions
 from ..towers.precision import doubled
 from . import store
-from .fingerprints import names_hash, same_weights, weights_hash
+from .fingerprints import same_weights, weights_hash
 from .manifest import Manifest
+from .read_again import read_again
 from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, SKIPPED, TERMS, Folder, Shelf
 from .shown import Shown
 from .units import Group, Unit
@@ -246,8 +247,8 @@ class Survey(Shown):
         if made.location is None and self._source is not None:
             return self._source
         if made.parts:
-            return Joined([_opened(made.source, **part) for part in made.parts])
-        return _opened(made.source, made.location, made.count, made.images, made.files)
+            return Joined([read_again(made.source, **part) for part in made.parts])
+        return read_again(made.source, made.location, made.count, made.images, made.files)
 
     @property
     def model(self) -> Model:
@@ -295,35 +296,3 @@ class Survey(Shown):
 
     def _read_basis(self, group: Group) -> Directions:
         return store.basis_of(self.dataset(group))
-
-
-def _opened(said: str, location: str | None, count: int | None, images: int, files: str) -> ImageSource:
-    """A source again. Raises `SummandError` where it cannot be read, or holds other images than it did."""
-    if location is None:
-        raise SummandError(f"the images of this run were in memory ({said}) and cannot be read again")
-    try:
-        source = open_source(location, count)
-    except SummandError as error:
-        raise SummandError(f"the images of this run cannot be read again: {error}") from error
-    if len(source) != images or names_hash(source) != files:
-        raise SummandError(f"the images in {location} are no longer those of this run")
-    return source
-
-
-def open_survey(path: str | Path, model: Model | None = None) -> Survey:
-    """The survey in a folder. model: a wrapped one, which cannot be loaded again by name.
-
-    Raises `SummandError` for a folder that is no survey, and for one that was not finished, with the command that goes
-    on with it.
-    """
-    path = Path(path).expanduser()
-    manifest = Manifest.read(path)
-    if not manifest.complete:
-        done = f"{manifest.passed:,} of {manifest.planned:,}" if manifest.planned else "none"
-        raise SummandError(
-            f"{path} is not finished ({done} image passes are done); this goes on with it: {manifest.command(path)}"
-        )
-    found = Survey(Folder(path), manifest, model)
-    if model is not None:
-        found.check_model(model)
-    return found

@@ -13,8 +13,8 @@ from ...errors import SummandError
 from ...maps.contrast import default_contrast
 from ...models import Model
 from ...survey import Group, Survey
+from ...survey.opening import open_survey
 from ...survey.profile import Profile, profile_of
-from ...survey.survey import open_survey
 from ...survey.unit_words import Words, words_of_row
 from ...text.pools import Pool
 from ...text.properties import kinds
