@@ -105,9 +105,9 @@ def test_no_command_that_reads_images_was_forgotten():
     loading = {name for name, text in texts.items() if "model.load(" in text or ", model, compute)" in text}
     assert {"ablate", "atlas", "debias", "segment", "subconcepts", "attack", "survey", "heatmap"} <= loading
     blind = {name for name in loading if "model.load()" in texts[name]}
-    assert blind <= {"words", "doctor", "truth"}  # of texts alone, of no pictures, of scenes
+    assert blind <= {"words", "doctor", "truth", "export"}  # of texts alone, of no pictures, of scenes, of weights
     surveys = {name for name, text in texts.items() if "surveyed(survey)" in text or "opened(survey" in text}
-    assert surveys == {"label", "unit", "head", "neuron", "pair"}  # where `loading.surveyed` warns
+    assert surveys == {"label", "unit", "head", "neuron", "pair", "find"}  # where `loading.surveyed` warns
 
 
 def test_who_is_a_scenes_model(vit, resnet):
