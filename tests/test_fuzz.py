@@ -24,6 +24,7 @@ def fuzz():
     return module
 
 
+@pytest.mark.slow
 def test_nothing_but_our_own_errors(fuzz, unchecked):
     state = fuzz.run(seconds=600, inputs=40, state={})
     assert {name: at["faults"] for name, at in state.items() if at["faults"]} == {}

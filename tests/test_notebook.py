@@ -172,6 +172,7 @@ def test_results_plot_where_there_is_something_to_draw(vit, survey):
         Result(pd.DataFrame({"a": [1]}), None).plot()
 
 
+@pytest.mark.slow
 def test_every_figure_shows_itself_in_a_notebook(vit, pixels, survey):
     """One that was not made by pyplot would be text there."""
     heatmap: Any = summand.heatmap(vit, "scenes:count=2", ["a star", "a ring"])

@@ -37,6 +37,7 @@ def test_version_and_help():
     assert "[default: the last four]" in " ".join(run("shift", "--help").out.replace("│", " ").split())
 
 
+@pytest.mark.slow
 def test_atlas_on_photographs_with_an_open_clip_name_and_a_broken_file(tmp_path, monkeypatch):
     small = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16}  # RN50, with a quarter of its width
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "small-RN50", tiny.config(vision_cfg=small))

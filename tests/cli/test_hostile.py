@@ -17,6 +17,8 @@ import summand
 from tests import hostile
 from tests.commands import Finished, command
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True, scope="module")
 def as_users_run_it():

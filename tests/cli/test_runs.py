@@ -13,6 +13,8 @@ from summand.survey.checksums import read_sealed, write_sealed
 from tests.commands import command as run
 from tests.commands import error_of
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--images", "scenes:count=60,seed=4", "--units", "heads,neurons:4", "--held-out", "0.4")
 
 

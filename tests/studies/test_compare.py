@@ -19,6 +19,8 @@ from tests.commands import command
 from tests.studies.results import assert_page, assert_whole, same
 from tests.tiny import clip as tiny_clip
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "scenes:count=160,seed=77"
 OPTIONS = {"units": "heads", "draws": 60, "top": 4}
 

@@ -19,6 +19,8 @@ from summand.text.pools import pool
 from tests.commands import command
 from tests.studies.results import assert_page, assert_whole, same
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "scenes:count=240,seed=12"
 
 

@@ -15,6 +15,8 @@ from summand.studies.shift.reference import make_reference
 from summand.survey.profile import profile, profile_of
 from summand.text.pools import pool
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "scenes:count=40,seed=5"
 
 

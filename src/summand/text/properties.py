@@ -22,7 +22,7 @@ def property_of(text: str, pool: Pool | None = None) -> str | None:
     """The property that a text names: what its pool says, else the attribute of a scene, or the list of the pool
     `general` with it, or None.
 
-    >>> property_of("a red object"), property_of("a photo dominated by yellow"), property_of("the quick brown fox")
+    >>> property_of("a red object"), property_of("a photo dominated by teal"), property_of("the quick brown fox")
     ('colour', 'colour', None)
     """
     own = None if pool is None else pool.properties.get(text)

@@ -22,6 +22,8 @@ from summand.report.explorer.question import Along, probabilities
 from summand.report.explorer.samples import samples
 from tests.report.explorer.conftest import TEXTS
 
+pytestmark = pytest.mark.slow
+
 NASTY = '<script>alert("1")</script>\' onerror=alert(1) & \u202e✶ שלום 你好'
 
 

@@ -13,6 +13,8 @@ from summand.studies.reproduce.options import ReproduceOptions
 from summand.studies.reproduce.registry import ROWS
 from tests.commands import command
 
+pytestmark = pytest.mark.slow
+
 _FEW = {"on": "scenes", "count": 40}
 
 
