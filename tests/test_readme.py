@@ -13,7 +13,7 @@ from tests.pages import PAGES, ROOT, draw, follow, lines, name_of, of_open_clip,
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 README = ROOT / "README.md"
-MADE_OF_THE_CODE = {"docs/cli.md", "docs/models.md"}
+MADE_OF_THE_CODE = {"docs/cli.md", "docs/models.md", "docs/claims.md"}
 QUICK = {"README.md", "docs/index.md", "docs/troubleshooting.md", "docs/start/install.md", "docs/other-tools.md"}
 RUN = [
     pytest.param(page, id=name_of(page), marks=[] if name_of(page) in QUICK else [pytest.mark.slow])

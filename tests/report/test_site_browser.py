@@ -28,7 +28,7 @@ def atlas(vit, in_words, tmp_path_factory):
         return build(vit, open_source(SCENES), out, **options)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     with launched() as found:
         yield found
