@@ -16,6 +16,8 @@ from summand import SummandError
 from summand.notebook import as_img
 from summand.studies.result import Result
 
+pytestmark = pytest.mark.slow
+
 PNG = b"\x89PNG"
 NASTY = '<script>alert(1)</script>" onerror=1'
 

@@ -16,6 +16,8 @@ from summand.effects.autoencoder import Autoencoder
 from summand.models.autoencoders import read_autoencoder, write_autoencoder
 from tests.tiny import clip
 
+pytestmark = pytest.mark.slow
+
 WIDTH, LATENTS = 32, 12
 
 

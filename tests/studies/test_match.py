@@ -18,6 +18,8 @@ from tests.commands import command
 from tests.studies.results import assert_page, assert_whole, same
 from tests.tiny import clip
 
+pytestmark = pytest.mark.slow
+
 TEXT = "two red stars and a blue ring in the snow"
 
 

@@ -14,6 +14,8 @@ from summand.survey.devices import devices_of
 from summand.survey.per_image import in_order
 from tests.commands import command
 
+pytestmark = pytest.mark.slow
+
 SCENES = "scenes:count=40,seed=6"
 OPTIONS = {"units": "heads,neurons:3", "top": 3, "held_out": 0.25, "batch_size": 4, "progress": False}
 

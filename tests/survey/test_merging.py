@@ -22,6 +22,8 @@ from summand.statistics.top_images import TopImages
 from summand.survey.merging import merge
 from tests.commands import command, error_of
 
+pytestmark = pytest.mark.slow
+
 UNITS = "heads,neurons:4"
 
 

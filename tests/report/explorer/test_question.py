@@ -31,6 +31,8 @@ from summand.report.explorer.question import (
 )
 from tests.report.explorer.conftest import TEXTS
 
+pytestmark = pytest.mark.slow
+
 VERSUS = Along(0, 1)
 
 

@@ -23,6 +23,8 @@ from summand.report.explorer.options import ExploreOptions
 from summand.report.explorer.run import known_for
 from tests.commands import command
 
+pytestmark = pytest.mark.slow
+
 gradio = pytest.importorskip("gradio", reason="gradio is not installed")
 
 

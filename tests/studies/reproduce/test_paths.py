@@ -15,6 +15,8 @@ from summand.studies.reproduce.registry import ROWS
 from summand.studies.zeroshot import classifier, named_classes
 from tests.studies.reproduce import miniatures
 
+pytestmark = pytest.mark.slow
+
 _OF_NUMBERS = ("A:table2", "A:table5")
 # The same code as another row, on another layer, model or group.
 _ALIKE = ("C:table7", "C:table8", "C:table9", "C:table10", "C:table12", "C:table13", "A:fig9", "A:fig12", "A:table5")
