@@ -66,8 +66,7 @@ def loaded(
     with the reason, and a new process goes on. Raises `SummandError` after ten of them.
     """
     if count == 0 or not plan:
-        for indices in plan:
-            yield _read(source, [int(index) for index in indices], prepare)
+        yield from (_read(source, [int(index) for index in indices], prepare) for indices in plan)
         return
     given_up: dict[int, str] = {}
     done = 0

@@ -30,8 +30,7 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 @dataclass(frozen=True)
 class Original:
-    """The picture that a map is of, upright: its size (height, width), read again when asked for, and the box that the
-    model sees of it."""
+    """The picture that a map is of, upright: its size (height, width), read when asked for, and the box seen of it."""
 
     size: tuple[int, int]
     read: Callable[[], Image.Image]
