@@ -5,6 +5,7 @@ import pytest
 import summand
 from summand.report.site.beside import labelled
 from summand.text.pools import pool
+from tests.browser import launched
 
 SCENES = "scenes:count=160,seed=1"
 
@@ -23,3 +24,10 @@ def in_words(vit, survey):
     assert found.labelled
     assert not survey.labelled
     return found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Of one module: a second one in the same process could not be driven beside it."""
+    with launched() as found:
+        yield found

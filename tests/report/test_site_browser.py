@@ -11,7 +11,7 @@ import summand
 from summand.data import open_source
 from summand.report.site import build, index
 from summand.text.pools import pool
-from tests.browser import Watched, launched, overflow, require_browser, serious
+from tests.browser import Watched, overflow, require_browser, serious
 from tests.report.conftest import SCENES
 
 pytestmark = pytest.mark.slow
@@ -26,12 +26,6 @@ def atlas(vit, in_words, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "PIECE", 25)  # so that the search has four pieces to put together
         return build(vit, open_source(SCENES), out, **options)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture

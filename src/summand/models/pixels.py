@@ -39,8 +39,13 @@ def preprocessed(
         return torch.stack([preprocess(Image.fromarray(image)) for image in images])
     if not isinstance(images, Image.Image):
         raise SummandError(f"expected a PIL image or a uint8 array, got {type(images).__name__}")
+    return of_picture(preprocess, images)
+
+
+def of_picture(transform: Callable[[Image.Image], Tensor], image: Image.Image) -> Tensor:
+    """What a transform makes of a picture in RGB. Raises `SummandError` for one that it cannot read."""
     try:
-        return preprocess(as_rgb(images))
+        return transform(as_rgb(image))
     except ValueError as error:
         raise SummandError(f"the picture cannot be read: {error}") from error
 

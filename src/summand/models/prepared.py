@@ -14,8 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from ..data.sources import as_rgb
-from ..errors import SummandError
+from .pixels import of_picture
 
 if TYPE_CHECKING:
     from .model import Model
@@ -75,10 +74,7 @@ class Prepared:
     def _cut(self, image: Any) -> Tensor:
         if self.cut is None or not isinstance(image, Image.Image):
             return self.preprocess(image)
-        try:
-            return self.cut(as_rgb(image))
-        except ValueError as error:
-            raise SummandError(f"the picture cannot be read: {error}") from error
+        return of_picture(self.cut, image)
 
     def on(self, found: Tensor, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "image 3 height width"]:
         """What the call gave, as pixels on a device; from page-locked memory to a GPU, without waiting for it."""

@@ -17,7 +17,7 @@ from summand.report.explorer import page as pages
 from summand.report.explorer.options import ExploreOptions
 from summand.report.explorer.question import probabilities
 from summand.report.explorer.samples import samples
-from tests.browser import Watched, launched, overflow, require_browser, serious
+from tests.browser import Watched, overflow, require_browser, serious
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,12 +32,6 @@ def served(known):
     pytest.importorskip("gradio", reason="gradio is not installed")
     require_browser()
     with summand.explore(known, options=ExploreOptions(upload_mb=1)) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as found:
         yield found
 
 
