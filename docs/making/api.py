@@ -33,7 +33,8 @@ INDEX = """# Python
 
 Everything public is a name of `summand`. Made of the docstrings: the formula first, then shapes, units and errors. Every verb
 takes a model, images in any form and its options by name, and returns a `Result`: `.rows` (pandas), `.figure()`,
-`.save(place)`, `.to_json()`, `.notes`, `.alarm`; a notebook shows it as a table with its figure.
+`.save(place)`, `.to_json()`, `.notes`, `.alarm`; a notebook shows it as a table with its figure. Every verb also takes
+`progress`: what takes long says how far it is on stderr, as a bar on a terminal and a line a minute in a log; False says nothing.
 
 | name | what it is |
 |---|---|
