@@ -1,5 +1,5 @@
-"""Make README and pyproject.toml fit for the registry, which shows them away from the repository: links and pictures get the
-address of the released version, and the project's addresses are added.
+"""Make README and pyproject.toml fit for the registry, which shows them away from the repository: links and pictures
+get the address of the released version, and the project's addresses are added.
 
     python packaging/for_the_registry.py https://github.com/OWNER/NAME v1.2.3
 """
