@@ -9,8 +9,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 import pytest
 
 import summand
+from summand.cli.adapter import in_shell_words
 from summand.errors import SummandError
-from tests.commands import command
+from tests.commands import command, error_of
 from tests.pages import ROOT
 
 SPEC = spec_from_file_location("making_errors", ROOT / "docs" / "making" / "errors.py")
@@ -23,10 +24,11 @@ MESSAGES = errors.messages()
 TROUBLE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 
 
-def stands(said: str) -> bool:
-    """Whether a message, as it came, is one of the page's."""
+def stands(said: str, in_shell: bool = False) -> bool:
+    """Whether a message, as it came, is one of the page's; or one of these in the words of the shell."""
     plain = " ".join(said.split())
-    patterns = (re.escape(one.text).replace(re.escape(errors.HOLE), ".*") for one in MESSAGES)
+    texts = [in_shell_words(one.text, re.findall(r"(\w+)=", one.text)) if in_shell else one.text for one in MESSAGES]
+    patterns = (re.escape(text).replace(re.escape(errors.HOLE), ".*") for text in texts)
     return any(re.fullmatch(f"(.*: )?{pattern}", plain) for pattern in patterns)
 
 
@@ -47,6 +49,25 @@ def test_what_is_really_said_stands_there(wrong):
     with pytest.raises(SummandError) as found:
         wrong()
     assert stands(str(found.value)), str(found.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("heatmap", "dog.jpg", "a dog", "--model", "ViT-B-32"),
+        ("shift", "scenes:count=20"),
+        ("debias", "scenes:count=20"),
+        ("segment", "scenes:count=4", "--methods", "token"),
+        ("survey", "scenes:cuont=100"),
+        ("label", "nofolder"),
+        ("heatmap", "nopicture.jpg", "a dog"),
+        ("explore", "--upload-mb", "0"),
+    ],
+)
+def test_what_a_command_says_stands_there_in_the_words_of_the_shell(wrong, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = error_of(*wrong)
+    assert stands(said, in_shell=True), said
 
 
 def test_no_message_is_left_out():

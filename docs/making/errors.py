@@ -37,7 +37,7 @@ HEAD = """# Every error, word for word
 
 Made from the source by `docs/making/errors.py`: each message that Summand raises on purpose, with … where a name or a number
 stands. Search this page for a few words of yours. A message says what was expected, what came and what to do;
-[Troubleshooting](troubleshooting.md) says more about the common ones. All are `summand.SummandError` in Python, and one line on
+[Troubleshooting](troubleshooting.md) says more about the common ones. What reads `count=N` here is `--count N` in a shell. All are `summand.SummandError` in Python, and one line on
 stderr with exit code 2 on the command line. Anything else (a traceback, exit code 3) is a fault of Summand's own.
 """
 
