@@ -91,7 +91,21 @@ def test_every_room_has_a_title_and_every_message_some_words():
     assert rooms <= set(errors.ROOMS), "docs/making/errors.py: ROOMS"
     assert all(re.search(r"[a-zA-Z]{2}", message.text) for message in MESSAGES)
     page = "\n".join(errors.lines())
-    assert page.count("\n| ") > len(MESSAGES)
+    assert page.count("\n- ") == len(MESSAGES)
+
+
+def test_every_refusal_of_troubleshooting_is_one_that_the_source_says():
+    """Literally, but for … and what stands in `code`, which a shell and Python say otherwise."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "summand").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # a message over several lines
+    source += "".join(f"\n{message.text}" for message in MESSAGES)
+    rows = re.findall(r"^\| (.+?) \| .+? \|$", TROUBLE.partition("## Refusals")[2], re.MULTILINE)
+    refusals = [one for row in rows for one in row.split(" / ") if row not in ("refusal", "---")]
+    assert len(refusals) > 90
+    for refusal in refusals:
+        for part in re.split(r"…|`[^`]*`|: |\b[NM]\b|\b(?:POOL|COUNT)\b", refusal):
+            said = part.strip(" ;:,.")
+            assert len(said.split()) < 2 or said in source, refusal
 
 
 @pytest.mark.usefixtures("unchecked")

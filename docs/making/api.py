@@ -20,7 +20,8 @@ PAGES = {
     "surveys": ("Surveys", "What one pass over pictures leaves.", ("survey",)),
     "verbs": (
         "Verbs",
-        "What to do with a model: one function, one set of options, one result.",
+        "What to do with a model: one function, one set of options, one result. Every option may also be given by its name, "
+        "and every verb takes `progress=False`, which says nothing of how far it is.",
         ("studies", "report", "maps"),
     ),
     "mathematics": ("Statistics and texts", "The methods on plain tensors, without a model.", ("statistics", "text")),
