@@ -28,7 +28,6 @@ def train_autoencoder(
     options: SaeOptions,
     batch_size: int = 64,
     count: int | None = None,
-    progress: bool | None = None,
 ) -> TrainedAutoencoder:
     """A sparse autoencoder of the stream that leaves a layer, trained on the tokens of images in any form.
 
@@ -39,9 +38,9 @@ def train_autoencoder(
     layer = max(0, tower.layers - 3) if options.layer is None else options.layer
     with_neurons(model.tower, [layer])
     given = images_of(images, count)
-    tokens = _tokens(model, given.source, layer, options, batch_size, progress)
+    tokens = _tokens(model, given.source, layer, options, batch_size)
     steps = options.epochs * len(tokens)
-    with Progress("training", steps, "tokens", progress) as bar:
+    with Progress("training", steps, "tokens") as bar:
         trained = train(tokens, layer, options.latents, options.top_k, options.epochs, options.seed, bar.update)
     row = {
         "layer": layer,
@@ -56,13 +55,13 @@ def train_autoencoder(
 
 
 def _tokens(
-    model: Model, source: Any, layer: int, options: SaeOptions, batch_size: int, progress: bool | None
+    model: Model, source: Any, layer: int, options: SaeOptions, batch_size: int
 ) -> Float[Tensor, "token width"]:
     """Tokens of the stream, at most so many: the same number of every image. No survey keeps the stream."""
     chance, found = torch.Generator().manual_seed(options.seed), []
     each = max(1, options.tokens // len(source))
     with torch.no_grad():
-        for batch in read(model, source, batch_size, what="reading the stream", progress=progress):
+        for batch in read(model, source, batch_size, what="reading the stream"):
             stream = stream_of(model.tower, batch.pixels, layer).float()
             some = torch.randperm(stream.shape[1], generator=chance)[:each].to(stream.device)
             found.append(stream[:, some].flatten(0, 1))
