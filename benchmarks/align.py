@@ -1,10 +1,16 @@
-"""Do words that come through an alignment fit? `python benchmarks/align.py [--json] [--seconds 110]`
+"""Do words that come through an alignment fit? `python benchmarks/align.py [--json] [--seconds 360]`
 
 A small timm ViT learns to classify scenes, all attributes at once, and never sees a text; then `summand.align` maps its
-output into scenes-vit's space by images alone. Its heads are labelled with scenes-vit's words, and judged as
-`summand truth` judges: how often a head's label names the attribute that explains most of the variance of its effect,
-on fresh scenes. Beside it scenes-vit's own heads, and the same ViT with random weights, aligned alike. Training stops
-after so many CPU seconds of one core and is kept in the cache folder, from where another run takes it.
+output into scenes-vit's space by images alone. Beside it the same ViT with random weights, aligned alike, and
+scenes-vit itself. Training stops after so many CPU seconds of one core and is kept in the cache folder, from where
+another run takes it.
+
+The map: what it explains of scenes-vit's embeddings of held-out images, its cosine beside that of their mean, and how
+often zero-shot answers agree, over all attributes. Labels of heads are judged as `summand truth` judges: how often they
+name the attribute that explains most of the variance of the head's effect, on fresh scenes, among heads that one
+attribute dominates. Heads that all are of one attribute can be named right by one word, so beside it: the same of these
+labels shuffled among these heads, Cohen's kappa of the two, how many attributes are named right by a head, and the same
+number of heads of each model, those with proven words that are dominated most.
 """
 
 from __future__ import annotations
@@ -14,9 +20,11 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 from torch import nn
@@ -29,6 +37,7 @@ from summand.scenes.training.batches import PATCH_TASK, Batches
 SHAPE: dict[str, Any] = {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 6, "num_classes": 0}
 CACHE = Path(os.environ.get("SUMMAND_CACHE", Path.home() / ".cache" / "summand")) / "benchmarks"
 BATCH, RATE, MIDDLE = 48, 2e-3, 3
+DOMINANT = 0.5  # of a head's variance
 
 
 def network(seed: int = 0) -> Any:
@@ -111,13 +120,13 @@ def _keep(file: Path, learner: nn.Module, optimizers: dict[str, Any], spent: flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--seconds", type=float, default=110)
+    parser.add_argument("--seconds", type=float, default=360)
     parser.add_argument("--count", type=int, default=1500, help="scenes that the map is fitted on")
-    parser.add_argument("--described", type=int, default=1000, help="scenes that labels are made on")
+    parser.add_argument("--described", type=int, default=2000, help="scenes that labels are made on")
     parser.add_argument("--judged", type=int, default=500, help="fresh scenes that judge")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    vit, clip = trained(args.seconds, CACHE / f"align-{args.seconds:.0f}.pt"), summand.load("scenes-vit")
+    vit, clip = trained(args.seconds, CACHE / f"align-patches-{args.seconds:.0f}.pt"), summand.load("scenes-vit")
     models = {"scenes-vit itself": clip}
     scenes = f"scenes:count={args.count},seed=9"
     for name, one in {"supervised ViT, aligned": vit, "random ViT, aligned": network()}.items():
@@ -126,28 +135,51 @@ def main() -> None:
     for name, model in models.items():
         rows.append(scored(name, model, args))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    most = min(len(row["proven"]) for row in rows)
+    for row in rows:
+        row["first"], row["of"] = sum(row["proven"][:most]), most
     if args.json:
         print(json.dumps({"command": "align", "options": vars(args), "rows": rows}))
         return
-    print("| heads of | labels that name the dominant attribute | by chance | held-out cosine | zero-shot agreement |")
-    print("|---" * 5 + "|")
+    print("| the map | explained | cosine | mean's cosine | same answers | by chance |\n" + "|---" * 6 + "|")
+    for row in rows[1:]:
+        print(f"| {row['model']} | {100 * row['explained']:.0f} % | {row['cosine']:.2f} | {row['of_mean']:.2f} | "
+              f"{100 * row['agreement']:.0f} % | {100 * row['chance']:.0f} % |")  # fmt: skip
+    print("\n| labels of heads of | name the dominant attribute | shuffled | κ | named right | equal numbers |\n"
+          + "|---" * 6 + "|")  # fmt: skip
     for row in rows:
-        fit = [f"{row[key]:.2f}" if row[key] is not None else "" for key in ("cosine", "agreement")]
-        print(f"| {row['model']} | {100 * row['right']:.0f} % of {row['heads']} | {100 * row['chance']:.0f} % | "
-              + " | ".join(fit) + " |")  # fmt: skip
+        shares = f"{100 * row['right']:.0f} % of {row['heads']} | {100 * row['shuffled']:.0f} % | {row['kappa']:.2f}"
+        print(f"| {row['model']} | {shares} | {', '.join(row['named']) or 'none'} | {row['first']} of {row['of']} |")
+    for row in rows[1:]:
+        said = (f"{name} {100 * same:.0f} ({100 * chance:.0f})" for name, same, chance in row["answers"])
+        print(f"\n{row['model']}, same answers (by chance), %: {', '.join(said)}")
 
 
-def scored(name: str, model: summand.Model, args: argparse.Namespace) -> dict:
-    found = summand.truth(model, count=args.judged, described=args.described, pairs=20, progress=False).summary
-    report = model.alignment
-    return {
-        "model": name,
-        "right": found["agreement"],
-        "chance": found["agreement_random_texts"],
-        "heads": found["dominant"],
-        "cosine": None if report is None else report.cosine,
-        "agreement": None if report is None else report.agreement,
-    }
+def scored(name: str, model: summand.Model, args: argparse.Namespace) -> dict[str, Any]:
+    table = summand.truth(model, count=args.judged, described=args.described, pairs=20, progress=False).rows
+    heads = [row for row in table.to_dict("records") if row["share"] >= DOMINANT]
+    heads.sort(key=lambda row: -row["share"])
+    named, true = (np.array([str(row[which]) for row in heads]) for which in ("named", "true"))
+    proven = np.array([row["verdict"] == "proven" for row in heads])
+    right, shuffled = float(np.mean(named == true)), by_shuffling(named, true)
+    found: dict[str, Any] = {
+        "model": name, "heads": len(heads), "right": right, "shuffled": shuffled,
+        "kappa": (right - shuffled) / (1 - shuffled) if shuffled < 1 else 0.0,
+        "named": sorted(set(named[named == true])), "true": dict(Counter(true.tolist())),
+        "proven": (named == true)[proven].tolist(),
+    }  # fmt: skip
+    if model.alignment is not None:
+        answers = [(row["classes"], row["agreement"], row["chance"]) for row in model.alignment.answers]
+        same, chance = (sum(row[place] for row in answers) / len(answers) for place in (1, 2))
+        report = model.alignment.rows.to_dict("records")[0]
+        found |= {key: report[key] for key in ("explained", "cosine", "of_mean")}
+        found |= {"answers": answers, "agreement": same, "chance": chance}
+    return found
+
+
+def by_shuffling(named: Any, true: Any) -> float:
+    """Σ_a P(named a) P(true a): how often labels name the truth on average over all orders of them."""
+    return float(sum(np.mean(named == each) * np.mean(true == each) for each in set(true)))
 
 
 if __name__ == "__main__":

@@ -145,11 +145,11 @@ def of_patches(name: str, model: summand.Model, photos: Path, masks: dict[Path, 
         for b in masks:
             if a < b and len(np.intersect1d(things[a], things[b][things[b] > 0])):
                 alike = (things[a][:, None] == things[b]) & (things[a][:, None] > 0)
-                same.append(np.mean([alike[i, j] for i, j in strongest(sides[a], sides[b])]))
+                same += [float(alike[i, j]) for i, j in strongest(sides[a], sides[b])]
                 chance.append(alike.mean())
     return {
         "model": name, "mirror image: same place": float(np.mean(right)), "by chance": float(near),
-        "two photographs: same thing": float(np.mean(same)), "chance": float(np.mean(chance)), "pairs": len(same),
+        "two photographs: same thing": float(np.mean(same)), "chance": float(np.mean(chance)), "pairs": len(chance),
     }  # fmt: skip
 
 
@@ -169,8 +169,7 @@ def of_find(models: dict[str, summand.Model], photos: Path, files: list[Path]) -
     rows = []
     for name, model in models.items():
         survey = summand.survey(model, str(photos), units="heads", held_out=0.5, progress=False)
-        held = survey.images["held_out"].to_numpy()
-        numbers = survey.images["index"].to_numpy()[held]
+        numbers = survey.held_out_images
         seen = [model.picture(model.preprocess(summand.data.open_images(files[i]).image(0))[None])[0] for i in numbers]
         signals = dict(zip(survey.units, survey.held_out("heads").flatten(1).numpy().T, strict=True))
         rho, supported = [], []
