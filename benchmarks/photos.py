@@ -1,4 +1,4 @@
-"""match, find and compare on photographs, with no model of them at hand. `python benchmarks/photos.py PHOTOS MASKS`
+"""match, find and compare on photographs, with no model of them at hand. `photos.py PHOTOS MASKS VECTORS`
 
 scenes-vit has seen rendered scenes alone, and ViT-B-32 has random weights here: what they can be asked is what is known
 of any photograph, its colours, what lies where, and its own mirror image.
@@ -8,8 +8,8 @@ of any photograph, its colours, what lies where, and its own mirror image.
 - mirror image: a photograph matched with itself turned left to right, less the mean photograph: of the ten strongest
   pairs of patches, how many are one place (to a patch). two photographs: how many of the ten show one kind of thing, by
   the masks of COCO.
-- find: the five units that a colour predicts best: how they go with its share of the pixels (Spearman's ρ); and of a
-  random ViT, in how many units a text that it cannot know is supported.
+- find: the five heads that a colour predicts best: how they go with its share of the pixels (Spearman's ρ); and of a
+  random ViT, in how many heads a text's vector is supported, of a trained ViT that it does not know.
 - compare: what is named between models of which one saw nothing else than the other.
 """
 
@@ -48,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("photos", type=Path)
     parser.add_argument("masks", type=Path, help="of some of them: PNGs of COCO's categories, by the same names")
+    parser.add_argument("vectors", type=Path, help=".npy [text, 512]: texts as a trained ViT-B-32 has them")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--parts", default="words,patches,find,compare")
     args = parser.parse_args()
@@ -59,7 +60,7 @@ def main() -> None:
     run = {
         "words": lambda: of_words(models["scenes-vit"], files, masks),
         "patches": lambda: [of_patches(name, model, args.photos, masks) for name, model in models.items()],
-        "find": lambda: of_find(models, args.photos, files),
+        "find": lambda: of_find(models, args.photos, files, args.vectors),
         "compare": lambda: of_compare(models["scenes-vit"], args.photos),
     }
     found = {part: run[part]() for part in args.parts.split(",")}
@@ -165,28 +166,36 @@ def patch_kinds(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     )
 
 
-def of_find(models: dict[str, summand.Model], photos: Path, files: list[Path]) -> list[dict[str, Any]]:
+def of_find(models: dict[str, summand.Model], photos: Path, files: list[Path], vectors: Path) -> list[dict[str, Any]]:
     rows = []
     for name, model in models.items():
         survey = summand.survey(model, str(photos), units="heads", held_out=0.5, progress=False)
-        numbers = survey.held_out_images
-        seen = [model.picture(model.preprocess(summand.data.open_images(files[i]).image(0))[None])[0] for i in numbers]
-        signals = dict(zip(survey.units, survey.held_out("heads").flatten(1).numpy().T, strict=True))
-        rho, supported = [], []
-        for colour in HUES:
-            share = np.array([hue_of(picture, colour).mean() for picture in seen])
-            if not share.any():
-                continue
-            table = survey.find(f"a {colour} object", top=len(survey.units), by="evidence")
+        asked: list[Any] = list(HUES) if name == "scenes-vit" else list(np.load(vectors).astype(float))
+        told, supported = [], []
+        for query in asked:
+            text = f"a {query} object" if isinstance(query, str) else query
+            table = survey.find(text, top=len(survey.units), by="evidence")
             supported.append(table["supported"].mean())
-            for row in table.head(_UNITS).to_dict("records"):
-                ranks = rankdata(np.sign(row["cosine"]) * signals[row["unit"]]), rankdata(share)
-                rho.append(float(np.corrcoef(*ranks)[0, 1]))
+            if isinstance(query, str):
+                told += told_by(survey, table, model, files, query)
         rows.append({
-            "model": name, "units": len(survey.units), "photographs": len(numbers),
-            "ρ with the colour's share": float(np.mean(rho)), "units supported": float(np.mean(supported)),
+            "model": name, "asked for": f"{len(asked)} " + ("colours" if name == "scenes-vit" else "vectors"),
+            "heads": len(survey.units), "photographs": len(survey.held_out_images),
+            "heads supported": float(np.mean(supported)), "ρ with its pixels": float(np.mean(told)) if told else "",
         })  # fmt: skip
     return rows
+
+
+def told_by(survey: Any, table: Any, model: summand.Model, files: list[Path], colour: str) -> list[float]:
+    """Spearman's ρ of the first units with the colour's share of the pixels, over the photographs kept aside."""
+    seen = (model.preprocess(summand.data.open_images(files[i]).image(0))[None] for i in survey.held_out_images)
+    share = np.array([hue_of(model.picture(pixels)[0], colour).mean() for pixels in seen])
+    signals = dict(zip(survey.units, survey.held_out("heads").flatten(1).numpy().T, strict=True))
+    found = []
+    for row in table.head(_UNITS).to_dict("records") if share.any() else []:
+        ranks = rankdata(np.sign(row["cosine"]) * signals[row["unit"]]), rankdata(share)
+        found.append(float(np.corrcoef(*ranks)[0, 1]))
+    return found
 
 
 def of_compare(base: summand.Model, photos: Path) -> list[dict[str, Any]]:
