@@ -148,6 +148,8 @@ def heads_asked(
     """
     if layers is None and heads is None:
         return None
+    if wrong := [layer for layer in layers or () if layer not in range(have[0])]:
+        raise SummandError(f"the {side} tower has layers 0 to {have[0] - 1}; got {', '.join(map(str, wrong))}")
     asked = (
         tuple((layer, head) for layer in layers for head in range(have[1]))
         if layers is not None
