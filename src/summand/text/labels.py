@@ -59,10 +59,11 @@ def named_attribute(texts: Sequence[str], explained: Sequence[float]) -> str | N
 
 
 def importance(moments: Moments, classes: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head"]:
-    """Share of each head in Σ_heads Σ_texts Var⟨head, t − t̄⟩: how much it moves the image among the class texts."""
+    """Share of each head in Σ_heads Σ_texts Var⟨head, t − t̄⟩: how much it moves the image among the class texts. A
+    layer at a time: of all heads, channels and texts at once the numbers would fill the memory."""
     check_finite(classes, "class text", "encode the texts again")
-    centred = classes - classes.mean(dim=0)
-    along = moments.variance_along(centred).sum(dim=-1)
+    centred, layers = classes - classes.mean(dim=0), range(moments.mean.shape[0])
+    along = torch.cat([moments.select([layer]).variance_along(centred).sum(dim=-1) for layer in layers])
     return along / along.sum().clamp(min=torch.finfo(along.dtype).tiny)
 
 
@@ -74,15 +75,16 @@ def label_heads(
     shares: Float[Tensor, "layer head"],
     size: int = 10,
 ) -> list[HeadLabel]:
-    """TextSpan for every head of the given layers, ordered by layer and head. `shares` as from `importance`.
+    """TextSpan for every head of the given layers, ordered by layer and head, a layer at a time. `shares` as from
+    `importance`.
 
     A head that writes nothing, such as a pruned one, has no texts and is left out.
     """
-    spans = textspan(moments.select(list(layers)), embeddings, size)
     labels = []
-    for row, layer in enumerate(layers):
+    for layer in layers:
+        spans = textspan(moments.select([layer]), embeddings, size)
         for head in range(spans.indices.shape[1]):
-            chosen = tuple(int(i) for i in spans.indices[row, head] if i >= 0)
+            chosen = tuple(int(i) for i in spans.indices[0, head] if i >= 0)
             if not chosen:
                 continue
             labels.append(
@@ -90,7 +92,7 @@ def label_heads(
                     layer=layer,
                     head=head,
                     texts=tuple(texts[i] for i in chosen),
-                    explained=tuple(float(e) for e in spans.explained[row, head, : len(chosen)]),
+                    explained=tuple(float(e) for e in spans.explained[0, head, : len(chosen)]),
                     importance=float(shares[layer, head]),
                     indices=chosen,
                 )
