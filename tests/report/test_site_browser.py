@@ -186,6 +186,24 @@ def test_a_text_swaps_the_images_and_hovering_it_the_maps(look, atlas):
     assert min(found.eval_on_selector_all("[data-gallery=strong] img", loaded)) > 0
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_number_says_what_it_is_on_hover(look, atlas, page):
+    """But those in names, in sentences, which say it themselves, and in what is there to be copied."""
+    silent = look(address(atlas, page)).page.evaluate(
+        """() => {
+            const said = 'title, p, pre, script, style, th, h1, h2, a, button, footer, dd, option, nav, summary';
+            const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+            while (texts.nextNode()) {
+                const at = texts.currentNode.parentElement;
+                if (/\\d/.test(texts.currentNode.data) && !at.closest(said) && !at.closest('[title]:not([title=""])'))
+                    found.push(`${at.className}: ${texts.currentNode.data.trim()}`);
+            }
+            return found;
+        }"""
+    )
+    assert silent == []
+
+
 _INKED = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
 
 

@@ -34,7 +34,7 @@ from .recipe import making, opening
 from .relations import Near
 from .relations import Path as Through
 from .terms import Shares
-from .waterfall import ImagePage, rows_of
+from .waterfall import ImagePage, rows_of, strongest_heads
 
 
 @dataclass
@@ -198,6 +198,7 @@ class Pages:
             root="../",
             page=page,
             falls=[rows_of(score) for score in page.scores],
+            most=[strongest_heads(score) for score in page.scores],
             picture=picture,
             shown_by=self._shown_by(page.image),
             previous=there[place - 1] if place else None,

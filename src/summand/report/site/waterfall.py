@@ -19,7 +19,7 @@ from .ablation import Problem
 from .entries import Entry
 from .sentences import Sentences
 
-_TEXTS, _MOVED = 4, 12
+_TEXTS, _MOVED, _HEADS = 4, 12, 6
 
 
 @dataclass(frozen=True)
@@ -176,3 +176,10 @@ def rows_of(score: Score) -> list[dict[str, Any]]:
         row["left"] = 100 * (min(row["from"], row["to"]) - low) / span
         row["width"] = 100 * abs(row["value"]) / span
     return found
+
+
+def strongest_heads(score: Score) -> list[tuple[str, float]]:
+    """The heads that add or take most, by name, the furthest from zero first."""
+    order = np.argsort(-np.abs(score.heads), axis=None, kind="stable")[:_HEADS]
+    places = zip(*np.unravel_index(order, score.heads.shape), strict=True)
+    return [(f"{layer}.{head}", float(score.heads[layer, head])) for layer, head in places]
