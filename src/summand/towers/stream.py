@@ -13,7 +13,7 @@ from ..errors import SummandError
 from .base import Rest, Shares, Trace, working
 from .linear import inverse_deviation
 from .listening import Listener, enough, listening
-from .plain import PlainLayers, PlainMaps, PlainView, together
+from .plain import PlainLayers, PlainMaps, PlainView, ValuesLater, together
 from .precision import unmixed
 from .view import AttentionView, Visit
 
@@ -37,6 +37,7 @@ class StreamPass:
         self.blocks, self.first = tower.blocks, tower.pooled_from
         self.values: list[Tensor] = []  # [image, layer, head, channel] of layers that were finished together
         self.waiting: list[tuple[int, Tensor, PlainMaps]] = []
+        self.later = ValuesLater(tower.plain_maps)
         self.before: list[Tensor] = []  # the pooled token before each block
         self.middle: list[Tensor] = []  # and between its attention and its MLP
         self.masses: list[tuple[Tensor, Tensor] | None] = []  # what each layer's constants are multiplied with; ones
@@ -78,6 +79,7 @@ class StreamPass:
         with unmixed(tokens.device):
             view = self._look(len(self.blocks) - 1, inputs)
             self._finish()
+            self.values += self.later.made()
             outputs = last.plain_outputs(view, self.values[-1][:, -1], inputs, self.positions)
             self.middle.append(working(self.before[-1]) + last.write(outputs))
         # In the model's own precision, and its own order of the axes: who listens to the neurons turns them as ever.
@@ -125,15 +127,17 @@ class StreamPass:
 
     def _look(self, layer: int, inputs: Tensor) -> AttentionView | None:
         """What an attention reads, as a view; None where it waits."""
-        maps = None if self.positions or self.tower.averaged else self.blocks[layer].plain_maps(inputs)
+        settled, plainly = not self.tower.always_checked, not (self.positions or self.tower.averaged)
+        maps = self.blocks[layer].plain_maps(inputs, settled) if plainly else None
         if maps is not None:
             inputs = inputs.to(maps.query.dtype)
             self.waiting.append((layer, inputs, maps))
             self.masses.append(None)
-            if self.tower.always_checked or len(self.waiting) >= together(inputs, maps):
+            if not settled or len(self.waiting) >= together(inputs, maps):
                 self._finish()
             return None
         self._finish()
+        self.values += self.later.made()
         inputs = working(inputs)
         self.pooling = weights = self.weights(inputs)
         view, mass = self.blocks[layer].look(inputs, weights, self.first, self.positions)
@@ -156,7 +160,8 @@ class StreamPass:
         if self.visit is not None:
             for place, layer in enumerate(layers):
                 self.visit(layer, PlainView(found, place))
-        self.values.append(found.values)
+        if self.tower.always_checked or not self.later.add(layers, found):
+            self.values.append(found.values)
 
     def _pooled(self, tokens: Tensor) -> Float[Tensor, "image width"]:
         """A class token in the model's own precision, a mean in working precision."""
