@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..statistics.moments import Moments
+from ..statistics.variance_over import variance_over
 from ..towers.finite import check_finite
 from .lexicons import attribute_of
 from .textspan import textspan
@@ -59,11 +60,9 @@ def named_attribute(texts: Sequence[str], explained: Sequence[float]) -> str | N
 
 
 def importance(moments: Moments, classes: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head"]:
-    """Share of each head in Σ_heads Σ_texts Var⟨head, t − t̄⟩: how much it moves the image among the class texts. A
-    layer at a time: of all heads, channels and texts at once the numbers would fill the memory."""
+    """Share of each head in Σ_heads Σ_texts Var⟨head, t − t̄⟩: how much it moves the image among the class texts."""
     check_finite(classes, "class text", "encode the texts again")
-    centred, layers = classes - classes.mean(dim=0), range(moments.mean.shape[0])
-    along = torch.cat([moments.select([layer]).variance_along(centred).sum(dim=-1) for layer in layers])
+    along = variance_over(moments, classes - classes.mean(dim=0))
     return along / along.sum().clamp(min=torch.finfo(along.dtype).tiny)
 
 

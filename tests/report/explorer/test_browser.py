@@ -225,7 +225,7 @@ def test_neurons_and_nearest_pictures(opened, known):
     page.locator(f".sx-table [data-off='{unit}']").click()
     page.wait_for_selector(f"text=without {unit}")
     assert page.locator(f".sx-table [data-off='{unit}']").inner_text() == "switch on again"
-    page.get_by_role("tab", name="Nearest pictures").click()
+    page.get_by_role("tab", name="Nearest").click()
     page.get_by_role("button", name="Find them").click()
     page.wait_for_selector(".sx-gallery img")
     assert page.locator(".sx-gallery img").count() == 8
@@ -233,7 +233,7 @@ def test_neurons_and_nearest_pictures(opened, known):
 
 def test_words_show_their_patches_and_patches_their_words(opened):
     page = opened()
-    page.get_by_role("tab", name="Words and patches").click()
+    page.get_by_role("tab", name="Words").click()
     page.get_by_role("button", name="Which word goes with which patch?").click()
     page.wait_for_selector("[data-words] .word")
     inked = "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].some(Boolean)"
@@ -269,7 +269,7 @@ def test_it_can_be_read_by_everybody(opened, scheme):
     page.wait_for_selector("text=Off:")
     assert settled(page) == []
     for tab, button, shown in (
-        ("Words and patches", "Which word goes with which patch?", "[data-words] .word"),
+        ("Words", "Which word goes with which patch?", "[data-words] .word"),
         ("Neurons", "Which neurons does it move?", ".sx-table [data-unit]"),
     ):
         page.get_by_role("tab", name=tab).click()

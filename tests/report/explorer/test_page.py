@@ -265,8 +265,10 @@ def test_a_patch_tells_which_words_it_goes_with(known, session):
     text = parsed(page.shown(known, pointed).patch).text
     for one in maps:
         assert f"words of “{one.text}”" in text
-        for word, value in one.of_patch(*pointed.place):
-            assert f"{word}{views.number(1000 * value)}" in text.replace(" ", "")
+        here = one.of_patch(*pointed.place)
+        digits = 2 if max(abs(1000 * value) for _, value in here) >= 0.1 else 3  # small ones are told apart, too
+        for word, value in here:
+            assert f"{word}{views.number(1000 * value, digits)}" in text.replace(" ", "")
     shown = page.shown(known, page.with_words(session)).words
     buttons = [found for tag, found in parsed(shown).seen if tag == "button"]
     assert len(buttons) == sum(len(one.words) for one in maps)

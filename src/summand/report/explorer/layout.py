@@ -65,14 +65,14 @@ def laid_out(known: Known, shown: Sequence[Sample], clicks: str) -> dict[str, An
     with gr.Tabs():
         with gr.Tab("Patch"):
             parts["patch"] = plain(views.note("Click a patch of the map above."))
-        with gr.Tab("Words and patches"):
+        with gr.Tab("Words"):
             parts["speak"] = gr.Button("Which word goes with which patch?", size="sm")
             parts["words"] = plain(js_on_load=f"{script()}\nsummandWords(element);")
         with gr.Tab(known.smaller.capitalize() or "Neurons", visible=known.profile is not None):
             parts["find"] = gr.Button(f"Which {known.smaller or 'neurons'} does it move?", size="sm")
             parts["unit"] = html()
             parts["neurons"] = html()
-        with gr.Tab("Nearest pictures", visible=known.survey is not None):
+        with gr.Tab("Nearest", visible=known.survey is not None):
             with gr.Row():
                 parts["way"] = gr.Dropdown(ways(known), label="alike in", interactive=True)
                 parts["search"] = gr.Button("Find them", size="sm")

@@ -68,7 +68,7 @@ def moved(found: Sequence[Moved], off: Sequence[str]) -> str:
         f'<tr><th scope="row"><button type="button" class="sx-toggle" data-unit="{escape(one.unit)}" title="its '
         f'words and its map on this picture">{escape(one.unit)}</button></th><td>{one.times:.1f}</td>'
         f"<td>{escape(one.words) or '<span class=sx-was>no words on this side</span>'} "
-        f"{badge(one.proven) if one.words else ''}</td><td>{number(one.value)}</td>"
+        f"{badge(one.proven) if one.words else ''}</td><td>{number(one.value, 3)}</td>"
         f"<td>{_toggle(one.unit, one.unit in off)}</td></tr>"
         for one in found
     )  # fmt: skip

@@ -151,10 +151,11 @@ def maps(pictures: Sequence[tuple[str, str]], name: str) -> str:
 def listed(title: str, rows: Sequence[tuple[str, float, str]], about: str = "") -> str:
     """(name, value, what is said of it) as lines with bars to either side."""
     limit = max((abs(value) for _, value, _ in rows), default=0.0) or 1.0
+    digits = max(2, _digits(limit))
     lines = "".join(
         f'<div class="sx-fall"><span class="sx-text"><b>{escape(name)}</b> {escape(said)}</span><span class="sx-track">'
         f'<i class="{"sx-for" if value >= 0 else "sx-against"}" style="left:{50 - 50 * max(0, -value) / limit:.1f}%;'
-        f'width:{50 * abs(value) / limit:.1f}%"></i></span><span class="sx-number">{number(value)}</span></div>'
+        f'width:{50 * abs(value) / limit:.1f}%"></i></span><span class="sx-number">{number(value, digits)}</span></div>'
         for name, value, said in rows
     )
     below = note(about) if about else ""

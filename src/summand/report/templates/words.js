@@ -36,11 +36,13 @@ function summandWords(root) {
       pixels.data.set([...(share > 0 ? FOR : AGAINST), 255 * (Math.abs(share) > 0.05 ? 0.12 + 0.72 * Math.abs(share) : 0)], 4 * i);
     }
     context.putImageData(pixels, 0, 0);
+    block.classList.add("coloured");
     told(block, `“${button.textContent}” adds ${signed(1000 * sum)} thousandths of the cosine with all patches together`);
   }
 
   // At rest: the word that was chosen, or nothing.
   function rest(block) {
+    block.classList.remove("coloured");
     for (const bar of block.querySelectorAll(".word i")) bar.style.width = "0";
     const canvas = block.querySelector("canvas"), button = chosen(block);
     if (button) return drawn(block, button);
@@ -53,6 +55,7 @@ function summandWords(root) {
     row = Math.max(0, Math.min(height - 1, row));
     column = Math.max(0, Math.min(width - 1, column));
     block.dataset.at = `${row},${column}`;
+    block.classList.remove("coloured");
     canvas.width = width;
     canvas.height = height;
     const context = canvas.getContext("2d");
