@@ -13,12 +13,12 @@ from PIL import Image
 
 import summand
 from summand import scenes
-from summand.data import open_source
 from summand.maps.contrast import default_contrast
 from summand.maps.match import text_side
 from summand.maps.token_terms import Contrast, terms_of
 from summand.report.site.sentences import Sentences
 from summand.report.words import as_bytes, block, word_map
+from summand.scenes.as_data import SceneImages
 from summand.towers.pieces import SPECIAL
 
 TEXT = "a red star and a blue ring"
@@ -71,22 +71,20 @@ def test_bytes_are_the_values_and_texts_are_escaped(of_scene):
 
 
 def test_sentences_of_an_image_are_its_caption_and_what_is_read(vit):
-    source = open_source("scenes:count=30,seed=2")
+    source = SceneImages("scenes:count=30,seed=2", None)
     sentences = Sentences(vit, source)
     parts = vit.decompose(vit.preprocess(source.image(4))[None])
     found = sentences.of(4, parts, ["a red object", "a word that nobody knows", "a red object"])
     assert [one.text for one in found] == [source.caption(4), "a red object"]
     assert not sentences.why
-    true = scenes.captions(source._source.causes, 0)
-    assert len(true.texts) == 30
 
 
 def test_captions_of_scenes_are_true_and_always_the_same():
-    source = open_source("scenes:count=40,seed=5")
+    source = SceneImages("scenes:count=40,seed=5", None)
     table = source.attributes()
     for index in range(40):
         text = source.caption(index)
-        assert text == open_source("scenes:count=40,seed=5").caption(index)
+        assert text == SceneImages("scenes:count=40,seed=5", None).caption(index)
         named = scenes.describe(text, count=3, seed=index).attributes
         for column in ("letter", "place"):
             values = set(named[column].astype(str))

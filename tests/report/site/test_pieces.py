@@ -24,6 +24,7 @@ from summand.report.site.relations import carried_by, nearest, paths_of
 from summand.report.site.sentences import Sentences
 from summand.report.site.terms import WhatMlpsWrite
 from summand.report.site.waterfall import Images
+from summand.scenes.as_data import SceneImages
 from summand.survey import Group
 from summand.text.pools import pool
 from tests.report.conftest import SCENES
@@ -185,7 +186,7 @@ def test_what_mlps_write_is_their_variance_along_the_texts(vit, survey):
 
 
 def test_scores_of_an_image_are_the_models_own_and_sum_up(vit, survey):
-    source, scenes = open_source(SCENES), pool("scenes")
+    source, scenes = SceneImages(SCENES, None), pool("scenes")
     problems = problems_of(vit, survey, source, "shape,texture")
     held = [int(i) for i in survey.held_out_images[:3]]
     texts = centred_texts(scenes.texts, vit.encode_text(scenes.texts))
