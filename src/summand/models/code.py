@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from operator import attrgetter, itemgetter
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 from ..towers.settings import described
@@ -38,9 +38,9 @@ class Code:
             for name, value in tuple(home.items())
             if callable(value) and not of_compile(name) and (id(home), name) not in restless
         ]
-        written = [value for _, _, value in self.functions]
-        written += [value for entries in self.classes.values() for value in entries.values()]
-        self._written = [value for value in written if isinstance(value, FunctionType)]
+        written = [(name, value) for _, name, value in self.functions]
+        written += [item for entries in self.classes.values() for item in entries.items()]
+        self._written = _named([(name, value) for name, value in written if isinstance(value, FunctionType)])
         self._bodies = list(map(_BODY, self._written))
         self._entries = [(kind, dict(vars(kind))) for kind in classes]
         self._homes = _by_home(self.functions)
@@ -86,6 +86,23 @@ class Code:
             now = self._of_class(kind)
             found |= {(id(kind), name) for name in before.keys() | now.keys() if before.get(name) is not now.get(name)}
         return found
+
+
+def _named(functions: list[tuple[str, FunctionType]]) -> list[FunctionType]:
+    """Those among functions that a model can come to run when it is called: which Python calls by itself, which begin
+    a pass, and all that are named in one of these."""
+    by_name: dict[str, list[FunctionType]] = {}
+    for name, function in functions:
+        by_name.setdefault(name, []).append(function)
+    names = {name for name in by_name if name.startswith(("__", "forward", "encode_", "get_"))}
+    waiting = [function.__code__ for name in names for function in by_name[name]]
+    while waiting:
+        code = waiting.pop()
+        waiting += [each for each in code.co_consts if isinstance(each, CodeType)]
+        fresh = by_name.keys() & {*code.co_names, *(each for each in code.co_consts if isinstance(each, str))} - names
+        names |= fresh
+        waiting += [function.__code__ for name in fresh for function in by_name[name]]
+    return [function for name in names for function in by_name[name]]
 
 
 def _by_home(functions: list[tuple[dict[str, Any], str, Any]]) -> list[tuple[dict[str, Any], Any, Any]]:

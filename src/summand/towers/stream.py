@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 POSITIONS = ("rope", "shared_rel_pos")
 """What timm hands to every block beside the tokens."""
 
+_AHEAD = 8  # listeners: those of two blocks and two more
+
 
 class StreamPass:
     """The pooled token before and within every block, and what each attention read of the tokens for it.
@@ -43,6 +45,7 @@ class StreamPass:
         self.masses: list[tuple[Tensor, Tensor] | None] = []  # what each layer's constants are multiplied with; ones
         self.pooling: Tensor | None = None
         self.positions: dict[str, Any] = {}
+        self.ahead = None if tower.always_checked else _AHEAD  # code of others may call blocks in another order
 
     def of_class_token(self, pixels: Tensor) -> Trace:
         """The pass ends before the last block, of which only the class token is computed."""
@@ -71,7 +74,7 @@ class StreamPass:
             entering.append(self.tower.batch_first(tokens))
             enough()
 
-        with listening(self._listeners(enter_last, None), self.tower.visual):
+        with listening(self._listeners(enter_last, None), self.tower.visual, self.ahead):
             self.tower.visual(pixels)
         self._check(entering)
         last, tokens = self.blocks[-1], entering[0]
@@ -94,7 +97,7 @@ class StreamPass:
             ends.append(self._pooled(tokens))
             enough()
 
-        with listening(self._listeners(None, leave_last), self.tower.visual):
+        with listening(self._listeners(None, leave_last), self.tower.visual, self.ahead):
             self.tower.visual(pixels)
         self._check(ends)
         with unmixed(pixels.device):
