@@ -70,6 +70,7 @@ def test_bytes_are_the_values_and_texts_are_escaped(of_scene):
     assert html.count('class="word"') == len(of_scene.words)
 
 
+@pytest.mark.slow
 def test_sentences_of_an_image_are_its_caption_and_what_is_read(vit):
     source = SceneImages("scenes:count=30,seed=2", None)
     sentences = Sentences(vit, source)
@@ -79,6 +80,7 @@ def test_sentences_of_an_image_are_its_caption_and_what_is_read(vit):
     assert not sentences.why
 
 
+@pytest.mark.slow
 def test_captions_of_scenes_are_true_and_always_the_same():
     source = SceneImages("scenes:count=40,seed=5", None)
     table = source.attributes()

@@ -21,6 +21,7 @@ from summand.text.pools import pool
 from tests.report.conftest import SCENES
 from tests.tiny import clip
 
+pytestmark = pytest.mark.slow
 CLASSES = ("cat", "dog", "rust")
 TEXTS = ("a dog", "a cat", "rust", "snow", "a house", "tea")
 
@@ -83,7 +84,6 @@ def test_accuracy_is_the_models_own_with_and_without_a_head(model, photos, run):
             assert abs(float(right.double().mean()) - said) <= 1.01 / len(held)  # fp16 may turn one
 
 
-@pytest.mark.slow
 def test_pages_say_it_class_by_class(model, photos, run, tmp_path):
     (tmp_path / "words.txt").write_text("\n".join(TEXTS))
     asked = {"pool": str(tmp_path / "words.txt"), "classes": "cat,dog,rust", "pictures": 5, "progress": False}

@@ -37,6 +37,7 @@ def test_the_commands_of_a_survey_of_named_images_are_whole(vit, survey):
         assert not unread
 
 
+@pytest.mark.slow
 def test_no_path_of_the_machine_stands_on_a_page(tmp_path, vit):
     from PIL import Image
 
