@@ -60,7 +60,8 @@ def moved(
 def _along(
     model: Model, source: ImageSource, some: ImageSource, directions: Float[Tensor, "image embed"], batch_size: int
 ) -> list[dict[str, float]]:
-    """⟨c − c̄, u⟩ of every term of some images, each along a direction of its own."""
+    """⟨c − c̄, u⟩ of every term of some images, each along a direction of its own. c̄ is of effects over ‖M(x)‖, image by
+    image, which a survey's means are not."""
     total, count = torch.zeros(()), 0
     for batch in read(model, source, batch_size, progress=False):
         total, count = total + terms_of(batch.parts).sum(dim=0), count + len(batch)
