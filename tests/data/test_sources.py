@@ -90,7 +90,7 @@ def test_a_table_of_paths(folder):
     assert [source.name(i) for i in range(len(source))] == ["a.png", "deeper/alpha.PNG"]
     assert source.image(1).size == (30, 20)
     pd.DataFrame({"words": ["a.png"]}).to_parquet(folder / "wrong.parquet")
-    with pytest.raises(SummandError, match=r"column called 'path' .*; it has words. Name it"):
+    with pytest.raises(SummandError, match=r"column called 'path' .*; it has words. Name it: .*wrong.parquet#COLUMN"):
         open_source(str(folder / "wrong.parquet"))
 
 

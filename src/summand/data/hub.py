@@ -70,10 +70,10 @@ def hub_images(name: str, label: str, count: int | None = None) -> StoredImages:
     except ImportError:
         raise SummandError(f"{label} needs the package datasets: pip install 'summand-clip[data]'") from None
     name, _, split = name.partition("@")
+    if not name:
+        raise SummandError(f"{label} names no data set; say hf:NAME, or hf:NAME@SPLIT")
     try:
-        made = (
-            datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name, split=split or None)
-        )
+        made = datasets.load_from_disk(name) if is_saved(name) else datasets.load_dataset(name, split=split or None)
         found = foreign(made)
     except Exception as error:  # its readers raise whatever their formats do
         raise SummandError(f"{label} cannot be loaded: {first_line(error)}") from error
@@ -87,6 +87,11 @@ def hub_images(name: str, label: str, count: int | None = None) -> StoredImages:
     column = image_column_of(found, datasets, label)
     plain = found.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     return StoredImages(label, [f"row {i}" for i in range(len(plain))], _FromDataset(_Column(plain, column)), count)
+
+
+def is_saved(folder: str | Path) -> bool:
+    """Whether it is a folder that `save_to_disk` wrote; another one may hold the files of a data set."""
+    return any((Path(folder) / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
 
 
 def image_column_of(found: Any, datasets: Any, label: str) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from ..errors import SummandError
-from .hub import hub_images, remote_images
+from .hub import hub_images, is_saved, remote_images
 from .listing import EXTENSIONS as EXTENSIONS
 from .listing import pictures_in
 from .naming import printable
@@ -89,7 +89,7 @@ def open_source(source: str, count: int | None = None, split: str | None = None)
         raise SummandError(f"no image source {source!r}: expected {_KINDS}")
     if not path.is_dir():
         raise SummandError(f"{source} is a file; expected {_KINDS}")
-    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+    if is_saved(path):
         return hub_images(str(path), source, count)
     return FileImages(pictures_in(path, str(source)), str(source), path, count)
 
@@ -109,6 +109,8 @@ def _tars(pattern: str, label: str, count: int | None) -> ImageSource:
     names = [name for one in expanded(pattern) for name in (sorted(glob.glob(one)) if _globs(one) else [one])]
     if "://" in pattern:
         return tar_images([(name, Remote(name)) for name in names], label, count)
+    if not pattern:
+        raise SummandError("wds: names no tars; say wds:data/{000..099}.tar")
     paths = [Path(name).expanduser() for name in names]
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:

@@ -92,7 +92,7 @@ def image_column(table: pd.DataFrame, path: Path, column: str | None = None) -> 
     if found is None:
         raise SummandError(
             f"{path} needs a column called 'path' (or {', '.join(COLUMNS[1:])}); it has "
-            f"{listed(map(str, table.columns))}. Name it with --column"
+            f"{listed(map(str, table.columns))}. Name it: {path}#COLUMN"
         )
     return found
 
