@@ -134,3 +134,26 @@ def test_what_is_counted():
         weight.weight.T[:3].expand(2, 3, 128)
     assert (len(seen.reads), len(seen.compared), len(seen.casts), len(seen.wide)) == (1, 1, 1, 1)
     assert seen.count == sum(seen.names().values()) == 9
+
+
+@pytest.mark.parametrize("kept", [0, 100_000, 1 << 26], ids=["each at once", "some together", "all together"])
+@torch.no_grad()
+def test_values_that_are_made_at_the_end_are_those_made_as_they_are_read(monkeypatch, given, kept):
+    """As on a GPU that writes products of halves in fp32, whose large layers are read one by one."""
+    _, model, x, _ = given
+    want = model.decompose(x).heads()
+    products = []
+
+    def addends(left, right):
+        products.append(left.shape)
+        return torch.stack(
+            [left.to(right.dtype).float() @ right.float(), (left - left.to(right.dtype)) @ right.float()], 1
+        )
+
+    monkeypatch.setattr("summand.towers.plain.in_addends", lambda left, right: True)
+    monkeypatch.setattr("summand.towers.plain.addends", addends)
+    monkeypatch.setattr("summand.towers.stream.together", lambda tokens, maps: 1)
+    monkeypatch.setattr("summand.towers.plain._MOST_READ", kept)
+    found = model.decompose(x).heads()
+    assert len(products) == VISION["layers"]
+    assert (found - want).abs().max() <= 1e-4 * want.abs().max()

@@ -59,6 +59,28 @@ def test_select_is_the_moments_of_those_units():
     torch.testing.assert_close(chosen.covariance, Moments().update(e.select(1)).covariance)
 
 
+def test_later_images_reach_nothing_that_was_handed_out():
+    parts = split(effects(images=20), [8])
+    moments = Moments().update(parts[0])
+    taken = {"slice": moments.select(slice(0, 2)), "moved": moments.to("cpu"), "merged": Moments().merge(moments)}
+    before = {name: (each.mean, each.covariance.clone()) for name, each in taken.items()}
+    moments.update(parts[1])
+    for name, each in taken.items():
+        assert torch.equal(each.mean, before[name][0])
+        assert torch.equal(each.covariance, before[name][1])
+
+
+def test_images_within_and_without_inference_mode():
+    parts = split(effects(images=20), [8, 13])
+    moments = Moments()
+    with torch.inference_mode():
+        moments.update(parts[0])
+    moments.update(parts[1])
+    with torch.inference_mode():
+        moments.update(parts[2])
+    torch.testing.assert_close(moments.covariance, Moments().update(effects(images=20)).covariance)
+
+
 def test_mistakes_are_named(unchecked):
     with pytest.raises(SummandError, match="no images yet"):
         _ = Moments().mean

@@ -33,6 +33,12 @@ def test_one_factor_in_half_precision(dtype):
     assert off(mixed_product(rows, right), want) < KEPT[dtype] < off(rounded_product(rows.to(dtype), right), want)
 
 
+@pytest.mark.parametrize("dtype", KEPT)
+def test_a_factor_that_lies_column_by_column(dtype):
+    rows, right = torch.randn(3, 90, 7).softmax(dim=1).transpose(1, 2), torch.randn(3, 90, 5).to(dtype)
+    assert off(mixed_product(rows, right), rows.double() @ right.double()) < KEPT[dtype]
+
+
 @pytest.mark.parametrize(("dtype", "allowed"), [(torch.bfloat16, 1e-2), (torch.float16, 2e-3), (torch.float32, 1e-5)])
 def test_a_sum_is_off_by_the_models_own_rounding(dtype, allowed):
     torch.manual_seed(0)

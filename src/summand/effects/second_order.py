@@ -16,6 +16,7 @@ from ..towers.factored import Factored
 from ..towers.linear import inverse_deviation
 from ..towers.listening import listening
 from ..towers.precision import unmixed
+from ..towers.products import mixed_product
 from ..towers.residual import ResidualTower
 from .ablated import as_ablated, check_parity_of
 from .activations import check_layer, readable
@@ -89,14 +90,14 @@ def second_orders(
 
     def fire(layer: int, activations: Tensor) -> None:
         seen = tower.batch_first(activations)
-        hidden[layer] = working(seen if neurons is None else seen[..., list(neurons)])
+        hidden[layer] = seen if neurons is None else seen[..., list(neurons)]
 
     def enter(at: int, stream: Tensor) -> None:
-        stream = working(tower.batch_first(stream))
+        stream = tower.batch_first(stream)
         deviations[at] = inverse_deviation(tower.blocks[at].before, stream)
-        hidden.update({each: each.encode(stream) for each in latents if each.layer == at - 1})
+        hidden.update({each: each.encode(working(stream)) for each in latents if each.layer == at - 1})
         if parity is not None:
-            means[at] = stream.mean(dim=-1)
+            means[at] = working(stream).mean(dim=-1)
 
     def listeners() -> Iterator[Any]:
         for layer in layers:
@@ -120,7 +121,9 @@ def second_orders(
                 of_paths = torch.cat([means[at][:, None].expand(-1, tower.heads, -1) for at in behind], dim=1)
                 norms = trace.total(tower.head_maps()).norm(dim=-1)
                 found[layer] = Effects(
-                    even_coefficients(own @ hidden[layer], own, of_paths, trace.shares.coefficients, norms, behind),
+                    even_coefficients(
+                        mixed_product(own, hidden[layer]), own, of_paths, trace.shares.coefficients, norms, behind
+                    ),
                     even_directions(tower, layer, trace.shares.directions),
                     units=("neuron",),
                     paths=("later layer", "later head", "term"),
@@ -129,7 +132,7 @@ def second_orders(
             else:
                 directions = tower.neuron_directions(layer)
                 found[layer] = Effects(
-                    ((own * trace.scale[:, None, None]) @ hidden[layer]).transpose(1, 2),
+                    mixed_product(own * trace.scale[:, None, None], hidden[layer]).transpose(1, 2),
                     directions if neurons is None else directions.select(list(neurons)),
                     units=("neuron",),
                     paths=("later layer", "later head"),

@@ -145,7 +145,7 @@ class Toward(Questioned):
     ) -> Float[Tensor, "image token direction"]:
         """Σ_l Σ_h a_i v_i along^{l,h} / σ of every token, in a pass of its own. rounded: the products of a model in
         half precision as it rounds its own."""
-        halved = along.to(self._tower.dtype) if rounded and not along.requires_grad else None
+        halved = _halved(along, self._tower.dtype) if rounded and not along.requires_grad else None
         writing = Writing(along, halved, None if layers is None else frozenset(layers), reads)
         with torch.no_grad():
             self._trace = self._tower.run(self._pixels, writing.visit)
@@ -160,3 +160,13 @@ class Toward(Questioned):
         """What each value channel adds along each direction, at unit σ."""
         with unmixed(self._pixels.device):
             return self._maps.along(directions)
+
+
+def _halved(along: Tensor, dtype: torch.dtype) -> Float[Tensor, "layer head channel direction"]:
+    """The same in this precision, a direction's channels side by side in memory, as the fast kernels of a GPU want
+    them."""
+    layers, heads, channels, directions = along.shape
+    turned = along.new_empty(layers, directions, heads * channels, dtype=dtype).copy_(
+        along.flatten(1, 2).transpose(1, 2)
+    )
+    return turned.transpose(1, 2).unflatten(1, (heads, channels))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import FunctionType
+from contextlib import suppress
+from operator import attrgetter, itemgetter
+from types import CodeType, FunctionType
 from typing import Any
 
 from ..towers.settings import described
 from .foreign import homes_of, of_compile
 from .global_hooks import global_hooks
+
+_BODY = attrgetter("__code__", "__defaults__", "__kwdefaults__")  # what a function runs, exchangeable within it
 
 _UNSEEN = frozenset(
     # what Python makes in a class when it is first asked for
@@ -34,13 +38,12 @@ class Code:
             for name, value in tuple(home.items())
             if callable(value) and not of_compile(name) and (id(home), name) not in restless
         ]
-        written = [value for _, _, value in self.functions]
-        written += [value for entries in self.classes.values() for value in entries.values()]
-        self._bodies = [  # what a function runs, which can be exchanged within it
-            (value, value.__code__, value.__defaults__, value.__kwdefaults__)
-            for value in written
-            if isinstance(value, FunctionType)
-        ]
+        written = [(name, value) for _, name, value in self.functions]
+        written += [item for entries in self.classes.values() for item in entries.items()]
+        self._written = _named([(name, value) for name, value in written if isinstance(value, FunctionType)])
+        self._bodies = list(map(_BODY, self._written))
+        self._entries = [(kind, dict(vars(kind))) for kind in classes]
+        self._homes = _by_home(self.functions)
 
     def _of_class(self, kind: type) -> dict[str, Any]:
         found = dict(vars(kind))
@@ -53,15 +56,28 @@ class Code:
 
     def still(self) -> bool:
         """Whether all is as it was."""
-        return (
-            _same(self._hooks, global_hooks())
-            and all(_same_entries(found, self._of_class(kind)) for kind, found in self.classes.items())
-            and all(home.get(name) is value for home, name, value in self.functions)
-            and all(
-                value.__code__ is code and value.__defaults__ is defaults and value.__kwdefaults__ is by_name
-                for value, code, defaults, by_name in self._bodies
+        return _same(self._hooks, global_hooks()) and (self._very_same() or self._still_alike())
+
+    def _very_same(self) -> bool:
+        """Whether nothing at all is another, as it nearly always is: in few steps, for it is asked at every question.
+        False as well where something cannot be compared."""
+        with suppress(RuntimeError, ValueError, TypeError, KeyError):
+            return (
+                all(vars(kind) == held for kind, held in self._entries)
+                and all(taken(home) == values for home, taken, values in self._homes)
+                and list(map(_BODY, self._written)) == self._bodies
             )
-        )
+        return False
+
+    def _still_alike(self) -> bool:
+        if not (
+            all(_same_entries(found, self._of_class(kind)) for kind, found in self.classes.items())
+            and all(home.get(name) is value for home, name, value in self.functions)
+            and all(map(_same, map(list, map(_BODY, self._written)), map(list, self._bodies)))
+        ):
+            return False
+        self._entries = [(kind, dict(vars(kind))) for kind in self.classes]  # what Python has made in a class since
+        return True
 
     def changes(self) -> set[tuple[int, str]]:
         """Where it is not."""
@@ -70,6 +86,31 @@ class Code:
             now = self._of_class(kind)
             found |= {(id(kind), name) for name in before.keys() | now.keys() if before.get(name) is not now.get(name)}
         return found
+
+
+def _named(functions: list[tuple[str, FunctionType]]) -> list[FunctionType]:
+    """Those among functions that a model can come to run when it is called: which Python calls by itself, which begin
+    a pass, and all that are named in one of these."""
+    by_name: dict[str, list[FunctionType]] = {}
+    for name, function in functions:
+        by_name.setdefault(name, []).append(function)
+    names = {name for name in by_name if name.startswith(("__", "forward", "encode_", "get_"))}
+    waiting = [function.__code__ for name in names for function in by_name[name]]
+    while waiting:
+        code = waiting.pop()
+        waiting += [each for each in code.co_consts if isinstance(each, CodeType)]
+        fresh = by_name.keys() & {*code.co_names, *(each for each in code.co_consts if isinstance(each, str))} - names
+        names |= fresh
+        waiting += [function.__code__ for name in fresh for function in by_name[name]]
+    return [function for name in names for function in by_name[name]]
+
+
+def _by_home(functions: list[tuple[dict[str, Any], str, Any]]) -> list[tuple[dict[str, Any], Any, Any]]:
+    """Functions of the Python modules that hold them: a module, what takes them from it, and what that gives."""
+    names: dict[int, tuple[dict[str, Any], list[str]]] = {}
+    for home, name, _ in functions:
+        names.setdefault(id(home), (home, []))[1].append(name)
+    return [(home, taken, taken(home)) for home, found in names.values() for taken in [itemgetter(*found)]]
 
 
 def _same(then: list[Any], now: list[Any]) -> bool:

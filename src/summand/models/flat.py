@@ -38,25 +38,28 @@ class Flat:
         self._kinds = list(map(type, modules))
         self._forwards = [kind.forward for kind in self._kinds]
         own = self._own()
-        self._attributes = _contents(own)
-        self._dicts, self._lists = _holders(
+        self._attributes = list(map(dict, own))
+        dicts, self._lists = _holders(
             value for held in own for name, value in tuple(held.items()) if name not in unseen
         )
+        self._empty, self._dicts = [held for held in dicts if not held], [held for held in dicts if held]
         self._entries, self._items = _contents(self._dicts), _contents(self._lists)
 
     def _own(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = [vars(module) for module in self._modules]
+        found: list[dict[str, Any]] = list(map(vars, self._modules))
         for index, names in self._filtered:
             found[index] = {key: value for key, value in tuple(found[index].items()) if key not in names}
         return found
 
     def still(self) -> bool:
-        """Whether all is the same."""
-        with suppress(RuntimeError):  # changed while it was listed
+        """Whether all is the same. Attributes by identity or by value, which for what is not the very same object is
+        compared anew at every look; what cannot be compared so is not the same."""
+        with suppress(RuntimeError, ValueError, TypeError):  # changed while it was listed; arrays
             return (
-                _same(list(map(type, self._modules)), self._kinds)
+                list(map(type, self._modules)) == self._kinds
                 and _same([kind.forward for kind in self._kinds], self._forwards)
-                and _alike(_contents(self._own()), self._attributes)
+                and not any(self._empty)
+                and self._own() == self._attributes
                 and _alike(_contents(self._dicts), self._entries)
                 and _alike(_contents(self._lists), self._items)
             )
@@ -72,7 +75,7 @@ def flat(modules: Sequence[nn.Module], unseen: frozenset[str], restless: set[tup
 
 def as_long_as_below(root: nn.Module, work: Callable[[], list[nn.Module]]) -> Callable[[], list[nn.Module]]:
     """Gives what `work` gave, as long as the modules below `root` are the same ones in the same places."""
-    known: tuple[list[nn.Module], list[Any], _Contents, list[nn.Module]] | None = None
+    known: tuple[list[nn.Module], list[Any], list[Any], list[nn.Module]] | None = None
 
     def asked() -> list[nn.Module]:
         nonlocal known
@@ -80,12 +83,12 @@ def as_long_as_below(root: nn.Module, work: Callable[[], list[nn.Module]]) -> Ca
         if found is not None:
             modules, dicts, contents, answer = found
             with suppress(RuntimeError):  # changed while it was listed
-                if _same(_children(modules), dicts) and _alike(_contents(dicts), contents):
+                if _same(_children(modules), dicts) and dicts == contents:
                     return answer
         modules = list(root.modules())
         dicts = _children(modules)
         listed = all(type(each) in _DICTS for each in dicts)  # not so in scripted modules
-        contents = _contents(dicts) if listed else None
+        contents = list(map(dict, dicts)) if listed else None
         answer = work()
         known = None if contents is None else (modules, dicts, contents, answer)
         return answer

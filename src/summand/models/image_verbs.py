@@ -24,6 +24,7 @@ from .guard import anew, verified
 from .made import WHILE, Made
 from .pixels import check_pixels
 from .state import State
+from .training_mode import in_training
 
 Answer = TypeVar("Answer")
 
@@ -140,7 +141,8 @@ class ImageVerbs:
     def _checked(self, x: Tensor) -> tuple[State, Any]:
         """The state of the model now, and the tower, for pixels that it can read."""
         state, tower = self._image.seen()
-        check_pixels(x, tower, self.name, self.dtype, self.device)
+        training = state.known("training", lambda: in_training(tower.visual))
+        check_pixels(x, tower, self.name, self.dtype, self.device, training)
         return state, tower
 
     def _asked(self, x: Tensor, ask: Callable[[Any], Answer]) -> Answer:

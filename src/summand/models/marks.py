@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -146,3 +147,13 @@ def mark(tensor: Tensor) -> tuple[Any, ...]:
         return address(tensor), version, tensor.dtype, tensor.device, tensor.layout, tensor.size(0)
     strides = tensor.stride() if tensor.layout == torch.strided else ()
     return address(tensor), version, tensor.dtype, tensor.device, tensor.shape, strides
+
+
+_FORM = attrgetter("_version", "dtype", "device", "shape")
+
+
+def columns(tensors: list[Tensor]) -> tuple[list[Any], ...] | None:
+    """The marks of many tensors at once, one kind after the other; None where one of them is no ordinary tensor."""
+    with suppress(RuntimeError, NotImplementedError):  # inference tensors, and those without an address or strides
+        return list(map(Tensor.data_ptr, tensors)), list(map(_FORM, tensors)), list(map(Tensor.stride, tensors))
+    return None

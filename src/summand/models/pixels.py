@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ..data.sources import as_rgb
 from ..errors import SummandError
 from ..towers.finite import all_finite, check_plain
-from .training_mode import in_training
 
 _OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -62,9 +61,9 @@ def picture(
     return (light.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def check_pixels(x: Any, tower: Any, name: str, dtype: torch.dtype, device: torch.device) -> None:
+def check_pixels(x: Any, tower: Any, name: str, dtype: torch.dtype, device: torch.device, training: str | None) -> None:
     """Raises `SummandError` unless x is what the tower reads: [image, 3, height, width] of its size, not empty, finite,
-    of this precision, on this device, and the tower in eval mode."""
+    of this precision, on this device, and the tower in eval mode. training: what `in_training` says of it."""
     height, width = tower.image_size
     if isinstance(x, Tensor) and (x.is_nested or x.layout != torch.strided):
         raise SummandError(f"{name} expects an ordinary tensor of pixels, got a nested or sparse one")
@@ -84,7 +83,6 @@ def check_pixels(x: Any, tower: Any, name: str, dtype: torch.dtype, device: torc
     check_plain(x, "the pixels")
     if not all_finite(x):
         raise SummandError("the pixels hold NaN or infinite numbers; check the images and the preprocessing")
-    training = in_training(tower.visual)
     if training is not None:
         where = f"{training} of {name}" if training else name
         raise SummandError(f"{where} is in training mode, where dropout changes every pass; call .eval() on it")

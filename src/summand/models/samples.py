@@ -112,9 +112,12 @@ def _flat(group: list[Tensor]) -> list[Tensor]:
     return [view if view.ndim == 1 else view.reshape(-1) for view in group]
 
 
-def equal(now: Tensor, then: Tensor) -> bool:
+def equal(now: list[Tensor], then: list[Tensor]) -> bool:
+    """Whether all these are the same; on a GPU with one wait for all of them."""
     try:
-        return torch.equal(now, then)
+        if len({each.device for each in now}) == 1 and now[0].is_cuda:
+            return not bool(torch.stack([(a != b).any() for a, b in zip(now, then, strict=True)]).any())
+        return all(torch.equal(a, b) for a, b in zip(now, then, strict=True))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

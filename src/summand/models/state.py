@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import SummandError
 from .code import Code
 from .flat import Flat, flat
-from .marks import UNSEEN, look, mark, note, ordered
+from .marks import UNSEEN, columns, look, mark, note, ordered
 from .samples import HIDDEN, bits, copied, equal, grouped, near, samples
 
 
@@ -46,6 +46,7 @@ class State:
         self._restless_code: set[tuple[int, str]] = set()
         self._rewritten: set[tuple[int, str]] = set()
         self._spoilt = False
+        self._known: dict[str, Any] = {}
         self._listed: tuple[Flat, _Asked, list[Tensor]] | None = None
         self._see()
 
@@ -59,7 +60,7 @@ class State:
             list(root.modules())  # peft's wrappers register merged weights when they are listed
         self._listed = None
         self._settings, self._tensors, self._kept, rewritten = self._look()
-        self._marks = [mark(tensor) for tensor in self._tensors]
+        self._marks, self._columns = [mark(tensor) for tensor in self._tensors], columns(self._tensors)
         self._samples = grouped([view for tensor in self._tensors for view in samples(tensor)])
         self._bits = self._sampled()
         self._roughly = copied(rewritten)
@@ -72,6 +73,12 @@ class State:
         """The modules that were seen."""
         return [module for module in self._kept if isinstance(module, nn.Module)]
 
+    def known(self, what: str, look: Callable[[], Any]) -> Any:
+        """What `look` gives, which depends on the state alone: looked at once."""
+        if what not in self._known:
+            self._known[what] = look()
+        return self._known[what]
+
     def still(self) -> bool:
         """Whether all is as it was."""
         if self._spoilt or not self._code.still():
@@ -80,15 +87,24 @@ class State:
         if found is None:
             return False
         tensors, rewritten = found
+        if not self._marked(tensors):
+            return False
+        if not equal(self._sampled(), self._bits):
+            return False
+        return not rewritten or near(self._roughly, copied(rewritten))
+
+    def _marked(self, tensors: list[Tensor]) -> bool:
+        """Whether these are the tensors that were seen, with their marks."""
+        now = columns(tensors)
+        if now is not None and now == self._columns and all(map(is_, tensors, self._tensors)):
+            return True
         marks = [mark(tensor) for tensor in tensors]
         if marks != self._marks or any(a is not b for a, b in zip(tensors, self._tensors, strict=True)):
             for old, new, was, now in zip(self._tensors, tensors, self._marks, marks, strict=True):
                 if was != now if new is old else not was[0] or (was[0], *was[2:]) != (now[0], *now[2:]):
                     return False
-        if not all(equal(a, b) for a, b in zip(self._sampled(), self._bits, strict=True)):
-            return False
-        self._tensors, self._marks = tensors, marks
-        return not rewritten or near(self._roughly, copied(rewritten))
+        self._tensors, self._marks, self._columns = tensors, marks, columns(tensors)
+        return True
 
     def _found(self) -> tuple[list[Tensor], list[Tensor]] | None:
         """The tensors, and those that passes rewrite, where the settings are the same. They are taken apart only

@@ -75,35 +75,34 @@ class Moments:
         """Take in the effects of a batch of images. Returns itself."""
         if effects.count == 0:
             return self
-        batch = Moments()
-        batch.units, batch.paths, batch.path_index = effects.units, effects.paths, effects.path_index
-        batch._basis = effects.basis
         coefficients = doubled(effects.coefficients).movedim(0, -2)  # [*unit, image, path]
         effects.check_finite(known=self._basis)
-        batch.count = effects.count
-        batch._mean = coefficients.mean(dim=-2)
-        centred = coefficients - batch._mean[..., None, :]
-        if centred.shape[-1] == 1:  # 147,456 products of 1 × n and n × 1 matrices would take their time
-            batch._comoment = centred.square().sum(dim=-2, keepdim=True)
-        else:
-            batch._comoment = _squared(centred)
-        return self.merge(batch)
+        mean = coefficients.mean(dim=-2)
+        rows = coefficients - mean[..., None, :]
+        if self.count == 0:
+            self.units, self.paths, self.path_index = effects.units, effects.paths, effects.path_index
+            size = rows.shape[-1]
+            self._comoment = _add_squares(rows.new_zeros(*rows.shape[:-2], size, size), rows)
+            self._basis, self._mean, self.count = effects.basis, mean, effects.count
+            return self
+        self._check_same_units(effects.basis, effects.units)
+        delta, total = mean - self.mean, self.count + effects.count
+        apart = delta[..., None, :] * (self.count * effects.count / total) ** 0.5  # one more row: one sum for both
+        mean = self.mean + delta * (effects.count / total)
+        self._comoment = _add_squares(self._filled(self._comoment), torch.cat([rows, apart], dim=-2))
+        self._mean, self.count = mean, total
+        return self
 
     def merge(self, other: Moments) -> Moments:
         """Take in the images that another instance has seen, of the same units. Returns itself."""
         if other.count == 0:
             return self
         if self.count == 0:
-            self.count, self.units, self.paths, self.path_index = (
-                other.count,
-                other.units,
-                other.paths,
-                other.path_index,
-            )
-            self._basis, self._mean = other._basis, other.mean
+            self.count, self._basis, self._mean = other.count, other._basis, other.mean
+            self.units, self.paths, self.path_index = other.units, other.paths, other.path_index
             self._comoment = other._filled(other._comoment).clone()
             return self
-        self._check_same_units(other)
+        self._check_same_units(other.basis, other.units)
         total = self.count + other.count
         delta = other.mean - self.mean
         self._comoment = self._filled(self._comoment) + other._filled(other._comoment)
@@ -112,11 +111,11 @@ class Moments:
         self.count = total
         return self
 
-    def _check_same_units(self, other: Moments) -> None:
-        if not self.basis.same(other.basis):
+    def _check_same_units(self, basis: Directions, units: tuple[str, ...]) -> None:
+        if not self.basis.same(basis):
             raise SummandError(
                 f"moments of different units cannot be merged: directions {list(self.basis.shape)} {self.units} and "
-                f"{list(other.basis.shape)} {other.units}; they come from another model or another layer"
+                f"{list(basis.shape)} {units}; they come from another model or another layer"
             )
 
     def mean_vectors(self) -> Float[Tensor, "*unit embed"]:
@@ -138,7 +137,7 @@ class Moments:
         part = Moments()
         part.count, part.units, part.paths, part.path_index = self.count, self.units, self.paths, self.path_index
         part._basis, part._mean = self.basis.select(index), self.mean[index]
-        part._comoment = self._filled(self._comoment)[index]
+        part._comoment = self._filled(self._comoment)[index].clone()  # `update` writes to its own in place
         return part
 
     def to(self, device: torch.device | str) -> Moments:
@@ -146,7 +145,7 @@ class Moments:
         moved = Moments()
         moved.count, moved.units, moved.paths, moved.path_index = self.count, self.units, self.paths, self.path_index
         moved._basis, moved._mean = self.basis.to(device), self.mean.to(with_fp64(device))
-        moved._comoment = self._filled(self._comoment).to(with_fp64(device))
+        moved._comoment = self._filled(self._comoment).to(with_fp64(device), copy=True)
         return moved
 
     @classmethod
@@ -211,15 +210,23 @@ class Moments:
         return moments
 
 
-def _squared(centred: Float[Tensor, "*unit image path"]) -> Float[Tensor, "*unit path path"]:
-    """Σ_image c cᵀ in fp64; where the device is slow at it, as fp32 products of a few images each, summed in fp64."""
-    if fast_fp64(centred.device):
-        return centred.transpose(-1, -2) @ centred
-    total = centred.new_zeros(*centred.shape[:-2], centred.shape[-1], centred.shape[-1])
-    scale = power_of_two(centred)  # no square leaves the range of fp32
-    for some in (centred / scale).float().split(_AT_ONCE, dim=-2):
-        total += some.transpose(-1, -2) @ some
-    return total * scale.square()
+def _add_squares(
+    total: Float[Tensor, "*unit path path2"], rows: Float[Tensor, "*unit row path"]
+) -> Float[Tensor, "*unit path path2"]:
+    """total + Σ_row r rᵀ, in its place, in fp64; where the device is slow at it, as fp32 products of a few rows each,
+    summed in fp64."""
+    if total.is_inference() and not torch.is_inference_mode_enabled():
+        total = total.clone()  # torch refuses to write to it out here
+    if rows.shape[-1] == 1:  # 147,456 products of 1 × n and n × 1 matrices would take their time
+        return total.add_(rows.square().sum(dim=-2, keepdim=True))
+    each, squares = rows.reshape(-1, *rows.shape[-2:]), total.view(-1, *total.shape[-2:])
+    if fast_fp64(rows.device):
+        squares.baddbmm_(each.transpose(1, 2), each)
+        return total
+    scale = power_of_two(each)  # no square leaves the range of fp32
+    for some in (each / scale).float().split(_AT_ONCE, dim=1):
+        squares += (some.transpose(1, 2) @ some).double() * scale.square()
+    return total
 
 
 class Mean:

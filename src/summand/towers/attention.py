@@ -83,11 +83,14 @@ class Attention:
             return weight, bias
         return weight.repeat_interleave(group, dim=0), bias.repeat_interleave(group, dim=0)
 
-    def plain_maps(self) -> PlainMaps | None:
+    def plain_maps(self, settled: bool = False) -> PlainMaps | None:
         """W_Q, W_K and W_V as the module holds them, as views that are made once for as long as they lie where they
-        lie. None where a row is more than one product and its softmax, or where heads share keys."""
+        lie; settled: where the caller knows that they do. None where a row is more than one product and its softmax, or
+        where heads share keys."""
         if not self._plain:
             return None
+        if settled and self._plain_maps is not None:
+            return self._plain_maps[1]
         fused = self._maps.fused()
         parts = [] if fused[0] is not None else [self._maps.own(which) for which in range(3)]
         lies = [each for part in (fused, *parts) for each in part]

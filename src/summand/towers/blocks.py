@@ -71,9 +71,9 @@ class Block:
         queries = inputs[:, first : first + weights.shape[1]]
         return self.attention.look(queries, inputs, weights, first, self.out_norm, **positions)
 
-    def plain_maps(self, inputs: Tensor) -> PlainMaps | None:
+    def plain_maps(self, inputs: Tensor, settled: bool = False) -> PlainMaps | None:
         """The maps of an attention that a class token reads plainly, if they read such inputs as they are."""
-        maps = None if self.out_norm is not None else self.attention.plain_maps()
+        maps = None if self.out_norm is not None else self.attention.plain_maps(settled)
         if maps is None or (maps.query.dtype in HALVES and inputs.dtype != maps.query.dtype):
             return None
         return maps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from itertools import islice
 from typing import Any
 
 import torch
@@ -124,28 +125,32 @@ def one_pass() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def listening(listeners: Iterable[Listener], root: nn.Module | None = None) -> Iterator[None]:
+def listening(listeners: Iterable[Listener], root: nn.Module | None = None, ahead: int | None = None) -> Iterator[None]:
     """Attach hooks for the duration of a pass and always detach them.
 
     A listener is (module, when, function). "before" gets the module's first argument and its keyword arguments, "after"
     its output, "call" all its arguments and keyword arguments; "replace" gets its first argument and gives another one
     in its place. A listener may raise `_Enough` to end the pass early. root: the module whose forward the pass is;
     where it is entered again within itself the listeners are silent. Autocast, where the pass runs under it, is off
-    for the listeners; what is compiled runs module by module.
+    for the listeners; what is compiled runs module by module. ahead: for listeners in the order in which they are
+    called, all of them: only so many are attached before the pass begins, and one more whenever one is called, so that
+    a GPU has its first work sooner.
     """
-    with eagerly(), one_pass(), _listening(listeners, root):
+    with eagerly(), one_pass(), _listening(listeners, root, ahead):
         yield
 
 
 @contextmanager
-def _listening(listeners: Iterable[Listener], root: nn.Module | None) -> Iterator[None]:
+def _listening(listeners: Iterable[Listener], root: nn.Module | None, ahead: int | None) -> Iterator[None]:
     frame = _under_way.frames[-1]
     inside = 0
     handles: list[Any] = []
+    waiting = iter(listeners)
 
     def before(function: Callable[..., Any]) -> PassHook:
         def hook(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if inside <= 1:
+                one_more()
                 kwargs = kwargs or {}
                 first = args[0] if args else next(iter(kwargs.values()))
                 with unmixed(first.device):
@@ -169,6 +174,7 @@ def _listening(listeners: Iterable[Listener], root: nn.Module | None) -> Iterato
     def after(function: Callable[..., Any]) -> PassHook:
         def hook(args: tuple[Any, ...], output: Any) -> None:
             if inside <= 1:
+                one_more()
                 first = output if isinstance(output, Tensor) else output[0]
                 with unmixed(first.device):
                     function(first)
@@ -181,6 +187,11 @@ def _listening(listeners: Iterable[Listener], root: nn.Module | None) -> Iterato
         if when == "replace":
             return module.register_forward_pre_hook(replace(function))
         return module.register_forward_pre_hook((call if when == "call" else before)(function), with_kwargs=True)
+
+    def one_more() -> None:
+        if ahead is not None:
+            with _registry:
+                handles.extend(attach(*listener) for listener in islice(waiting, 1))
 
     def enter(*_: Any) -> None:
         nonlocal inside
@@ -195,7 +206,7 @@ def _listening(listeners: Iterable[Listener], root: nn.Module | None) -> Iterato
             if root is not None:
                 handles.append(root.register_forward_pre_hook(PassHook(frame, enter)))
                 handles.append(root.register_forward_hook(PassHook(frame, leave), always_call=True))
-            handles.extend(attach(*listener) for listener in listeners)
+            handles.extend(attach(*listener) for listener in islice(waiting, ahead))
         with suppress(_Enough):
             yield
     finally:

@@ -3,7 +3,7 @@ worth of work, in the precision that the model computes in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import working
-from .products import HALVES, exact_product, mixed_product, rounded_product
+from .products import HALVES, addends, exact_product, in_addends, mixed_product, rounded_product
 from .view import AttentionView, Reads
 
 _IN_CACHE = 1 << 21  # numbers, of tokens and weights, that are worked on together on a CPU
 _AT_ONCE = 1 << 26  # and on other devices
+_LARGE = 1 << 23  # numbers of a layer that is finished alone there: putting it beside others costs more than it saves
+_MOST_READ = 1 << 26  # numbers that are kept of what heads read
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,22 @@ def together(tokens: Float[Tensor, "image token width"], maps: PlainMaps) -> int
     """How many layers are finished together: on a CPU as many as its cache holds, for a layer's tokens and weights lie
     there while the model itself reads them; on other devices as many as there is memory for, and large ones alone,
     which gain nothing."""
-    room = _IN_CACHE if tokens.device.type == "cpu" else _AT_ONCE
-    return max(1, room // (tokens.numel() + maps.numbers))
+    each = tokens.numel() + maps.numbers
+    if tokens.device.type == "cpu":
+        return max(1, _IN_CACHE // each)
+    return 1 if each > _LARGE else _AT_ONCE // each
+
+
+def values_of(
+    maps: PlainMaps, mean: Float[Tensor, "layer_image head width"]
+) -> Float[Tensor, "image layer head channel"]:
+    """W_V Σ_i a_i n_i + b_V, of what the heads of some layers read: Σ_i a_i n_i."""
+    layers, heads, _, width = maps.value.shape
+    mean = mean.unflatten(0, (layers, -1)).transpose(1, 2).reshape(layers * heads, -1, width)
+    weight, bias = maps.value.flatten(0, 1).transpose(1, 2), maps.value_bias.flatten(0, 1)[:, None]
+    half = weight.dtype in HALVES
+    found = mixed_product(mean, weight).add_(bias) if half else torch.baddbmm(bias, mean, weight)
+    return found.unflatten(0, (layers, heads)).permute(2, 0, 1, 3)
 
 
 class PlainLayers:
@@ -86,7 +102,11 @@ class PlainLayers:
         query = query.view(layers, images, heads, channels).transpose(1, 2).reshape(-1, images, channels)
         reads = torch.bmm(query, self.maps.key.flatten(0, 1)).view(layers, heads, images, width)
         reads = reads.transpose(1, 2).reshape(-1, heads, width)
-        logits = exact_product(reads, self.tokens.flatten(0, 1).transpose(1, 2))
+        tokens = self.tokens.flatten(0, 1)
+        if self.half:  # [token, head] lies as such products want it (`products`)
+            logits = exact_product(tokens, reads.transpose(1, 2))
+            return logits.softmax(dim=1).view(layers, images, count, heads).transpose(2, 3)
+        logits = exact_product(reads, tokens.transpose(1, 2))
         return logits.softmax(dim=-1).view(layers, images, heads, count)
 
     @cached_property
@@ -95,13 +115,13 @@ class PlainLayers:
         where those of one large layer are there anyway."""
         if "token_values" in self.__dict__ and not self.half and len(self.tokens) == 1:
             return self.token_values.sum(dim=2).transpose(0, 1)
-        layers, images, _, width = self.tokens.shape
-        heads = self.rows.shape[2]
-        mean = mixed_product(self.rows.flatten(0, 1), self.tokens.flatten(0, 1))
-        mean = mean.view(layers, images, heads, width).transpose(1, 2).reshape(-1, images, width)
-        weight, bias = self.maps.value.flatten(0, 1).transpose(1, 2), self.maps.value_bias.flatten(0, 1)[:, None]
-        found = mixed_product(mean, weight).add_(bias) if self.half else torch.baddbmm(bias, mean, weight)
-        return found.view(layers, heads, images, -1).permute(2, 0, 1, 3)
+        return values_of(self.maps, mixed_product(self.rows.flatten(0, 1), self.tokens.flatten(0, 1)))
+
+    def addends(self) -> Float[Tensor, "layer_image 2 head width"] | None:
+        """Two parts of Σ_i a_i n_i, from which `values_of` makes the values of many layers at once. None where these
+        are made as they are read."""
+        rows, tokens = self.rows.flatten(0, 1), self.tokens.flatten(0, 1)
+        return addends(rows, tokens) if in_addends(rows, tokens) else None
 
     @cached_property
     def token_values(self) -> Float[Tensor, "layer image token head channel"]:
@@ -136,7 +156,37 @@ class PlainLayers:
     def _weighted(self, values: Tensor) -> Tensor:
         layers, images, count, _ = self.tokens.shape
         values = values.view(layers, images, count, *self.maps.value_bias.shape[1:])
-        return values.mul_(self.rows.transpose(2, 3)[..., None])
+        return values.mul_(self.rows.transpose(2, 3)[..., None].to(values.dtype))
+
+
+class ValuesLater:
+    """What the heads of layers read, Σ_i a_i n_i, kept until the values of many layers are made in one product.
+
+    maps: gives those of the layers from a first to a last one.
+    """
+
+    def __init__(self, maps: Callable[[int, int], PlainMaps]) -> None:
+        self._maps = maps
+        self._read: list[tuple[Sequence[int], Tensor]] = []
+        self._made: list[Tensor] = []
+
+    def add(self, numbers: Sequence[int], layers: PlainLayers) -> bool:
+        """Takes in the next layers; False where their values are made as they are read."""
+        parts = layers.addends()
+        if parts is None:
+            return False
+        self._read.append((numbers, parts))
+        if sum(each.numel() for _, each in self._read) > _MOST_READ:
+            self._made = self.made()
+        return True
+
+    def made(self) -> list[Float[Tensor, "image layer head channel"]]:
+        """The values of all layers that were taken in since this was asked last, in their order."""
+        found, read, self._made, self._read = self._made, self._read, [], []
+        if read:
+            maps = self._maps(read[0][0][0], read[-1][0][-1])
+            found.append(values_of(maps, torch.cat([parts for _, parts in read]).sum(dim=1)))
+        return found
 
 
 class PlainView(AttentionView):

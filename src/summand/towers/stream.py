@@ -13,7 +13,7 @@ from ..errors import SummandError
 from .base import Rest, Shares, Trace, working
 from .linear import inverse_deviation
 from .listening import Listener, enough, listening
-from .plain import PlainLayers, PlainMaps, PlainView, together
+from .plain import PlainLayers, PlainMaps, PlainView, ValuesLater, together
 from .precision import unmixed
 from .view import AttentionView, Visit
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 POSITIONS = ("rope", "shared_rel_pos")
 """What timm hands to every block beside the tokens."""
+
+_AHEAD = 8  # listeners: those of two blocks and two more
 
 
 class StreamPass:
@@ -37,11 +39,13 @@ class StreamPass:
         self.blocks, self.first = tower.blocks, tower.pooled_from
         self.values: list[Tensor] = []  # [image, layer, head, channel] of layers that were finished together
         self.waiting: list[tuple[int, Tensor, PlainMaps]] = []
+        self.later = ValuesLater(tower.plain_maps)
         self.before: list[Tensor] = []  # the pooled token before each block
         self.middle: list[Tensor] = []  # and between its attention and its MLP
         self.masses: list[tuple[Tensor, Tensor] | None] = []  # what each layer's constants are multiplied with; ones
         self.pooling: Tensor | None = None
         self.positions: dict[str, Any] = {}
+        self.ahead = None if tower.always_checked else _AHEAD  # code of others may call blocks in another order
 
     def of_class_token(self, pixels: Tensor) -> Trace:
         """The pass ends before the last block, of which only the class token is computed."""
@@ -70,7 +74,7 @@ class StreamPass:
             entering.append(self.tower.batch_first(tokens))
             enough()
 
-        with listening(self._listeners(enter_last, None), self.tower.visual):
+        with listening(self._listeners(enter_last, None), self.tower.visual, self.ahead):
             self.tower.visual(pixels)
         self._check(entering)
         last, tokens = self.blocks[-1], entering[0]
@@ -78,6 +82,7 @@ class StreamPass:
         with unmixed(tokens.device):
             view = self._look(len(self.blocks) - 1, inputs)
             self._finish()
+            self.values += self.later.made()
             outputs = last.plain_outputs(view, self.values[-1][:, -1], inputs, self.positions)
             self.middle.append(working(self.before[-1]) + last.write(outputs))
         # In the model's own precision, and its own order of the axes: who listens to the neurons turns them as ever.
@@ -92,7 +97,7 @@ class StreamPass:
             ends.append(self._pooled(tokens))
             enough()
 
-        with listening(self._listeners(None, leave_last), self.tower.visual):
+        with listening(self._listeners(None, leave_last), self.tower.visual, self.ahead):
             self.tower.visual(pixels)
         self._check(ends)
         with unmixed(pixels.device):
@@ -125,15 +130,17 @@ class StreamPass:
 
     def _look(self, layer: int, inputs: Tensor) -> AttentionView | None:
         """What an attention reads, as a view; None where it waits."""
-        maps = None if self.positions or self.tower.averaged else self.blocks[layer].plain_maps(inputs)
+        settled, plainly = not self.tower.always_checked, not (self.positions or self.tower.averaged)
+        maps = self.blocks[layer].plain_maps(inputs, settled) if plainly else None
         if maps is not None:
             inputs = inputs.to(maps.query.dtype)
             self.waiting.append((layer, inputs, maps))
             self.masses.append(None)
-            if self.tower.always_checked or len(self.waiting) >= together(inputs, maps):
+            if not settled or len(self.waiting) >= together(inputs, maps):
                 self._finish()
             return None
         self._finish()
+        self.values += self.later.made()
         inputs = working(inputs)
         self.pooling = weights = self.weights(inputs)
         view, mass = self.blocks[layer].look(inputs, weights, self.first, self.positions)
@@ -156,7 +163,8 @@ class StreamPass:
         if self.visit is not None:
             for place, layer in enumerate(layers):
                 self.visit(layer, PlainView(found, place))
-        self.values.append(found.values)
+        if self.tower.always_checked or not self.later.add(layers, found):
+            self.values.append(found.values)
 
     def _pooled(self, tokens: Tensor) -> Float[Tensor, "image width"]:
         """A class token in the model's own precision, a mean in working precision."""
