@@ -28,7 +28,7 @@ COMMANDS = {
     "shift, before": ("shift", "BAD", "GOOD"),
     "shift, after": ("shift", "GOOD", "BAD"),
     "registers": ("registers", "BAD"),
-    "match": ("match", "GOOD/good 001.png", "a red star", "--reference", "BAD"),
+    "match": ("match", "GOOD/good 001.png", "a red star", "--reference", "BAD", "--count", "1000"),
     "attack": ("attack", "star", "cross", "--reference", "BAD", "--repeats", "0", "--indirect", "4"),
     "inject": ("inject", "BAD", "--classes", "shape", "--attribute", "place"),
     "sae": ("sae", "train", "BAD", "--layer", "3", "--latents", "16", "--top-k", "2"),

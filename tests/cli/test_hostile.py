@@ -87,7 +87,7 @@ COMMANDS = {
     "survey": ("survey", "BAD", "--units", "heads", "--max-skipped", "1"),
     "atlas": ("atlas", "BAD", "--layers", "5"),
     "attack": ("attack", "star", "cross", "--reference", "BAD", "--repeats", "0", "--indirect", "4"),
-    "compare": ("compare", "scenes-vit-tied", "BAD", "--model", "scenes-vit"),
+    "compare": ("compare", "scenes-vit-tied", "BAD", "--model", "scenes-vit", "--units", "heads"),
     "align": ("align", "vit_tiny_patch16_224", "BAD", "--model", "scenes-vit", "--random-vision", "--pixels", "clip",
               "--vision-settings", "img_size=64,patch_size=16,embed_dim=12,depth=2,num_heads=2"),
     "sae": ("sae", "train", "BAD", "--layer", "3", "--latents", "16", "--top-k", "2"),

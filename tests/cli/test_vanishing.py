@@ -23,7 +23,7 @@ COMMANDS = {
     "concepts": (("concepts", "GOOD/good 001.png", "--reference", "BAD"), (55,)),
     "shift to": (("shift", "GOOD", "BAD"), (30,)),
     "shift from": (("shift", "BAD", "GOOD"), (55,)),
-    "compare": (("compare", "scenes-vit-tied", "BAD", "--model", "scenes-vit"), (60, 90, 105)),
+    "compare": (("compare", "scenes-vit-tied", "BAD", "--model", "scenes-vit", "--units", "heads"), (60, 90, 105)),
     "attack": (("attack", "star", "cross", "--reference", "BAD", "--repeats", "0", "--indirect", "4"), (30,)),
     "registers": (("registers", "BAD"), (55,)),
     "perturb": (("perturb", "BAD", "a red star", "a blue ring", "--methods", "random"), (10,)),
