@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..effects.second_order import latent_directions
 from ..errors import SummandError
 from ..models import Model
 from ..statistics.principal_direction import RankOne
@@ -110,16 +111,20 @@ def second_order_maps(
     layers: Collection[int] | None = None,
     neurons: Mapping[int, Sequence[int]] | None = None,
     without: Collection[tuple[int, int]] = (),
+    latents: Mapping[int, Sequence[int]] | None = None,
 ) -> Float[Tensor, "image text row column"]:
     r"""map[i] = Σ_n Σ_{(l',h)} p_i^{l,n} a_i^{l',h} / (σ_i^{l'} σ) · ⟨P W_VO^{l',h} w^{l,n}, t⟩: the second-order
     effects of all neurons (paper A, Eq. 5) before they are summed over tokens. Over all tokens it sums to Σ_n ⟨φ_n, t⟩.
 
     No reference images are needed, for the directions come from the weights. layers: by default all but the last.
     neurons: layer → only these neurons of it, in the place of layers. without: later heads (layer, head) that are left
-    out. Raises `SummandError` as `model.second_order` does.
+    out. latents: the same of latents of the model's autoencoders, with a latent's activation for p and its row of the
+    decoder for w, and of no neurons. Raises `SummandError` as `model.second_order` does.
     """
     tower = readable(model)
-    layers = sorted(neurons or set(range(tower.layers - 1) if layers is None else layers))
+    some = neurons or latents
+    layers = sorted(some or set(range(tower.layers - 1) if layers is None else layers))
+    encoders = {layer: model.autoencoder(layer) for layer in latents or ()}
     check_layers(model, layers)
     layers = [int(layer) for layer in layers]
     if not tower.plain or layers[-1] == tower.layers - 1:
@@ -134,14 +139,17 @@ def second_order_maps(
             hidden[layer] = working(tower.batch_first(found))[:, tower.prefix :]
 
         def deviation(at: int, stream: Tensor) -> None:
-            deviations[at] = inverse_deviation(tower.blocks[at].before, working(tower.batch_first(stream)))
+            stream = working(tower.batch_first(stream))
+            deviations[at] = inverse_deviation(tower.blocks[at].before, stream)
+            if at - 1 in encoders:
+                hidden[at - 1] = encoders[at - 1].encode(stream)[:, tower.prefix :]
 
-        for layer in layers:
+        for layer in sorted(set(layers) - set(encoders)):
             yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: neurons(layer, found)
         for at in range(layers[0] + 1, tower.layers):
             yield tower.blocks[at].module, "before", lambda stream, _, at=at: deviation(at, stream)
 
-    for layer in layers:
+    for layer in sorted(set(layers) - set(encoders)):
         tower.verify(("neurons", layer), pixels)
     tower.verify(("norms", min(layers)), pixels)
     with listening(listeners(), tower.visual):
@@ -150,10 +158,11 @@ def second_order_maps(
     for layer in layers:
         later = range(layer + 1, tower.layers)
         reads = torch.cat([rows[at] * deviations[at][:, None] for at in later], dim=1)[:, :, tower.prefix :]
-        basis, active = tower.neuron_directions(layer), hidden[layer]
-        if neurons is not None:
-            some = [int(neuron) for neuron in neurons[layer]]
-            basis, active = basis.select(some), active[..., some]
+        of = encoders.get(layer)
+        basis, active = tower.neuron_directions(layer) if of is None else latent_directions(tower, of), hidden[layer]
+        if some:
+            chosen = [int(unit) for unit in some[layer]]
+            basis, active = basis.select(chosen), active[..., chosen]
         along = basis.toward(directions)  # [neuron, path, text]
         left = [(at, head) not in without for at in later for head in range(tower.heads)]
         along = along * torch.tensor(left).to(along)[:, None]
@@ -197,3 +206,20 @@ def neuron_map(
     if whole_number(neuron) not in range(found.shape[2]):
         raise SummandError(f"layer {layer} of {model.name} has neurons 0 to {found.shape[2] - 1}, not {neuron}")
     return found[:, :, neuron].unflatten(1, model.tower.grid)
+
+
+@torch.no_grad()
+def latent_map(
+    model: Model, pixels: Float[Tensor, "image 3 height width"], layer: int, latent: int
+) -> Float[Tensor, "image row column"]:
+    """f_k: where one latent of the layer's autoencoder is active."""
+    check_latent(model, layer, latent)
+    codes = model.reconstruction(pixels, layer).codes[:, model.tower.prefix :]
+    return codes[:, :, latent].unflatten(1, model.tower.grid)
+
+
+def check_latent(model: Model, layer: int, latent: int) -> None:
+    """Raises `SummandError` for one that the model's autoencoders do not have."""
+    count = model.autoencoder(layer).latents
+    if latent not in range(count):
+        raise SummandError(f"{model.name} has latents {layer}#0 to {layer}#{count - 1}; got {layer}#{latent}")
