@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from summand.scenes.train import multi_positive
 from summand.scenes.training.batches import Batches
 
 TRAINING, NOISE = 7171, 1e-4
+OTHERS = ("scenes-vit-tied", "recoloured world", "the world as it is", "itself", "noise of 1e-4")
 
 
 def main() -> None:
@@ -32,16 +35,18 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--steps", type=int, default=120, help="of fine-tuning, 40 scenes each")
     parser.add_argument("--units", default="heads")
+    parser.add_argument("--against", default=",".join(OTHERS), help="some of the models")
     args = parser.parse_args()
     torch.set_num_threads(1)
     base = summand.load("scenes-vit")
-    others = {
-        "scenes-vit-tied": summand.load("scenes-vit-tied"),
-        "recoloured world": tuned(base, args.steps, recoloured=True),
-        "the world as it is": tuned(base, args.steps, recoloured=False),
-        "itself": base,
-        "noise of 1e-4": noisy(base),
+    make: dict[str, Callable[[], summand.Model]] = {
+        "scenes-vit-tied": lambda: summand.load("scenes-vit-tied"),
+        "recoloured world": lambda: tuned(base, args.steps, recoloured=True),
+        "the world as it is": lambda: tuned(base, args.steps, recoloured=False),
+        "itself": lambda: base,
+        "noise of 1e-4": lambda: noisy(base),
     }
+    others = {name: make[name]() for name in args.against.split(",")}
     rows = []
     for name, other in others.items():
         for seed in range(args.samples):
@@ -54,6 +59,7 @@ def main() -> None:
                 "other": name, "seed": seed, "first": first, "named": len(named), "verdict": found.verdict,
                 "sure": sum(unit["sure"] for unit in found.units), "seconds": time.monotonic() - began,
             })  # fmt: skip
+            print(f"{name}, seed {seed}: {first}, {len(named)} named", file=sys.stderr, flush=True)
     if args.json:
         print(json.dumps({"command": "compare benchmark", "rows": rows}))
         return

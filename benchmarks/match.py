@@ -5,9 +5,10 @@ map, against the mask of its group (pixel AP), and whether it is larger, on aver
 (own). Beside it the same of the whole caption's map and of raw attention, which are one map for all words. Contrast:
 the same caption with the two groups swapped, or the mean of other captions of the same form.
 
-Heads: pairs of scenes that agree in one attribute alone: the share of the pairs of heads furthest up, of the images
-less the mean image, of which both heads are labelled with it; chance is the share of all pairs of heads, and "others"
-that of the pairs furthest up of pictures that share another attribute.
+Heads: pairs of scenes that agree in one attribute alone, less the mean scene. Of the pair of heads furthest up: how
+often both are labelled with it, and how often both carry it (the attribute that explains most of the variance of what a
+head writes, by the scenes' true causes); of the five furthest up on average over the pairs of scenes, the same. Chance
+is the share of all pairs of heads, "others" that of the pairs furthest up of pictures that share something else.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--models", default="scenes-vit,scenes-rn")
+    parser.add_argument("--parts", default="words,heads")
     parser.add_argument("--count", type=int, default=200, help="two-group scenes")
     parser.add_argument("--pairs", type=int, default=100, help="pairs of scenes for each shared attribute")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    rows = {name: of_words(summand.load(name), args.count) for name in args.models.split(",")}
-    heads = of_heads(summand.load("scenes-vit"), args.pairs)
+    names = args.models.split(",") if "words" in args.parts else []
+    rows = {name: of_words(summand.load(name), args.count) for name in names}
+    heads = of_heads(summand.load("scenes-vit"), args.pairs) if "heads" in args.parts else []
     if args.json:
         print(json.dumps({"command": "match benchmark", "words": rows, "heads": heads}))
         return
@@ -51,10 +54,13 @@ def main() -> None:
         for said, values in found.items():
             print(f"| {said} | {' | '.join(f'{values[key]:.2f}' for key in _KEYS)} |")
         print()
-    print("| shared | strongest pair | strongest 5 | others, strongest | chance |\n|---|---|---|---|---|")
+    print("| shared | values | most of a head | strongest: labelled | carry it | on average, five: labelled | carry it "
+          "| others | chance |\n" + "|---" * 9 + "|")  # fmt: skip
     for row in heads:
-        numbers = " | ".join(f"{100 * row[key]:.0f} %" for key in ("first", "five", "others"))
-        print(f"| {row['shared']} | {numbers} | {100 * row['chance']:.1f} % |")
+        own = (f"{100 * row[key]:.0f} %" for key in ("labelled", "carried", "five labelled", "five carried",
+                                                     "others labelled"))  # fmt: skip
+        first = f"{row['values']} | {100 * row['share']:.0f} %" if "values" in row else " | "
+        print(f"| {row['shared']} | {first} | {' | '.join(own)} | {100 * row['chance labelled']:.1f} % |")
 
 
 _KEYS = ("colour AP", "shape AP", "colour own", "shape own")
@@ -105,38 +111,59 @@ def score(scores: dict[str, list[float]], attribute: str, row: np.ndarray, own: 
 
 
 def of_heads(model: summand.Model, count: int) -> list[dict[str, Any]]:
-    survey = summand.survey(model, "scenes:count=1000,seed=4242", units="heads", progress=False)
+    survey = summand.survey(model, "scenes:count=2500,seed=4242", units="heads", progress=False)
     table = survey.label().set_index("unit")["attribute"]
     usual = usual_image(model, open_source(f"scenes:count=500,seed={USUAL}"))
     scenes = summand.scenes.sample(1000, seed=PAIRS)
     codes = np.stack([scenes.causes.codes(name) for name in scenes.attributes], axis=1)
-    terms = [
+    written = np.stack([
         one.beyond(usual).heads.numpy()
         for start in range(0, len(scenes), 50)
         for one in terms_of(model.decompose(model.preprocess(scenes.images[start : start + 50])))
-    ]
+    ])  # fmt: skip
     heads = [f"{layer}.{head}" for layer in range(model.tower.layers) for head in range(model.tower.heads)]
-    labels = table.loc[heads].to_numpy()
-    names, rng = list(scenes.attributes), np.random.default_rng(PAIRS)
-    strongest = {name: [] for name in names}
-    while min(map(len, strongest.values())) < count:
+    names, rng = [str(name) for name in scenes.attributes], np.random.default_rng(PAIRS)
+    shares = explained(written, codes)
+    said = {"labelled": table.loc[heads].to_numpy(), "carried": np.array(names)[shares.argmax(axis=0)]}
+    pairs: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
+    while min(map(len, pairs.values())) < count:
         i, j = rng.integers(len(scenes), size=2)
         shared = np.flatnonzero(codes[i] == codes[j])
-        if len(shared) == 1 and len(strongest[names[shared[0]]]) < count:
-            values = terms[i] @ terms[j].T
-            best = np.argsort(-values, axis=None, kind="stable")[:5]
-            strongest[names[shared[0]]].append(np.stack(np.unravel_index(best, values.shape), axis=1))
+        if len(shared) == 1 and len(pairs[names[shared[0]]]) < count:
+            pairs[names[shared[0]]].append((i, j))
+    matrices = {name: np.stack([written[i] @ written[j].T for i, j in some]) for name, some in pairs.items()}
+    first = {name: np.stack([strongest(one, 1)[0] for one in some]) for name, some in matrices.items()}
     rows = []
-    for name in names:
-        both = {
-            said: np.array([(labels[pair] == name).all(axis=1) for pair in some]) for said, some in strongest.items()
-        }
-        others = np.concatenate([found[:, 0] for said, found in both.items() if said != name])
-        share = float((labels == name).mean())
-        rows.append({"shared": name, "first": float(both[name][:, 0].mean()), "five": float(both[name].mean()),
-                     "others": float(others.mean()), "chance": share**2})  # fmt: skip
-    mean = {key: float(np.mean([row[key] for row in rows])) for key in ("first", "five", "others", "chance")}
-    return [*rows, {"shared": "mean", **mean}]
+    for place, name in enumerate(names):
+        row: dict[str, Any] = {"shared": name, "values": len(np.unique(codes[:, place]))}
+        row["share"] = float(shares[place].max())
+        for how, labels in said.items():
+            own = labels == name
+            others = np.concatenate([found for other, found in first.items() if other != name])
+            row[how] = float(own[first[name]].all(axis=1).mean())
+            row[f"five {how}"] = float(own[strongest(matrices[name].mean(axis=0), 5)].all(axis=1).mean())
+            row[f"others {how}"] = float(own[others].all(axis=1).mean())
+            row[f"chance {how}"] = float(own.mean()) ** 2
+        rows.append(row)
+    keys = [key for key in rows[0] if key not in ("shared", "values", "share")]
+    return [*rows, {"shared": "mean", **{key: float(np.mean([row[key] for row in rows])) for key in keys}}]
+
+
+def strongest(values: np.ndarray, most: int) -> np.ndarray:
+    """The pairs of heads furthest up, [pair, 2]."""
+    best = np.argsort(-values, axis=None, kind="stable")[:most]
+    return np.stack(np.unravel_index(best, values.shape), axis=1)
+
+
+def explained(written: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """share[attribute, head] = Σ_v n_v ‖μ_v − μ‖² / Σ_i ‖x_i − μ‖²."""
+    near = written - written.mean(axis=0)
+    total = np.square(near).sum(axis=(0, 2))
+    found = []
+    for code in codes.T:
+        members = [code == value for value in np.unique(code)]
+        found.append(sum(own.sum() * np.square(near[own].mean(axis=0)).sum(axis=1) for own in members) / total)
+    return np.stack(found)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import summand
 from summand.data import open_source
 from summand.report.site import build, index
 from summand.text.pools import pool
-from tests.browser import Watched, overflow, require_browser, serious
+from tests.browser import Watched, overflow, require_browser, serious, untold
 from tests.report.conftest import SCENES
 
 pytestmark = pytest.mark.slow
@@ -72,6 +75,7 @@ def address(atlas, page: str) -> str:
 def test_axe_finds_nothing_serious(look, atlas, page, scheme):
     found = look(address(atlas, page), color_scheme=scheme)
     assert serious(found.page) == []
+    assert untold(found.page) == []  # nor is there a text whose contrast it cannot tell
     paper = found.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(17, 22, 29)"}[scheme]
 
@@ -180,6 +184,67 @@ def test_a_text_swaps_the_images_and_hovering_it_the_maps(look, atlas):
     assert all(found.eval_on_selector_all(".gallery img", "all => all.map(i => i.hasAttribute('alt'))"))
     loaded = "all => Promise.all(all.map(i => i.decode().then(() => i.naturalWidth)))"
     assert min(found.eval_on_selector_all("[data-gallery=strong] img", loaded)) > 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_number_says_what_it_is_on_hover(look, atlas, page):
+    """But those in names, in sentences, which say it themselves, and in what is there to be copied."""
+    silent = look(address(atlas, page)).page.evaluate(
+        """() => {
+            const said = 'title, p, pre, script, style, th, h1, h2, a, button, footer, dd, option, nav, summary';
+            const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+            while (texts.nextNode()) {
+                const at = texts.currentNode.parentElement;
+                if (/\\d/.test(texts.currentNode.data) && !at.closest(said) && !at.closest('[title]:not([title=""])'))
+                    found.push(`${at.className}: ${texts.currentNode.data.trim()}`);
+            }
+            return found;
+        }"""
+    )
+    assert silent == []
+
+
+_INKED = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+
+
+def test_a_word_shows_its_patches_and_a_patch_its_words(look, atlas):
+    found = look(address(atlas, "image")).page
+    canvas, told = found.locator(".patches canvas"), found.locator("[data-told]")
+    rest = told.text_content()
+    assert not any(canvas.evaluate(_INKED))
+    words = found.locator(".sentence").first.locator(".word")
+    data = json.loads(found.get_attribute("[data-words]", "data-words"))
+    rows, columns = data["grid"]
+    first = data["texts"][0]
+    assert words.count() == len(first["words"])
+    values = np.frombuffer(base64.b64decode(first["values"]), np.int8).reshape(-1, rows, columns)
+    number = int(np.abs(values).max(axis=(1, 2)).argmax())
+    words.nth(number).hover()
+    inked = np.array(canvas.evaluate(_INKED)).reshape(rows, columns, 4)
+    assert ((inked[..., 3] > 0) == (np.abs(values[number]) > 0.05 * 127)).all()
+    red = inked[..., 0] > inked[..., 2]
+    assert (red == (values[number] > 0))[inked[..., 3] > 0].all()
+    assert first["words"][number] in told.text_content()
+    found.hover("h1")
+    assert told.text_content() == rest
+    row, column = np.unravel_index(int(values[number].argmax()), (rows, columns))
+    box = canvas.bounding_box()
+    found.mouse.move(box["x"] + (column + 0.5) * box["width"] / columns, box["y"] + (row + 0.5) * box["height"] / rows)
+    assert f"row {row + 1}, column {column + 1}" in told.text_content()
+    widths = words.locator("i").evaluate_all("all => all.map(i => parseFloat(i.style.width))")
+    here = np.abs(values[:, row, column])
+    assert np.argsort(widths).tolist()[-1] == int(here.argmax())
+    found.hover("h1")
+    words.nth(number).focus()  # by the keyboard alone: a word, then the picture's patches
+    assert any(canvas.evaluate(_INKED))
+    found.keyboard.press("Enter")
+    assert words.nth(number).get_attribute("aria-pressed") == "true"
+    found.locator(".patches").focus()
+    assert any(canvas.evaluate(_INKED))  # the word that was chosen stays
+    found.keyboard.press("ArrowLeft")
+    before = told.text_content()
+    found.keyboard.press("ArrowDown")
+    assert told.text_content() != before
 
 
 def test_the_keyboard_alone_reaches_a_unit_and_turns_its_tabs(look):

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import summand
 from summand import SummandError
 from summand.models.aligned import fit, needed
+from summand.studies.align.result import beyond
 
 SMALL = {"img_size": 64, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -36,6 +37,8 @@ def test_the_map_is_that_of_least_squares():
     mapped = torch.from_numpy(x[9::10] @ want[:-1] + want[-1])
     assert found.cosine == pytest.approx(float(F.cosine_similarity(mapped, torch.from_numpy(y[9::10]), dim=1).mean()))
     assert found.cosine > found.of_mean
+    missed = ((mapped.numpy() - y[9::10]) ** 2).sum() / ((y[own].mean(axis=0) - y[9::10]) ** 2).sum()
+    assert found.explained == pytest.approx(1 - missed, abs=1e-6)
 
 
 def test_a_ridge_is_chosen_where_features_are_noise():
@@ -68,7 +71,31 @@ def test_an_aligned_model_is_a_sum_in_the_words_of_its_clip(vit, pixels, changes
     assert isinstance(vision.head, torch.nn.Linear)
     report = model.alignment.rows.to_dict("records")[0]
     assert report["images"] == 56
-    assert 0 <= report["agreement"] <= 1
+    answers = {row["classes"]: row for row in model.alignment.answers}
+    assert list(answers) == ["shape", *(name for name in summand.scenes.ATTRIBUTES if name != "shape")]
+    assert {report[name] == answers["shape"][name] for name in ("agreement", "chance")} == {True}
+
+
+def test_zero_shot_answers_are_those_of_the_prompts_and_beside_chance(vit):
+    """Seven held-out images, by hand: prompts of the world, the answer of either model, and the commonest one."""
+    model = summand.align(network(), vit, "scenes:count=70,seed=3", pixels="clip", progress=False)
+    pixels = vit.preprocess(summand.scenes.sample(70, seed=3).images[9::10])
+    for row in model.alignment.answers:
+        texts = summand.scenes.prompts(row["classes"]).values()
+        values = F.normalize(torch.stack([vit.encode_text(list(some)).mean(dim=0) for some in texts]), dim=1)
+        mine, own = ((each.encode_image(pixels) @ values.T).argmax(dim=1) for each in (model, vit))
+        assert row["agreement"] == pytest.approx(float((mine == own).float().mean()))
+        assert row["chance"] == pytest.approx(own.bincount().max().item() / 7)
+    said = " ".join(model.alignment.notes)
+    lost = [row["classes"] for row in model.alignment.answers if not row["beyond"]]
+    assert lost
+    assert f"of {', '.join(lost)} it tells no more than chance" in said
+
+
+def test_agreement_beyond_chance_is_two_standard_errors():
+    assert beyond(0.61, 0.5, 100)
+    assert not beyond(0.59, 0.5, 100)
+    assert not beyond(0.61, 0.5, 50)
 
 
 def test_kept_in_a_folder_and_loaded_again(tmp_path, vit, pixels):
@@ -87,11 +114,22 @@ def test_kept_in_a_folder_and_loaded_again(tmp_path, vit, pixels):
         summand.load(f"aligned:{tmp_path}")
 
 
+@pytest.mark.slow
+def test_a_network_of_another_size_than_its_weights_reads_pictures_of_its_own_size(vit):
+    made = summand.align(network(img_size=32), vit, "scenes:count=70,seed=3", progress=False)
+    x = made.preprocess(summand.scenes.sample(2, seed=1).images)
+    assert x.shape == (2, 3, 32, 32)
+    torch.testing.assert_close(made.decompose(x).total(), made.encode_image(x), rtol=1e-4, atol=1e-5)
+
+
 def test_what_cannot_be_aligned_says_why(vit, unchecked):
     scenes = "scenes:count=40,seed=3"
     with pytest.raises(SummandError, match="40 images are too few for a map of 24 features: give at least 60"):
         summand.align(network(), vit, scenes, pixels="clip")
-    with pytest.raises(SummandError, match=r"vision is a timm model of type VisionTransformer.*; got Linear"):
+    with pytest.raises(
+        SummandError,
+        match=r"vision is a timm model of type Vision.*; got Linear.*, such as vit_small_patch14_dinov2",
+    ):
         summand.align(torch.nn.Linear(2, 2), vit, scenes)
     with pytest.raises(SummandError, match=r"vision is a timm model of type .* got VisionTransformerDistilled"):
         summand.align(timm.create_model("deit_tiny_distilled_patch16_224"), vit, scenes)

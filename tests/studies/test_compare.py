@@ -167,7 +167,7 @@ def test_bad_input(vit, tied):
         summand.compare(vit, tied, "scenes:count=20", **OPTIONS)
     with pytest.raises(summand.SummandError, match="values of one property"):
         summand.compare(vit, tied, SOURCE, pool=["a red object", "a star"], **OPTIONS)
-    with pytest.raises(summand.SummandError, match="cannot be matched by name"):
+    with pytest.raises(summand.SummandError, match="cannot be matched by name; leave matching='index' out, and each"):
         summand.compare(vit, photo, SOURCE, matching="index", **OPTIONS)
     with pytest.raises(summand.SummandError, match="give images that both models are shown"):
         summand.compare(photo, vit)

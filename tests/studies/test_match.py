@@ -13,6 +13,7 @@ from PIL import Image
 
 import summand
 from summand.maps.token_terms import aligned
+from summand.report.match import coloured, strongest_words
 from summand.towers.pieces import END, PAD, START, Piece
 from tests.commands import command
 from tests.studies.results import assert_page, assert_whole, same
@@ -167,7 +168,10 @@ def test_where_patches_lie(vit):
         ("a ring", "a star", {"reference": "scenes"}, "two texts are matched"),
         (0, 1, {"contrast": "a star"}, "two pictures are matched"),
         (0, "a ring", {"heads": "5.30"}, "heads 0.0 to 5.7"),
-        (0, "a ring", {"text_layers": 7}, "text tower has heads"),
+        (0, "a ring", {"text_layers": 7}, r"text tower has layers 0 to 2; got 7"),
+        (0, "a ring", {"layers": "4-7"}, r"image tower has layers 0 to 5; got 6, 7"),
+        (0, "a ring", {"count": 5}, "of the images of a reference, and none is given"),
+        ("../", "a ring", {}, r"\.\./ is a folder"),
         (0, "a ring", {"heads": "5.3", "layers": 5}, "say the same twice"),
         (0, "a zeppelin", {}, "zeppelin"),
         (3.5, "a ring", {}, "expected a picture"),
@@ -229,3 +233,18 @@ def test_other_towers(changes, pictures):
     assert len(found.found.a.names) == len(found.matrix)
     assert len(found.found.b.names) == len(found.matrix.columns)
     assert found.figure() is not None
+
+
+def test_weak_words_are_pale_and_words_without_a_patch_leave_the_picture_grey(vit, pictures):
+    found = summand.match(vit, pictures[0], TEXT).found
+    image, text = found.a, found.b
+    against = -1 - np.random.default_rng(0).random((found.words.shape[0], len(text.words)))
+    (only,) = strongest_words(text, against)
+    own = [i for i, (word, _) in enumerate(text.words) if not word.startswith("<")]
+    assert only == max(own, key=lambda i: against[:, i].max())
+    maps = np.zeros((2, 64, 64))
+    maps[0, :8, :8], maps[1, 8:16, 8:16] = 1.0, 0.01
+    grey = coloured(image, -maps)
+    np.testing.assert_allclose(grey, grey[..., :1].repeat(3, axis=2))
+    strong, weak = (np.abs(coloured(image, maps) - grey)[some, some].mean() for some in (slice(0, 8), slice(8, 16)))
+    assert 0 < weak < 0.2 * strong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -118,7 +119,11 @@ def test_an_audit_says_what_it_says(survey, truth):
 
 
 def test_bad_input(survey, vit):
-    for what, said in ((3, "a text, an image or a direction"), ("gone.png", "gone.png")):
+    for what, said in (
+        (3, "a text, an image or a direction"),
+        ("gone.png", "cannot read the image gone.png: No such file"),
+        (Path(), "cannot read the image .: it is a folder"),
+    ):
         with pytest.raises(summand.SummandError, match=said):
             survey.find(what)
     with pytest.raises(summand.SummandError, match="by cosine or by evidence"):

@@ -36,8 +36,8 @@ class Named:
 
 COMMANDS = (
     *(Named("See", "see", name) for name in ("heatmap", "words", "concepts", "retrieve", "scenes")),
-    Named("See", "likeness", "match"),
-    Named("Label", "likeness", "find"),
+    Named("See", "comparing", "match"),
+    Named("Label", "comparing", "find"),
     Named("See", "surveys", "atlas"),
     Named("See", "joined", "explore"),
     *(Named("Label", "surveys", name) for name in ("survey", "label", "unit", "head", "neuron", "pair")),
@@ -45,9 +45,9 @@ COMMANDS = (
     *(Named("Label", "joined", name) for name in ("info", "merge")),
     *(Named("Study", "study", name) for name in ("ablate", "debias", "registers", "subconcepts", "truth")),
     *(Named("Study", "changing", name) for name in ("align", "export", "inject", "sae")),
-    Named("Study", "likeness", "compare"),
+    Named("Study", "comparing", "compare"),
     Named("Study", "inspection", "reproduce"),
-    *(Named("Study", "compare", name) for name in ("segment", "perturb", "attack", "shift")),
+    *(Named("Study", "testing", name) for name in ("segment", "perturb", "attack", "shift")),
     *(Named("Inspect", "inspection", name) for name in ("models", "pools", "doctor")),
 )
 
@@ -101,7 +101,8 @@ def _said(error: CycloptsError) -> str:
     """What is wrong, and where help is."""
     chain = [name for name in (error.command_chain or ()) if name]
     help_of = " ".join(["summand", *chain, "--help"])
-    return f"{str(error).strip().rstrip('.')}; {help_of} says what there is"
+    said = str(error).partition(" Available commands")[0]
+    return f"{said.strip().rstrip('.')}; {help_of} says what there is"
 
 
 def options_of(name: str) -> Any:

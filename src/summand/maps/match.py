@@ -20,7 +20,7 @@ from ..models.token_pieces import whole_words
 from ..towers.pieces import PAD
 from ..towers.pool import PoolTower
 from ..towers.precision import doubled
-from .token_terms import USUAL, Head, Terms, terms_of, usual_text
+from .token_terms import USUAL, Contrast, Head, Terms, terms_of
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,15 @@ def image_side(
 
 @torch.no_grad()
 def text_side(
-    model: Model, text: str, chosen: Sequence[Head] | None = None, contrast: Sequence[str] | None = None
+    model: Model, text: str, chosen: Sequence[Head] | None = None, contrast: Sequence[str] | Contrast | None = None
 ) -> Side:
-    """A text as a side of a match. contrast: texts whose mean is taken away, word by word (`aligned`)."""
+    """A text as a side of a match. contrast: texts whose mean is taken away, word by word (`aligned`); or these taken
+    apart already, where many texts are held against them."""
     parts = model.decompose_text(text)
     terms, pieces = terms_of(parts, chosen)[0], parts.pieces[0]
     if contrast is not None:
-        terms = terms.beyond(usual_text(model, contrast, pieces, chosen))
+        against = contrast if isinstance(contrast, Contrast) else Contrast.of(model, contrast, chosen)
+        terms = terms.beyond(against.usual(pieces))
     words = tuple(
         (word, tuple(places))
         for word, places in whole_words(pieces)

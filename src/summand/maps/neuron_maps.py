@@ -117,14 +117,13 @@ def second_order_maps(
     effects of all neurons (paper A, Eq. 5) before they are summed over tokens. Over all tokens it sums to Σ_n ⟨φ_n, t⟩.
 
     No reference images are needed, for the directions come from the weights. layers: by default all but the last.
-    neurons: layer → only these neurons of it, in the place of layers. without: later heads (layer, head) that are left
-    out. latents: the same of latents of the model's autoencoders, with a latent's activation for p and its row of the
-    decoder for w, and of no neurons. Raises `SummandError` as `model.second_order` does.
+    neurons: layer → only these neurons of it, in the place of layers; latents: the same of the latents of the model's
+    autoencoders. without: later heads (layer, head) that are left out. Raises `SummandError` as `model.second_order`
+    does.
     """
-    tower = readable(model)
-    some = neurons or latents
+    tower, some = readable(model), neurons if latents is None else latents
+    autoencoders = {int(layer): model.autoencoder(layer) for layer in latents or ()}
     layers = sorted(some or set(range(tower.layers - 1) if layers is None else layers))
-    encoders = {layer: model.autoencoder(layer) for layer in latents or ()}
     check_layers(model, layers)
     layers = [int(layer) for layer in layers]
     if not tower.plain or layers[-1] == tower.layers - 1:
@@ -135,21 +134,21 @@ def second_order_maps(
     rows: dict[int, Tensor] = {}
 
     def listeners() -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-        def neurons(layer: int, found: Tensor) -> None:
+        def fire(layer: int, found: Tensor) -> None:
             hidden[layer] = working(tower.batch_first(found))[:, tower.prefix :]
 
-        def deviation(at: int, stream: Tensor) -> None:
+        def enter(at: int, stream: Tensor) -> None:
             stream = working(tower.batch_first(stream))
             deviations[at] = inverse_deviation(tower.blocks[at].before, stream)
-            if at - 1 in encoders:
-                hidden[at - 1] = encoders[at - 1].encode(stream)[:, tower.prefix :]
+            if at - 1 in autoencoders:
+                hidden[at - 1] = autoencoders[at - 1].encode(stream)[:, tower.prefix :]
 
-        for layer in sorted(set(layers) - set(encoders)):
-            yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: neurons(layer, found)
+        for layer in () if latents is not None else layers:
+            yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: fire(layer, found)
         for at in range(layers[0] + 1, tower.layers):
-            yield tower.blocks[at].module, "before", lambda stream, _, at=at: deviation(at, stream)
+            yield tower.blocks[at].module, "before", lambda stream, _, at=at: enter(at, stream)
 
-    for layer in sorted(set(layers) - set(encoders)):
+    for layer in () if latents is not None else layers:
         tower.verify(("neurons", layer), pixels)
     tower.verify(("norms", min(layers)), pixels)
     with listening(listeners(), tower.visual):
@@ -158,11 +157,12 @@ def second_order_maps(
     for layer in layers:
         later = range(layer + 1, tower.layers)
         reads = torch.cat([rows[at] * deviations[at][:, None] for at in later], dim=1)[:, :, tower.prefix :]
-        of = encoders.get(layer)
-        basis, active = tower.neuron_directions(layer) if of is None else latent_directions(tower, of), hidden[layer]
-        if some:
-            chosen = [int(unit) for unit in some[layer]]
-            basis, active = basis.select(chosen), active[..., chosen]
+        known = autoencoders.get(layer)
+        basis = tower.neuron_directions(layer) if known is None else latent_directions(tower, known)
+        active = hidden[layer]
+        if some is not None:
+            own = [int(unit) for unit in some[layer]]
+            basis, active = basis.select(own), active[..., own]
         along = basis.toward(directions)  # [neuron, path, text]
         left = [(at, head) not in without for at in later for head in range(tower.heads)]
         along = along * torch.tensor(left).to(along)[:, None]

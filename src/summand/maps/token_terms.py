@@ -92,14 +92,21 @@ def usual_image(model: Model, source: ImageSource, chosen: Sequence[Head] | None
     return _mean([_sum(terms_of(batch.parts, chosen)) for batch in read(model, source, batch_size)])
 
 
-def usual_text(model: Model, texts: Sequence[str], own: Sequence[Piece], chosen: Sequence[Head] | None = None) -> Terms:
-    """The mean of every term over texts, whose words stand in the places of those of one's `own`."""
-    parts = model.decompose_text(list(texts))
-    found = [
-        replace(terms, tokens=aligned(terms.tokens, pieces, own))
-        for terms, pieces in zip(terms_of(parts, chosen), parts.pieces, strict=True)
-    ]
-    return _mean([_sum(found)])
+@dataclass(frozen=True)
+class Contrast:
+    """Texts that other texts are held against, taken apart once."""
+
+    found: tuple[tuple[Terms, tuple[Piece, ...]], ...]
+
+    @classmethod
+    def of(cls, model: Model, texts: Sequence[str], chosen: Sequence[Head] | None = None) -> Contrast:
+        parts = model.decompose_text(list(texts))
+        return cls(tuple(zip(terms_of(parts, chosen), map(tuple, parts.pieces), strict=True)))
+
+    def usual(self, own: Sequence[Piece]) -> Terms:
+        """The mean of every term over the texts, whose words stand in the places of those of one's `own`."""
+        found = [replace(terms, tokens=aligned(terms.tokens, pieces, own)) for terms, pieces in self.found]
+        return _mean([_sum(found)])
 
 
 def aligned(
@@ -148,6 +155,8 @@ def heads_asked(
     """
     if layers is None and heads is None:
         return None
+    if wrong := [layer for layer in layers or () if layer not in range(have[0])]:
+        raise SummandError(f"the {side} tower has layers 0 to {have[0] - 1}; got {', '.join(map(str, wrong))}")
     asked = (
         tuple((layer, head) for layer in layers for head in range(have[1]))
         if layers is not None

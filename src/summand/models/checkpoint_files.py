@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 import warnings
 import zipfile
 from contextlib import AbstractContextManager, nullcontext
@@ -79,6 +80,10 @@ def read_torch(path: Path, held: bytes | None = None) -> Any:
 
     Raises `SummandError` for what is damaged, or cannot be read without running the code in it.
     """
+    with path.open("rb") if held is None else BytesIO(held) as file:
+        head = file.read(16)
+    if head and not head.startswith((b"PK", b"\x80")) and not tarfile.is_tarfile(_opened(path, held)):
+        raise SummandError(f"{path.name} is no checkpoint: torch.save wrote no file that begins with {head!r}")
     if any(name.endswith("constants.pkl") for name in _members(_opened(path, held))):
         raise SummandError(
             f"{path.name} is a TorchScript archive: it holds code, which is not run here. "

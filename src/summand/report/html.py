@@ -38,8 +38,11 @@ def own_version() -> str:
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """A share as people read it; a dash where it is not known."""
-    return "–" if share is None or share != share else f"{100 * share:.{digits}f}\u00a0%".replace("-", "−")
+    """A share as people read it; a dash where it is not known. Nothing has no sign."""
+    if share is None or share != share:
+        return "–"
+    said = f"{100 * share:.{digits}f}"
+    return f"{said.lstrip('-') if not float(said) else said.replace('-', '−')}\u00a0%"
 
 
 def signed(value: float, digits: int = 2) -> str:

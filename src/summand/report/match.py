@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,10 +45,11 @@ def _words(result: Matched) -> Any:
     maps = placed(
         torch.from_numpy(np.stack([values[:, i].reshape(image.grid) for i in chosen]))[None].float(), _size(image)
     )[0].numpy()
-    across = min(3, len(chosen) + 1)
+    across = max(2, math.ceil(math.sqrt(len(chosen) + 1)))
     down = -(-(len(chosen) + 1) // across)
-    figure = Plot(figsize=(3.0 * max(2, down) + 1.9 * across, 1.6 + 1.9 * max(2, down)), layout="constrained")
-    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[3.0 * max(2, down), 1.9 * across])[0]
+    high = 1.9 * max(2, down)
+    figure = Plot(figsize=(high + 1.6 * across + 0.4, high + 0.7), layout="constrained")
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[high, 1.6 * across])[0]
     axis = left.subplots()
     axis.imshow(coloured(image, maps))
     axis.set_title(_sentence(result), fontsize=9, parse_math=False)
@@ -78,16 +81,19 @@ def strongest_words(text: Side, values: np.ndarray) -> list[int]:
     words = [i for i, (word, _) in enumerate(text.words) if word not in SPECIAL]
     most = values.max(axis=0)
     best = sorted(words, key=lambda i: -float(most[i]))[:_SHOWN]
-    return sorted(i for i in best if most[i] >= _WEAK * most[best[0]])
+    return sorted(i for i in best if most[i] > 0 and most[i] >= _WEAK * most[best[0]]) or best[:1]
 
 
 def coloured(image: Side, maps: np.ndarray) -> np.ndarray:
-    """The picture in grey, each pixel in the colour of the word that looks there most, against where it looks most."""
+    """The picture in grey, each pixel in the colour of the word that looks there most, against where it looks most; a
+    word whose strongest patch adds little beside that of the others is pale."""
     assert image.picture is not None
     grey = (image.picture.mean(axis=2, keepdims=True).repeat(3, axis=2) - _GREY[0]) / (_GREY[1] - _GREY[0])
-    shares = maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)
+    strongest = np.maximum(maps.max(axis=(1, 2)), 1e-12)
+    shares = maps / strongest[:, None, None]
     best, most = shares.argmax(axis=0), shares.max(axis=0)
-    cover = _OVER * np.clip(most, 0, 1)[..., None] ** 1.5
+    worth = np.sqrt(strongest / strongest.max())[best]
+    cover = _OVER * (worth * np.clip(most, 0, 1) ** 1.5)[..., None]
     colours = np.array([to_rgb(colour) for colour in COLOURS])[best]
     return cover * colours + (1 - cover) * grey
 
@@ -109,7 +115,7 @@ def _lines(result: Matched) -> Any:
     axes = figure.subplots(1, 2)
     for axis, side in zip(axes, (found.a, found.b), strict=True):
         axis.imshow(side.picture)
-        axis.set_title(short(side.label, 50), fontsize=9, parse_math=False)
+        axis.set_title(short(Path(side.label).name, 50), fontsize=9, parse_math=False)
         axis.set_axis_off()
     some = lines_between(found, result.options.top)
     most = max((value for _, _, value in some), default=1.0)
@@ -123,7 +129,8 @@ def _lines(result: Matched) -> Any:
             ConnectionPatch(ends[0], ends[1], "data", "data", axesA=axes[0], axesB=axes[1], color=colour,
                             linewidth=0.6 + 2.4 * value / most, alpha=0.9)
         )  # fmt: skip
-    figure.suptitle(_sentence(result), fontsize=9)
+    said = "lines: the pairs of patches that add most" if some else "no pair of patches adds anything"
+    figure.suptitle(f"{_sentence(result)}\n{said}", fontsize=9)
     return figure
 
 

@@ -13,10 +13,11 @@ from ..data.labelled import Labelled
 from ..data.masks.base import MaskSource
 from ..data.schemes import SCHEMES, Scheme
 from ..errors import SummandError, listed
-from .attributes import ATTRIBUTES
+from .attributes import ATTRIBUTES, Causes
+from .captions import captions
 from .source import parse_source
 
-_CHUNK = 256
+_CHUNK, _CAPTIONS = 256, 4
 
 
 class SceneImages:
@@ -52,6 +53,14 @@ class SceneImages:
 
     def attributes(self) -> pd.DataFrame:
         return self._source.causes.table()
+
+    def caption(self, index: int) -> str:
+        """A true sentence about a scene: of some, the one that says most."""
+        causes = self._source.causes
+        one = Causes(
+            causes.groups[index : index + 1], causes.place[index : index + 1], causes.letter[index : index + 1]
+        )
+        return max(captions(one, index, _CAPTIONS).texts, key=lambda text: len(text.split()))
 
 
 def labelled(data: str, classes: Any, groups: str | None, count: int | None) -> Labelled:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data import open_images
+from ..data.pictures import as_picture
 from ..data.sources import EXTENSIONS
 from ..errors import SummandError
 from ..models import pixels_of
@@ -115,10 +115,6 @@ def _direction(survey: Survey, what: Any) -> tuple[Float[Tensor, " embed"], Floa
         step = max(1, len(texts) // _RIVALS)
         return model.encode_text(what)[0].cpu().double() - texts.mean(dim=0), (texts - texts.mean(dim=0))[::step]
     if isinstance(what, (str, Path, Image.Image, np.ndarray)):
-        try:
-            picture = open_images(what).image(0)
-        except OSError as error:
-            raise SummandError(f"cannot read the image {what}: {error.strerror or error}") from error
-        output = model.encode_image(pixels_of(model, [picture])).cpu().double()
+        output = model.encode_image(pixels_of(model, [as_picture(what)])).cpu().double()
         return F.normalize(output, dim=1)[0] - survey.centre, images
     raise SummandError(f"expected a text, an image or a direction, got {type(what).__name__}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from ..statistics.variance_over import variance_over
 from . import store
 from .shelf import TERMS
 from .survey import Survey
@@ -68,7 +69,7 @@ def term_shares(survey: Survey, texts: Float[Tensor, "text embed"]) -> TermShare
     share = {name: float((part * whole).sum()) / total for name, part in along.items()}
     single = None
     if any(group.kind == "heads" for group in survey.groups):
-        single = float(survey.moments("heads").variance_along(centred).sum()) * len(whole) / total
+        single = float(variance_over(survey.moments("heads"), centred).sum()) * len(whole) / total
     return TermShares(**share, together=float(along["heads"].square().sum()) / total, single=single)
 
 

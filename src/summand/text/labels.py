@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..statistics.moments import Moments
+from ..statistics.variance_over import variance_over
 from ..towers.finite import check_finite
 from .lexicons import attribute_of
 from .textspan import textspan
@@ -61,8 +62,7 @@ def named_attribute(texts: Sequence[str], explained: Sequence[float]) -> str | N
 def importance(moments: Moments, classes: Float[Tensor, "text embed"]) -> Float[Tensor, "layer head"]:
     """Share of each head in Σ_heads Σ_texts Var⟨head, t − t̄⟩: how much it moves the image among the class texts."""
     check_finite(classes, "class text", "encode the texts again")
-    centred = classes - classes.mean(dim=0)
-    along = moments.variance_along(centred).sum(dim=-1)
+    along = variance_over(moments, classes - classes.mean(dim=0))
     return along / along.sum().clamp(min=torch.finfo(along.dtype).tiny)
 
 
@@ -74,15 +74,16 @@ def label_heads(
     shares: Float[Tensor, "layer head"],
     size: int = 10,
 ) -> list[HeadLabel]:
-    """TextSpan for every head of the given layers, ordered by layer and head. `shares` as from `importance`.
+    """TextSpan for every head of the given layers, ordered by layer and head, a layer at a time. `shares` as from
+    `importance`.
 
     A head that writes nothing, such as a pruned one, has no texts and is left out.
     """
-    spans = textspan(moments.select(list(layers)), embeddings, size)
     labels = []
-    for row, layer in enumerate(layers):
+    for layer in layers:
+        spans = textspan(moments.select([layer]), embeddings, size)
         for head in range(spans.indices.shape[1]):
-            chosen = tuple(int(i) for i in spans.indices[row, head] if i >= 0)
+            chosen = tuple(int(i) for i in spans.indices[0, head] if i >= 0)
             if not chosen:
                 continue
             labels.append(
@@ -90,7 +91,7 @@ def label_heads(
                     layer=layer,
                     head=head,
                     texts=tuple(texts[i] for i in chosen),
-                    explained=tuple(float(e) for e in spans.explained[row, head, : len(chosen)]),
+                    explained=tuple(float(e) for e in spans.explained[0, head, : len(chosen)]),
                     importance=float(shares[layer, head]),
                     indices=chosen,
                 )

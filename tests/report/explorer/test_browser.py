@@ -218,10 +218,35 @@ def test_neurons_and_nearest_pictures(opened, known):
     page.get_by_role("tab", name="Neurons").click()
     page.get_by_role("button", name="Which neurons does it move?").click()
     page.wait_for_selector("text=An effect is unusual")
-    page.get_by_role("tab", name="Nearest pictures").click()
+    unit = page.locator(".sx-table [data-unit]").first.get_attribute("data-unit")
+    page.locator(f".sx-table [data-unit='{unit}']").click()
+    page.wait_for_selector(f"[aria-label='neuron {unit}'] img")
+    assert page.locator(f"[aria-label='neuron {unit}'] img").count() == 2  # what it adds, and where it is active
+    page.locator(f".sx-table [data-off='{unit}']").click()
+    page.wait_for_selector(f"text=without {unit}")
+    assert page.locator(f".sx-table [data-off='{unit}']").inner_text() == "switch on again"
+    page.get_by_role("tab", name="Nearest").click()
     page.get_by_role("button", name="Find them").click()
     page.wait_for_selector(".sx-gallery img")
     assert page.locator(".sx-gallery img").count() == 8
+
+
+def test_words_show_their_patches_and_patches_their_words(opened):
+    page = opened()
+    page.get_by_role("tab", name="Words").click()
+    page.get_by_role("button", name="Which word goes with which patch?").click()
+    page.wait_for_selector("[data-words] .word")
+    inked = "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].some(Boolean)"
+    canvas, told = page.locator(".patches canvas"), page.locator("[data-told]")
+    assert not canvas.evaluate(inked)
+    word = page.locator(".word").nth(2)
+    word.hover()
+    assert canvas.evaluate(inked)
+    assert word.inner_text() in told.inner_text()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.3)
+    assert "row 3, column 4" in told.inner_text()
+    assert page.locator(".word i[style*='100%']").count() == 1
 
 
 def settled(page) -> list[str]:
@@ -243,6 +268,14 @@ def test_it_can_be_read_by_everybody(opened, scheme):
     page.locator("[data-off]").first.click()
     page.wait_for_selector("text=Off:")
     assert settled(page) == []
+    for tab, button, shown in (
+        ("Words", "Which word goes with which patch?", "[data-words] .word"),
+        ("Neurons", "Which neurons does it move?", ".sx-table [data-unit]"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        page.get_by_role("button", name=button).click()
+        page.wait_for_selector(shown)
+        assert settled(page) == []
     page.add_style_tag(content=".sx h2 {color: #999 !important; background: #888}")  # a colour that axe cannot read,
     assert any("color-contrast" in found for found in serious(page))  # as color-mix(), would silence the whole rule
 

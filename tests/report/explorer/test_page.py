@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from summand import SummandError
-from summand.report.explorer import ink, page, views
+from summand.report.explorer import ink, page, unit_views, views
 from summand.report.explorer.ink import ink_of
 from summand.report.explorer.known import Known
 from summand.report.explorer.moved import Moved
 from summand.report.explorer.page import USUAL
 from summand.report.explorer.question import Along, probabilities
 from summand.report.explorer.samples import samples
+from summand.report.explorer.spoken import word_maps
 from tests.report.explorer.conftest import TEXTS
 
 pytestmark = pytest.mark.slow
@@ -65,11 +66,14 @@ def parsed(html: str) -> Tags:
 
 def every_view(known, session):
     found = page.shown(known, session)
-    return [found.prediction, found.maps, found.waterfall, found.heads, found.head, found.patch]
+    everything = (found.words, found.neurons, found.unit)
+    return [found.prediction, found.maps, found.waterfall, found.heads, found.head, found.patch, *everything]
 
 
 def test_all_views_are_sound_html_with_words_for_every_picture(known, session):
-    pointed = page.pointed(page.switched(known, session, ["4.6", "4:3"], []), 0.3, 0.4)
+    asked = page.with_words(page.with_moved(known, page.looked_at(known, session, "4:3")))
+    pointed = page.pointed(page.switched(known, asked, ["4.6", "4:3"], []), 0.3, 0.4)
+    assert all(every_view(known, pointed))
     for html in every_view(known, pointed):
         found = parsed(html)
         for tag, attributes in found.seen:
@@ -178,7 +182,8 @@ def test_words_of_others_are_escaped_everywhere(text):
         views.maps([("data:image/png;base64,", text)], text),
         views.head_grid(torch.tensor([[0.5]]), {"0.0": text}, "0.0", []),
         views.listed(text, [(text, 0.1, text)], text),
-        views.neurons([Moved(text, 1.0, 1.0, 1.0, text, True)], []),
+        unit_views.moved([Moved(text, 1.0, 1.0, 1.0, text, True)], []),
+        unit_views.card(text, text, None, 0.1, [("data:image/png;base64,", text)], False, False),
         views.gallery([(None, text, 0.5), ("data:image/png;base64,", text, 0.5)]),
         views.examples([("data:image/png;base64,", text)]),
         views.waterfall(text, []),
@@ -202,7 +207,11 @@ def test_numbers_as_people_read_them():
 
 
 def test_neurons_and_nearest_pictures_are_shown(known, session):
-    assert "× usual" in page.neurons(known, session)
+    moved = page.with_moved(known, session)
+    assert moved.moved
+    shown = page.shown(known, page.switched(known, moved, [moved.moved[0].unit], [])).neurons
+    assert "× usual" in shown
+    assert shown.count("switch on again") == 1  # the table says what is off now
     found = parsed(page.near(known, session, "everything"))
     assert [tag for tag, _ in found.seen].count("img") == 8
 
@@ -245,3 +254,22 @@ def test_the_colours_are_those_of_the_style_sheet():
     for colours in (ink._LIGHT, ink._DARK):
         red, blue = (", ".join(map(str, colours[name])) for name in ("for", "against"))
         assert f"--sx-red: {red}; --sx-blue: {blue};" in sheet
+
+
+def test_a_patch_tells_which_words_it_goes_with(known, session):
+    """The same numbers as in the block of words and patches, which are those of `match`."""
+    reading, along = session.reading, session.along
+    maps = word_maps(known, reading, along)
+    assert [one.text for one in maps] == [reading.texts[along.text], reading.texts[along.versus]]
+    pointed = page.pointed(session, 0.3, 0.4)
+    text = parsed(page.shown(known, pointed).patch).text
+    for one in maps:
+        assert f"words of “{one.text}”" in text
+        here = one.of_patch(*pointed.place)
+        digits = 2 if max(abs(1000 * value) for _, value in here) >= 0.1 else 3  # small ones are told apart, too
+        for word, value in here:
+            assert f"{word}{views.number(1000 * value, digits)}" in text.replace(" ", "")
+    shown = page.shown(known, page.with_words(session)).words
+    buttons = [found for tag, found in parsed(shown).seen if tag == "button"]
+    assert len(buttons) == sum(len(one.words) for one in maps)
+    assert page.shown(known, session).words == ""

@@ -195,7 +195,7 @@ def test_a_property_switches_off_the_heads_that_are_labelled_with_it(known):
         ("4:99999999", "4:0 to 4:511"),
         ("5:0", "no attention comes after layer 5"),
         ("9:0", "layer"),
-        ("62x3", "give heads"),
+        ("62x3", "attention pool"),
         ("../../etc/passwd", "a unit is called"),
     ],
 )
@@ -305,5 +305,5 @@ def test_a_model_with_an_attention_pool_is_explored_too(resnet):
     off = switched_off(bare, ["0.3"])
     changed = terms_without(bare, found, off)
     assert not torch.allclose(cosines(changed, found), cosines(found.terms, found), atol=1e-4)
-    with pytest.raises(SummandError, match="give heads"):
+    with pytest.raises(SummandError, match="give pairs"):
         switched_off(bare, ["0:3"])

@@ -21,8 +21,10 @@ from summand.report.site.folder import built_in
 from summand.report.site.histogram import bars_of
 from summand.report.site.pictures import TINY, Thumbnails
 from summand.report.site.relations import carried_by, nearest, paths_of
+from summand.report.site.sentences import Sentences
 from summand.report.site.terms import WhatMlpsWrite
 from summand.report.site.waterfall import Images
+from summand.scenes.as_data import SceneImages
 from summand.survey import Group
 from summand.text.pools import pool
 from tests.report.conftest import SCENES
@@ -184,15 +186,18 @@ def test_what_mlps_write_is_their_variance_along_the_texts(vit, survey):
 
 
 def test_scores_of_an_image_are_the_models_own_and_sum_up(vit, survey):
-    source, scenes = open_source(SCENES), pool("scenes")
+    source, scenes = SceneImages(SCENES, None), pool("scenes")
     problems = problems_of(vit, survey, source, "shape,texture")
     held = [int(i) for i in survey.held_out_images[:3]]
-    images = Images(vit, survey, held, problems, centred_texts(scenes.texts, vit.encode_text(scenes.texts)))
+    texts = centred_texts(scenes.texts, vit.encode_text(scenes.texts))
+    images = Images(vit, survey, held, problems, texts, Sentences(vit, source))
     pixels = torch.stack([vit.preprocess(source.image(i)) for i in [0, *held]])
     images.see([0, *held], pixels)
     outputs = torch.nn.functional.normalize(vit.encode_image(pixels).double(), dim=1)
     assert list(images.pages) == held
     for row, image in enumerate(held, start=1):
+        said = [source.caption(image), *(score.phrase for score in images.pages[image].scores)]
+        assert [one.text for one in images.pages[image].sentences] == list(dict.fromkeys(said))[:4]
         for score in images.pages[image].scores:
             problem = next(p for p in problems if p.name == score.of)
             weights = problem.weights.double() - problem.weights.double().mean(dim=0)

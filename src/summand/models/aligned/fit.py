@@ -19,19 +19,22 @@ RIDGES = tuple(10.0**power for power in range(-6, 3))
 _OF_TEN = 10
 _CHOSEN_ON, _REPORTED_ON = 5, 9  # of every ten images, in their order
 _EACH = 2
+_TINY = 1e-300
 
 
 @dataclass(frozen=True)
 class Fit:
     """v ↦ v W + b. ridge: λ, which was best on held-out images; cosine: mean cosine to the targets on others, that
-    nothing was chosen by; of_mean: the same of the targets' mean, which knows no image. fitted: number of images;
-    reported: which of all images the numbers are of."""
+    nothing was chosen by; of_mean: the same of the targets' mean, which knows no image; explained: the share of what
+    the targets differ from it that the map says, 1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖². fitted: number of images; reported: which
+    of all images the numbers are of."""
 
     weight: Float[Tensor, "width embed"]
     bias: Float[Tensor, " embed"]
     ridge: float
     cosine: float
     of_mean: float
+    explained: float
     fitted: int
     reported: tuple[int, ...]
 
@@ -78,6 +81,9 @@ def fit(
     def cosine(weight: Tensor, some: Tensor) -> float:
         return float(F.cosine_similarity((x[some] - mean) @ weight + centre, y[some], dim=1).mean())
 
+    def missed(weight: Tensor) -> float:
+        return float(((x[reports] - mean) @ weight + centre - y[reports]).square().sum())
+
     best = max(ridges, key=lambda ridge: cosine(weights(ridge), chooses))
     weight = weights(best)
     return Fit(
@@ -86,6 +92,7 @@ def fit(
         best,
         cosine(weight, reports),
         cosine(torch.zeros_like(weight), reports),
+        1 - missed(weight) / max(missed(torch.zeros_like(weight)), _TINY),
         int(own.sum()),
         tuple(reports.nonzero()[:, 0].tolist()),
     )

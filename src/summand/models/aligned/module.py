@@ -14,7 +14,7 @@ from ...errors import SummandError
 from ...towers.dispatch import tower_of_visual
 
 _TRANSFORMERS = ("VisionTransformer", "Eva", "VisionTransformerRelPos")
-_HOW = "timm.create_model('vit_small_patch14_dinov2', pretrained=True, num_classes=0)"
+_SUCH = "vit_small_patch14_dinov2.lvd142m"
 
 
 class AlignedTower(nn.Module):
@@ -48,7 +48,7 @@ def headless(vision: Any) -> Any:
     if not isinstance(vision, nn.Module) or type(vision).__name__ not in _TRANSFORMERS:
         raise SummandError(
             f"vision is a timm model of type {', '.join(_TRANSFORMERS)}, or the name of one; got "
-            f"{type(vision).__name__}. DINO, DINOv2 and v3, DeiT, MAE and supervised ViTs are there: {_HOW}"
+            f"{type(vision).__name__}. DINO, DINOv2 and v3, DeiT, MAE and supervised ViTs are there, such as {_SUCH}"
         )
     trunk: Any = copy.copy(vision)
     trunk.__dict__["_modules"] = dict(vision._modules)

@@ -1,5 +1,5 @@
-"""The page in gradio: which part shows what, and what happens on a click. No numbers are made here, and nothing is kept
-but in the session's own state."""
+"""The page in gradio: what happens on a click. No numbers are made here, and nothing is kept but in the session's own
+state."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ import gradio as gr
 from ...errors import SummandError
 from . import page, views
 from .known import Known
-from .nearest import ways
+from .layout import laid_out
 from .options import ExploreOptions
 from .page import USUAL, Session
-from .pictures import data_uri
-from .samples import Sample, first_texts, samples
+from .samples import Sample, samples
 
 _SESSIONS = 64
 """Sessions whose answers are kept in memory; older ones ask again."""
@@ -63,83 +62,12 @@ def built(known: Known, options: ExploreOptions) -> Any:
     clicks = _file("clicks.js")
     title = f"Summand explorer: {known.model.name}"
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True, delete_cache=(_HOUR, _HOUR)) as found:
-        parts = _laid_out(known, shown, clicks)
+        parts = laid_out(known, shown, clicks)
         _wired(known, shown, parts, options, found.load)
     return found.queue(max_size=options.waiting, default_concurrency_limit=options.at_once, api_open=False)
 
 
-def _laid_out(known: Known, shown: Sequence[Sample], clicks: str) -> dict[str, Any]:
-    """The components by name."""
-    tower, parts = known.model.tower, {}
-    plain = partial(gr.HTML, apply_default_css=False, js_on_load=None)
-    html = partial(plain, js_on_load=clicks)
-    gr.Markdown(f"# Explore {known.model.name}\n{_about(known)}")
-    parts["session"] = gr.State(None)
-    with gr.Row():
-        with gr.Column(scale=2, min_width=280):
-            parts["picture"] = gr.Image(
-                type="filepath", format="png", label="Picture", sources=["upload", "clipboard"], height=240
-            )
-            parts["picture"].preprocess = lambda payload: None if payload is None else payload.path  # read by us
-            thumbnails = [(data_uri(one.picture, 112), one.name) for one in shown]
-            parts["examples"] = html(views.examples(thumbnails), visible=bool(shown))
-            parts["texts"] = gr.Textbox(first_texts(known), label="Texts, one a line", lines=4, max_lines=20)
-            parts["ask"] = gr.Button("Take it apart", variant="primary")
-            parts["message"] = plain()
-        with gr.Column(scale=3, min_width=320):
-            parts["prediction"] = plain(views.note("Drop a picture, or take an example."))
-            with gr.Row():
-                parts["text"] = gr.Dropdown([], label="Explain", interactive=True)
-                parts["versus"] = gr.Dropdown([USUAL], value=USUAL, label="versus", interactive=True)
-            parts["maps"] = html()
-    with gr.Row():
-        with gr.Column(scale=1, min_width=320):
-            parts["waterfall"] = plain()
-        with gr.Column(scale=1, min_width=320):
-            parts["heads"] = html()
-            parts["head"] = html()
-    with gr.Row():
-        units = [(f"{unit}  {known.said(unit)}".strip(), unit) for unit in known.heads]
-        parts["off"] = gr.Dropdown(
-            units, value=[], multiselect=True, allow_custom_value=True, label="Switch off", min_width=320,
-            info="heads, or neurons by name, such as 4:120" if tower.layers > 1 else "heads",
-        )  # fmt: skip
-        kinds = [(f"{kind} ({len(heads)})", kind) for kind, heads in known.properties.items()]
-        parts["properties"] = gr.CheckboxGroup(
-            kinds,
-            label="Switch off all heads labelled",
-            visible=bool(kinds),
-            min_width=320,
-            info="with how many there are",
-        )
-    with gr.Tabs():
-        with gr.Tab("Patch"):
-            parts["patch"] = plain(views.note("Click a patch of the map above."))
-        with gr.Tab("Neurons", visible=known.profile is not None):
-            parts["find"] = gr.Button("Which neurons does it move?", size="sm")
-            parts["neurons"] = html()
-        with gr.Tab("Nearest pictures", visible=known.survey is not None):
-            with gr.Row():
-                parts["way"] = gr.Dropdown(ways(known), label="alike in", interactive=True)
-                parts["search"] = gr.Button("Find them", size="sm")
-            parts["near"] = plain()
-    return parts
-
-
-def _about(known: Known) -> str:
-    random = (
-        " **The weights are RANDOM: what follows says nothing about images.**" if known.model.random_weights else ""
-    )
-    if known.survey is None:
-        return f"No survey is open, so units have no words, and what is switched off is set to nothing.{random}"
-    proven = sum(words.verdict == "proven" for words in known.words.values())
-    return (
-        f"Words come from a survey of {len(known.survey.images):,} images: {proven:,} of {len(known.words):,} units "
-        f"have words that held-out images prove.{random}"
-    )
-
-
-_VIEWS = ("prediction", "maps", "waterfall", "heads", "head", "patch")
+_VIEWS = ("prediction", "maps", "waterfall", "heads", "head", "patch", "words", "neurons", "unit")
 
 
 def _wired(
@@ -163,7 +91,7 @@ def _wired(
 
     def ask(picture: Any, texts: str, units: list[str], properties: list[str]) -> list[Any]:
         session = page.asked(known, picture, texts, units, properties)
-        return [*views_of(session), "", ""]
+        return [*views_of(session), ""]
 
     def take(event: gr.EventData) -> list[Any]:
         return begin(int(event.example))
@@ -195,7 +123,7 @@ def _wired(
             return views_of(page.moved_by(asked, *event.move))
         return views_of(page.pointed(asked, event.x, event.y))
 
-    everything = [*answer, parts["neurons"], parts["near"]]
+    everything = [*answer, parts["near"]]
     question = [parts["picture"], parts["texts"], *switches]
     for event in (parts["ask"].click, parts["picture"].upload):
         on(event, ask, question, everything)
@@ -207,12 +135,17 @@ def _wired(
         on(part.input, partial(changed, how=page.compared), [parts["session"], *chosen], answer)
     for part in switches:  # not `input`, which a name that is typed into the list does not cause
         on(part.change, set_off, [parts["session"], *switches], answer)
-    for part in ("heads", "head", "neurons"):
+    for part in ("heads", "head", "neurons", "unit"):
         on(parts[part].click, clicked, [parts["session"], *switches], [parts["off"], *answer])
     on(parts["maps"].click, point, [parts["session"]], answer)
     said = [parts["message"]]
-    on(parts["find"].click, lambda session: [page.neurons(known, _asked(session)), ""], [parts["session"]],
-       [parts["neurons"], *said])  # fmt: skip
+    on(
+        parts["find"].click,
+        lambda session: views_of(page.with_moved(known, _asked(session))),
+        [parts["session"]],
+        answer,
+    )
+    on(parts["speak"].click, lambda session: views_of(page.with_words(_asked(session))), [parts["session"]], answer)
     near = [parts["session"], parts["way"]]
     for event in (parts["search"].click, parts["way"].input):
         on(event, lambda session, way: [page.near(known, _asked(session), way), ""], near, [parts["near"], *said])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import SummandError
 from ...maps.contrast import default_contrast
+from ...maps.token_terms import Contrast
 from ...models import Model
 from ...survey import Group, Survey
 from ...survey.opening import open_survey
@@ -67,11 +68,22 @@ class Known:
 
     @cached_property
     def profile(self) -> Profile | None:
-        """What neurons or pairs usually do; None without a survey of some."""
+        """What neurons, latents or pairs usually do; None without a survey of some."""
         every = () if self.survey is None else self.survey.groups
-        groups = [group for group in every if group.kind in ("neurons", "pairs")]
+        groups = [group for group in every if group.kind != "heads"]
         able = [group for group in groups if self.survey is not None and "top_image" in self.survey.dataset(group)]
         return profile_of(self.survey, able) if self.survey is not None and able else None
+
+    @property
+    def smaller(self) -> str:
+        """What units inside heads the survey has: "neurons", "neurons and latents" or "pairs"."""
+        return " and ".join(dict.fromkeys(group.kind for group in self.profile.groups)) if self.profile else ""
+
+    @cached_property
+    def contrast(self) -> Contrast:
+        """Descriptions that the words of a text are held against. Raises `SummandError` of a text tower that cannot be
+        taken apart."""
+        return Contrast.of(self.model, default_contrast(self.model))
 
     @cached_property
     def pool(self) -> Pool:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from PIL import Image
 
 from ...errors import SummandError
-from . import views
+from ...unit import Unit
+from . import unit_views, views
+from .details import moved_view, patch_view, unit_view
 from .known import Known
 from .moved import moved
 from .nearest import nearest
 from .off import Off, at_means, map_without, switched_off, terms_without
+from .one_unit import check_unit
 from .pictures import data_uri, overlays
-from .places import box_of_patch, patch, patch_at
+from .places import box_of_patch, patch_at
 from .question import (
     Along,
     Reading,
-    Terms,
     cosines,
     head_map,
     head_scores,
@@ -29,23 +30,12 @@ from .question import (
     token_map,
     waterfall,
 )
+from .session import Session
+from .spoken import joined
 from .upload import read_upload
 
 USUAL = "(what is usual)"
 _THUMBNAIL = 160
-
-
-@dataclass(frozen=True)
-class Session:
-    """One user's question: the picture taken apart, what it is asked of, what is switched off with the terms that are
-    left, the head that is looked at, and the patch. Never changed: an answer is a new one."""
-
-    reading: Reading
-    along: Along
-    off: Off
-    terms: Terms
-    head: str
-    place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,9 @@ class Views:
     heads: str
     head: str
     patch: str
+    words: str
+    neurons: str
+    unit: str
 
 
 def asked(known: Known, picture: Image.Image | str | None, texts: str, units: Sequence[str] = (),
@@ -82,7 +75,7 @@ def compared(session: Session, text: str, versus: str | None) -> Session:
     if text not in texts or (versus not in (None, USUAL) and versus not in texts):
         raise SummandError("these are no texts of this question; press “Take it apart” again")
     other = None if versus in (None, USUAL, text) else texts.index(str(versus))
-    return replace(session, along=Along(texts.index(text), other))
+    return replace(session, along=Along(texts.index(text), other), moved=None)
 
 
 def switched(known: Known, session: Session, units: Sequence[str], properties: Sequence[str]) -> Session:
@@ -102,10 +95,20 @@ def toggled(units: Sequence[str], unit: str) -> list[str]:
 
 
 def looked_at(known: Known, session: Session, unit: str) -> Session:
-    """Another head. Raises `SummandError` for one that the model does not have."""
-    if unit not in known.heads:
-        raise SummandError(f"there is no head {unit!r}")
-    return replace(session, head=unit)
+    """Another head, or another unit inside heads. Raises `SummandError` for one that the model does not have."""
+    found = Unit.parse(unit)
+    check_unit(known.model, found)
+    return replace(session, head=found.name) if found.kind == "head" else replace(session, unit=found.name)
+
+
+def with_moved(known: Known, session: Session) -> Session:
+    """With the units inside heads that the picture moves unusually far."""
+    return replace(session, moved=tuple(moved(known, session.reading, session.along)))
+
+
+def with_words(session: Session) -> Session:
+    """With words beside patches."""
+    return replace(session, spoken=True)
 
 
 def pointed(session: Session, x: float, y: float) -> Session:
@@ -130,29 +133,22 @@ def shown(known: Known, session: Session) -> Views:
     steps = waterfall(terms, reading, along)
     layer, head = map(int, session.head.split("."))
     values = head_scores(terms, reading, along)
-    own = overlays(reading, [head_map(reading, along, layer, head)])[0]
+    own = data_uri(overlays(reading, [head_map(reading, along, layer, head)])[0], 320)
     said = {unit: known.said(unit) for unit in known.heads}
     return Views(
         views.prediction(reading.texts, before, after, along.text) + _off_said(known, off),
         views.maps(_maps(session), name),
         views.waterfall(_score_said(session, name), steps, waterfall(reading.terms, reading, along) if off else None),
         views.head_grid(values, said, session.head, off.names),
-        views.words(
-            session.head, known.words.get(session.head), float(values[layer, head]), data_uri(own, 320),
+        unit_views.card(
+            "head", session.head, known.words.get(session.head), float(values[layer, head]), [(own, "what it adds")],
             bool(known.words), session.head in off.names,
         ),
-        "" if session.place is None else _patch(known, session),
+        "" if session.place is None else patch_view(known, session),
+        joined(known, reading, along) if session.spoken else "",
+        "" if session.moved is None else moved_view(session),
+        "" if session.unit is None else unit_view(known, session, Unit.parse(session.unit)),
     )  # fmt: skip
-
-
-def neurons(known: Known, session: Session) -> str:
-    """Units that the picture moves unusually far."""
-    found = moved(known, session.reading, session.along)
-    about = (
-        "An effect is unusual where it is larger than on 98 % of the survey's images; “adds” is to the score, over the "
-        "unit's mean."
-    )
-    return f'<div class="sx">{views.note(about)}{views.neurons(found, session.off.names)}</div>'
 
 
 def near(known: Known, session: Session, way: str) -> str:
@@ -204,19 +200,3 @@ def _score_said(session: Session, name: str) -> str:
     if session.along.versus is None:
         return f"{name}, {views.number(value)}: how much more of the text than usual the picture holds"
     return f"{name}, {views.number(value)}: the logarithm of how many times likelier the first is"
-
-
-def _patch(known: Known, session: Session) -> str:
-    assert session.place is not None
-    found: Any = patch(known, session.reading, session.along, *session.place)
-    title = f"Patch in row {found.row + 1}, column {found.column + 1}: {views.number(found.value)}"
-    writers = [(one.unit, one.value, f"writes “{one.writes}”") for one in found.writers]
-    return "".join(
-        [
-            f'<section class="sx" aria-label="patch"><h2>{title}</h2>',
-            views.listed("heads that write from here", writers, "What each adds to the score from this patch alone."),
-            views.listed("your texts, from this patch", [("", value, text) for text, value in found.asked]),
-            views.listed("what it goes with", [("", value, text) for text, value in found.texts]),
-            "</section>",
-        ]
-    )

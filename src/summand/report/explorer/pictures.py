@@ -35,9 +35,10 @@ def overlays(
     reading: Reading,
     grids: Sequence[Float[Tensor, "row column"]],
     mark: tuple[float, float, float, float] | None = None,
+    signed: bool = True,
 ) -> list[Image.Image]:
     """The picture below each of some maps, on one colour scale; mark: a box that is drawn around."""
-    found = each_laid_over(heatmap_of_grids(reading, grids, ["map"] * len(grids)))
+    found = each_laid_over(heatmap_of_grids(reading, grids, ["map"] * len(grids), signed))
     for one in found:
         if mark is not None:
             pen = ImageDraw.Draw(one)

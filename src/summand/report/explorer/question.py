@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ class Reading:
     picture: upright, at the size at which maps are laid over it. seen: as the model saw it. embeddings: of the texts.
     usual: the mean embedding of the texts that a text alone is held against, as in `summand.heatmap`. tokens: what each
     head writes from each token along each text, and last along `usual`. scale: what cosines are multiplied by before
-    the softmax.
+    the softmax. kept: what was worked out of it since.
     """
 
     model: Model
@@ -83,6 +84,7 @@ class Reading:
     terms: Terms
     tokens: Float[Tensor, "layer head token text_or_usual"]
     scale: float
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def weights(self, along: Along) -> Float[Tensor, " text_or_usual"]:
         """w with d = Σ w t over the texts and `usual`: t − t′, or t − usual."""

@@ -15,7 +15,7 @@ from ...models.load import load
 from ...studies.given import Given
 from ...studies.verb import verb
 from ...survey import Survey, survey_of
-from ...survey.units import default_units, groups_of
+from ...survey.units import Wanted, default_units, groups_of
 from .known import Known, known_of
 from .options import ExploreOptions
 from .uploads import leave_folder, take_folder
@@ -105,7 +105,8 @@ def known_for(given: Any = None, model: Model | None = None) -> Known:
 
 def surveyed(model: Model) -> Survey:
     """A labelled survey over the images that a model's world has at hand; kept for the next time."""
-    groups = groups_of(model, default_units(model))
+    latents = [Wanted("latents", tuple(model.autoencoders))] if model.autoencoders else []
+    groups = groups_of(model, [*default_units(model), *latents])
     last = range(model.tower.layers)[-_KEPT:]
     found = survey_of(model, open_source(str(model.world.images)), groups, held_out=0.2, keep=list(last))
     if not found.labelled:

@@ -9,9 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...effects.waterfall import Step
-from ...survey.unit_words import End, Words
 from .ink import ink_of
-from .moved import Moved
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -136,42 +134,6 @@ def _digits(limit: float) -> int:
     return 1 if limit >= 1 else 2 if limit >= 0.1 else 3
 
 
-def badge(proven: bool | None, shown: float | None = None) -> str:
-    """What a word is worth on images that were held out."""
-    if proven:
-        share = "" if shown is None else f" {percent(shown)}"
-        title = "of the held-out images furthest along the unit, so many show the words"
-        return f'<span class="sx-badge sx-proven" title="{title}">✓ proven{share}</span>'
-    said = "untested" if proven is None else "unproven"
-    return f'<span class="sx-badge sx-unproven" title="held-out images do not show it">{said}</span>'
-
-
-def words(unit: str, found: Words | None, value: float, picture: str, labelled: bool, off: bool) -> str:
-    """A head: its words with the evidence for each, what it adds here, and its map on this picture."""
-    ends = [] if found is None else [end for end in found.ends if end.words]
-    if ends:
-        said = f'<ul class="sx-ends">{"".join(_end(end) for end in ends)}</ul>'
-    else:
-        said = note("no words: its survey gives it none" if labelled else "no words: open a labelled survey for them")
-    return (
-        f'<section class="sx" aria-label="head {unit}"><h2>Head {unit} {number(value)}</h2>'
-        f'<div class="sx-two"><figure><img src="{picture}" alt="what head {unit} adds, patch by patch"></figure>'
-        f"<div>{said}{_toggle(unit, off)}</div></div></section>"
-    )  # fmt: skip
-
-
-def _toggle(unit: str, off: bool) -> str:
-    what = "switch on again" if off else "switch off"
-    return f'<button type="button" class="sx-toggle" data-off="{escape(unit)}">{what}</button>'
-
-
-def _end(end: End) -> str:
-    side = "+" if end.sign > 0 else "−"
-    share = "" if end.share is None else f'<span class="sx-was">{percent(end.share)} of what it varies by</span>'
-    proven = None if end.verdict == "cannot be tested" else end.proven
-    return f"<li><b>{side}</b> {escape(end.text)} {badge(proven, end.shown)} {share}</li>"
-
-
 def maps(pictures: Sequence[tuple[str, str]], name: str) -> str:
     """Maps over the picture, (data URI, caption) each; a click on one asks about the patch there."""
     figures = "".join(
@@ -189,33 +151,15 @@ def maps(pictures: Sequence[tuple[str, str]], name: str) -> str:
 def listed(title: str, rows: Sequence[tuple[str, float, str]], about: str = "") -> str:
     """(name, value, what is said of it) as lines with bars to either side."""
     limit = max((abs(value) for _, value, _ in rows), default=0.0) or 1.0
+    digits = max(2, _digits(limit))
     lines = "".join(
         f'<div class="sx-fall"><span class="sx-text"><b>{escape(name)}</b> {escape(said)}</span><span class="sx-track">'
         f'<i class="{"sx-for" if value >= 0 else "sx-against"}" style="left:{50 - 50 * max(0, -value) / limit:.1f}%;'
-        f'width:{50 * abs(value) / limit:.1f}%"></i></span><span class="sx-number">{number(value)}</span></div>'
+        f'width:{50 * abs(value) / limit:.1f}%"></i></span><span class="sx-number">{number(value, digits)}</span></div>'
         for name, value, said in rows
     )
     below = note(about) if about else ""
     return f'<div class="sx sx-list" style="--zero:50%"><h3>{escape(title)}</h3>{below}{lines}</div>'
-
-
-def neurons(found: Sequence[Moved], off: Sequence[str]) -> str:
-    """Units that the picture moves unusually far, with their words."""
-    if not found:
-        return note("this picture moves no neuron unusually far")
-    rows = "".join(
-        f'<tr><th scope="row">{escape(one.unit)}</th><td>{one.times:.1f}</td>'
-        f"<td>{escape(one.words) or '<span class=sx-was>no words on this side</span>'} "
-        f"{badge(one.proven) if one.words else ''}</td><td>{number(one.value)}</td>"
-        f"<td>{_toggle(one.unit, one.unit in off)}</td></tr>"
-        for one in found
-    )  # fmt: skip
-    return (
-        '<div class="sx-scroll"><table class="sx-table"><thead><tr><th scope="col">unit</th>'
-        '<th scope="col">× usual</th>'
-        '<th scope="col">words</th><th scope="col">adds</th><th></th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
 
 
 def gallery(rows: Sequence[tuple[str | None, str, float]]) -> str:

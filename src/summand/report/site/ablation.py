@@ -13,7 +13,7 @@ from torch import Tensor
 from ...data import ImageSource
 from ...errors import SummandError
 from ...models import Model
-from ...studies.zeroshot import attribute_classes, classifier, classifier_of, read_labelled
+from ...studies.zeroshot import attribute_classes, classifier, classifier_of, named_classes, read_labelled
 from ...survey import Group, Survey
 from ...towers.precision import doubled
 from .entries import Entry
@@ -21,12 +21,14 @@ from .entries import Entry
 
 @dataclass(frozen=True)
 class Problem:
-    """A question that the images kept aside answer. labels: of each, −1 where it is not known."""
+    """A question that the images kept aside answer. labels: of each, −1 where it is not known. phrases: a text of each
+    class, as a whole sentence."""
 
     name: str
     classes: tuple[str, ...]
     labels: Int[Tensor, " image"]
     weights: Float[Tensor, "class embed"]
+    phrases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,9 @@ def problems_of(model: Model, survey: Survey, source: ImageSource | None, classe
     held = survey.held_out_images
     if source is None or not len(held):
         return []
-    if classes is not None and not model.world.attributes:
-        return [_asked(model, survey, held, classes)]
     truth = source.attributes() if model.world.attributes else None
     if truth is None:
-        return []
+        return [] if classes is None else [_asked(model, survey, held, classes)]
     asked = model.world.attributes if classes is None else tuple(classes.split(","))
     found = []
     for attribute in asked:
@@ -65,7 +65,8 @@ def problems_of(model: Model, survey: Survey, source: ImageSource | None, classe
         codes = {name: code for code, name in enumerate(known.names)}
         values = truth[attribute].astype(str).to_numpy()[held]
         labels = torch.tensor([codes.get(value, -1) for value in values])
-        found.append(Problem(attribute, known.names, labels, classifier(model, known)))
+        phrases = tuple(texts[0] for texts in known.texts)
+        found.append(Problem(attribute, known.names, labels, classifier(model, known), phrases))
     return found
 
 
@@ -79,7 +80,8 @@ def _asked(model: Model, survey: Survey, held: np.ndarray, classes: str) -> Prob
     labels = torch.tensor([codes.get(str(names[int(image)]), -1) for image in held])
     if not bool((labels >= 0).any()):
         raise SummandError(f"none of the images kept aside has a class in {location}; leave out classes={classes}")
-    return Problem("class", known.classes, labels, classifier_of(model, known))
+    texts = named_classes(known.classes, model.world.class_templates()[:1]).texts
+    return Problem("class", known.classes, labels, classifier_of(model, known), tuple(row[0] for row in texts))
 
 
 def changes_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from .folder import built_in, check_folder
 from .maps import Look, Maps
 from .pages import Made, Pages
 from .pictures import Thumbnails
+from .recipe import unusual
 from .relations import carried_by, nearest, paths_of
+from .sentences import Sentences
 from .terms import WhatMlpsWrite
 from .waterfall import Images
 
@@ -37,7 +39,7 @@ _NEAREST, _PATHS, _CARRIED = 6, 5, 8
 
 @dataclass(frozen=True)
 class Choice:
-    """What the pages are to show; as in `build`."""
+    """What the pages are to show; as in `build`. of_all: layers of the tower."""
 
     layers: tuple[int, ...]
     size: int
@@ -46,6 +48,13 @@ class Choice:
     pictures: int
     classes: str | None
     no_images: bool
+    of_all: int
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """As the options of `summand atlas`."""
+        layers = None if len(self.layers) == self.of_all else ",".join(map(str, self.layers))
+        return {**{name: value for name, value in asdict(self).items() if name != "of_all"}, "layers": layers}
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,8 @@ def build(
     """
     started = time.time()
     check_folder(out)
-    choice = Choice(layers_shown(model, layers), size, examples, most, pictures, classes, no_images)
+    own, every = layers_shown(model, layers), model.tower.layers
+    choice = Choice(own, size, examples, most, pictures, classes, no_images, every)
     with built_in(out) as folder:
         embeddings = model.encode_text(pool.texts, progress=progress)
         if survey is None:
@@ -148,7 +158,8 @@ def _made(
     maps = Maps(tabs, model.tower.grid, folder)
     look = Look(model, entries, tabs, maps)
     pages = [] if source is None else _with_pages(survey, tabs, choice.pictures)
-    images, mlps = Images(model, survey, pages, problems, texts), WhatMlpsWrite(survey, embeddings)
+    sentences = Sentences(model, source)
+    images, mlps = Images(model, survey, pages, problems, texts, sentences), WhatMlpsWrite(survey, embeddings)
     thumbs = None if source is None or choice.no_images else Thumbnails(model, source, folder / "thumbs")
     if source is not None:
 
@@ -170,7 +181,7 @@ def _made(
         spans={label.name: label for label in labels}, shares=shares, mlps=mlps.shares(),
         changes=changes_of(survey, problems, entries), problems=problems, near=nearest(survey, entries, _NEAREST),
         paths=paths, carried=carried_by(paths, entries, _CARRIED), images=list(images.pages.values()),
-        skipped=look.skipped,
+        unspoken=sentences.why, asked=unusual(choice.asked), skipped=look.skipped,
     )  # fmt: skip
     return made, labels
 

@@ -13,7 +13,7 @@ from ...errors import SummandError
 MARKER = ".summand-atlas"
 _OURS = (
     *("heads", "neurons", "pairs", "latents", "images", "thumbs", "data"),
-    *("index.html", "style.css", "atlas.js", "unit.js", "labels.csv", "sheet.webp", MARKER),
+    *("index.html", "style.css", "atlas.js", "unit.js", "words.js", "labels.csv", "sheet.webp", MARKER),
 )
 _SAID = "This folder is written by `summand atlas`, which replaces what it wrote here before, and nothing else.\n"
 

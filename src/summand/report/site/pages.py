@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ...survey.terms import shares_said, term_shares
 from ...text.labels import HeadLabel
 from ...text.pools import Pool
 from ..html import pages, stylesheet
+from ..words import block, script
 from .ablation import Change, Problem
 from .entries import Entry
 from .examples import Tab
@@ -28,10 +30,11 @@ from .index import thumbs_of, write_index, write_labels
 from .maps import Maps
 from .numbers import maps_of_image, maps_of_unit
 from .pictures import Thumbnails, file_of
+from .recipe import making, opening
 from .relations import Near
 from .relations import Path as Through
 from .terms import Shares
-from .waterfall import ImagePage, rows_of
+from .waterfall import ImagePage, rows_of, strongest_heads
 
 
 @dataclass
@@ -57,6 +60,8 @@ class Made:
     paths: Mapping[str, list[Through]]
     carried: Mapping[str, list[tuple[Entry, float]]]
     images: list[ImagePage]
+    unspoken: str
+    asked: dict[str, Any]
     skipped: Sequence[Skipped]
 
     def fall(self, name: str) -> Change | None:
@@ -88,6 +93,7 @@ class Pages:
         for name in ("atlas.js", "unit.js"):
             text = (files("summand.report.site") / "templates" / name).read_text(encoding="utf-8")
             (self.folder / name).write_text(text, encoding="utf-8")
+        (self.folder / "words.js").write_text(f"{script()}\nsummandWords(document);\n", encoding="utf-8")
         write_labels(made.survey.labels, self.folder / "labels.csv")
         thumbs = {name: self._there(thumbs_of(tabs)) for name, tabs in made.tabs.items()}
         falls = {name: some[0].fall for name, some in made.changes.items() if some}
@@ -119,7 +125,6 @@ class Pages:
 
     def _context(self) -> dict[str, Any]:
         made, manifest = self.made, self.made.survey.manifest
-        place = None if made.survey.path is None else made.survey.path.name
         return {
             "model": made.model,
             "manifest": manifest,
@@ -131,7 +136,8 @@ class Pages:
             "pool": made.pool,
             "strange": made.strange,
             "scenes": bool(made.model.world.attributes),
-            "place": place or "run",
+            "opening": opening(made.survey),
+            "making": making(made.survey, made.pool.name, made.asked),
             "no_images": made.thumbs is None,
             "file_of": file_of,
             "said": re.sub(r"-(?=\d)", "−", shares_said(made.survey, made.embeddings)),
@@ -186,17 +192,23 @@ class Pages:
     def _image_page(self, page: ImagePage, context: dict[str, Any]) -> str:
         there = self.made.images
         place = there.index(page)
+        picture = f"../thumbs/{file_of(page.image)}" if self._there([page.image]) else None
         return self.templates.get_template("image.html.j2").render(
             **context,
             root="../",
             page=page,
             falls=[rows_of(score) for score in page.scores],
-            picture=bool(self._there([page.image])),
+            most=[strongest_heads(score) for score in page.scores],
+            picture=picture,
             shown_by=self._shown_by(page.image),
             previous=there[place - 1] if place else None,
             following=there[place + 1] if place + 1 < len(there) else None,
             known=self.known,
+            unspoken=self.made.unspoken,
+            texts=json.dumps([score.phrase for score in page.scores], ensure_ascii=False),
+            sentence=json.dumps(page.sentences[0].text, ensure_ascii=False) if page.sentences else "",
             data={**maps_of_image(page), "grid": self.grid, "share": self.share},
+            words=block(page.sentences, picture, page.name, (0, 0, self.share[1], self.share[0])),
         )
 
     def _shown_by(self, image: int) -> list[tuple[Entry, Tab]]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...effects.direct import Parts
+from ...statistics.variance_over import variance_over
 from ...survey import Survey
 from ...towers.precision import doubled
 
@@ -35,7 +36,7 @@ class WhatMlpsWrite:
         self.wanted = [int(image) for image in held[::step]] if survey.holds("heads") else []
         texts = doubled(embeddings.cpu())
         self._texts = texts - texts.mean(dim=0)
-        self._whole = float(survey.moments("heads").variance_along(self._texts).sum()) if self.wanted else 0.0
+        self._whole = float(variance_over(survey.moments("heads"), self._texts).sum()) if self.wanted else 0.0
         self._wanted, self._count = set(self.wanted), 0
         self._sum, self._squares = torch.zeros(1), torch.zeros(1)
 

@@ -14,18 +14,20 @@ from torch import Tensor
 from ...models import Model
 from ...survey import Survey
 from ...towers.precision import doubled
+from ..words import WordMap
 from .ablation import Problem
 from .entries import Entry
+from .sentences import Sentences
 
-_TEXTS, _MOVED = 4, 12
+_TEXTS, _MOVED, _HEADS = 4, 12, 6
 
 
 @dataclass(frozen=True)
 class Score:
     r"""⟨M, d⟩/‖M‖ for one text, d its embedding less the mean of the others: the sum of the terms below.
 
-    heads: [layer, head]; mlps: [layer]; rest: embedding and biases. truth: what the images' labels say, where known.
-    grid: what every patch adds through all heads.
+    heads: [layer, head]; mlps: [layer]; rest: embedding and biases. right: whether the image's label says so, where
+    that is known. grid: what every patch adds through all heads. phrase: the text as a whole sentence.
     """
 
     text: str
@@ -36,6 +38,7 @@ class Score:
     rest: float
     grid: Float[np.ndarray, "row column"]
     right: bool | None = None
+    phrase: str = ""
 
 
 @dataclass
@@ -43,6 +46,7 @@ class ImagePage:
     image: int
     name: str
     scores: list[Score] = field(default_factory=list)
+    sentences: list[WordMap] = field(default_factory=list)
     moved: list[tuple[Entry, float, str]] = field(default_factory=list)
 
     @property
@@ -54,6 +58,7 @@ class Images:
     """The images with pages, filled in while the pass over all images goes by.
 
     problems: of each the class is told that the model reads; without any, the texts of the pool that are nearest.
+    sentences: holds words against patches.
     """
 
     def __init__(
@@ -63,9 +68,10 @@ class Images:
         images: Sequence[int],
         problems: Sequence[Problem],
         texts: Mapping[str, Float[Tensor, " embed"]],
+        sentences: Sentences,
     ) -> None:
         names = survey.images["name"]
-        self.model, self.problems, self.texts = model, problems, texts
+        self.model, self.problems, self.texts, self.sentences = model, problems, texts, sentences
         self.pages = {image: ImagePage(image, str(names.get(image, ""))) for image in images}
         self._held = {int(image): row for row, image in enumerate(survey.held_out_images)}
         self._centred = [doubled(p.weights.cpu()) - doubled(p.weights.cpu()).mean(dim=0) for p in problems]
@@ -73,38 +79,35 @@ class Images:
         self._usual = survey.centre
 
     def see(self, numbers: Sequence[int], pixels: Tensor) -> None:
-        """Take in a batch; only those of its images that have a page are decomposed."""
-        rows = [row for row, image in enumerate(numbers) if image in self.pages]
-        if not rows:
-            return
-        parts, numbers = self.model.decompose(pixels[rows]), [numbers[row] for row in rows]
-        rows = list(range(len(rows)))
-        total = doubled(parts.total().cpu())
-        chosen = {row: self._chosen(numbers[row], total[row]) for row in rows}
-        directions = torch.stack([item[2] for row in rows for item in chosen[row]])
-        along = directions.to(self.model.device, torch.promote_types(self.model.dtype, torch.float32))
-        tokens = parts.tokens_toward(along)[:, self.model.tower.prefix :]
-        heads = parts.heads_toward(along)
-        mlps, rest = doubled(parts.mlps().cpu()), doubled((parts.embedding() + parts.bias()).cpu())
-        at = 0
-        for row in rows:
-            length = float(total[row].norm()) or 1.0
-            for text, of, direction, right in chosen[row]:
-                score = Score(
-                    text,
-                    of,
-                    score=float(total[row] @ direction) / length,
-                    heads=doubled(heads[row, :, :, at].cpu()).numpy() / length,
-                    mlps=(mlps[row] @ direction).numpy() / length,
-                    rest=float(rest[row] @ direction) / length,
-                    grid=doubled(tokens[row, :, at].cpu()).unflatten(0, self.model.tower.grid).numpy() / length,
-                    right=right,
-                )
-                self.pages[numbers[row]].scores.append(score)
-                at += 1
+        """Take in a batch; only those of its images that have a page are decomposed, one after the other: each has
+        texts of its own, and along them every head is read."""
+        for row, image in enumerate(numbers):
+            if image in self.pages:
+                self._see(self.pages[image], pixels[row : row + 1])
 
-    def _chosen(self, image: int, output: Tensor) -> list[tuple[str, str, Tensor, bool | None]]:
-        """Texts that the model reads in the image, with their directions: the surest classes, else nearest texts."""
+    def _see(self, page: ImagePage, pixels: Tensor) -> None:
+        parts = self.model.decompose(pixels)
+        total = doubled(parts.total()[0].cpu())
+        length = float(total.norm()) or 1.0
+        chosen = self._chosen(page.image, total)
+        if chosen:
+            directions = torch.stack([direction for _, _, direction, _, _ in chosen])
+            along = directions.to(self.model.device, torch.promote_types(self.model.dtype, torch.float32))
+            tokens = doubled(parts.tokens_toward(along)[0, self.model.tower.prefix :].cpu()) / length
+            heads = doubled(parts.heads_toward(along)[0].cpu()).numpy() / length
+            mlps = (doubled(parts.mlps()[0].cpu()) @ directions.T).numpy() / length
+            rest = doubled((parts.embedding() + parts.bias())[0].cpu()) @ directions.T / length
+            for at, (text, of, direction, right, phrase) in enumerate(chosen):
+                grid = tokens[:, at].unflatten(0, self.model.tower.grid).numpy()
+                score = float(total @ direction) / length
+                page.scores.append(
+                    Score(text, of, score, heads[..., at], mlps[:, at], float(rest[at]), grid, right, phrase)
+                )
+        page.sentences = self.sentences.of(page.image, parts, [score.phrase for score in page.scores])
+
+    def _chosen(self, image: int, output: Tensor) -> list[tuple[str, str, Tensor, bool | None, str]]:
+        """Texts that the model reads in the image, with their directions, and as sentences: the surest classes, else
+        the nearest texts."""
         found = []
         for problem, weights in zip(self.problems, self._centred, strict=True):
             scores = weights @ output
@@ -113,7 +116,8 @@ class Images:
             label = int(problem.labels[self._held[image]]) if image in self._held else -1
             margin = float(scores[best] - scores[order[1]]) if len(order) > 1 else float(scores[best])
             right = None if label < 0 else label == best
-            found.append((margin, problem.classes[best], problem.name, weights[best], right))
+            phrase = problem.phrases[best] if problem.phrases else problem.classes[best]
+            found.append((margin, problem.classes[best], problem.name, weights[best], right, phrase))
         found.sort(key=lambda item: -item[0])
         if found:
             return [item[1:] for item in found[:_TEXTS]]
@@ -121,7 +125,8 @@ class Images:
             return []
         scores = torch.nn.functional.normalize(self._pool, dim=1) @ (output / output.norm() - self._usual)
         names = list(self.texts)
-        return [(names[i], "pool", self._pool[i], None) for i in scores.topk(min(_TEXTS, len(names))).indices.tolist()]
+        best = scores.topk(min(_TEXTS, len(names))).indices.tolist()
+        return [(names[i], "pool", self._pool[i], None, names[i]) for i in best]
 
     def only(self, read: Collection[int]) -> None:
         """Leave out images that could not be read."""
@@ -171,3 +176,10 @@ def rows_of(score: Score) -> list[dict[str, Any]]:
         row["left"] = 100 * (min(row["from"], row["to"]) - low) / span
         row["width"] = 100 * abs(row["value"]) / span
     return found
+
+
+def strongest_heads(score: Score) -> list[tuple[str, float]]:
+    """The heads that add or take most, by name, the furthest from zero first."""
+    order = np.argsort(-np.abs(score.heads), axis=None, kind="stable")[:_HEADS]
+    places = zip(*np.unravel_index(order, score.heads.shape), strict=True)
+    return [(f"{layer}.{head}", float(score.heads[layer, head])) for layer, head in places]

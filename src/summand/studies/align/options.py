@@ -41,7 +41,7 @@ class AlignOptions:
     """Preprocessing: the vision model's own, or the CLIP's, where both read one size."""
     classes: str | Sequence[str] | None = None
     """Names that zero-shot answers are compared on, with commas between, imagenet, a text file, or an attribute of the
-    model's world [default: the world's main attribute, else texts of its pool]."""
+    model's world [default: all attributes of the model's world, else texts of its pool]."""
 
     def __post_init__(self) -> None:
         one_of("pixels", self.pixels, ("own", "clip"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,6 @@ def align(
     options: AlignOptions,
     batch_size: int = 64,
     count: int | None = None,
-    progress: bool | None = None,
 ) -> Model:
     r"""M'(x) = f(x) W + b: f the pooled output of a timm transformer, W and b fitted so that M' is near the CLIP's M.
 
@@ -60,13 +60,13 @@ def align(
     preprocess = dressed(tower, trunk, clip, options.pixels)
     name = f"{spec.name if spec else type(vision).__name__} in the words of {clip.name}"
     made = Model(aligned_clip(clip.clip, tower), preprocess, clip._tokenizer, name, world=clip.world)
-    features, targets = _embeddings(made, trunk, clip, given.source, batch_size, progress)
+    features, targets = _embeddings(made, trunk, clip, given.source, batch_size)
     fitted = fit(features, targets)
     tower.put(fitted.weight.to(clip.device), fitted.bias.to(clip.device))
-    agreement = _agreement(fitted, features, targets, clip, options)
+    answers = _agreements(fitted, features, targets, _classes(clip, options.classes))
     made = Model(made.clip, preprocess, clip._tokenizer, name, world=clip.world)
     made.random_weights = options.random_vision
-    made.alignment = Alignment.of(*(fitted, agreement, options, spec, tower, clip), data=given.source.label, name=name)
+    made.alignment = Alignment.of(*(fitted, answers, options, spec, tower, clip), data=given.source.label, name=name)
     return made
 
 
@@ -83,14 +83,14 @@ class _Both:
 
 @torch.no_grad()
 def _embeddings(
-    made: Model, trunk: Any, clip: Model, source: Any, batch_size: int, progress: bool | None
+    made: Model, trunk: Any, clip: Model, source: Any, batch_size: int
 ) -> tuple[Float[Tensor, "image width"], Float[Tensor, "image embed"]]:
     """f(x) and M(x) of all images that can be read."""
     plan = np.array_split(np.arange(len(source)), max(1, -(-len(source) // batch_size)))
     both = _Both(Prepared(made.preprocess, None), Prepared(clip.preprocess, None))
     sizes = [(3, *model.tower.image_size) for model in (made, clip)]
     features, targets = [], []
-    with Progress("embedding by both models", len(source), shown=progress) as bar:
+    with Progress("embedding by both models", len(source)) as bar:
         for batch in loaded(source, plan, both, count=fitting(source, len(source), clip.device.type)):
             if batch.pixels is not None:
                 own, other = batch.pixels.to(clip.device).split([int(np.prod(size)) for size in sizes], dim=1)
@@ -102,20 +102,30 @@ def _embeddings(
     return torch.cat(features), torch.cat(targets)
 
 
-def _agreement(
-    fitted: Fit, features: Tensor, targets: Tensor, clip: Model, options: AlignOptions
-) -> tuple[float, float]:
-    """How often both give one zero-shot answer for images that were held out, and the share of the commonest one."""
-    weights, some = _classes(clip, options).cpu(), list(fitted.reported)
-    mine = predict(features[some] @ fitted.weight.cpu() + fitted.bias.cpu(), weights)
-    own = predict(targets[some], weights)
-    return float((mine == own).float().mean()), float(own.bincount().max()) / len(some)
+def _agreements(fitted: Fit, features: Tensor, targets: Tensor, asked: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Of every set of classes, how often both give one zero-shot answer for images that were held out, and the share of
+    the commonest one."""
+    some = list(fitted.reported)
+    mapped = features[some] @ fitted.weight.cpu() + fitted.bias.cpu()
+    rows = []
+    for name, weights in asked.items():
+        mine, own = (predict(each, weights.cpu()) for each in (mapped, targets[some]))
+        same, most = float((mine == own).float().mean()), float(own.bincount().max()) / len(some)
+        rows.append({"classes": name, "agreement": same, "chance": most})
+    return rows
 
 
-def _classes(clip: Model, options: AlignOptions) -> Float[Tensor, "class embed"]:
-    asked = options.classes if options.classes is not None else clip.world.main_attribute
+def _classes(clip: Model, asked: str | Sequence[str] | None) -> dict[str, Float[Tensor, "class embed"]]:
+    """Name → the classifiers that are compared: the one asked for, else those of all attributes of the CLIP's world,
+    its main one first, else texts of its pool."""
+    world = clip.world
+    if asked is None and world.attributes:
+        main = world.main_attribute
+        names = sorted(world.attributes, key=lambda name: name != main)
+        return {name: classifier(clip, attribute_classes(world, name)) for name in names}
     if asked is None:
-        return F.normalize(clip.encode_text(clip.world.contrast()), dim=1)
-    if isinstance(asked, str) and asked in clip.world.attributes:
-        return classifier(clip, attribute_classes(clip.world, asked))
-    return classifier(clip, named_classes(read_names(asked), read_templates(None, clip)))
+        return {f"texts of {world.pool}": F.normalize(clip.encode_text(world.contrast()), dim=1)}
+    if isinstance(asked, str) and asked in world.attributes:
+        return {asked: classifier(clip, attribute_classes(world, asked))}
+    names = read_names(asked)
+    return {f"{len(names):,} names": classifier(clip, named_classes(names, read_templates(None, clip)))}

@@ -87,7 +87,7 @@ def matched(a: Units, b: Units, how: str) -> tuple[Int[Tensor, " unit"], str]:
     if how == "index" and not same:
         raise SummandError(
             f"the models have other units, {len(a.names):,} and {len(b.names):,}, which cannot be matched by name; "
-            f"leave matching='index' out, or ask for units that both have (units='heads')"
+            f"leave matching='index' out, and each is set against the one with the likest effects"
         )
     places = torch.arange(len(a.names))
     if how == "index" or (how == "auto" and same and float(likeness(a, b, places, places).median()) > SAME):

@@ -49,16 +49,16 @@ class Matched(Result):
 
     def tables(self) -> list[Table]:
         a, b = self.found.a, self.found.b
-        mixed = a.kind != b.kind
+        mixed, (own, other) = a.kind != b.kind, _called(self.found)
         first = _words(self.found) if mixed else Table(
-            self.rows, (Column("a", _a(a), kind="id"), Column("b", _a(b), kind="id"), _ADDS), "the strongest pairs"
+            self.rows, (Column("a", own, kind="id"), Column("b", other, kind="id"), _ADDS), "the strongest pairs"
         )  # fmt: skip
         return [first, self._heads(), self._account()]
 
     def _heads(self) -> Table:
         some, columns = self.head_pairs[:_HEADS], []
-        for name, side in (("a", self.found.a), ("b", self.found.b)):
-            columns.append(Column(name, f"head of {_a(side)}", kind="id"))
+        for name, said in zip("ab", _called(self.found), strict=True):
+            columns.append(Column(name, f"head of {said}", kind="id"))
             if any(row[f"{name}_label"] is not None for row in some):
                 columns.append(Column(f"{name}_label", "its words", kind="words"))
         return Table(pd.DataFrame(some), [*columns, _ADDS], "the strongest pairs of heads")
@@ -68,7 +68,7 @@ class Matched(Result):
         rows = [{"term": _said(name, a), **values} for name, values in self.account.items()]
         others = next(iter(self.account.values()))
         columns = (
-            Column("term", f"{_a(a)}, {_a(b)}", kind="id"),
+            Column("term", ", ".join(_called(self.found)), kind="id"),
             *(Column(name, _said(name, b), form="+.3f") for name in others),
         )
         beyond = "" if self.unusual is None else f"; {self.unusual:+.4f} without what is usual".replace("-", "−")
@@ -88,8 +88,10 @@ class Matched(Result):
         return {"matrix": path}
 
 
-def _a(side: Side) -> str:
-    return "picture" if side.kind == "image" else "text"
+def _called(found: Match) -> tuple[str, str]:
+    """What the sides are called: picture and text, or picture a and picture b."""
+    own, other = ("picture" if side.kind == "image" else "text" for side in (found.a, found.b))
+    return (f"{own} a", f"{other} b") if own == other else (own, other)
 
 
 def _said(name: str, side: Side) -> str:

@@ -70,10 +70,13 @@ def match(model: Model, a: Any, b: Any, reference: Any = None, *, options: Match
 
 
 def kind_of(given: Any) -> str:
-    """Whether it is a text or a picture: a string is a text, unless a file has that name or it ends as pictures do."""
+    """Whether it is a text or a picture: a string is a text, unless a file has that name or it ends as pictures do.
+    Raises `SummandError` for the path of a folder."""
     if not isinstance(given, str):
         return "image"
     path = Path(given).expanduser()
+    if os.sep in given and path.is_dir():
+        raise SummandError(f"{given} is a folder; match takes one picture, or a text, on either side")
     return "image" if path.suffix.lower() in EXTENSIONS or _is_file(path) else "text"
 
 
@@ -94,6 +97,8 @@ def _check(kinds: Sequence[str], reference: Any, options: MatchOptions) -> None:
                 raise OptionError(name, f"is about {said.split()[1]}, and {other} are matched; leave it out")
     if reference is not None and "image" not in kinds:
         raise SummandError("reference=IMAGES says what is usual of pictures, and two texts are matched; use contrast")
+    if reference is None and options.count is not None:
+        raise OptionError("count", "is of the images of a reference, and none is given; leave it out")
 
 
 def _asked(side: str, layers: Any, heads: Any, have: tuple[int, int]) -> tuple[Head, ...] | None:

@@ -87,11 +87,11 @@ const summandAtlas = (() => {
     const texts = row[TEXTS].map(([text, weight]) => (weight < 0 ? `− ${text}` : text)).join(" · ");
     return element("li", {}, thumbs,
       element("span", { class: "name" }, element("a", { href: row[PAGE] }, row[NAME])),
-      element("span", { class: "what", dir: "auto" }, ...marked(row[LABEL], query)),
+      element("span", { class: "what", dir: "auto", title: "Its words; a share after them is how much of its variance lies that way" }, ...marked(row[LABEL], query)),
       element("span", { class: proven ? "badge" : "badge not", title: said }, badge),
       element("span", { class: "kind" }, ...(row[PROPERTY] ? [element("span", { class: "tag" }, row[PROPERTY])] : [])),
       element("span", { class: "also", dir: "auto" }, ...marked(texts, query)),
-      element("span", { class: "number share" }, `${(100 * row[IMPORTANCE]).toFixed(1)}\u00a0%`));
+      element("span", { class: "number share", title: "Share of the variance along the descriptions among the units of its group" }, `${(100 * row[IMPORTANCE]).toFixed(1)}\u00a0%`));
   }
 
   function show() {

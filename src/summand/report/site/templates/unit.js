@@ -63,7 +63,7 @@
       canvas.setAttribute("aria-label", `where in ${image.n}`);
       where.append(canvas);
       bold.textContent = said;
-      caption.title = image.n;
+      caption.title = `${image.n}: how far along, in its usual deviations`;
       caption.append(bold, ` ${image.n}`);
       made.append(where, caption);
       return made;

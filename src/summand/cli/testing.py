@@ -1,4 +1,4 @@
-"""What holds one thing against another: maps against masks and answers, words against classes, then against now."""
+"""What puts maps, words and data to the test: against masks and answers, against a classifier, against earlier data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why two things are alike, which units are like a query or each other, and how two models are not."""
+"""What compares: two things by their parts, a query with all units, and two models."""
 
 from __future__ import annotations
 
