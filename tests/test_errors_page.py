@@ -9,8 +9,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 import pytest
 
 import summand
+from summand.cli.adapter import in_shell_words
 from summand.errors import SummandError
-from tests.commands import command
+from tests.commands import command, error_of
 from tests.pages import ROOT
 
 SPEC = spec_from_file_location("making_errors", ROOT / "docs" / "making" / "errors.py")
@@ -23,10 +24,11 @@ MESSAGES = errors.messages()
 TROUBLE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 
 
-def stands(said: str) -> bool:
-    """Whether a message, as it came, is one of the page's."""
+def stands(said: str, in_shell: bool = False) -> bool:
+    """Whether a message, as it came, is one of the page's; or one of these in the words of the shell."""
     plain = " ".join(said.split())
-    patterns = (re.escape(one.text).replace(re.escape(errors.HOLE), ".*") for one in MESSAGES)
+    texts = [in_shell_words(one.text, re.findall(r"(\w+)=", one.text)) if in_shell else one.text for one in MESSAGES]
+    patterns = (re.escape(text).replace(re.escape(errors.HOLE), ".*") for text in texts)
     return any(re.fullmatch(f"(.*: )?{pattern}", plain) for pattern in patterns)
 
 
@@ -47,6 +49,25 @@ def test_what_is_really_said_stands_there(wrong):
     with pytest.raises(SummandError) as found:
         wrong()
     assert stands(str(found.value)), str(found.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("heatmap", "dog.jpg", "a dog", "--model", "ViT-B-32"),
+        ("shift", "scenes:count=20"),
+        ("debias", "scenes:count=20"),
+        ("segment", "scenes:count=4", "--methods", "token"),
+        ("survey", "scenes:cuont=100"),
+        ("label", "nofolder"),
+        ("heatmap", "nopicture.jpg", "a dog"),
+        ("explore", "--upload-mb", "0"),
+    ],
+)
+def test_what_a_command_says_stands_there_in_the_words_of_the_shell(wrong, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = error_of(*wrong)
+    assert stands(said, in_shell=True), said
 
 
 def test_no_message_is_left_out():
@@ -70,7 +91,21 @@ def test_every_room_has_a_title_and_every_message_some_words():
     assert rooms <= set(errors.ROOMS), "docs/making/errors.py: ROOMS"
     assert all(re.search(r"[a-zA-Z]{2}", message.text) for message in MESSAGES)
     page = "\n".join(errors.lines())
-    assert page.count("\n| ") > len(MESSAGES)
+    assert page.count("\n- ") == len(MESSAGES)
+
+
+def test_every_refusal_of_troubleshooting_is_one_that_the_source_says():
+    """Literally, but for … and what stands in `code`, which a shell and Python say otherwise."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "summand").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # a message over several lines
+    source += "".join(f"\n{message.text}" for message in MESSAGES)
+    rows = re.findall(r"^\| (.+?) \| .+? \|$", TROUBLE.partition("## Refusals")[2], re.MULTILINE)
+    refusals = [one for row in rows for one in row.split(" / ") if row not in ("refusal", "---")]
+    assert len(refusals) > 90
+    for refusal in refusals:
+        for part in re.split(r"…|`[^`]*`|: |\b[NM]\b|\b(?:POOL|COUNT)\b", refusal):
+            said = part.strip(" ;:,.")
+            assert len(said.split()) < 2 or said in source, refusal
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import inspect
 import re
 
+import pytest
+
+import summand
 from summand import progress
-from summand.progress import Progress
+from summand.progress import Progress, is_shown
+from summand.survey.make import survey as make_survey
 
 
 class Clock:
@@ -59,3 +64,37 @@ def test_a_terminal_gets_a_bar_and_no_lines(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "survey, top images" in said
     assert "images, " not in said
+
+
+@pytest.mark.slow
+def test_every_verb_can_be_told_to_say_nothing():
+    makers = {"explore", "export", "find", "load", "open", "rank_one", "sparse_code", "textspan", "wrap"}
+    verbs = [getattr(summand, name) for name in set(summand.__all__) - makers if name.islower() and name[0] != "_"]
+    verbs = [make_survey if one is summand.survey else one for one in verbs if one is not summand.scenes]
+    assert len(verbs) >= 18
+    for one in verbs:
+        assert inspect.signature(one).parameters["progress"].default is None, one.__name__
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(
+            lambda model, **how: summand.shift("scenes:count=8,seed=1", "scenes:count=8,seed=2", model, **how),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            lambda model, **how: summand.segment(model, "scenes:count=4", methods="decomposition", **how),
+            marks=pytest.mark.slow,
+        ),
+        lambda model, **how: summand.registers(model, "scenes:count=4", **how),
+    ],
+)
+def test_a_verb_says_how_far_it_is_or_nothing(verb, vit, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY", -1.0)  # at every step
+    monkeypatch.setattr("summand.survey.cache.QUICK", -1.0)
+    verb(vit, progress=False)
+    assert capsys.readouterr().err == ""
+    verb(vit)
+    assert re.search(r"\d of \d+ (images|pictures), ", capsys.readouterr().err)
+    assert is_shown(None)  # a verb leaves things as they were

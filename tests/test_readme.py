@@ -7,8 +7,10 @@ import re
 import shlex
 
 import pytest
+from cyclopts import CycloptsError
 from PIL import Image
 
+from summand.cli.app import made
 from tests.pages import PAGES, ROOT, draw, follow, lines, name_of, of_open_clip, sets_up, steps
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -73,3 +75,21 @@ def test_every_block_of_a_page_is_run_or_is_output():
     for page in PAGES:
         kinds = re.findall(r"^ *```(\w*)[^\n`]*\n.*?^ *```$", page.read_text(), re.MULTILINE | re.DOTALL)
         assert set(kinds) <= {"python", "sh", "text", "py", "json", "toml", "yaml"}, name_of(page)
+
+
+@pytest.mark.slow
+def test_commands_that_need_what_is_not_here_have_the_options_that_are_written():
+    """In blocks of `text`: they need photographs, weights, a container or a cron; here their words are read alone."""
+    found = 0
+    for page in PAGES:
+        for block in re.findall(r"^ *```text\n(.*?)^ *```$", page.read_text(), re.MULTILINE | re.DOTALL):
+            for line in lines(block):
+                asked = re.search(r"(?:^|\* |\s{2})summand (\w[^|>]*)", line)
+                if asked is None:
+                    continue
+                words = shlex.split(re.sub(r"\$\([^)]*\)", "today", asked[1]), comments=True)
+                made(words[0]).parse_args(words)
+                found += 1
+    assert found > 15
+    with pytest.raises(CycloptsError):
+        made("shift").parse_args(["shift", "a", "b", "--alhpa", "0.1"])

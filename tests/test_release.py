@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import tomllib
 from pathlib import Path
@@ -81,6 +82,31 @@ def test_the_workflow_checks_what_it_publishes():
     for needed in ("twine check --strict", "check-wheel-contents", "summand doctor", "id-token: write", "sha256sum"):
         assert needed in workflow
     assert "password" not in workflow
+    for script in re.findall(r"python (\S+\.py)", workflow):
+        assert (ROOT / script).is_file()
+
+
+def test_the_registry_shows_no_link_that_leads_nowhere():
+    ours = runpy.run_path(str(ROOT / "packaging" / "for_the_registry.py"))
+    readme = (ROOT / "README.md").read_text()
+    shown = ours["absolute"](readme, "https://host.example/o/n", "v1")
+    linked = re.findall(r"\]\(([^)]+)\)", readme)
+    assert len(linked) > 20
+    for before, after in zip(linked, re.findall(r"\]\(([^)]+)\)", shown), strict=True):
+        path = before.partition("#")[0]
+        assert (ROOT / path).exists(), before
+        kind = "raw" if path.endswith(".png") else "blob"
+        assert after == f"https://host.example/o/n/{kind}/v1/{before}"
+    project = ours["with_addresses"]((ROOT / "pyproject.toml").read_text(), "https://host.example/o/n", "v1")
+    assert set(tomllib.loads(project)["project"]["urls"]) == {"Source", "Issues", "Documentation", "Changes"}
+    assert tomllib.loads(project)["project"]["scripts"] == PROJECT["scripts"]
+
+
+def test_the_versions_of_python_that_are_named_are_those_that_are_tried():
+    named = {one.rpartition(" ")[2] for one in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d+$", one)}
+    for name in ("ci", "release"):
+        workflow = (ROOT / ".github" / "workflows" / f"{name}.yml").read_text()
+        assert set(re.findall(r'"(3\.\d+)"', re.search(r"python: (\[.*\])", workflow)[1])) == named
 
 
 def test_every_extra_is_said_to_be_for_something():

@@ -20,7 +20,8 @@ PAGES = {
     "surveys": ("Surveys", "What one pass over pictures leaves.", ("survey",)),
     "verbs": (
         "Verbs",
-        "What to do with a model: one function, one set of options, one result.",
+        "What to do with a model: one function, one set of options, one result. Every option may also be given by its name, "
+        "and every verb takes `progress=False`, which says nothing of how far it is.",
         ("studies", "report", "maps"),
     ),
     "mathematics": ("Statistics and texts", "The methods on plain tensors, without a model.", ("statistics", "text")),
@@ -33,7 +34,8 @@ INDEX = """# Python
 
 Everything public is a name of `summand`. Made of the docstrings: the formula first, then shapes, units and errors. Every verb
 takes a model, images in any form and its options by name, and returns a `Result`: `.rows` (pandas), `.figure()`,
-`.save(place)`, `.to_json()`, `.notes`, `.alarm`; a notebook shows it as a table with its figure.
+`.save(place)`, `.to_json()`, `.notes`, `.alarm`; a notebook shows it as a table with its figure. Every verb also takes
+`progress`: what takes long says how far it is on stderr, as a bar on a terminal and a line a minute in a log; False says nothing.
 
 | name | what it is |
 |---|---|

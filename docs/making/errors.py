@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,15 @@ ROOMS = {
     "": "Units and other small things",
 }
 
-HEAD = """# Every error, word for word
+HEAD = """---
+search:
+  boost: 8
+---
+# Every error, word for word
 
 Made from the source by `docs/making/errors.py`: each message that Summand raises on purpose, with … where a name or a number
-stands. Search this page for a few words of yours. A message says what was expected, what came and what to do;
-[Troubleshooting](troubleshooting.md) says more about the common ones. All are `summand.SummandError` in Python, and one line on
+stands, below the file that raises it. Search for the rarest words of yours. A message says what was expected, what came and what to do;
+[Troubleshooting](troubleshooting.md) says more about the common ones. What reads `count=N` here is `--count N` in a shell. All are `summand.SummandError` in Python, and one line on
 stderr with exit code 2 on the command line. Anything else (a traceback, exit code 3) is a fault of Summand's own.
 """
 
@@ -92,8 +96,10 @@ def lines() -> Iterator[str]:
     yield from (f"| `{name}` | {about} |" for name, about in kinds().items())
     for room in [*ROOMS, *sorted(set(by_room) - set(ROOMS))]:
         if by_room[room]:
-            yield f"\n## {ROOMS.get(room, room)}\n\n| message | raised in |\n|---|---|"
-            yield from (f"| {_cell(message.text)} | `{message.file}` |" for message in by_room[room])
+            yield f"\n## {ROOMS.get(room, room)}"
+            for file, own in groupby(by_room[room], key=lambda message: message.file):  # a heading is found by itself
+                yield f"\n### {file}\n"
+                yield from (f"- {_plain(message.text)}" for message in own)
 
 
 @cache
@@ -165,7 +171,7 @@ def _collapsed(text: str) -> str:
     return re.sub(rf"{HOLE}(?:[\s,;]*{HOLE})+", HOLE, " ".join(text.split()))
 
 
-def _cell(text: str) -> str:
+def _plain(text: str) -> str:
     escaped = re.sub(r"([\\`*_<>\[\]|{}])", r"\\\1", text)
     return escaped
 

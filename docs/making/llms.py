@@ -42,6 +42,6 @@ def first_sentence(text: str) -> str:
     'One thing of many.'
     """
     paragraphs = [one.strip() for one in re.split(r"\n\s*\n", text) if one.strip()]
-    prose = next((one for one in paragraphs if not one.startswith(("#", "```", "|", "!", "<", ":::"))), "")
+    prose = next((one for one in paragraphs if not one.startswith(("#", "---", "```", "|", "!", "<", ":::"))), "")
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(prose.split())).replace("*", "").replace("`", "")
     return re.split(r"(?<=[.:])\s", plain, maxsplit=1)[0]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 
 from tqdm import tqdm
@@ -12,6 +15,29 @@ EVERY = 60.0
 """Seconds between two lines where stderr is no terminal."""
 QUICK = 2.0
 """Seconds under which nothing is shown on a terminal."""
+_HUSHED: ContextVar[bool] = ContextVar("hushed", default=False)
+
+
+@contextmanager
+def hushed(progress: bool | None) -> Iterator[None]:
+    """Within it nothing says how far it is where progress is False; None and True change nothing."""
+    before = _HUSHED.set(_HUSHED.get() or progress is False)
+    try:
+        yield
+    finally:
+        _HUSHED.reset(before)
+
+
+def is_shown(progress: bool | None) -> bool:
+    """Whether work that was asked for with this `progress` may say how far it is.
+
+    >>> with hushed(False):
+    ...     is_shown(None), is_shown(True)
+    (False, False)
+    >>> is_shown(None), is_shown(False)
+    (True, False)
+    """
+    return progress is not False and not _HUSHED.get()
 
 
 class Progress:
@@ -23,7 +49,7 @@ class Progress:
 
     def __init__(self, what: str, total: int, unit: str = "images", shown: bool | None = None, done: int = 0) -> None:
         self.what, self.total, self.unit, self.done = what, total, unit, done
-        self._name, self._first, self._shown, self._said = what, done, shown is not False, False
+        self._name, self._first, self._shown, self._said = what, done, is_shown(shown), False
         self._began = self._last = time.monotonic()
         self._bar: tqdm | None = None
 

@@ -88,7 +88,7 @@ def test_heatmap_and_scenes_end_to_end(tmp_path):
         (("heatmap", "missing.png", "a star"), "cannot read the image"),
         (("scenes", "--shift", "colour/reed/0.5"), "red"),
         (("scenes", "--text", "a red unicorn"), "unicorn"),
-        (("nonsense",), "nonsense"),
+        (("heat",), 'error: Unknown command "heat". Did you mean "head"?; summand --help says what there is'),
     ],
 )
 def test_bad_input_is_short_clear_and_exits_with_2(arguments, words, tmp_path):

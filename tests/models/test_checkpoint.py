@@ -519,6 +519,8 @@ def test_files_that_are_none(tmp_path, plain, state):
     refused("pointer of Git LFS", plain, checkpoint=tmp_path / "x.safetensors")
     refused("holds no weights by name but nothing", plain, checkpoint=saved(tmp_path / "x.pt", {}))
     refused("'a' is dict", plain, checkpoint=saved(tmp_path / "x.pt", {"a": {"b": 1}}))
+    (tmp_path / "page.pt").write_text("<!doctype html>")  # what a download leaves that was none
+    refused("page.pt is no checkpoint.*begins with b'<!doctype html>'", plain, checkpoint=tmp_path / "page.pt")
     whole = Path(saved(tmp_path / "whole.pt", state)).read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     refused("cut.pt", plain, checkpoint=tmp_path / "cut.pt")

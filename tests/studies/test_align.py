@@ -114,6 +114,14 @@ def test_kept_in_a_folder_and_loaded_again(tmp_path, vit, pixels):
         summand.load(f"aligned:{tmp_path}")
 
 
+@pytest.mark.slow
+def test_a_network_of_another_size_than_its_weights_reads_pictures_of_its_own_size(vit):
+    made = summand.align(network(img_size=32), vit, "scenes:count=70,seed=3", progress=False)
+    x = made.preprocess(summand.scenes.sample(2, seed=1).images)
+    assert x.shape == (2, 3, 32, 32)
+    torch.testing.assert_close(made.decompose(x).total(), made.encode_image(x), rtol=1e-4, atol=1e-5)
+
+
 def test_what_cannot_be_aligned_says_why(vit, unchecked):
     scenes = "scenes:count=40,seed=3"
     with pytest.raises(SummandError, match="40 images are too few for a map of 24 features: give at least 60"):

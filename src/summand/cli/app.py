@@ -101,7 +101,8 @@ def _said(error: CycloptsError) -> str:
     """What is wrong, and where help is."""
     chain = [name for name in (error.command_chain or ()) if name]
     help_of = " ".join(["summand", *chain, "--help"])
-    return f"{str(error).strip().rstrip('.')}; {help_of} says what there is"
+    said = str(error).partition(" Available commands")[0]
+    return f"{said.strip().rstrip('.')}; {help_of} says what there is"
 
 
 def options_of(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 import warnings
 import zipfile
 from contextlib import AbstractContextManager, nullcontext
@@ -69,6 +70,10 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _torch(path: Path) -> Any:
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head and not head.startswith((b"PK", b"\x80")) and not tarfile.is_tarfile(path):
+        raise SummandError(f"{path.name} is no checkpoint: torch.save wrote no file that begins with {head!r}")
     if any(name.endswith("constants.pkl") for name in _members(path)):
         raise SummandError(
             f"{path.name} is a TorchScript archive: it holds code, which is not run here. "

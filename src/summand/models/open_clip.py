@@ -216,7 +216,7 @@ def _check_tag(name: str, pretrained: str | None) -> None:
     if pretrained is None:
         raise SummandError(
             f"{name} needs a pretrained tag, else its weights would be random (tags: {choice}); "
-            f"to explain random weights on purpose, say random_init=True (--random-init)"
+            f"to explain random weights on purpose, say random_init=True"
         )
     if not is_tag(name, pretrained):
         missing = ", and there is no such file" if "/" in pretrained or Path(pretrained).suffix else ""

@@ -11,6 +11,7 @@ from functools import cache, wraps
 from typing import Any, TypeVar
 
 from ..errors import SummandError, nearest
+from ..progress import hushed
 
 Found = TypeVar("Found")
 
@@ -51,7 +52,8 @@ def between(option: str, value: float | None, least: float, most: float) -> None
 
 
 def verb(options: type[Any]) -> Callable[[Callable[..., Found]], Callable[..., Found]]:
-    """Give a function that takes `options` these as one object or each by its name.
+    """Give a function that takes `options` these as one object or each by its name, and `progress`: False says nothing
+    of how far it is; by default a bar on a terminal, else a line a minute in a log.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -63,16 +65,17 @@ def verb(options: type[Any]) -> Callable[[Callable[..., Found]], Callable[..., F
     >>> first("abcdef"), first("abcdef", top=2), first("abcdef", options=Options(4), top=1)
     ('abc', 'ab', 'a')
     >>> str(inspect.signature(first))
-    '(model, *, options: Options | None = None, top: int = 3)'
+    '(model, *, options: Options | None = None, progress: bool | None = None, top: int = 3)'
     """
     names = {field.name for field in fields(options)}
 
     def decorate(function: Callable[..., Found]) -> Callable[..., Found]:
         @wraps(function)
-        def called(*inputs: Any, options: Any = None, **given: Any) -> Found:
+        def called(*inputs: Any, options: Any = None, progress: bool | None = None, **given: Any) -> Found:
             chosen = {name: given.pop(name) for name in list(given) if name in names}
             _check_known(function, given, names)
-            return function(*inputs, options=_made(kind, options, chosen), **given)
+            with hushed(progress):
+                return function(*inputs, options=_made(kind, options, chosen), **given)
 
         called.__dict__["__signature__"] = _signature(function, kind)
         return called
@@ -93,7 +96,7 @@ def _check_known(function: Callable[..., Any], given: dict[str, Any], names: set
     inputs = set(inspect.signature(function).parameters) - {"options"}
     wrong = next((name for name in given if name not in inputs), None)
     if wrong is not None:
-        known = sorted(names | inputs)
+        known = sorted(names | inputs | {"progress"})
         raise SummandError(
             f"{function.__name__} has no option {wrong!r}{nearest(wrong, known)} (there are {', '.join(known)})"
         )
@@ -104,12 +107,13 @@ def _signature(function: Callable[..., Any], kind: type[Any]) -> inspect.Signatu
     own = [one for one in inspect.signature(function).parameters.values() if one.name != "options"]
     keyword, none = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
     whole = inspect.Parameter("options", keyword, default=None, annotation=_Text(f"{kind.__name__} | None"))
+    progress = inspect.Parameter("progress", keyword, default=None, annotation=_Text("bool | None"))
     each = [
         inspect.Parameter(field.name, keyword, default=_default(field, none), annotation=_Text(str(field.type)))
         for field in fields(kind)
     ]
     return inspect.Signature([*[one for one in own if one.kind != keyword], whole,
-                              *[one for one in own if one.kind == keyword], *each])  # fmt: skip
+                              *[one for one in own if one.kind == keyword], progress, *each])  # fmt: skip
 
 
 class _Text(str):

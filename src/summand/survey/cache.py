@@ -16,7 +16,7 @@ from ..data.sources import FileImages, read_batch
 from ..models import Model, pixels_of
 from ..models.foreign import holds_foreign_code
 from ..models.text_store import cache_folder
-from ..progress import QUICK, duration
+from ..progress import QUICK, duration, is_shown
 from ..towers.listening import hooks_of
 from .fingerprints import names_hash, weights_hash
 from .make import make
@@ -50,7 +50,7 @@ def survey_of(
     # files that cannot be read are the study's to tell, however many there are
     found = make(model, source, asked, groups, out, batch_size=batch_size, progress=progress, max_skipped=1.0)
     took = time.monotonic() - began
-    if progress is not False and took > QUICK:
+    if is_shown(progress) and took > QUICK:
         where = "" if found.path is None else ", and kept for the next time"
         print(f"surveyed {source.label} ({duration(took)}){where}", file=sys.stderr, flush=True)
     return found

@@ -63,6 +63,9 @@ def transform(trunk: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
     from timm.data.transforms_factory import create_transform
 
     config = resolve_model_data_config(trunk)
+    size = getattr(getattr(trunk, "patch_embed", None), "img_size", None)
+    if size is not None:  # as the network was built, whatever its weights were trained on
+        config["input_size"] = (config["input_size"][0], *size)
     made: Any = create_transform(**config, is_training=False)
     return made, {"mean": config["mean"], "std": config["std"]}
 

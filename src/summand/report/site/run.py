@@ -91,7 +91,6 @@ def atlas(
     *,
     model: Any = None,
     batch_size: int = 64,
-    progress: bool | None = None,
     options: AtlasOptions,
 ) -> Built:
     """A site of plain files: what the heads, neurons and pairs of a model write, in words, with the images and maps
@@ -117,7 +116,7 @@ def atlas(
         layers=None if options.layers is None else layers_of(model, options.layers, last=model.tower.layers),
         units=options.units, size=options.size, examples=options.examples, most=options.most, pictures=options.pictures,
         classes=options.classes, no_images=options.no_images, survey=survey, again=options.pool is not None,
-        batch_size=batch_size, progress=progress,
+        batch_size=batch_size, progress=None,
     )  # fmt: skip
     notes += [*made.notes, *(f"skipped {item.name}: {item.reason}" for item in made.skipped)]
     if model.random_weights:

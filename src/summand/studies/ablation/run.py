@@ -40,7 +40,6 @@ def ablate(
     options: AblateOptions,
     batch_size: int = 64,
     count: int | None = None,
-    progress: bool | None = None,
 ) -> Ablations:
     r"""Accuracy of argmax_c ⟨M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u), t_c⟩ for one set S of terms after the other.
 
@@ -69,11 +68,11 @@ def ablate(
         sizes=numbers("size", options.size, above=0),
         keep=numbers("keep", options.keep, float, above=0, most=100),
         components=numbers("components", options.components, above=0),
-        progress=progress,
+        progress=None,
     )
     measured = [] if options.variance is None else with_components(model, kinds, layers)
     weights = classifier_of(model, labelled, options.templates)
-    reading = {"batch_size": batch_size, "progress": progress}
+    reading = {"batch_size": batch_size, "progress": None}
     made = measure(model, labelled, weights, chosen, means=means, survey=known, **reading)
     source = means or labelled.source
     shares = [explained(model, source, *asked, options.variance, survey=known, **reading) for asked in measured]

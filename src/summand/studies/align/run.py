@@ -35,7 +35,6 @@ def align(
     options: AlignOptions,
     batch_size: int = 64,
     count: int | None = None,
-    progress: bool | None = None,
 ) -> Model:
     r"""M'(x) = f(x) W + b: f the pooled output of a timm transformer, W and b fitted so that M' is near the CLIP's M.
 
@@ -61,7 +60,7 @@ def align(
     preprocess = dressed(tower, trunk, clip, options.pixels)
     name = f"{spec.name if spec else type(vision).__name__} in the words of {clip.name}"
     made = Model(aligned_clip(clip.clip, tower), preprocess, clip._tokenizer, name, world=clip.world)
-    features, targets = _embeddings(made, trunk, clip, given.source, batch_size, progress)
+    features, targets = _embeddings(made, trunk, clip, given.source, batch_size)
     fitted = fit(features, targets)
     tower.put(fitted.weight.to(clip.device), fitted.bias.to(clip.device))
     answers = _agreements(fitted, features, targets, _classes(clip, options.classes))
@@ -84,14 +83,14 @@ class _Both:
 
 @torch.no_grad()
 def _embeddings(
-    made: Model, trunk: Any, clip: Model, source: Any, batch_size: int, progress: bool | None
+    made: Model, trunk: Any, clip: Model, source: Any, batch_size: int
 ) -> tuple[Float[Tensor, "image width"], Float[Tensor, "image embed"]]:
     """f(x) and M(x) of all images that can be read."""
     plan = np.array_split(np.arange(len(source)), max(1, -(-len(source) // batch_size)))
     both = _Both(Prepared(made.preprocess, None), Prepared(clip.preprocess, None))
     sizes = [(3, *model.tower.image_size) for model in (made, clip)]
     features, targets = [], []
-    with Progress("embedding by both models", len(source), shown=progress) as bar:
+    with Progress("embedding by both models", len(source)) as bar:
         for batch in loaded(source, plan, both, count=fitting(source, len(source), clip.device.type)):
             if batch.pixels is not None:
                 own, other = batch.pixels.to(clip.device).split([int(np.prod(size)) for size in sizes], dim=1)

@@ -37,7 +37,6 @@ def debias(
     options: DebiasOptions,
     batch_size: int = 64,
     count: int | None = None,
-    progress: bool | None = None,
 ) -> Debiased:
     r"""M'(x) = M(x) − Σ_{u ∈ S} (φ_u(x) − φ̄_u), S the heads or neurons that carry a spurious attribute, or only what
     these, all terms, or M itself hold along the attribute's texts; accuracy of every group, (class, value of the
@@ -64,7 +63,7 @@ def debias(
     weights = classifier_of(model, given.labelled, options.templates)
     layers = read_layers(options.layers)
     layers = None if layers is None else check_layers(model, layers)
-    reading = {"batch_size": batch_size, "progress": progress}
+    reading = {"batch_size": batch_size, "progress": None}
     found, choice, axes = _found(model, given, weights, layers, options, **reading)
     way = options.way or (choice.way if choice else "units")
     what = given.attribute if given.attribute and options.attribute is None else "the attribute"

@@ -29,7 +29,6 @@ def inject(
     options: InjectOptions,
     batch_size: int = 64,
     count: int | None = None,
-    progress: bool | None = None,
 ) -> Injected:
     r"""M'(x) = M(x) + (g − 1) Σ_{u ∈ P} φ_u(x), P the heads that vary along the classes' texts rather than along the
     attribute's over unlabelled images (`choose`, with the two in each other's place), g the gain.
@@ -43,7 +42,7 @@ def inject(
     given = images_of(images, count)
     classes, attribute = (_directions(model, said, options) for said in (options.classes, options.attribute))
     layers = read_layers(options.layers)
-    moments, where = head_moments(model, given.source, layers, batch_size, progress, given.run)
+    moments, where = head_moments(model, given.source, layers, batch_size, None, given.run)
     try:
         found = choose(moments, classes, attribute, where, options.cover)
     except NoUnits as error:

@@ -129,7 +129,7 @@ def concepts_of_pictures(job: Job) -> Found:
     pool = job.pool("words-30k", model)
     texts = model.encode_text(pool.texts, progress=None)
     source = some(job.tasks(every=10)[0].source, min(_PICTURES, job.count(_PICTURES)))
-    active, right, signed, said = [], [], [], []
+    active, right, signed, whole, said = [], [], [], [], []
     truth = source.attributes()
     for index, picture in _pictures(source):
         made = image_concepts(model, picture, known, pool, texts, words=5, maps=0, parity="paper")
@@ -137,7 +137,7 @@ def concepts_of_pictures(job: Job) -> Found:
         said.append((source.name(index), f"{len(made.units)} neurons: " + " · ".join(word for word, _ in made.words)))
         if truth is not None:
             other = image_concepts(model, picture, known, pool, texts, words=5, maps=0)
-            for words, held in ((made.words, right), (other.words, signed)):
+            for words, held in ((made.words, right), (other.words, signed), (other.code[:5], whole)):
                 held += [float(np.mean([_true(word, truth.iloc[index]) for word, _ in words]))] if words else []
     found = Found(words=said[:4])
     found.numbers |= {
@@ -149,10 +149,11 @@ def concepts_of_pictures(job: Job) -> Found:
     found.claims.append(Claim("few neurons are significant in a picture", share < 5, f"{share:.1f} % of the layer's"))
     if truth is not None:
         chance = 100 * float(np.mean([[_true(text, row) for text in pool.texts] for _, row in truth.iterrows()]))
-        held, better = (100 * float(np.mean(each)) if each else 0.0 for each in (right, signed))
+        held, better, own = (100 * float(np.mean(each)) if each else 0.0 for each in (right, signed, whole))
         found.numbers |= {
             "true of the first words": held,
             "the same by signed projections": better,
+            "true of the picture's own sparse code": own,
             "true of any text": chance,
         }
         found.claims.append(
@@ -160,7 +161,9 @@ def concepts_of_pictures(job: Job) -> Found:
                 "their words name what the picture holds",
                 held >= 50,
                 f"{held:.0f} % are true; of any text {chance:.0f} %",
-                f"norms have no sign: neurons pushed the other way speak too; signed, {better:.0f} % are true",
+                f"{np.mean(active):.0f} neurons of one layer say little of a picture: of the first words of its own "
+                f"sparse code, of all that is written, {own:.0f} % are true. And norms have no sign: signed, "
+                f"{better:.0f} %",
             )
         )
     return found

@@ -31,7 +31,6 @@ def train_autoencoder(
     options: SaeOptions,
     batch_size: int = 64,
     count: int | None = None,
-    progress: bool | None = None,
 ) -> TrainedAutoencoder:
     """A sparse autoencoder of the stream that leaves a layer, trained on the tokens of images in any form.
 
@@ -42,9 +41,9 @@ def train_autoencoder(
     layer = max(0, tower.layers - 3) if options.layer is None else options.layer
     with_neurons(model.tower, [layer])
     given = images_of(images, count)
-    tokens = _tokens(model, given.source, layer, options, batch_size, progress)
+    tokens = _tokens(model, given.source, layer, options, batch_size)
     steps = options.epochs * len(tokens)
-    with Progress("training", steps, "tokens", progress) as bar:
+    with Progress("training", steps, "tokens") as bar:
         trained = train(tokens, layer, options.latents, options.top_k, options.epochs, options.seed, bar.update)
     row = {
         "layer": layer,
@@ -59,13 +58,13 @@ def train_autoencoder(
 
 
 def _tokens(
-    model: Model, source: Any, layer: int, options: SaeOptions, batch_size: int, progress: bool | None
+    model: Model, source: Any, layer: int, options: SaeOptions, batch_size: int
 ) -> Float[Tensor, "token width"]:
     """Tokens of the stream, at most so many: the same number of every image."""
     plan = np.array_split(np.arange(len(source)), max(1, -(-len(source) // batch_size)))
     chance, found = torch.Generator().manual_seed(options.seed), []
     each = max(1, options.tokens // len(source))
-    with Progress("reading the stream", len(source), shown=progress) as bar, torch.no_grad():
+    with Progress("reading the stream", len(source)) as bar, torch.no_grad():
         for batch in loaded(source, plan, model.prepared, count=fitting(source, len(source), model.device.type)):
             if batch.pixels is not None:
                 stream = stream_of(model.tower, on_device(model, batch.pixels), layer).float()

@@ -28,7 +28,7 @@ _LABELLED, _JUDGED, _CHANGED = 101, 202, 303  # seeds of the three samples of sc
 
 
 @verb(TruthOptions)
-def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress: bool | None = None) -> Truth:
+def truth(model: Model, *, options: TruthOptions, batch_size: int = 64) -> Truth:
     r"""Are the words for units true of the images?
 
     Value: of the 20 fresh scenes furthest along each end of a unit's directions, the share that shows the very value
@@ -43,10 +43,10 @@ def truth(model: Model, *, options: TruthOptions, batch_size: int = 64, progress
     layers = _layers(model, options)
     texts = pool(options.pool).texts
     embeddings = model.encode_text(texts)
-    given: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+    given: dict[str, Any] = {"batch_size": batch_size, "progress": None}
     described = f"scenes:count={options.described},seed={_LABELLED + options.seed}"
     seen = survey(model, described, units=options.units, **given)
-    labels = label_run(seen, texts, embeddings, SIZE, progress=progress)
+    labels = label_run(seen, texts, embeddings, SIZE, progress=None)
     labels = pd.DataFrame(labels[(labels["kind"] != "head") | labels["layer"].isin(layers)]).reset_index(drop=True)
     judge = f"scenes:count={options.count},seed={_JUDGED + options.seed}"
     ends = values_shown(model, seen, labels, open_source(judge), batch_size)
