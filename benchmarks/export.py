@@ -13,12 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import summand
+from summand.effects.autoencoder import Autoencoder
 from summand.models.ablations import Ablation, AxisRemoval, NeuronAblation
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -39,10 +41,26 @@ def edits(model: summand.Model) -> dict[str, summand.Model]:
         "all terms, axis only": AxisRemoval.of(model, axes, axes[0], "terms").apply(model),
         "embedding, axis only": AxisRemoval.of(model, axes, axes[0]).apply(model),
     }
-    if tower.layers > 1:
-        layer = tower.layers - 3
-        paths = torch.zeros(tower.blocks[layer].neuron_output().shape[1], 2 * tower.heads)
-        found["8 neurons"] = NeuronAblation.of(model, layer, list(range(8)), paths).apply(model)
+    if tower.layers == 1:
+        found["steered: 2 heads, 8 pairs"] = model.steer(
+            {"0.0": 0.5, "0.1": 0, **{f"{neuron}x2": 0 for neuron in range(8)}}
+        )
+        return found
+    layer = tower.layers - 3
+    paths = torch.zeros(tower.blocks[layer].neuron_output().shape[1], 2 * tower.heads)
+    found["8 neurons"] = NeuronAblation.of(model, layer, list(range(8)), paths).apply(model)
+    found["steered: 2 heads, 8 neurons"] = model.steer(
+        {f"{layer}.0": 0.5, f"{layer + 1}.1": 0, **{f"{layer}:{neuron}": 2 for neuron in range(8)}}
+    )
+    width = len(tower.blocks[0].attention.out.weight)
+    made = torch.randn(width, 2 * width, generator=torch.Generator().manual_seed(0))
+    zero = torch.zeros(2 * width)
+    latents = Autoencoder(layer, made, zero, made.T.contiguous(), zero[:width], zero[:width], top_k=8)
+    steered = model.with_autoencoder(latents).steer({f"{layer}#{latent}": 0 for latent in range(8)})
+    found[f"steered: 8 of {2 * width} latents"] = steered
+    found["neurons within heads within latents"] = NeuronAblation.of(model, layer, list(range(8)), paths).apply(
+        Ablation.of(model, heads, means).apply(steered)
+    )
     return found
 
 
@@ -59,33 +77,44 @@ def runs(file: Path) -> Callable[[torch.Tensor], object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--formats", default=".pt2,.onnx")
     parser.add_argument("--models", default=",".join(name for name, _ in MODELS))
+    parser.add_argument("--edits", nargs="*", help="only these")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
+    formats, rows = chosen.formats.split(","), []
+    if not chosen.json:
+        print(
+            f"| model, images a pass | edit | {' | '.join(formats)} | plain, ms |\n" + "|---" * (len(formats) + 3) + "|"
+        )
     for name, count in MODELS:
         if name not in chosen.models.split(","):
             continue
         model = summand.load(name, random_init=name not in ("scenes-vit", "scenes-rn"))
         pixels = torch.randn(count, 3, *model.tower.image_size)
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-            for suffix in chosen.formats.split(","):
-                whole = own(model, Path(folder) / f"plain{suffix}")
-                for way, edited in edits(model).items():
-                    file = summand.export(edited, Path(folder) / f"patched{suffix}").path
-                    plain, patched = runs(whole), runs(file)
-                    cost = ratio(lambda: plain(pixels), lambda: patched(pixels), chosen.rounds, time.process_time)  # noqa: B023
-                    rows.append({"model": name, "format": suffix, "way": way, "images": count, "cost": cost.median,
-                                 "fastest": cost.fastest, "plain_ms": 1e3 * cost.base})  # fmt: skip
-                    if not chosen.json:
-                        print("{model} | {format} | {way} | {cost:.3f} | {fastest:.3f} | {plain_ms:.0f}".format(
-                            **rows[-1]), flush=True)  # fmt: skip
+            plain = {suffix: runs(own(model, Path(folder) / f"plain{suffix}")) for suffix in formats}
+            for way, edited in edits(model).items():
+                if chosen.edits and way not in chosen.edits:
+                    continue
+                found = {}
+                for suffix in formats:
+                    patched = runs(summand.export(edited, Path(folder) / f"patched{suffix}").path)
+                    works = partial(plain[suffix], pixels), partial(patched, pixels)
+                    found[suffix] = ratio(*works, chosen.rounds, time.process_time)
+                about = {"model": name, "way": way, "images": count}
+                rows += [
+                    {**about, "format": suffix, "cost": cost.median, "fastest": cost.fastest, "plain": cost.base}
+                    for suffix, cost in found.items()
+                ]
+                if not chosen.json:
+                    said = " | ".join(f"{found[suffix].median:.2f}" for suffix in formats)
+                    print(f"| {name}, {count} | {way} | {said} | {1e3 * found[formats[0]].base:.0f} |", flush=True)
     if chosen.json:
-        print(json.dumps(rows))
+        print(json.dumps({"command": "export", "options": vars(chosen), "rows": rows}))
 
 
 def own(model: summand.Model, file: Path) -> Path:

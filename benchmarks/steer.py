@@ -2,8 +2,9 @@
 
 scenes-vit-tied takes the place for the shape (see benchmarks/debias.py for the world and the groups: the class at its
 usual place, and elsewhere). For every seed the repair is found on unlabelled scenes of the tied world, and so are the
-heads of the shape; the model as it is, ablated, and ablated with the heads of the class at several gains are held
-against each other on other scenes. Averages over seeds, in %.
+heads of the shape; the model as it is, ablated, and ablated with the heads of the class strengthened are held against
+each other on other scenes. The gain of each is the one of the best worst group on average over seeds that are not
+scored (`--choose`: the first of them, and how many). Averages over seeds, in %.
 """
 
 from __future__ import annotations
@@ -29,31 +30,39 @@ from benchmarks.debias import spread, usual
 MEASURES = ("worst", "balanced", "weighted")
 
 
+INJECTED = ("injection alone", "ablated, injection", "repaired, injection")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--model", default="scenes-vit-tied")
     parser.add_argument("--count", type=int, default=400, help="test scenes a seed")
     parser.add_argument("--unlabelled", type=int, default=300, help="unlabelled scenes of the tied world a seed")
-    parser.add_argument("--gains", default="1.5,2,3")
+    parser.add_argument("--gains", default="1.25,1.5,2,3")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--choose", type=int, nargs=2, default=(50, 3), help="seeds that the gains are chosen on")
     args = parser.parse_args()
-    model = summand.load(args.model)
-    rows = [scored(model, args, seed) for seed in range(args.seeds)]
+    model, gains = summand.load(args.model), [float(gain) for gain in args.gains.split(",")]
+    first, count = args.choose
+    tried = [scored(model, args, seed, dict.fromkeys(INJECTED, gains)) for seed in range(first, first + count)]
+    best = {way: max(gains, key=lambda gain: sum(row["ways"][f"{way} {gain:g}"]["worst"] for row in tried))
+            for way in INJECTED}  # fmt: skip
+    rows = [scored(model, args, seed, {way: [gain] for way, gain in best.items()}) for seed in range(args.seeds)]
     if args.json:
-        print(json.dumps({"command": "steer", "options": vars(args), "rows": rows}))
+        print(json.dumps({"command": "steer", "options": vars(args), "gains": best, "tried": tried, "rows": rows}))
         return
-    print(
-        f"| {args.model}, {args.seeds} seeds × {args.count} scenes | worst group | all groups alike | train-weighted |"
-    )
-    print("|---|---|---|---|")
-    for way in rows[0]["ways"]:
-        cells = [spread([row["ways"][way][measure] for row in rows]) for measure in MEASURES]
-        print(f"| {way} | " + " | ".join(cells) + " |")
-    print("\nheads of the class: " + "; ".join(row["steer"] for row in rows))
+    for said, some in ((f"seeds {first}–{first + count - 1}, to choose", tried), (f"{args.seeds} seeds", rows)):
+        print(f"| {args.model}, {said} × {args.count} scenes | worst group | all groups alike | train-weighted |")
+        print("|---|---|---|---|")
+        for way in some[0]["ways"]:
+            cells = [spread([row["ways"][way][measure] for row in some]) for measure in MEASURES]
+            print(f"| {way} | " + " | ".join(cells) + " |")
+        print("\nheads of the class: " + "; ".join(row["steer"] for row in some) + "\n")
 
 
-def scored(model: summand.Model, args: argparse.Namespace, seed: int) -> dict:
+def scored(model: summand.Model, args: argparse.Namespace, seed: int, gains: dict[str, list[float]]) -> dict:
+    """One seed. gains: those at which each way is tried."""
     tied = open_labelled(
         f"scenes:count={args.unlabelled},seed={200 + seed},tie=shape/place/0.95", "shape", groups="place"
     )
@@ -65,13 +74,11 @@ def scored(model: summand.Model, args: argparse.Namespace, seed: int) -> dict:
     whole = Ablation.of(model, heads, moments.mean).apply(model) if heads else model
     asked = {"classes": "shape", "attribute": "place", "progress": False}
     steers = summand.inject(whole, tied.source, gain=2, **asked).steer if heads else ""
-    gains = [float(gain) for gain in args.gains.split(",")]
     models = {"as it is": model, "ablated (heads at their mean)": whole, "repaired (the automatic way)": repaired.model}
-    for gain in gains:
-        steer = {part.partition("=")[0]: gain for part in steers.split(",")}
-        models[f"injection alone, gain {gain:g}"] = model.steer(steer)
-        models[f"ablated, injection {gain:g}"] = whole.steer(steer)
-        models[f"repaired, injection {gain:g}"] = repaired.model.steer(steer)
+    units = [part.partition("=")[0] for part in steers.split(",") if part]
+    for way, base in zip(INJECTED, (model, whole, repaired.model), strict=True):
+        for gain in gains[way]:
+            models[f"{way} {gain:g}"] = base.steer(dict.fromkeys(units, gain)) if units else base
     weights = classifier_of(model, data)
     found = {name: [] for name in models}
     with torch.no_grad():
@@ -82,6 +89,7 @@ def scored(model: summand.Model, args: argparse.Namespace, seed: int) -> dict:
                 found[name].append(predict(one.encode_image(pixels), weights))
     tables = {name: group_accuracy(data, torch.cat(guesses).numpy()) for name, guesses in found.items()}
     ways = {name: {measure: getattr(table, measure) for measure in MEASURES} for name, table in tables.items()}
+    print(f"seed {seed}", file=sys.stderr, flush=True)
     return {"seed": seed, "way": repaired.way, "steer": steers, "ways": ways}
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import open_clip as _open_clip
+from scipy import linalg as _linalg
 from scipy import stats as _stats
 
 open_clip: Any = _open_clip
 CLIP: Any = _open_clip.CLIP
+linalg: Any = _linalg
 stats: Any = _stats
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import summand
 from summand import Moments, SummandError
+from summand.effects.autoencoder import Autoencoder
 from summand.models.ablations import Ablation, AxisRemoval, NeuronAblation
 from summand.models.export.module import Exported, traced
 from tests.border import open_clip
@@ -125,6 +126,44 @@ def test_heads_of_an_attention_pool_are_columns_of_its_weights(tmp_path, resnet,
     torch.testing.assert_close(again.encode_image(x), want, rtol=1e-4, atol=1e-4)
 
 
+def test_a_steered_pool_is_one_of_the_weights(tmp_path, resnet):
+    x = resnet.preprocess(summand.scenes.sample(3, seed=2).images)
+    channels = resnet.decompose(x).head_effects().coefficients.shape[-1]
+    steer = {"7x2": 3, "9x0": torch.tensor([0.4]), "0.0": 0.5, "0.3": 0.1 * torch.ones(channels)}
+    steered = resnet.steer(steer)
+    found = summand.export(steered, tmp_path / "a.safetensors")
+    again = summand.load("scenes-rn", checkpoint=found.path)
+    torch.testing.assert_close(again.encode_image(x), steered.encode_image(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_steered_heads_neurons_and_latents_in_one_program(tmp_path, tiny, pixels, suffix):
+    """Against the definition M' = M + Σ (k − 1) φ, on top of an ablation of heads."""
+    made = torch.Generator().manual_seed(3)
+    encoder, rows = torch.randn(32, 12, generator=made), torch.randn(12, 32, generator=made)
+    sae = Autoencoder(0, encoder, torch.zeros(12), rows, torch.zeros(32), torch.zeros(32), top_k=4)
+    model = tiny.with_autoencoder(sae)
+    assert tiny.tower.layers == 2
+    latent = int((model.reconstruction(pixels).codes > 0).sum(dim=(0, 1)).argmax())
+    ablated = Ablation.of(tiny, [(0, 1)], mean_of_heads(tiny, pixels)).apply(model)
+    edited = ablated.steer({f"0#{latent}": 0, "0:3": 2.5, "1.0": 0.5})
+    found = summand.export(edited, tmp_path / f"a{suffix}")
+    if suffix == ".onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        (got,) = onnxruntime.InferenceSession(str(found.path)).run(None, {"pixels": pixels.numpy()})
+        got = torch.from_numpy(got)
+    else:
+        got = torch.export.load(found.path).module()(pixels)
+    heads = tiny.decompose(pixels).heads()
+    effects, written = tiny.second_order(pixels, 0), model.latents(pixels)
+    left = torch.tensor([0.5 if path == (1, 0) else 1.0 for path in effects.path_index])
+    moved = 1.5 * effects.coefficients[:, 3, :, None] * effects.directions[3]
+    moved = moved - written.coefficients[:, latent, :, None] * written.directions[latent]
+    want = tiny.encode_image(pixels) - heads[:, 0, 1] + heads[:, 0, 1].mean(dim=0) - 0.5 * heads[:, 1, 0]
+    torch.testing.assert_close(got, want + torch.einsum("p,ipe->ie", left, moved), rtol=1e-3, atol=1e-3)
+
+
 def test_what_no_weights_hold_is_refused_by_name(tmp_path, tiny, pixels):
     neurons = NeuronAblation.of(tiny, 0, [3], torch.zeros(128, 2)).apply(tiny)
     with pytest.raises(SummandError, match=r"neuron ablation .* export to \.pt2 or \.onnx"):
@@ -140,6 +179,9 @@ def test_what_no_weights_hold_is_refused_by_name(tmp_path, tiny, pixels):
 def test_places(tmp_path, tiny):
     with pytest.raises(SummandError, match=r"must end in \.pt2, \.onnx, \.safetensors; got 'a\.pth'"):
         summand.export(tiny, tmp_path / "a.pth")
+    (tmp_path / "file").touch()
+    with pytest.raises(SummandError, match=r"cannot write .*x\.pt2: "):
+        summand.export(tiny, tmp_path / "file" / "x.pt2")
     (tmp_path / "b.pt2").mkdir()
     with pytest.raises(SummandError, match="is a folder"):
         summand.export(tiny, tmp_path / "b.pt2")

@@ -94,6 +94,40 @@ def test_an_edit_behind_a_partial_ablation(tiny, pixels):
         torch.testing.assert_close(found.encode_image(pixels), want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_edits_within_edits_are_one_pass(tiny, pixels, order):
+    """Of a neuron at its mean, two that are steered, and a head that keeps 0.4 of its deviation, in any order."""
+    means = Moments().update(tiny.decompose(pixels).head_effects()).mean
+    usual = Moments().update(tiny.second_order(pixels, 0)).mean.float()
+    edits = (
+        lambda model: Ablation.of(tiny, [(2, 1)], means, strength=0.6).apply(model),
+        lambda model: NeuronAblation.of(tiny, 0, [40], usual).apply(model),
+        lambda model: model.steer({"0:3": 0, "1:5": 2.5}),
+    )
+    edited = tiny
+    for place in order:
+        edited = edits[place](edited)
+    head = tiny.decompose(pixels).heads()[:, 2, 1]
+    want = tiny.encode_image(pixels) - 0.6 * (head - head.mean(dim=0))
+    for layer, neuron, factor, at in ((0, 40, 0, usual[40]), (0, 3, 0, 0), (1, 5, 2.5, 0)):
+        plain = tiny.second_order(pixels, layer)
+        left = torch.tensor([0.4 if path == (2, 1) else 1.0 for path in plain.path_index])
+        now = plain.coefficients[:, neuron]
+        want = want + (left * (factor * now + at - now)) @ plain.directions[neuron]
+    asked = {
+        "encode_image": lambda: edited.encode_image(pixels),
+        "second_order": lambda: edited.second_order(pixels, 0),
+    }
+    for name, ask in asked.items():
+        ask()  # is checked, in passes of its own
+        with Passes() as passes:
+            got = ask()
+        assert passes.batches.count(len(pixels)) == 1, name
+        if name == "encode_image":
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+    assert edited.decompose(pixels).residual() < 1e-5
+
+
 def test_pairs_of_a_pool(resnet):
     x = resnet.preprocess(summand.scenes.sample(3, seed=2).images)
     plain, steered = resnet.pairs(x), resnet.steer({"7x2": 3, "9x0": 0, "0.0": 0.5})

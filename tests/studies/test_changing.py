@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ import summand
 from summand import SummandError
 from summand.models.ablations import load_ablation
 from summand.models.autoencoders.train import train
+from tests.border import linalg
 from tests.commands import command
 
 
@@ -38,7 +40,27 @@ def test_training_finds_the_directions_that_tokens_are_made_of():
     assert found.active <= 2
     alike = (found.sae.decoder @ atoms.T).max(dim=0).values
     assert int((alike > 0.9).sum()) >= 12
-    torch.testing.assert_close(found.sae.decoder.norm(dim=1), torch.ones(16))
+    own = tokens[torch.randperm(6000, generator=torch.Generator().manual_seed(0))[600:]].double().numpy()
+    covariance = np.cov(own.T, bias=True)
+    covariance += 1e-3 * np.trace(covariance) / 24 * np.eye(24)
+    white = found.sae.decoder.double().numpy() @ np.linalg.inv(linalg.sqrtm(linalg.sqrtm(covariance)).real)
+    lengths = np.linalg.norm(white, axis=1)  # of one length in the half-whitened stream
+    np.testing.assert_allclose(lengths, lengths.mean(), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_direction_of_large_variance_does_not_take_the_latents():
+    """The same sums beside one direction that means nothing and holds half of the variance: of the plain stream three
+    of the sixteen are found."""
+    made = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(24, 17, generator=made))[0].T
+    atoms, loud = basis[:16], basis[16]
+    which = torch.stack([torch.randperm(16, generator=made)[:2] for _ in range(6000)])
+    tokens = torch.einsum("nk,nkw->nw", torch.rand(6000, 2, generator=made) + 0.5, atoms[which])
+    tokens = tokens + 1.5 * torch.randn(6000, 1, generator=made) * loud
+    found = train(tokens, 0, 18, 3, epochs=25)
+    rows = torch.nn.functional.normalize(found.sae.decoder - (found.sae.decoder @ loud)[:, None] * loud, dim=1)
+    assert int(((rows @ atoms.T).max(dim=0).values > 0.9).sum()) >= 6
 
 
 def test_sae_as_a_command(tmp_path):

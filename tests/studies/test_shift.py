@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import summand
-from summand import Moments
+from summand import Moments, SummandError
 from summand.border import foreign
 from summand.data import open_source
+from summand.effects.autoencoder import Autoencoder
 from summand.models.ablations import Ablation
 from summand.scenes import ATTRIBUTES
 from summand.studies.shift.compare import compare
@@ -204,6 +205,41 @@ def test_neurons_and_pairs_can_be_watched(vit, resnet):
         r = torch.linalg.lstsq(effects.directions[unit].double(), weights[:, None]).solution[:, 0]
         assert made.measured.readings[:2, 0] == pytest.approx((vectors[:, *unit] @ r).numpy(), rel=1e-3, abs=1e-5)
         assert not compare(made, made.measured).alarm
+
+
+def test_latents_can_be_watched(vit, tmp_path, unchecked):
+    """Their readings are ⟨φ, r⟩; one that never fires says nothing; the reference is of this very autoencoder."""
+    made = torch.Generator().manual_seed(3)
+    rows, nothing = torch.randn(6, 128, generator=made), torch.zeros(128)
+    bias = torch.zeros(6)
+    bias[5] = -1e6
+    sae = Autoencoder(3, rows.T.contiguous(), bias, rows, nothing, nothing)
+    model, source = vit.with_autoencoder(sae), open_source("scenes:count=64,seed=4")
+    known = make_reference(model, source, pool("scenes"), "latents")
+    assert known.readings.group.name == "latents.3"
+    effects = model.latents(model.preprocess(summand.scenes.sample(64, seed=4).images))
+    for column, (latent,) in enumerate(known.readings.units):
+        weights, directions = known.readings.weights[column].double(), effects.directions[latent].double()
+        r = torch.linalg.lstsq(directions, weights[:, None]).solution[:, 0]
+        along = effects.vectors()[:, latent].double() @ r
+        assert float(r.norm()) == pytest.approx(float(latent != 5), rel=1e-3)
+        assert known.measured.readings[:, column] == pytest.approx(along.numpy(), rel=1e-3, abs=1e-5)
+        assert bool(np.ptp(known.measured.readings[:, column])) == (latent != 5)
+    known.save(tmp_path / "latents.npz")
+    monitor = summand.Monitor(tmp_path / "latents.npz", model=model, permutations=199)
+    monitor.update("scenes:count=60,seed=2,shift=place/sea/0.8")
+    report = monitor.report()
+    assert report.alarm
+    assert set(report.rows["unit"]) == {f"3#{latent}" for latent in range(6)}
+    assert report.rows.set_index("unit")["p"]["3#5"] == 1
+    other = vit.with_autoencoder(replace(sae, encoder_bias=bias + 1))
+    with pytest.raises(SummandError, match="or make the reference again with this one"):
+        Reference.load(tmp_path / "latents.npz").check(other)
+    both = model.with_autoencoder(replace(sae, layer=2))
+    with pytest.raises(SummandError, match="latents of one layer are watched at a time: latents:2 or latents:3"):
+        summand.shift("scenes:count=20,seed=1", "scenes:count=20,seed=2", both, units="latents")
+    with pytest.raises(SummandError, match="latents are those of a sparse autoencoder"):
+        summand.shift("scenes:count=20,seed=1", "scenes:count=20,seed=2", vit, units="latents")
 
 
 def test_paper_bs_score_is_the_ratio_of_norms_and_knows_colours(resnet):

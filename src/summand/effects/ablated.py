@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -16,6 +17,7 @@ from ..towers.bound import Bound
 from ..towers.factored import Factored
 from ..towers.precision import doubled
 from ..towers.view import Visit
+from .autoencoder import Autoencoder
 from .effects import Effects
 
 Network = TypeVar("Network")
@@ -27,12 +29,49 @@ Hold = Callable[[Effects, Any, Sequence[int] | None, Tensor], Effects]
 """(second-order effects, their layer, which neurons of it, what is left of each path) → the same with the ablated units
 at their means; or of the pairs of a pool, with None for the layer, or of latents, with their autoencoder."""
 
+Found = Mapping[Any, Effects]
+"""Second-order effects by their layer or autoencoder, or under None those of an attention pool's pairs."""
+
+Change = Callable[[Any, Trace, Found], Trace]
+"""(tower, its trace, its effects that were asked for) → the trace with the ablated units' part replaced."""
+
 _WHOLE = "load it without ablation= (and steer=) for that"
 
 
+@dataclass(frozen=True)
+class Needs:
+    """Effects that are asked of a pass beside its trace: second-order ones of neurons of some layers (neurons: which of
+    each, None for all) and of latents, or those of an attention pool's pairs."""
+
+    layers: tuple[int, ...] = ()
+    neurons: tuple[int, ...] | None = None
+    latents: tuple[Autoencoder, ...] = ()
+    pairs: bool = False
+
+    def and_(self, other: Needs) -> Needs:
+        """What both ask for, and of a layer perhaps more."""
+        layers = tuple(sorted({*self.layers, *other.layers}))
+        asked = [each.neurons for each in (self, other) if each.layers]
+        some = None if None in asked else tuple(sorted({n for each in asked if each is not None for n in each}))
+        latents = tuple(dict.fromkeys((*self.latents, *other.latents)))
+        return Needs(layers, some if layers else None, latents, self.pairs or other.pairs)
+
+    def of(self, found: Found, more: Needs) -> dict[Any, Effects]:
+        """What was asked for, of what was found for more."""
+        rows = {neuron: row for row, neuron in enumerate(more.neurons or ())}
+        chosen: dict[Any, Effects] = {}
+        for key in (*self.layers, *self.latents, *([None] if self.pairs else [])):
+            fewer = key in self.layers and self.neurons is not None and self.neurons != more.neurons
+            neurons = [rows.get(neuron, neuron) for neuron in self.neurons or ()]
+            chosen[key] = found[key].select(neurons) if fewer else found[key]
+        return chosen
+
+
 class AblatedTower(Bound):
-    r"""`ablate(tower, pixels)` is the trace of one forward pass in which the units' part of the heads' coefficients is
-    replaced by its mean; what: the units, for a reader; units and means: what a hash of the model takes in as well.
+    r"""`change(tower, trace, found)` is the trace of a pass of the tower inside with the units' part of the heads'
+    coefficients replaced by its mean; found: effects in that same pass, those of `needs`. However many ablations lie
+    in each other, the network makes one pass. what: the units, for a reader; units and means: what a hash of the model
+    takes in as well.
 
     left: of ablated heads (layer, head), how much of their deviation from the mean is left: 0 where they always write
     their mean, below 0 where more than the whole of it was taken away. hold: puts ablated neurons' second-order effects
@@ -58,16 +97,17 @@ class AblatedTower(Bound):
     def __init__(
         self,
         tower: Any,
-        ablate: Callable[[Any, Tensor], Trace],
+        change: Change,
         what: str,
         units: str,
         means: Tensor,
+        needs: Needs = Needs(),
         left: Mapping[tuple[int, int], float] | None = None,
         hold: Hold | None = None,
         turn: Callable[[Tensor], Tensor] | None = None,
         done: str = "ablated",
     ) -> None:
-        self._tower, self._ablate, self._hold, self._turn = tower, ablate, hold, turn
+        self._tower, self._change, self._needs, self._hold, self._turn = tower, change, needs, hold, turn
         self._before, self._left = getattr(tower, "left", {}), dict(left or {})
         either = {**self._before, **self._left}
         self.left = {head: self._before.get(head, 1.0) * self._left.get(head, 1.0) for head in either}
@@ -104,10 +144,12 @@ class AblatedTower(Bound):
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Float[Tensor, "image embed"]:
-        trace = self.run(pixels)
+        return self._sum(self.run(pixels)).to(pixels.dtype)
+
+    def _sum(self, trace: Trace) -> Float[Tensor, "image embed"]:
         coefficients = (trace.values * trace.scale[:, None, None, None]).flatten(1)
         heads = coefficients @ self.head_maps().kept.flatten(0, 2).to(coefficients)
-        return (trace.embedding + heads + trace.mlps.sum(dim=1) + trace.bias).to(pixels.dtype)
+        return trace.embedding + heads + trace.mlps.sum(dim=1) + trace.bias
 
     def confirm(self, trace: Trace, pixels: Tensor) -> None:
         """Raises `SummandError` where another pass gives another sum."""
@@ -121,7 +163,15 @@ class AblatedTower(Bound):
                 "an ablated model can be taken apart into heads, MLPs and the rest, but not into tokens; load it "
                 "without ablation= (and steer=) for maps"
             )
-        return self._ablate(self._tower, pixels)
+        return self.read(pixels, Needs())[1]
+
+    def read(self, pixels: Tensor, asked: Needs) -> tuple[dict[Any, Effects], Trace]:
+        """In one pass: the effects that are asked for, as the tower inside has them, and this tower's trace."""
+        from .seen import seen  # it asks towers like this one
+
+        both = asked.and_(self._needs)
+        found, trace = seen(self._tower, pixels, both)
+        return asked.of(found, both), self._change(self._tower, trace, self._needs.of(found, both))
 
     def head_maps(self) -> HeadMaps:
         if self._turn is None:
@@ -138,15 +188,15 @@ class AblatedTower(Bound):
         found = effects.with_coefficients(effects.coefficients * through)
         return self._turned(found, getattr(layer, "layer", layer))
 
-    def held_pairs(self, effects: Effects, pixels: Tensor) -> Effects:
-        """Pairs of an attention pool as the ablated model has them, of those of the tower inside."""
+    def held_pairs(self, effects: Effects, trace: Trace) -> Effects:
+        """Pairs of an attention pool as the ablated model has them, of those of the tower inside. trace: this one's."""
         heads = range(effects.coefficients.shape[2])
         through = torch.tensor([self._left.get((0, head), 1.0) for head in heads]).to(effects.coefficients)
         if self._hold is not None:
             effects = self._hold(effects, None, None, through)
         coefficients = effects.coefficients * through[:, None]
         found = self._turned(effects.with_coefficients(coefficients))
-        rest = self.encode(pixels).to(coefficients) - found.basis.total(coefficients)
+        rest = self._sum(trace).to(coefficients) - found.basis.total(coefficients)
         return found.with_coefficients(coefficients, rest)
 
     def _turned(self, effects: Effects, layer: int | None = None) -> Effects:

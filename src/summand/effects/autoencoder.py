@@ -24,6 +24,7 @@ class Autoencoder:
 
     f(x) = s act((N(x) − b_pre) W + b_enc), b(x) = s b_dec + m: N(x) = (x − m) / s is the normalisation that some are
     trained with (none: m = 0, s = 1), act a ReLU that may keep the top_k largest alone, or those above a threshold.
+    signed: no ReLU, the top_k largest are kept as they are (saev's).
 
     layer: of the stream, counted from 0. encoder: W [width, latent]; decoder: d [latent, width]; before: b_pre.
     """
@@ -38,6 +39,7 @@ class Autoencoder:
     threshold: Float[Tensor, " latent"] | None = None
     normalised: Norm = "none"
     source: str = "in memory"
+    signed: bool = False
 
     @property
     def latents(self) -> int:
@@ -65,7 +67,7 @@ class Autoencoder:
         hidden = read @ self.encoder.to(stream) + self.encoder_bias.to(stream)
         if self.threshold is not None:
             hidden = hidden * (hidden > self.threshold.to(stream))
-        active = F.relu(hidden)
+        active = hidden if self.signed else F.relu(hidden)
         if self.top_k is not None and self.top_k < self.latents:
             kept = active.topk(self.top_k, dim=-1)
             active = torch.zeros_like(active).scatter(-1, kept.indices, kept.values)
@@ -87,6 +89,7 @@ class Autoencoder:
     def digest(self) -> bytes:
         """Of all its numbers."""
         seen = hashlib.sha256(f"{self.layer} {self.top_k} {self.normalised}".encode())
+        seen.update(b"signed" if self.signed else b"")
         for tensor in (self.encoder, self.encoder_bias, self.decoder, self.bias, self.before, self.threshold):
             if tensor is not None:
                 seen.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())

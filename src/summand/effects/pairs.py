@@ -10,7 +10,7 @@ from ..errors import SummandError
 from ..towers import AttentionView, Tower, Trace
 from ..towers.pool import PoolTower
 from ..towers.precision import unmixed
-from .ablated import as_ablated, check_parity_of
+from .ablated import Needs, as_ablated, check_parity_of
 from .effects import Effects
 from .published import Parity, check_parity, even_pair_directions
 
@@ -55,8 +55,12 @@ def pairs_and_trace(
     ablated = as_ablated(tower)
     if ablated is not None:
         check_parity_of(tower, parity)
-        inside, _ = pairs_and_trace(ablated.inside, pixels, positions)
-        return ablated.held_pairs(inside, pixels), tower.run(pixels)
+        if not positions:  # an ablation of pairs reads them with positions, in a pass of its own
+            return ablated.held_pairs(
+                pairs_and_trace(ablated.inside, pixels, False)[0], trace := tower.run(pixels)
+            ), trace
+        inside, trace = ablated.read(pixels, Needs(pairs=True))
+        return ablated.held_pairs(inside[None], trace), trace
     if parity is not None and (tower.kind != "ModifiedResNet" or not positions):
         what = f"this one is a {tower.kind}" if positions else "its code leaves no positions out"
         raise SummandError(f"parity='paper' is defined for pairs of a ModifiedResNet (paper B); {what}")

@@ -18,7 +18,7 @@ from ..towers.listening import listening
 from ..towers.precision import unmixed
 from ..towers.products import mixed_product
 from ..towers.residual import ResidualTower
-from .ablated import as_ablated, check_parity_of
+from .ablated import Needs, as_ablated, check_parity_of
 from .activations import check_layer, readable
 from .autoencoder import Autoencoder
 from .effects import Effects
@@ -74,8 +74,9 @@ def second_orders(
     ablated = as_ablated(tower)
     if ablated is not None:
         check_parity_of(tower, parity)
-        inside, _ = second_orders(ablated.inside, pixels, layers, neurons=neurons, latents=latents)
-        return {layer: ablated.held(found, layer, neurons) for layer, found in inside.items()}, tower.run(pixels)
+        some = None if neurons is None else tuple(neurons)
+        inside, trace = ablated.read(pixels, Needs(tuple(layers), some, tuple(latents)))
+        return {layer: ablated.held(found, layer, neurons) for layer, found in inside.items()}, trace
     tower = tower if parity is None else tower.evenly()
     for layer in layers:
         tower.verify(("neurons", layer), pixels)
@@ -152,14 +153,19 @@ def second_orders(
 
 def latent_directions(tower: ResidualTower, latents: Autoencoder) -> Factored:
     """P W_VO^{l',h} d_k for every latent k and later head. Raises `SummandError` for a stream of another width."""
+    check_width(tower, latents)
+    like = tower.blocks[0].attention.out.weight
+    return tower.later_directions(latents.layer, lambda: working(latents.decoder.to(like)), latents)
+
+
+def check_width(tower: ResidualTower, latents: Autoencoder) -> None:
+    """Raises `SummandError` for an autoencoder of another width than the tower's stream."""
     width = len(tower.blocks[0].attention.out.weight)
     if latents.width != width:
         raise SummandError(
             f"the autoencoder ({latents.source}) is of a stream of {latents.width} numbers, this model's has {width}: "
             f"it was trained on another model"
         )
-    like = tower.blocks[0].attention.out.weight
-    return tower.later_directions(latents.layer, lambda: working(latents.decoder.to(like)), latents)
 
 
 def with_neurons(tower: Tower, layers: Sequence[int] = ()) -> ResidualTower:

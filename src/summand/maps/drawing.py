@@ -23,7 +23,7 @@ from .covered import Covered, covered, together
 from .crop import Box, box_of
 from .heatmap import Heatmap, Original
 from .methods import MapMethod, applies, choose, needs_reference, prepare
-from .neuron_maps import neuron_map
+from .neuron_maps import check_latent, latent_map, neuron_map, second_order_maps
 from .options import HeatmapOptions
 from .pair_maps import pair_map
 from .placing import share_of
@@ -145,6 +145,13 @@ def drawing(model: Model, texts: Sequence[str], options: HeatmapOptions) -> Draw
             model, options, (f"neuron {options.neuron}",), "activation",
             lambda pixels: Drawn(maps(pixels)[:, None]), None, signed=False,
         )  # fmt: skip
+    if options.latent is not None and not texts:
+        layer, latent = _named(options.latent, "latent", "#", "layer#latent, such as 9#1234")
+        check_latent(model, layer, latent)
+        return Drawing(
+            model, options, (f"latent {options.latent}",), "activation",
+            lambda pixels: Drawn(latent_map(model, pixels, layer, latent)[:, None]), None, signed=False,
+        )  # fmt: skip
     method = None if options.method in (None, _PLAIN) else _prepared(model, options)
     others = _others(model, options, method)
     encoded, against = model.encode_text([*texts, *others]).split([len(texts), len(others)])
@@ -167,6 +174,11 @@ def _draw(
         neuron, place = Unit.parse(options.pair, "pair").index
         maps = partial(pair_map, model, directions=directions, neuron=neuron, head=place)
         return lambda pixels: Drawn(maps(pixels)), f"activation × similarity of pair {options.pair}"
+    if options.latent is not None:
+        layer, latent = _named(options.latent, "latent", "#", "layer#latent, such as 9#1234")
+        check_latent(model, layer, latent)
+        maps = partial(second_order_maps, model, directions=directions, latents={layer: [latent]})
+        return lambda pixels: Drawn(maps(pixels)), f"contribution of latent {options.latent}"
     if method is not None:
         return lambda pixels: Drawn(method.of_all(pixels, directions)), f"relevance ({method.title})"
     return partial(_decomposed, model, directions), "contribution"

@@ -206,3 +206,20 @@ def neuron_map(
     if whole_number(neuron) not in range(found.shape[2]):
         raise SummandError(f"layer {layer} of {model.name} has neurons 0 to {found.shape[2] - 1}, not {neuron}")
     return found[:, :, neuron].unflatten(1, model.tower.grid)
+
+
+@torch.no_grad()
+def latent_map(
+    model: Model, pixels: Float[Tensor, "image 3 height width"], layer: int, latent: int
+) -> Float[Tensor, "image row column"]:
+    """f_k: where one latent of the layer's autoencoder is active."""
+    check_latent(model, layer, latent)
+    codes = model.reconstruction(pixels, layer).codes[:, model.tower.prefix :]
+    return codes[:, :, latent].unflatten(1, model.tower.grid)
+
+
+def check_latent(model: Model, layer: int, latent: int) -> None:
+    """Raises `SummandError` for one that the model's autoencoders do not have."""
+    count = model.autoencoder(layer).latents
+    if latent not in range(count):
+        raise SummandError(f"{model.name} has latents {layer}#0 to {layer}#{count - 1}; got {layer}#{latent}")

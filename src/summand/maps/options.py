@@ -21,6 +21,7 @@ class HeatmapOptions:
     - summand heatmap dog.jpg "a dog" --method chefer --overlay --colours magma --opacity 0.5
     - summand heatmap scene.png --head 5.3 --reference scenes:count=500
     - summand heatmap scene.png --neuron 4:120
+    - summand heatmap scene.png "a star" --latent 3#17 --sae saes/layer3
     - summand heatmap street.jpg "a bicycle" --windows 2 --model ViT-B-16 --pretrained openai
     - summand heatmap scene.png "a star" --pair 62x3 --model scenes-rn
 
@@ -47,6 +48,8 @@ class HeatmapOptions:
     """A neuron's activations, such as 9:2914; needs no text."""
     pair: str | None = None
     """A neuron–head pair of an attention pool, such as 624x21."""
+    latent: str | None = None
+    """A latent of --sae, such as 9#1234: where it is active; along texts, what it adds to them from where."""
     pool: str | Sequence[str] | None = None
     """Texts that a head is labelled with, where none are given."""
     reference: str | None = None
@@ -66,7 +69,7 @@ class HeatmapOptions:
     """Images a forward pass."""
 
     def __post_init__(self) -> None:
-        parts = [name for name in ("head", "neuron", "pair", "method") if getattr(self, name) is not None]
+        parts = [name for name in ("head", "neuron", "pair", "latent", "method") if getattr(self, name) is not None]
         if len(parts) > 1:
             raise SummandError(f"one part at a time: {' and '.join(parts)} were given")
         if self.neuron is not None and (self.versus or self.contrast):
@@ -88,8 +91,10 @@ class HeatmapOptions:
         """Raises `SummandError` for texts that do not go with the other options."""
         if self.neuron is not None and texts:
             raise SummandError("a neuron's activations need no text; leave the texts, versus and contrast out")
-        if not texts and self.neuron is None and self.head is None:
-            more = "a pair's map is along a text: give one" if self.pair is not None else "or a head or a neuron"
+        if not texts and (self.versus or self.contrast) and self.latent is not None:
+            raise SummandError("versus and contrast are of texts: give one, or leave them out for where it is active")
+        if not texts and self.neuron is None and self.head is None and self.latent is None:
+            more = "a pair's map is along a text: give one" if self.pair is not None else "or a head, neuron or latent"
             raise SummandError(f"expected at least one text; {more}")
         if self.versus is not None and len(texts) != 1:
             raise SummandError(f"versus compares one text with another, got {len(texts)} texts")

@@ -6,8 +6,9 @@ import tarfile
 import warnings
 import zipfile
 from contextlib import AbstractContextManager, nullcontext
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -53,10 +54,15 @@ def read_file(path: Path) -> Any:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise SummandError(f"a checkpoint ends in {', '.join(SUFFIXES)}; got {path.name}")
+    check_fetched(path)
+    return _safetensors(path) if path.suffix.lower() == ".safetensors" else read_torch(path)
+
+
+def check_fetched(path: Path) -> None:
+    """Raises `SummandError` for a file that only says where the weights are."""
     with path.open("rb") as file:
         if file.read(24).startswith(b"version https://git-lfs"):
             raise SummandError(f"{path} is a pointer of Git LFS, not the weights; `git lfs pull` fetches them")
-    return _safetensors(path) if path.suffix.lower() == ".safetensors" else _torch(path)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -69,12 +75,16 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         raise SummandError(f"{path.name} is not a readable safetensors file: {first_line(error)}") from error
 
 
-def _torch(path: Path) -> Any:
-    with path.open("rb") as file:
+def read_torch(path: Path, held: bytes | None = None) -> Any:
+    """What torch.save wrote. held: its bytes, where these are a part of the file.
+
+    Raises `SummandError` for what is damaged, or cannot be read without running the code in it.
+    """
+    with path.open("rb") if held is None else BytesIO(held) as file:
         head = file.read(16)
-    if head and not head.startswith((b"PK", b"\x80")) and not tarfile.is_tarfile(path):
+    if head and not head.startswith((b"PK", b"\x80")) and not tarfile.is_tarfile(_opened(path, held)):
         raise SummandError(f"{path.name} is no checkpoint: torch.save wrote no file that begins with {head!r}")
-    if any(name.endswith("constants.pkl") for name in _members(path)):
+    if any(name.endswith("constants.pkl") for name in _members(_opened(path, held))):
         raise SummandError(
             f"{path.name} is a TorchScript archive: it holds code, which is not run here. "
             f"Save torch.jit.load(file).state_dict() as safetensors and give that"
@@ -82,14 +92,18 @@ def _torch(path: Path) -> Any:
     try:
         with _numbers_of_numpy(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, about how a tensor was stored
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(_opened(path, held), map_location="cpu", weights_only=True)
     except Exception as error:  # an unpickler meets whatever is in the file
         if "weights_only" in str(error) or "Weights only" in str(error) or "UnpicklingError" in type(error).__name__:
-            raise SummandError(_needs_code(path, error)) from error
+            raise SummandError(_needs_code(path, error, held)) from error
         raise SummandError(f"{path.name} is not a readable checkpoint: {first_line(error)}") from error
 
 
-def _members(path: Path) -> list[str]:
+def _opened(path: Path, held: bytes | None) -> Any:
+    return path if held is None else BytesIO(held)
+
+
+def _members(path: Path | BinaryIO) -> list[str]:
     """Names of the files in a zip; none of a file that is no zip, or a broken one, which torch will say."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -115,10 +129,10 @@ def _numbers_of_numpy() -> AbstractContextManager[Any]:
     return allow(allowed)
 
 
-def _needs_code(path: Path, error: BaseException) -> str:
+def _needs_code(path: Path, error: BaseException, held: bytes | None) -> str:
     said = f"{path.name} cannot be read without running code from it, which is refused"
     try:
-        wanted = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        wanted = torch.serialization.get_unsafe_globals_in_checkpoint(_opened(path, held))
     except Exception:  # no zip file, or damaged
         line = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
         wanted = [line[:200]] if line else []

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..effects.activations import network_of, readable
 from ..effects.autoencoder import Autoencoder, Reconstruction
 from ..effects.effects import Effects
-from ..effects.second_order import latent_directions, second_orders, with_neurons
+from ..effects.second_order import check_width, second_orders, with_neurons
 from ..errors import SummandError
 from ..towers.listening import _Enough, listening
 
@@ -42,7 +42,15 @@ class LatentVerbs:
             raise SummandError(
                 f"{found.source} reads the stream that leaves layer {found.layer}, not layer {layer}; leave out layer"
             )
-        latent_directions(with_neurons(self.tower, [found.layer]), found)
+        try:
+            tower = with_neurons(self.tower)
+        except SummandError as error:
+            raise SummandError(f"{self.name} has no stream for the autoencoder {found.source}: {error}") from error
+        check_width(tower, found)
+        try:
+            with_neurons(tower, [found.layer])
+        except SummandError as error:
+            raise SummandError(f"{found.source} reads the stream that leaves layer {found.layer}: {error}") from error
         return self._with(autoencoders={**self.autoencoders, found.layer: found}, origin=None)
 
     def autoencoder(self, layer: int | None = None) -> Autoencoder:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...effects.ablated import ROUNDED, AblatedTower, network_of
+from ...effects.ablated import ROUNDED, AblatedTower, Found, network_of
 from ...errors import SummandError
 from ...towers import Trace
 from ...towers.base import Rest
@@ -101,7 +101,7 @@ class AxisRemoval(Stored):
                 f"summand debias"
             )
         units, numbers = f"axes {self.where} {self.heads}", torch.cat([self.axes.flatten(), self.mean])
-        return AblatedTower(tower, self._trace, self._what, units, numbers, turn=self._turn)
+        return AblatedTower(tower, self._changed, self._what, units, numbers, turn=self._turn)
 
     def _across(self, vectors: Tensor) -> Tensor:
         axes = self.axes.to(vectors)
@@ -115,9 +115,7 @@ class AxisRemoval(Stored):
         turned[layers, numbers] = self._across(kept[layers, numbers])
         return turned
 
-    def _trace(self, tower: Any, pixels: Tensor) -> Trace:
-        trace = tower.run(pixels)
-
+    def _changed(self, tower: Any, trace: Trace, found: Found) -> Trace:
         def rest() -> Rest:
             embedding, mlps, bias = trace.embedding, trace.mlps, trace.bias
             if self.where != "heads":

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...effects.ablated import ROUNDED, AblatedTower, network_of
+from ...effects.ablated import ROUNDED, AblatedTower, Found, network_of
 from ...errors import SummandError
 from ...towers import Trace
 from ...towers.directions import Directions, alike
@@ -92,11 +92,11 @@ class Ablation(Stored):
             )
         units = f"heads {self.heads}" + ("" if self.strength == 1 else f" × {self.strength}")
         left = dict.fromkeys(self.heads, 1 - self.strength)
-        return AblatedTower(tower, self._trace, self._what, units, self.means, left=left)
+        return AblatedTower(tower, self._changed, self._what, units, self.means, left=left)
 
-    def _trace(self, tower: Any, pixels: Tensor) -> Trace:
+    def _changed(self, tower: Any, trace: Trace, found: Found) -> Trace:
         keep = [1 - self.strength] * len(self.heads)
-        return heads_moved(tower.run(pixels), self.heads, keep, self.strength * self.means)
+        return heads_moved(trace, self.heads, keep, self.strength * self.means)
 
 
 def _checked(model: Model, heads: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -57,9 +57,7 @@ def neurons_moved(
     return replace(trace, values=values)
 
 
-def pairs_moved(
-    trace: Trace, effects: Effects, rows: Sequence[tuple[int, int]], excess: Tensor, reads: Tensor
-) -> Trace:
+def pairs_moved(trace: Trace, rows: Sequence[tuple[int, int]], excess: Tensor, reads: Tensor) -> Trace:
     """Without what neuron–head pairs (neuron, head) of an attention pool write too much, [image, pair]. reads: row n of
     W_V^h for each, [pair, channel]."""
     values = trace.values.clone()

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...effects.ablated import ROUNDED, AblatedTower
+from ...effects.ablated import ROUNDED, AblatedTower, Found, Needs
 from ...effects.activations import check_layer
 from ...effects.effects import Effects
-from ...effects.second_order import second_orders, with_neurons
+from ...effects.second_order import with_neurons
 from ...errors import SummandError
 from ...towers import Trace
 from ...towers.directions import Directions, alike
@@ -88,7 +88,8 @@ class NeuronAblation(Stored):
             )
         what = f"{len(self.neurons)} neurons of layer {self.layer}"
         units = f"neurons {self.layer} {self.neurons}"
-        return AblatedTower(tower, self._trace, what, units, self.means, hold=self._held)
+        needs = Needs((self.layer,), self.neurons)
+        return AblatedTower(tower, self._changed, what, units, self.means, needs, hold=self._held)
 
     def _held(self, effects: Effects, layer: Any, neurons: Sequence[int] | None, left: Tensor) -> Effects:
         """Second-order effects of a layer with these neurons' at their means. neurons: which of the layer's they are
@@ -112,8 +113,7 @@ class NeuronAblation(Stored):
             return False
         return alike(now[list(self.neurons)].cpu(), self.reads.cpu(), relative=ROUNDED)
 
-    def _trace(self, tower: Any, pixels: Tensor) -> Trace:
-        found, trace = second_orders(tower, pixels, [self.layer], neurons=list(self.neurons))
+    def _changed(self, tower: Any, trace: Trace, found: Found) -> Trace:
         keep = torch.zeros(len(self.neurons))
         much = excess(found[self.layer], getattr(tower, "left", {}), keep, self.means)
         return neurons_moved(trace, self.layer, much, self.reads, tower.heads)

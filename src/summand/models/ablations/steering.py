@@ -11,19 +11,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...effects.ablated import ROUNDED, AblatedTower, network_of
+from ...effects.ablated import ROUNDED, AblatedTower, Found, Needs, network_of
 from ...effects.autoencoder import Autoencoder
 from ...effects.effects import Effects
-from ...effects.pairs import pairs_and_trace, with_pairs
-from ...effects.second_order import latent_directions, second_orders, with_neurons
+from ...effects.pairs import with_pairs
+from ...effects.second_order import latent_directions, with_neurons
 from ...errors import SummandError
 from ...towers import Trace
 from ...towers.directions import Directions, alike
+from ...towers.factored import Factored
 from ...unit import Group, Unit, units_of
 from .. import Model
 from .moved import excess, heads_moved, neurons_moved, pairs_moved
 from .steer_words import Steer, number_of, read_steer
 from .stored import Stored, about
+
+One = tuple[Unit, float, Tensor | None]
+"""A unit, its factor, and what is put."""
 
 
 @dataclass(frozen=True)
@@ -102,57 +106,63 @@ class Steering(Stored):
             _paths(tower, unit, name, self.autoencoders)
         told = [torch.tensor(list(each.digest())) for each in self.autoencoders]
         numbers = [torch.tensor(self.factors), *told, *(put.flatten() for put in self.puts if put is not None)]
-        left = {_index(unit): factor for unit, factor, _ in self._of("heads")}
+        left = {_index(unit): factor for unit, factor, _ in self.chosen("heads")}
         units = f"steered {[str(unit) for unit in self.units]}"
         return AblatedTower(
-            *(tower, self._trace, self._what, units, torch.cat([each.double() for each in numbers])),
+            *(tower, self._changed, self._what, units, torch.cat([each.double() for each in numbers]), self._needs),
             left=left,
             hold=self._held,
             done="steered",
         )
 
-    def _of(self, kind: str, layer: Any = None) -> list[tuple[Unit, float, Tensor | None]]:
+    def chosen(self, kind: str, layer: Any = None) -> list[One]:
+        """The units of a kind, and of a layer, with what is done to them."""
         every = zip(self.units, self.factors, self.puts, strict=True)
         return [one for one in every if one[0].group.kind == kind and (layer is None or one[0].group.layer == layer)]
 
-    def _trace(self, tower: Any, pixels: Tensor) -> Trace:
-        trace = self._neurons(tower, pixels) if self._of("neurons") or self.autoencoders else None
-        if pairs := self._of("pairs"):
-            found, passed = pairs_and_trace(tower, pixels)
+    @property
+    def _needs(self) -> Needs:
+        neurons = self.chosen("neurons")
+        layers = tuple(sorted({unit.group.layer or 0 for unit, _, _ in neurons}))
+        some = tuple(sorted({unit.index[0] for unit, _, _ in neurons}))
+        return Needs(layers, some if layers else None, self.autoencoders, bool(self.chosen("pairs")))
+
+    def _changed(self, tower: Any, trace: Trace, found: Found) -> Trace:
+        needs = self._needs
+        for layer in needs.layers:
+            chosen = self.chosen("neurons", layer)
+            effects = found[layer].select([(needs.neurons or ()).index(unit.index[0]) for unit, _, _ in chosen])
+            trace = self._without(tower, trace, layer, chosen, effects, tower.neuron_directions(layer))
+        for each in needs.latents:
+            chosen = self.chosen("latents", each.layer)
+            effects = found[each].select([unit.index[0] for unit, _, _ in chosen])
+            trace = self._without(tower, trace, each.layer, chosen, effects, latent_directions(tower, each))
+        if pairs := self.chosen("pairs"):
             rows = [_index(unit) for unit, _, _ in pairs]
             at = [neuron for neuron, _ in rows], [head for _, head in rows]
-            now = found.coefficients[:, at[0], at[1], 0]
+            now = found[None].coefficients[:, at[0], at[1], 0]
             much = now * (1 - torch.tensor([factor for _, factor, _ in pairs]).to(now)) - _stacked(pairs, 1).to(now).T
-            trace = pairs_moved(passed, found, rows, much, tower.pair_directions()._left[at[0], at[1], 0])
-        trace = tower.run(pixels) if trace is None else trace
-        if heads := self._of("heads"):
+            trace = pairs_moved(trace, rows, much, tower.pair_directions()._left[at[0], at[1], 0])
+        if heads := self.chosen("heads"):
             put = _stacked(heads, trace.values.shape[-1])
             trace = heads_moved(trace, [_index(unit) for unit, _, _ in heads], [k for _, k, _ in heads], put)
         return trace
 
-    def _neurons(self, tower: Any, pixels: Tensor) -> Trace:
-        layers = sorted({unit.group.layer or 0 for unit, _, _ in self._of("neurons")})
-        every = sorted({unit.index[0] for unit, _, _ in self._of("neurons")})
-        found, trace = second_orders(tower, pixels, layers, neurons=every, latents=self.autoencoders)
-        for which in (*layers, *self.autoencoders):
-            latents = isinstance(which, Autoencoder)
-            layer = which.layer if latents else which
-            chosen = self._of("latents" if latents else "neurons", layer)
-            neurons = [unit.index[0] for unit, _, _ in chosen]
-            effects = found[which].select(neurons if latents else [every.index(neuron) for neuron in neurons])
-            keep = torch.tensor([factor for _, factor, _ in chosen])
-            put = _stacked(chosen, effects.coefficients.shape[-1])
-            directions = latent_directions(tower, which) if latents else tower.neuron_directions(layer)
-            reads = directions.select(neurons)._left
-            much = excess(effects, getattr(tower, "left", {}), keep, put)
-            trace = neurons_moved(trace, layer, much, reads, tower.heads)
-        return trace
+    def _without(
+        self, tower: Any, trace: Trace, layer: int, chosen: Sequence[One], effects: Effects, directions: Factored
+    ) -> Trace:
+        """The trace without what these neurons or latents write too much."""
+        keep = torch.tensor([factor for _, factor, _ in chosen])
+        put = _stacked(chosen, effects.coefficients.shape[-1])
+        much = excess(effects, getattr(tower, "left", {}), keep, put)
+        reads = directions.select([unit.index[0] for unit, _, _ in chosen])._left
+        return neurons_moved(trace, layer, much, reads, tower.heads)
 
     def _held(self, effects: Effects, layer: Any, neurons: Sequence[int] | None, left: Tensor) -> Effects:
         """Second-order effects of a layer's neurons, or pairs (layer None), with the steered ones as they are now."""
         coefficients = effects.coefficients.clone()
         if layer is None:
-            for unit, factor, put in self._of("pairs"):
+            for unit, factor, put in self.chosen("pairs"):
                 neuron, head = _index(unit)
                 coefficients[:, neuron, head] = factor * coefficients[:, neuron, head] + (
                     0 if put is None else put.to(left)
@@ -163,7 +173,7 @@ class Steering(Stored):
         kind = "latents" if isinstance(layer, Autoencoder) else "neurons"
         if kind == "latents" and layer not in self.autoencoders:
             return effects
-        for unit, factor, put in self._of(kind, getattr(layer, "layer", layer)):
+        for unit, factor, put in self.chosen(kind, getattr(layer, "layer", layer)):
             row = rows.get(unit.index[0])
             if row is not None:
                 coefficients[:, row] = factor * coefficients[:, row] + (0 if put is None else put.to(left) * left)
@@ -187,7 +197,7 @@ def _coefficients(unit: Unit, value: Any, size: int) -> Tensor:
     return found
 
 
-def _stacked(chosen: Sequence[tuple[Unit, float, Tensor | None]], size: int) -> Float[Tensor, "unit size"]:
+def _stacked(chosen: Sequence[One], size: int) -> Float[Tensor, "unit size"]:
     return torch.stack([torch.zeros(size) if put is None else put.float() for _, _, put in chosen])
 
 

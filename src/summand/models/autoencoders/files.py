@@ -1,5 +1,4 @@
-"""Sparse autoencoders in the layouts of SAELens and Prisma, saev, and overcomplete: weights as safetensors, and a
-configuration as JSON beside them or in their header."""
+"""Sparse autoencoders in the layouts of SAELens and Prisma, saev, and overcomplete."""
 
 from __future__ import annotations
 
@@ -10,26 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from ...effects.autoencoder import Autoencoder
-from ...errors import SummandError, first_line, listed
+from ...errors import SummandError, listed
+from .stored import CONFIGS, WEIGHTS, read, weights_of
 
-_WEIGHTS = ("sae_weights.safetensors", "weights.safetensors", "sae.safetensors", "model.safetensors")
-_CONFIGS = ("cfg.json", "config.json")
 _NORMS = ("none", "layer_norm", "constant_norm_rescale")
+_OVERCOMPLETE = ("encoder.", "dictionary._weights", "dictionary.multiplier", "thresholds")
 _GIVE = "give the layer whose stream it reads: layer=9, or FILE@9 in --sae"
-
-
-def at_layer(file: str) -> tuple[str, int | None]:
-    """A file, and the layer behind its @.
-
-    >>> at_layer("saes/mine@9"), at_layer("saes/mine")
-    (('saes/mine', 9), ('saes/mine', None))
-    """
-    place, mark, layer = file.rpartition("@")
-    return (place, int(layer)) if mark and layer.isdigit() else (file, None)
 
 
 def read_autoencoder(path: str | Path, layer: int | None = None) -> Autoencoder:
@@ -38,8 +26,8 @@ def read_autoencoder(path: str | Path, layer: int | None = None) -> Autoencoder:
     Raises `SummandError` for what is no such file, for kinds of encoders that are no linear map and a threshold, and
     for one that was trained elsewhere than on the residual stream.
     """
-    file = _weights_of(Path(path).expanduser())
-    tensors, config = _read(file)
+    file = weights_of(Path(path).expanduser())
+    tensors, config = read(file)
     named = _layer_of(config, file.name)
     if layer is None and named is None:
         raise SummandError(f"{file} does not say where it was trained; {_GIVE}")
@@ -52,43 +40,6 @@ def read_autoencoder(path: str | Path, layer: int | None = None) -> Autoencoder:
     raise SummandError(
         f"{file} is no autoencoder of SAELens, Prisma, saev or overcomplete; it holds {listed(tensors, 6)}"
     )
-
-
-def _weights_of(path: Path) -> Path:
-    if path.is_dir():
-        found = [path / name for name in _WEIGHTS if (path / name).is_file()] or sorted(path.glob("*.safetensors"))
-        if not found:
-            raise SummandError(f"{path} holds no weights of an autoencoder ({', '.join(_WEIGHTS)})")
-        return found[0]
-    if not path.is_file():
-        raise SummandError(f"there is no autoencoder {path}")
-    if path.suffix != ".safetensors":
-        raise SummandError(f"an autoencoder is read from .safetensors, got {path.name}; save its state_dict as such")
-    return path
-
-
-def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors, and the configuration: of a file beside them, else of the header; one level of it laid open."""
-    try:
-        with safe_open(str(file), "pt") as held:
-            tensors = {name: held.get_tensor(name).float() for name in list(held.keys())}
-            header = dict(held.metadata() or {})
-    except Exception as error:  # safetensors raises its own
-        raise SummandError(f"{file} cannot be read: {first_line(error)}") from error
-    beside = next((file.parent / name for name in _CONFIGS if (file.parent / name).is_file()), None)
-    try:
-        said = json.loads(beside.read_text()) if beside else {k: _plain(v) for k, v in header.items()}
-    except ValueError as error:
-        raise SummandError(f"{beside} is no JSON: {error}") from error
-    inner = [said[name] for name in ("cfg", "metadata", "meta", "sae") if isinstance(said.get(name), Mapping)]
-    return tensors, {key: value for part in (*inner, said) for key, value in part.items()}
-
-
-def _plain(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
 
 
 def _layer_of(config: Mapping[str, Any], name: str) -> int | None:
@@ -114,7 +65,8 @@ def _number(config: Mapping[str, Any]) -> Any:
 
 def _lens(tensors: dict[str, Tensor], config: dict[str, Any], layer: int, source: str) -> Autoencoder:
     """SAELens, Prisma and saev: W_enc [width, latent], b_enc, W_dec [latent, width], b_dec."""
-    encoder, decoder = tensors["W_enc"], tensors["W_dec"]
+    encoder, decoder, shift = tensors["W_enc"], tensors["W_dec"], tensors.get("b_enc")
+    shift = encoder.new_zeros(encoder.shape[1]) if shift is None else shift
     kind, act = str(config.get("architecture", "standard")), _activation(config)
     if kind not in ("standard", "topk", "batchtopk", "jumprelu") or act not in (
         "relu",
@@ -125,26 +77,37 @@ def _lens(tensors: dict[str, Tensor], config: dict[str, Any], layer: int, source
         raise SummandError(f"{source} is a {kind} autoencoder with {act}; relu, topk and jumprelu can be read")
     if encoder.shape != decoder.T.shape:
         raise SummandError(f"{source}: W_enc {list(encoder.shape)} and W_dec {list(decoder.shape)} do not fit")
+    if config.get("finetuning_scaling_factor"):
+        raise SummandError(f"{source} scales its latents by a factor found in finetuning; fold it into W_dec first")
     norm = config.get("normalize_activations") or "none"
     if norm == "expected_average_only_in" or norm not in _NORMS:
         raise SummandError(f"{source} normalises by {norm!r}, of its data set; fold the factor into its weights first")
+    if config.get("rescale_acts_by_decoder_norm"):  # the largest of f_k ‖d_k‖ are kept
+        lengths = decoder.norm(dim=1)
+        encoder, shift, decoder = encoder * lengths, shift * lengths, decoder / lengths[:, None].clamp(min=1e-30)
     bias = tensors.get("b_dec", decoder.new_zeros(decoder.shape[1]))
+    threshold, top_k = tensors.get("threshold"), _top_k(config, kind, act, source)
+    if "activation.threshold" in tensors:  # saev's batch top-k, as it is used outside of training
+        threshold, top_k = tensors["activation.threshold"].clamp(min=0).expand(len(decoder)).clone(), None
     return Autoencoder(
         layer,
         encoder,
-        tensors.get("b_enc", encoder.new_zeros(encoder.shape[1])),
+        shift,
         decoder,
         bias,
         bias if _subtracts(config) else torch.zeros_like(bias),
-        top_k=_top_k(config, kind, act, source),
-        threshold=tensors.get("threshold"),
+        top_k=top_k,
+        threshold=threshold,
         normalised=norm,
         source=source,
+        signed=top_k is not None and "schema" in config,
     )
 
 
 def _activation(config: Mapping[str, Any]) -> str:
-    said = config.get("activation_fn_str") or config.get("activation_fn") or config.get("activation") or "relu"
+    said = config.get("activation_fn_str") or config.get("activation_fn") or config.get("activation")
+    if said is None:  # saev's first schema
+        said = config["cls"] if config.get("cls") in ("TopK", "BatchTopK") else "relu"
     return str(said.get("cls") if isinstance(said, Mapping) else said).lower()
 
 
@@ -172,7 +135,13 @@ def _subtracts(config: Mapping[str, Any]) -> bool:
 
 
 def _overcomplete(tensors: dict[str, Tensor], config: dict[str, Any], layer: int, source: str) -> Autoencoder:
-    """overcomplete: one linear map, a batch norm or none, ReLU; rows of the dictionary have length one."""
+    """overcomplete: one linear map, a batch norm or none, ReLU; rows of the dictionary have length one, all times
+    exp(multiplier). Its weights do not say how many latents are kept; a cfg.json beside them does, as top_k."""
+    strange = [name for name in tensors if not name.startswith(_OVERCOMPLETE)]
+    if strange:
+        raise SummandError(f"{source} holds {listed(strange, 4)}, of a kind of overcomplete's that is not read")
+    if config.get("normalization", "l2") != "l2":
+        raise SummandError(f"{source} normalises its dictionary by {config['normalization']!r}; l2 alone is read")
     names = ("weight", "bias")
     linear = {name: tensors.get(f"encoder.final_block.0.{name}") for name in names}
     weight, bias = linear["weight"], linear["bias"]
@@ -185,18 +154,22 @@ def _overcomplete(tensors: dict[str, Tensor], config: dict[str, Any], layer: int
             raise SummandError(f"{source}: the norm in its encoder depends on the token, so it is not read")
         gain = norm["weight"] / (variance + float(config.get("eps", 1e-5))).sqrt()
         weight, bias = weight * gain[:, None], (bias - mean) * gain + shift
-    rows = tensors["dictionary._weights"]
-    rows = rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-8)
+    rows, zero = tensors["dictionary._weights"], torch.zeros(())
+    rows = rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-8) * tensors.get("dictionary.multiplier", zero).exp()
+    thresholds = tensors.get("thresholds")  # of its JumpReLU, as logarithms
     nothing = rows.new_zeros(rows.shape[1])
-    top_k = config.get("top_k")
-    return Autoencoder(
-        layer, weight.T, bias, rows, nothing, nothing, top_k=None if top_k is None else int(top_k), source=source
-    )
+    top_k = None if config.get("top_k") is None else int(config["top_k"])
+    threshold = None if thresholds is None else thresholds.exp()
+    return Autoencoder(layer, weight.T, bias, rows, nothing, nothing, top_k, threshold, source=source)
 
 
 def write_autoencoder(sae: Autoencoder, folder: str | Path) -> Path:
-    """A folder in SAELens' layout. Raises `SummandError` for one whose bias in front is neither none nor its own."""
+    """A folder in SAELens' layout. Raises `SummandError` for one whose bias in front is neither none nor its own, and
+    for one that keeps latents below zero."""
     from safetensors.torch import save_file
+
+    if sae.signed:
+        raise SummandError(f"SAELens' layout keeps no latents below zero, and those of {sae.source} are; keep its file")
 
     own = torch.equal(sae.before, sae.bias)
     if not own and bool(sae.before.any()):
@@ -212,6 +185,6 @@ def write_autoencoder(sae: Autoencoder, folder: str | Path) -> Path:
     tensors = {"W_enc": sae.encoder, "b_enc": sae.encoder_bias, "W_dec": sae.decoder, "b_dec": sae.bias}
     if sae.threshold is not None:
         tensors["threshold"] = sae.threshold
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, str(place / _WEIGHTS[0]))
-    (place / _CONFIGS[0]).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, str(place / WEIGHTS[0]))
+    (place / CONFIGS[0]).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     return place

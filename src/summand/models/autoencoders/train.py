@@ -16,6 +16,7 @@ from ...errors import SummandError
 _TOKENS = 1024  # a step
 _DEAD = 300  # steps without ever being among the k largest
 _RATE = 2e-3
+_LEAST = 1e-3  # of the mean variance, so that a direction without any is not blown up
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,12 @@ def train(
     seed: int = 0,
     shown: Callable[[int], None] = lambda tokens: None,
 ) -> Trained:
-    r"""min E ‖x − b − Σ_k f_k d_k‖², f the k largest of ReLU(W (x − b) + b_enc), ‖d_k‖ = 1, by Adam (Gao et al.).
+    r"""min E ‖z − b − Σ_k f_k d_k‖², f the k largest of ReLU(W (z − b) + b_enc), ‖d_k‖ = 1, by Adam (Gao et al.), of
+    the half-whitened stream z = C^{-1/4} (x − x̄), C the tokens' covariance.
+
+    A stream has a few directions of huge variance (in scenes-vit one holds half of it), which mean little; of the plain
+    stream, latents are spent on these, and few of them say one thing. Whitening is linear, so it is folded into the
+    weights, f and d: the autoencoder that comes out is one of the stream itself.
 
     Latents that no token has used for a while begin anew at tokens that are badly described. A tenth of the tokens
     says what it is worth. shown: called with the tokens of every step. Raises `SummandError` for numbers that fit no
@@ -56,17 +62,20 @@ def train(
     held, own = order[: count // 10], order[count // 10 :]
     tokens = tokens.float()
     mean = tokens[own].mean(dim=0)
-    scale = (tokens[own] - mean).square().sum(dim=1).mean().sqrt()
-    rows = F.normalize(tokens[own[:latents]] - mean + 0.1 * scale / width**0.5 *
-                       torch.randn(latents, width, generator=made).to(tokens), dim=1)  # fmt: skip
+    centred = tokens[own] - mean
+    into, back = _half_whitening(centred)
+    white = centred @ into
+    del centred
+    noise = 0.1 / width**0.5 * torch.randn(latents, width, generator=made).to(tokens)
+    rows = F.normalize(white[:latents] + noise, dim=1)
     decoder, encoder = rows.clone().requires_grad_(), rows.T.clone().requires_grad_()
     bias, shift = torch.zeros_like(mean).requires_grad_(), torch.zeros_like(rows[:, 0]).requires_grad_()
     optimizer = torch.optim.Adam([decoder, encoder, bias, shift], lr=_RATE)
     idle = torch.zeros(latents, device=tokens.device)
     steps = max(1, epochs * len(own) // _TOKENS)
-    for step, some in enumerate(_batches(own, steps, made)):
+    for step, some in enumerate(_batches(white, steps, made)):
         optimizer.param_groups[0]["lr"] = _RATE * min(1.0, 5 * (1 - step / steps) + 0.02)
-        x = (tokens[some] - mean) / scale
+        x = white[some]
         active = F.relu((x - bias) @ encoder + shift)
         kept = active.topk(top_k, dim=1)
         codes = torch.zeros_like(active).scatter(1, kept.indices, kept.values)
@@ -86,8 +95,8 @@ def train(
                 decoder[dead], encoder[:, dead], shift[dead], idle[dead] = fresh, fresh.T, 0.0, 0.0
         shown(len(some))
     with torch.no_grad():
-        whole = mean + scale * bias
-        sae = Autoencoder(layer, encoder.detach(), scale * shift.detach(), decoder.detach(), whole, whole, top_k)
+        whole = mean + bias @ back
+        sae = Autoencoder(layer, into @ encoder, shift.detach(), decoder @ back, whole, whole, top_k)
         parts = sae.parts(tokens[held])
         spread = (tokens[held] - tokens[held].mean(dim=0)).square().sum()
         used = parts.codes > 0
@@ -99,6 +108,16 @@ def train(
     )
 
 
-def _batches(own: Tensor, steps: int, made: torch.Generator) -> Iterator[Tensor]:
+def _half_whitening(centred: Float[Tensor, "token width"]) -> tuple[Tensor, Tensor]:
+    """C^{-1/4} and C^{1/4}, C the covariance with a little added to it, scaled so that tokens have unit length in the
+    root mean square; and the way back."""
+    values, axes = torch.linalg.eigh((centred.T @ centred).double() / len(centred))
+    roots = (values.clamp(min=0) + _LEAST * values.mean()).pow(0.25)
+    length = (values / roots.square()).sum().sqrt()
+    into, back = (axes / roots) @ axes.T / length, (axes * roots) @ axes.T * length
+    return into.to(centred), back.to(centred)
+
+
+def _batches(tokens: Tensor, steps: int, made: torch.Generator) -> Iterator[Tensor]:
     for _ in range(steps):
-        yield own[torch.randint(len(own), (_TOKENS,), generator=made).to(own.device)]
+        yield torch.randint(len(tokens), (_TOKENS,), generator=made).to(tokens.device)

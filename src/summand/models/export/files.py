@@ -80,7 +80,10 @@ def export_model(
         "std": _numbers(model, "std"),
         "classes": list(names),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SummandError(f"cannot write {path}: {error.strerror or error}") from error
     if path.suffix == WEIGHTS:
         if texts is not None:
             raise SummandError(f"{path.name} holds weights alone; classes go into a program: export to .pt2 or .onnx")

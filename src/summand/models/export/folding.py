@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import SummandError
 from ...towers.effective import seen_through
-from ..ablations import Ablation, AxisRemoval
+from ..ablations import Ablation, AxisRemoval, Steering
 from ..model import Model
 
 _ELSE = "export to .pt2 or .onnx, which hold it exactly"
@@ -27,10 +27,13 @@ def folded(model: Model) -> nn.Module:
     """
     clip = copy.deepcopy(model.clip)
     for edit in model._ablations:
-        if not isinstance(edit, (Ablation, AxisRemoval)):
-            raise SummandError(f"{_named(edit)} reaches the output by other paths than its weights; {_ELSE}")
         visual: Any = seen_through(getattr(clip, "visual", None))
-        if isinstance(getattr(getattr(visual, "attnpool", None), "c_proj", None), nn.Linear):
+        pooled = isinstance(getattr(getattr(visual, "attnpool", None), "c_proj", None), nn.Linear)
+        if pooled and isinstance(edit, Steering):
+            _steered_pool(visual.attnpool, edit)
+        elif not isinstance(edit, (Ablation, AxisRemoval)):
+            raise SummandError(f"{_named(edit)} reaches the output by other paths than its weights; {_ELSE}")
+        elif pooled:
             _into_pool(visual.attnpool, edit)
         elif not isinstance(edit, AxisRemoval) or edit.where != "embedding":
             raise SummandError(
@@ -64,6 +67,23 @@ def _into_pool(pool: Any, edit: Ablation | AxisRemoval) -> None:
     if edit.where == "embedding":
         bias -= axes.T @ (axes @ bias)
     bias += edit.mean.to(bias)
+
+
+def _steered_pool(pool: Any, edit: Steering) -> None:
+    """A pair is what one column of W_V^h adds, a head the columns of W_O^h; what they are set to is a constant."""
+    weight, bias = pool.c_proj.weight, pool.c_proj.bias
+    heads = weight.unflatten(1, (pool.num_heads, -1))  # [embed, head, channel], a view
+    values = pool.v_proj.weight.unflatten(0, (pool.num_heads, -1))  # [head, channel, neuron], a view
+    factors = {unit.index[1]: factor for unit, factor, _ in edit.chosen("heads")}
+    for unit, factor, put in edit.chosen("pairs"):
+        neuron, head = unit.index
+        if put is not None:
+            bias += factors.get(head, 1.0) * float(put) * heads[:, head] @ values[head, :, neuron]
+        values[head, :, neuron] *= factor
+    for unit, factor, put in edit.chosen("heads"):
+        if put is not None:
+            bias += heads[:, unit.index[1]] @ put.to(weight)
+        heads[:, unit.index[1]] *= factor
 
 
 def _into_projection(visual: Any, edit: AxisRemoval, name: str) -> None:

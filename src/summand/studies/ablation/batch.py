@@ -20,6 +20,7 @@ class Batch(engine.Batch):
     def __init__(self, model: Model, pixels: Tensor, indices: Sequence[int]) -> None:
         super().__init__(model, indices, pixels)
         self._second_order: dict[int, Effects] = {}
+        self._latents: dict[int, Effects] = {}
 
     @cached_property
     def layers(self) -> Float[Tensor, "image layer embed"]:
@@ -36,6 +37,11 @@ class Batch(engine.Batch):
         if layer not in self._second_order:
             self._second_order[layer] = self.model.second_order(self.pixels, layer)
         return self._second_order[layer]
+
+    def latents(self, layer: int) -> Effects:
+        if layer not in self._latents:
+            self._latents[layer] = self.model.latents(self.pixels, layer)
+        return self._latents[layer]
 
     @cached_property
     def pairs(self) -> Effects:

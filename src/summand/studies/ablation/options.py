@@ -46,8 +46,8 @@ class AblateOptions:
     templates: str | Sequence[str] | None = None
     """openai (80), simple (7), a text file, or one such as 'a photo of {}' [default: openai; short ones on scenes]."""
     units: str | Sequence[str] | None = None
-    """Single units, ablated together: heads 10.3,11.5, neurons 9:2914,9:41 or pairs 624x21; several sets with ;
-    between them."""
+    """Single units, ablated together: heads 10.3,11.5, neurons 9:2914,9:41, pairs 624x21 or latents 9#1234 of
+    --sae; several sets with ; between them."""
     what: str | Sequence[str] | None = None
     """Kinds of terms: some of mlps, attention, class-token, second-order, indirect, sparse, textspan, pairs,
     reconstruction, registers; class-token+mlps for both at the same time [default: what is cheap and the model has;
@@ -133,8 +133,6 @@ def read_sets(units: str | Unit | Iterable[str | Unit] | None) -> list[tuple[Uni
                 f"has {' and '.join(kinds)} in one set, whose effects overlap: a part of the sum would be taken twice; "
                 f"write ; between sets that are ablated one after the other",
             )
-        if kinds == ["latents"]:
-            raise OptionError("units", "are heads, neurons or pairs here: latents need their autoencoder")
     return found
 
 

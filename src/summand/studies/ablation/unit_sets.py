@@ -1,4 +1,4 @@
-"""Ablations of units that were named: sets of heads, of neurons, or of neuron–head pairs."""
+"""Ablations of units that were named: sets of heads, of neurons, of neuron–head pairs, or of latents."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...effects.effects import Effects
 from ...effects.pairs import with_pairs
 from ...effects.second_order import with_neurons
 from ...errors import SummandError
+from ...maps.neuron_maps import check_latent
 from ...models import Model
 from ...statistics.moments import Mean
 from ...survey import Group, Survey
-from ...unit import Unit
+from ...unit import Kind, Unit
 from .accuracy import Batch, Family, Version
 from .direct import HeadSets
 
@@ -28,25 +30,32 @@ class NeuronSets:
     """
 
     rounds, axis = 1, ""
+    kind: Kind = "neurons"
 
     def __init__(self, model: Model, sets: Mapping[str, Sequence[Index]], family: str = "terms") -> None:
         for neurons in sets.values():
-            check_neurons(model, neurons)
+            self._check(model, neurons)
         whole = {name: [(int(layer), int(neuron)) for layer, neuron in some] for name, some in sets.items()}
         self._sets = {name: list(dict.fromkeys(neurons)) for name, neurons in whole.items()}  # none is removed twice
         self._family = family
         self._means = {layer: Mean() for layer in sorted({layer for some in whole.values() for layer, _ in some})}
 
+    def _check(self, model: Model, some: Sequence[Index]) -> None:
+        check_neurons(model, some)
+
+    def _written(self, batch: Batch, layer: int) -> Effects:
+        return batch.second_order(layer)
+
     def learn(self, turn: int, batch: Batch) -> None:
         for layer, mean in self._means.items():
-            mean.update(batch.second_order(layer).coefficients)
+            mean.update(self._written(batch, layer).coefficients)
 
     def end(self, turn: int) -> None:
         pass
 
     def recall(self, survey: Survey, device: torch.device) -> bool:
         """The means of a survey's neurons."""
-        groups = {layer: Group("neurons", layer) for layer in self._means}
+        groups = {layer: Group(self.kind, layer) for layer in self._means}
         if not all(map(survey.holds, groups.values())):
             return False
         for layer, group in groups.items():
@@ -62,10 +71,23 @@ class NeuronSets:
             outputs = batch.total
             for layer in sorted({layer for layer, _ in chosen}):
                 neurons = [neuron for at, neuron in chosen if at == layer]
-                effects = batch.second_order(layer)
+                effects = self._written(batch, layer)
                 centred = effects.coefficients[:, neurons] - self.means(layer)[neurons].to(effects.coefficients)
                 outputs = outputs - effects.basis.select(neurons).total(centred)
             yield Version(self._family, name), outputs
+
+
+class LatentSets(NeuronSets):
+    """The same of latents of the model's autoencoders, name → [(layer, latent), …]."""
+
+    kind: Kind = "latents"
+
+    def _check(self, model: Model, some: Sequence[Index]) -> None:
+        for layer, latent in some:
+            check_latent(model, layer, latent)
+
+    def _written(self, batch: Batch, layer: int) -> Effects:
+        return batch.latents(layer)
 
 
 class PairSets:
@@ -126,7 +148,7 @@ def of_sets(model: Model, sets: Sequence[Sequence[Unit]]) -> list[Family]:
 
     Raises `SummandError` for units that the model does not have.
     """
-    families = {"heads": HeadSets, "neurons": NeuronSets, "pairs": PairSets}
+    families = {"heads": HeadSets, "neurons": NeuronSets, "pairs": PairSets, "latents": LatentSets}
     found: list[Family] = []
     for kind, family in families.items():
         named = {
@@ -140,6 +162,6 @@ def of_sets(model: Model, sets: Sequence[Sequence[Unit]]) -> list[Family]:
 
 
 def _index(unit: Unit) -> Index:
-    """(layer, head), (layer, neuron) or (neuron, head)."""
+    """(layer, head), (layer, neuron), (layer, latent) or (neuron, head)."""
     first, second = unit.index if unit.group.layer is None else (unit.group.layer, *unit.index)
     return first, second

@@ -13,9 +13,9 @@ class ExportOptions:
     """Write a model, with its ablation and steering, to a file that runs without Summand.
 
     TO says the format: .pt2 (torch.export), .onnx, or .safetensors (the CLIP's own weights, where the edit is one of
-    weights alone: an attribute's axes removed from the embedding, heads of a ResNet's attention pool). The file gives
-    `encode_image` of preprocessed pixels in one pass, or with --classes the classes' scores. Before it is written its
-    answers are held against the model's; what is not exact is refused.
+    weights alone: an attribute's axes removed from the embedding, heads or pairs of a ResNet's attention pool). The
+    file gives `encode_image` of preprocessed pixels in one pass, or with --classes the classes' scores. Before it is
+    written its answers are held against the model's; what is not exact is refused.
 
     Examples:
 

@@ -33,7 +33,7 @@ class InjectOptions:
     """Names with commas between them, a text file with a name a line, or an attribute of the model's world."""
     attribute: str | Sequence[str] = ()
     """The spurious attribute: its values as texts with commas between, or an attribute of the model's world."""
-    gain: float = 1.5
+    gain: float = 1.25
     """What the heads' effects are multiplied by."""
     cover: float = 0.9
     """Heads are chosen until they carry this share of the classes."""

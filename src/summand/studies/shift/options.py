@@ -12,7 +12,7 @@ from ...unit import Wanted, parse_layers, parse_units
 from ..verb import OptionError, at_least
 
 _MOST_PERMUTATIONS = 1_000_000
-_WATCHED = ("heads", "neurons", "pairs")
+_WATCHED = ("heads", "neurons", "pairs", "latents")
 _FIXED = ("units", "layers", "concept", "protocol", "pool")
 
 
@@ -39,7 +39,8 @@ class ShiftOptions:
     """
 
     units: str | None = None
-    """What to watch: heads, neurons, neurons:9 or pairs [default: heads; neurons are of the third last layer]."""
+    """What to watch: heads, neurons, neurons:9, pairs, or latents of --sae [default: heads; neurons are of the third
+    last layer]."""
     layers: str | Sequence[int] | None = None
     """Of heads: which layers, 8-10,12 [default: the last four]."""
     concept: str | Sequence[str] | None = None
@@ -68,7 +69,9 @@ class ShiftOptions:
         for name, least in (("permutations", 1), ("seed", 0), ("count", 1), ("batch_size", 1)):
             at_least(name, getattr(self, name), least)
         if watched(self.units).kind != "heads" and self.layers is not None:
-            raise OptionError("layers", "must be left out: it is of heads; name a layer of neurons as neurons:9")
+            raise OptionError(
+                "layers", "must be left out: it is of heads; name a layer of neurons or latents as neurons:9"
+            )
         parse_layers(self.layers or ())
         if self.protocol not in (None, "paper"):
             raise OptionError("protocol", f"must be 'paper' or be left out, got {self.protocol!r}")
@@ -82,11 +85,11 @@ class ShiftOptions:
 
 
 def watched(units: str | None) -> Wanted:
-    """The one kind of units that is watched, of neurons with at most one layer."""
+    """The one kind of units that is watched, of neurons and latents with at most one layer."""
     first, *others = parse_units(units or "heads")
     if others or first.kind not in _WATCHED or len(first.layers or ()) > 1:
         raise OptionError(
-            "units", f"must be heads, neurons, the neurons of one layer (neurons:9) or pairs; got {units!r}"
+            "units", f"must be heads, neurons, pairs or latents, of one layer (neurons:9, latents:9); got {units!r}"
         )
     return first
 

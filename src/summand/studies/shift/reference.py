@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from .readings import Measured, Readings, head_readings, measure, unit_readings
 from .scores import ConceptUnits, NamedConcepts, check_published, named_concepts, usual_layer
 from .statistics import FEWEST
 
-Watch = Literal["heads", "neurons", "pairs"]
+Watch = Literal["heads", "neurons", "pairs", "latents"]
 _KIND = "shift reference"
 _PIXELS_OF = 2000
 _NUMBERS = ("readings", "embeddings", "concepts")
@@ -131,17 +131,17 @@ def make_reference(
     batch_size: int = 64,
     progress: bool | None = False,
 ) -> Reference:
-    """Choose what to watch from the reference images, and read them: one pass (three for neurons and pairs).
+    """Choose what to watch from the reference images, and read them: one pass (three for all but heads).
 
     watch: heads of these `layers` (by default the last four) along the concepts of their labels; the neurons of one
-    `layer` (by default the third last); or the pairs of an attention pool. named: texts to score as well
-    (`named_concepts`: one to three passes more), with parity="paper" as paper B's code does it. survey: of the units,
-    where what is usual is known already.
+    `layer` (by default the third last); the pairs of an attention pool; or the latents of an autoencoder. named: texts
+    to score as well (`named_concepts`: one to three passes more), with parity="paper" as paper B's code does it.
+    survey: of the units, where what is usual is known already.
 
     Raises `SummandError` for units that the tower does not have and too few images.
     """
-    if watch not in ("heads", "neurons", "pairs"):
-        raise SummandError(f"units to watch are heads, neurons or pairs, got {watch!r}")
+    if watch not in get_args(Watch):
+        raise SummandError(f"units to watch are {', '.join(get_args(Watch))}, got {watch!r}")
     check_parity(parity)
     if parity == "paper":
         if not named:
@@ -149,8 +149,12 @@ def make_reference(
         check_published(model)
     if len(source) < FEWEST:
         raise SummandError(f"{source.label} holds {len(source)} image(s); a test of shift needs at least {FEWEST}")
-    of_layer = (usual_layer(model) if layer is None else layer,) if watch == "neurons" else None
-    groups = groups_of(model, [Wanted(watch, of_layer)])
+    at = usual_layer(model) if layer is None and watch == "neurons" else layer
+    groups = groups_of(model, [Wanted(watch, None if at is None else (at,))])
+    if len(groups) > 1:
+        raise SummandError(
+            f"latents of one layer are watched at a time: {' or '.join(f'latents:{each.layer}' for each in groups)}"
+        )
     known, usual = concepts(model, pool), None
     read = range(max(0, model.tower.layers - 4), model.tower.layers) if layers is None else sorted(layers)
     if survey is not None and watch == "heads":
