@@ -129,9 +129,7 @@ def _chosen(neurons: int | Sequence[int] | None, count: int) -> list[int]:
 
 def _size(images: int, top: int) -> int:
     if images < _FEWEST:
-        raise SummandError(
-            f"a principal component of the largest effects needs at least {_FEWEST} images, got {images}"
-        )
+        raise SummandError(f"a principal component of the largest effects needs at least 8 images, got {images}")
     return max(1, min(top, images // 4))
 
 
