@@ -30,9 +30,9 @@ types: $(VENV)/.installed-dev
 
 check: test-all lint types
 
-# Known holes in what an installation brings; its data comes from the network.
+# Known holes in what an installation brings. The data comes from the network: without one it says that it could not look.
 audit: $(VENV)/.installed-dev
-	$(BIN)/pip-audit --skip-editable
+	$(BIN)/python packaging/audit.py
 
 # The site, into site/: strict, so that a link that leads nowhere stops it.
 docs: $(VENV)/.installed-dev

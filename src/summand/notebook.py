@@ -8,11 +8,13 @@ from html import escape
 from importlib import import_module
 from typing import Any
 
+from .visible import drawn
+
 
 def png(figure: Any) -> bytes:
     """A matplotlib figure as a picture."""
     found = io.BytesIO()
-    figure.savefig(found, format="png", dpi=110)
+    drawn(figure).savefig(found, format="png", dpi=110)
     return found.getvalue()
 
 

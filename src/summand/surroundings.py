@@ -6,6 +6,8 @@ import errno
 import signal
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REMEDIES = {
@@ -56,14 +58,21 @@ def place_of(error: BaseException) -> str:
     return f"{file.relative_to(home) if ours else file.name}, line {frame.lineno}"
 
 
-def answer_signals() -> None:
-    """SIGTERM and SIGHUP end the process as Ctrl-C does, with a word, where nobody else has taken them."""
+@contextmanager
+def answering_signals() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP end the process as Ctrl-C does, with a word, where nobody else has taken them."""
     if threading.current_thread() is not threading.main_thread():
+        yield
         return
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _stopped)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    taken = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _stopped)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _stopped(number: int, frame: object) -> None:

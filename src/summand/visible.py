@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 from rich.markup import escape as without_markup
 
@@ -26,3 +27,18 @@ def escaped(character: str) -> str:
 def escape(text: str) -> str:
     """A text that is printed as it is: without markup of the terminal's, and visible."""
     return without_markup(visible(text))
+
+
+def drawn(figure: Any) -> Any:
+    """A figure of matplotlib whose titles, notes and legends show someone else's texts as they are: dollars begin no
+    formula, and control characters, which no font has, are escapes. The numbers along its axes are left alone."""
+
+    def is_text(artist: Any) -> bool:
+        return hasattr(artist, "set_parse_math")
+
+    ticks = {id(one) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for one in axis.findobj(is_text)}
+    for one in figure.findobj(is_text):
+        if id(one) not in ticks:
+            one.set_parse_math(False)
+            one.set_text(visible(one.get_text()))
+    return figure

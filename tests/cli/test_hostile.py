@@ -49,8 +49,10 @@ def good(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     """A folder, and which of its files cannot be read, by the names that sources give them, and why."""
-    folder = hostile.pictures(tmp_path_factory.mktemp("bad") / "pictures", 20)
+    folder = hostile.pictures(tmp_path_factory.mktemp("bad") / "pictures", 44)
     known = hostile.spoil(folder, (folder / "good 000.png").read_bytes())
+    (folder / "!before all others.png").write_bytes(b"broken")
+    known["!before all others.png"] = "not an image"
     return folder, {hostile.as_named(name): why for name, why in known.items() if why is not None}
 
 
@@ -83,14 +85,23 @@ COMMANDS = {
     "registers": ("registers", "BAD"),
     "subconcepts": ("subconcepts", "BAD", "3", "--model", "scenes-rn", "--top", "3"),
     "survey": ("survey", "BAD", "--units", "heads", "--max-skipped", "1"),
-}
+    "atlas": ("atlas", "BAD", "--layers", "5"),
+    "attack": ("attack", "star", "cross", "--reference", "BAD", "--repeats", "0", "--indirect", "4"),
+    "compare": ("compare", "scenes-vit-tied", "BAD", "--model", "scenes-vit", "--units", "heads"),
+    "align": ("align", "vit_tiny_patch16_224", "BAD", "--model", "scenes-vit", "--random-vision", "--pixels", "clip",
+              "--vision-settings", "img_size=64,patch_size=16,embed_dim=12,depth=2,num_heads=2"),
+    "sae": ("sae", "train", "BAD", "--layer", "3", "--latents", "16", "--top-k", "2"),
+    "inject": ("inject", "BAD", "--classes", "shape", "--attribute", "place"),
+    "match": ("match", "GOOD/good 001.png", "a red star", "--reference", "BAD"),
+    "a head's map": ("heatmap", "GOOD/good 001.png", "--head", "5.3", "--reference", "BAD"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_on_a_folder(good, bad, tmp_path, name):
     folder, known = bad
     given = [word.replace("GOOD", str(good)).replace("BAD", str(folder)) for word in COMMANDS[name]]
-    found = command(*given, "--out", tmp_path / "out")
+    found = command(*given, "--out", tmp_path / ("out.png" if name == "a head's map" else "out"))
     told(found, known, (0, 1) if name.startswith("shift") else (0,))
 
 

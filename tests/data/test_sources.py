@@ -90,7 +90,7 @@ def test_a_table_of_paths(folder):
     assert [source.name(i) for i in range(len(source))] == ["a.png", "deeper/alpha.PNG"]
     assert source.image(1).size == (30, 20)
     pd.DataFrame({"words": ["a.png"]}).to_parquet(folder / "wrong.parquet")
-    with pytest.raises(SummandError, match=r"column called 'path' .*; it has words. Name it"):
+    with pytest.raises(SummandError, match=r"column called 'path' .*; it has words. Name it: .*wrong.parquet#COLUMN"):
         open_source(str(folder / "wrong.parquet"))
 
 
@@ -149,3 +149,9 @@ def test_a_folder_without_images_and_a_single_file_are_errors(folder):
         open_source(str(folder / "a.png"))
     with pytest.raises(SummandError, match="at least 1"):
         open_source(str(folder), count=0)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"path": "a.png", " path ": "b.png"}\n')
+    with pytest.raises(SummandError, match="several columns called 'path'"):
+        open_source(str(tmp_path / "a.jsonl"))

@@ -206,3 +206,19 @@ def test_a_stream_of_hugging_face(pictures, tmp_path):
         open_source(f"hf-stream:{tmp_path / 'none'}", 4)
     with pytest.raises(SummandError, match="--count"):
         open_source(f"hf-stream:{tmp_path / 'set'}@train")
+
+
+def test_a_folder_of_files_is_a_data_set_too(pictures, tmp_path):
+    """Parquet as the hub keeps it, and not as `save_to_disk` writes it."""
+    datasets = pytest.importorskip("datasets")
+    folder, expected = pictures
+    rows = datasets.Dataset.from_dict({"image": [str(folder / name) for name in NAMES]})
+    (tmp_path / "files").mkdir()
+    rows.cast_column("image", datasets.Image()).to_parquet(tmp_path / "files" / "train-0.parquet")
+    held(f"hf:{tmp_path / 'files'}@train", expected)
+
+
+@pytest.mark.parametrize(("given", "said"), [("hf:", "names no data set"), ("wds:", "names no tars")])
+def test_a_source_without_a_name(given, said):
+    with pytest.raises(SummandError, match=said):
+        open_source(given)

@@ -154,6 +154,28 @@ def test_a_planted_strength_is_found_however_class_and_value_go_together(seed, p
     np.testing.assert_allclose(table, expected, rtol=1e-6)
 
 
+def test_few_images_leak_what_many_do():
+    """η² of a normal model against its estimate from 40 images: right on average."""
+    generator = torch.Generator().manual_seed(0)
+    of_class, of_value = torch.eye(3).double() * 3, torch.randn(5, 3, generator=generator).double() * 0.3
+    of_value = of_value - of_value.mean(dim=0) - (of_value - of_value.mean(dim=0)).mean(dim=1, keepdim=True)
+    exact = float(of_value.square().sum() / 5 / ((of_class - of_class.mean(dim=0)).square().sum() / 3))
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for moves in (True, False):
+        for _ in range(400):
+            classes, values = (torch.randint(0, count, (40,), generator=generator) for count in (3, 5))
+            noise = torch.randn(40, 3, generator=generator).double()
+            scores = of_class[classes] + moves * of_value[values] + noise
+            found[moves].append(leak(scores, classes, values, torch.ones(40).double()))
+    for moves, expected in ((True, exact), (False, 0.0)):
+        error = np.std(found[moves]) / 20
+        assert abs(np.mean(found[moves]) - expected) < 4 * error + 0.15 * exact
+    assert np.mean(found[False]) < 0.2 * exact
+    alone = torch.tensor([0, 1, 1, 1, 1, 1])
+    scores = torch.randn(6, 2, generator=generator).double()
+    assert np.isfinite(leak(scores, torch.tensor([0, 0, 0, 1, 1, 1]), alone, torch.ones(6).double()))
+
+
 def test_values_are_read_by_the_texts():
     attribute = torch.tensor([[1.0, 0, 5], [0, 1.0, 5]])
     outputs = torch.tensor([[3.0, 0, 1], [2.0, 0, 9], [0, 4.0, 2], [-1, 3.0, 0]])

@@ -8,13 +8,17 @@ import pytest
 import torch
 
 import summand
+from summand.studies.ablation.accuracy import read
 from summand.studies.debias.choice import choose_way
+from summand.studies.debias.options import Way
 from summand.studies.debias.spurious import span
+from summand.studies.debias.ways import Ways
 from tests.counting import Counted
 
 pytestmark = pytest.mark.slow
 
 COUNT = 60
+DATA = "scenes:count=30,seed=3"
 
 
 def reference(seed: int = 8) -> Counted:
@@ -46,6 +50,40 @@ def test_ablate_reads_nothing_that_a_survey_knows(vit, kept, given, rows, monkey
     found = summand.ablate(vit, "scenes:count=30,seed=3", kept, classes="shape", batch_size=20, **given)
     assert found.rows.equals(plain.rows)
     assert len(found.rows) == rows
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"what": "mlps"}, {"what": "attention+mlps"}, {"what": "textspan", "size": "2", "pool": "scenes"}],
+)
+def test_means_of_all_terms_are_in_every_survey(vit, given, tmp_path):
+    """Without coefficients of single images, and from a folder; images kept aside are no part of a mean."""
+    source = reference(seed=10)
+    known = summand.survey(vit, source, units="heads", held_out=0.5, top=0, progress=False).save(tmp_path / "run")
+    source.read = 0
+    found = summand.ablate(vit, DATA, known, classes="shape", **given)
+    assert source.read == 0
+    half = [source.image(i) for i in range(COUNT) if i not in known.held_out_images]
+    pd.testing.assert_frame_equal(found.rows, summand.ablate(vit, DATA, half, classes="shape", **given).rows)
+
+
+def test_every_way_to_repair_takes_a_surveys_means(vit):
+    """Found from its images as batches, and from what it knows: the same means, to rounding."""
+    source, heads = reference(seed=11), [(5, 0), (4, 1)]
+    known = summand.survey(vit, source, units="heads", held_out=0, top=0, progress=False)
+    source.read = 0
+    axes = span(vit.encode_text(["a scene by the sea", "a scene in the forest", "a scene at night"]), "attribute")
+    for units in (heads, []):
+        ways: list[Way] = ["units", "measured", "units-axis"] if units else []
+        recalled, learnt = (Ways(vit, units, axes, 1.3, [*ways, "terms-axis", "text-axis"]) for _ in range(2))
+        assert recalled.recall(known, vit.device)
+        assert source.read == 0
+        for batch in read(vit, source, 20, "", False):
+            learnt.learn(0, batch)
+        other = next(iter(read(vit, Counted("scenes:count=9,seed=12"), 9, "", False)))
+        for (name, one), (_, two) in zip(recalled.versions(other), learnt.versions(other), strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5, msg=str(name))
+        source.read = 0
 
 
 def test_what_no_survey_holds_is_learnt_from_its_images(vit, kept):

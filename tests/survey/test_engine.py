@@ -115,7 +115,9 @@ def test_consumers_say_what_the_formulas_say(vit, source, whole):
     x = vit.preprocess(np.stack([np.asarray(source.image(i)) for i in range(COUNT)]))
     parts, outputs = vit.decompose(x), vit.encode_image(x)
     means = whole["means"].value
-    for name, term in (("mlps", parts.mlps()), ("embedding", parts.embedding()), ("bias", parts.bias())):
+    heads = parts.heads().sum(dim=(1, 2))
+    terms = {"heads": heads, "mlps": parts.mlps(), "embedding": parts.embedding(), "bias": parts.bias()}
+    for name, term in terms.items():
         np.testing.assert_allclose(means[name], term[:12].double().mean(dim=0), atol=1e-6, rtol=1e-5)
     logits = whole["logits"].ordered()
     assert logits["images"].tolist() == list(range(COUNT))

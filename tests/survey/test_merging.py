@@ -19,6 +19,7 @@ from summand.effects.effects import Effects
 from summand.statistics.moments import Moments
 from summand.statistics.recentred import recentred
 from summand.statistics.top_images import TopImages
+from summand.survey.means import mean_terms
 from summand.survey.merging import merge
 from tests.commands import command, error_of
 
@@ -84,6 +85,13 @@ def test_the_whole_says_what_all_images_say(vit, parts, tmp_path, exact):
         along = whole.rank_one(group).project(effects).double()
         np.testing.assert_allclose(along.std(dim=0, correction=0).numpy(), scale, rtol=1e-3, atol=1e-6)
     assert (found.certain == 1) or not exact
+    means, source = mean_terms(whole), whole.source()
+    used = np.setdiff1d(whole.images.index, whole.held_out_images)
+    written = vit.decompose(torch.stack([vit.preprocess(source.image(int(number))) for number in used]))
+    assert means is not None
+    for name, term in (("mlps", written.mlps()), ("heads", written.heads().sum(dim=(1, 2)))):
+        torch.testing.assert_close(means[name], term.double().mean(dim=0), atol=1e-5, rtol=1e-5)
+    assert whole.shelf.dataset("terms")["image"].values.tolist() == whole.held_out_images.tolist()
     np.testing.assert_array_equal(whole.embeddings[:20], parts[0].embeddings)
     np.testing.assert_array_equal(whole.embeddings[20:], parts[1].embeddings)
     kept = whole.coefficients("neurons.4").coefficients

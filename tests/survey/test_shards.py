@@ -16,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import summand
+from summand.border import foreign
 from summand.scenes.as_data import SceneImages
 from summand.survey import Group
 from summand.survey.lock import locked
 from summand.survey.make import make
 from summand.survey.manifest import Manifest
+from summand.survey.means import mean_terms
 from tests.depth import deep
 
 pytestmark = pytest.mark.slow
@@ -61,7 +63,8 @@ def flip(file: Path, bit: int) -> None:
 
 def look_at_all(folder: Path) -> None:
     opened = summand.open(folder)
-    _ = opened.images, opened.skipped, opened.embeddings, opened.kept, opened.shelf.dataset("terms")
+    _ = opened.images, opened.skipped, opened.embeddings, opened.kept
+    _ = opened.shelf.dataset("terms"), opened.shelf.dataset("means")
     for group in opened.groups:
         opened.dataset(group)
 
@@ -76,6 +79,8 @@ def same(one: summand.Survey, other: summand.Survey) -> None:
             scale = float(np.abs(a[name].values).max(initial=0)) or 1.0
             loose = 2e-3 if name == "held_out" else 1e-9 if a[name].dtype == np.float64 else 1e-5  # fp16, fp64, fp32
             np.testing.assert_allclose(a[name], b[name], rtol=0, atol=loose * scale, err_msg=str(name))
+    for name, value in foreign(mean_terms(one)).items():
+        np.testing.assert_allclose(value, foreign(mean_terms(other))[name], rtol=1e-9, atol=1e-9, err_msg=name)
     assert one.images.drop(columns="norm").equals(other.images.drop(columns="norm"))
     np.testing.assert_allclose(one.images["norm"], other.images["norm"], rtol=1e-6)
     np.testing.assert_allclose(one.embeddings, other.embeddings, atol=1e-3)  # fp16

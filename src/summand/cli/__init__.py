@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..surroundings import answer_signals
+from ..surroundings import answering_signals
 from .app import run
 from .console import escape, stderr
 from .faults import INTERRUPTED, OURS, UNREAD, traceback_of, verdict
@@ -23,10 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
             stream.reconfigure(errors="replace")  # a sign that the terminal lacks is no reason to stop
     code: object = 0
-    answer_signals()
     try:
         try:
-            code = run(arguments)
+            with answering_signals():
+                code = run(arguments)
         except SystemExit as end:
             code = end.code
             if isinstance(code, str):  # a library's last words, which Python would make exit code 1 of

@@ -8,13 +8,13 @@ from typing import Any
 
 from ..border import foreign
 from ..errors import SummandError, first_line, listed
-from .naming import hidden
+from .listing import Listing, nothing_in
 from .pictures import check_file
 from .stored import FromFiles, Remote, StoredImages, tar_images, zip_images
 from .tables import encoded
 
 
-def remote_images(url: str, endings: frozenset[str], count: int | None = None) -> StoredImages:
+def remote_images(url: str, count: int | None = None) -> StoredImages:
     """A folder, a zip or a tar behind an address of fsspec (`s3://`, `gs://`, `https://`, `memory://`)."""
     import fsspec
 
@@ -26,17 +26,18 @@ def remote_images(url: str, endings: frozenset[str], count: int | None = None) -
         raise SummandError(f"{url} is no address that fsspec knows: {first_line(error)}") from error
     ending = PurePosixPath(root).suffix.lower()
     if ending == ".zip":
-        return zip_images(Remote(url), url, endings, count)
+        return zip_images(Remote(url), url, count)
     if ending == ".tar":
-        return tar_images([(PurePosixPath(root).name, Remote(url))], url, endings, count)
+        return tar_images([(PurePosixPath(root).name, Remote(url))], url, count)
     try:
         found = sorted(files.find(root))
     except (OSError, ValueError) as error:
         raise SummandError(f"{url} cannot be listed: {first_line(error)}") from error
-    inside = [name for name in found if PurePosixPath(name).suffix.lower() in endings]
-    inside = [name for name in inside if not any(hidden(part) for part in PurePosixPath(name[len(root) :]).parts)]
+    listing = Listing(url)
+    inside = [name for name in found if listing.takes(name[len(root) :].lstrip("/") or name)]
+    listing.say()
     if not inside:
-        raise SummandError(f"no images in {url} (looked for {', '.join(sorted(endings))})")
+        raise nothing_in(url)
     names = [name[len(root) :].lstrip("/") or name for name in inside]
     return StoredImages(url, names, FromFiles([Remote(files.unstrip_protocol(name)) for name in inside]), count)
 
@@ -69,10 +70,10 @@ def hub_images(name: str, label: str, count: int | None = None) -> StoredImages:
     except ImportError:
         raise SummandError(f"{label} needs the package datasets: pip install 'summand-clip[data]'") from None
     name, _, split = name.partition("@")
+    if not name:
+        raise SummandError(f"{label} names no data set; say hf:NAME, or hf:NAME@SPLIT")
     try:
-        made = (
-            datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name, split=split or None)
-        )
+        made = datasets.load_from_disk(name) if is_saved(name) else datasets.load_dataset(name, split=split or None)
         found = foreign(made)
     except Exception as error:  # its readers raise whatever their formats do
         raise SummandError(f"{label} cannot be loaded: {first_line(error)}") from error
@@ -86,6 +87,11 @@ def hub_images(name: str, label: str, count: int | None = None) -> StoredImages:
     column = image_column_of(found, datasets, label)
     plain = found.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     return StoredImages(label, [f"row {i}" for i in range(len(plain))], _FromDataset(_Column(plain, column)), count)
+
+
+def is_saved(folder: str | Path) -> bool:
+    """Whether it is a folder that `save_to_disk` wrote; another one may hold the files of a data set."""
+    return any((Path(folder) / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
 
 
 def image_column_of(found: Any, datasets: Any, label: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,10 @@ import pandas as pd
 from PIL import Image
 
 from ..errors import SummandError
-from .hub import hub_images, remote_images
-from .naming import hidden, printable
+from .hub import hub_images, is_saved, remote_images
+from .listing import EXTENSIONS as EXTENSIONS
+from .listing import pictures_in
+from .naming import printable
 from .pictures import as_rgb as as_rgb
 from .pictures import read_image
 from .schemes import scheme_of
@@ -25,8 +25,6 @@ from .skips import skip
 from .stored import FromCells, Local, Remote, StoredImages, expanded, tar_images, zip_images
 from .streamed import streamed_images
 from .tables import TABLES, check_filled, encoded, image_column, in_split, path_in, read_table
-
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 
 
 @runtime_checkable
@@ -77,28 +75,23 @@ def open_source(source: str, count: int | None = None, split: str | None = None)
     if source.startswith("wds:"):
         return _tars(source[4:], source, count)
     if "://" in source:
-        return remote_images(source, EXTENSIONS, count)
+        return remote_images(source, count)
     place, _, column = source.rpartition("#") if _names_column(source) else (source, "", "")
     path = Path(place).expanduser()
     ending = path.suffix.lower()
     if ending in TABLES and path.is_file():
         return _of_table(path, source, column or None, split, count)
     if ending == ".zip" and path.is_file():
-        return zip_images(Local(path), source, EXTENSIONS, count)
+        return zip_images(Local(path), source, count)
     if ".tar" in path.name.lower():
         return _tars(place, source, count)
     if not path.exists():
         raise SummandError(f"no image source {source!r}: expected {_KINDS}")
     if not path.is_dir():
         raise SummandError(f"{source} is a file; expected {_KINDS}")
-    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+    if is_saved(path):
         return hub_images(str(path), source, count)
-    files, left = _listed(path)
-    if left:
-        print(f"{source}: {left:,} pictures in hidden folders are left out", file=sys.stderr, flush=True)
-    if not files:
-        raise SummandError(f"no images in {source} (looked for {', '.join(sorted(EXTENSIONS))} in it and its folders)")
-    return FileImages(files, str(source), path, count)
+    return FileImages(pictures_in(path, str(source)), str(source), path, count)
 
 
 _KINDS = (
@@ -112,35 +105,18 @@ def _names_column(source: str) -> bool:
     return Path(place).suffix.lower() in TABLES and Path(place).expanduser().is_file()
 
 
-def _listed(folder: Path) -> tuple[list[Path], int]:
-    """The pictures in a folder and in its folders, sorted, and how many in hidden ones are left out. Links to folders
-    are not followed: they may lead round in a circle."""
-    found, left = [], 0
-    try:
-        list(os.scandir(folder))
-    except OSError as error:
-        raise SummandError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    for place, _, names in os.walk(folder):
-        pictures = [name for name in names if Path(name).suffix.lower() in EXTENSIONS]
-        inside = Path(place)
-        if any(hidden(part) for part in inside.relative_to(folder).parts):
-            left += len(pictures)
-            continue
-        left += sum(hidden(name) for name in pictures)
-        found += [inside / name for name in pictures if not hidden(name)]
-    return sorted(found), left
-
-
 def _tars(pattern: str, label: str, count: int | None) -> ImageSource:
     names = [name for one in expanded(pattern) for name in (sorted(glob.glob(one)) if _globs(one) else [one])]
     if "://" in pattern:
-        return tar_images([(name, Remote(name)) for name in names], label, EXTENSIONS, count)
+        return tar_images([(name, Remote(name)) for name in names], label, count)
+    if not pattern:
+        raise SummandError("wds: names no tars; say wds:data/{000..099}.tar")
     paths = [Path(name).expanduser() for name in names]
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
         where = missing[0] if missing else pattern
         raise SummandError(f"there is no tar {where}; expected tars, such as wds:data/{{000..099}}.tar")
-    return tar_images([(path.name, Local(path)) for path in paths], label, EXTENSIONS, count)
+    return tar_images([(path.name, Local(path)) for path in paths], label, count)
 
 
 def _globs(name: str) -> bool:

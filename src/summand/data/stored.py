@@ -9,18 +9,17 @@ import threading
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from ..errors import SummandError, first_line
-from .naming import hidden, printable
+from .listing import MOST_BYTES, Listing, nothing_in
+from .naming import printable
 from .pictures import read_image
 
-MOST_BYTES = 1 << 30
-"""No single stored picture is larger; what claims to be is refused before it is unpacked."""
 Opener = Callable[[], BinaryIO]
 
 
@@ -110,16 +109,22 @@ class _OpenZip:
         return zipfile.ZipFile(self.opener())
 
 
-def zip_images(opener: Opener, label: str, endings: frozenset[str], count: int | None = None) -> StoredImages:
+def zip_images(opener: Opener, label: str, count: int | None = None) -> StoredImages:
     """The pictures in a zip, by their names in it. Nothing is unpacked to the disk."""
+    listing = Listing(label)
     try:
         with zipfile.ZipFile(opener()) as archive:
-            infos = [info for info in archive.infolist() if _wanted(info.filename, endings) and not info.is_dir()]
+            infos = [
+                info
+                for info in archive.infolist()
+                if not info.filename.endswith("/") and listing.takes(info.filename, info.file_size)
+            ]
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise SummandError(f"{label} cannot be read as a zip: {first_line(error)}") from error
-    names = sorted(info.filename for info in infos if info.file_size <= MOST_BYTES)
+    names = sorted(info.filename for info in infos)
+    listing.say()
     if not names:
-        raise SummandError(f"no images in {label} (looked for {', '.join(sorted(endings))})")
+        raise nothing_in(label)
     return StoredImages(label, names, _FromZip(names, _PerThread(_OpenZip(opener))), count)
 
 
@@ -138,24 +143,23 @@ class _FromTars:
         return content
 
 
-def tar_images(
-    openers: Sequence[tuple[str, Opener]], label: str, endings: frozenset[str], count: int | None = None
-) -> StoredImages:
+def tar_images(openers: Sequence[tuple[str, Opener]], label: str, count: int | None = None) -> StoredImages:
     """The pictures in tars such as webdataset's, by TAR/NAME. They are read where they stand: a compressed tar, in
     which nothing can be found by its place, is refused."""
-    names, places = [], []
+    names, places, listing = [], [], Listing(label)
     for number, (name, opener) in enumerate(openers):
         try:
             with opener() as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 for member in archive:
-                    if member.isreg() and member.size <= MOST_BYTES and _wanted(member.name, endings):
+                    if member.isreg() and listing.takes(member.name, member.size):
                         names.append(f"{name}/{member.name}")
                         places.append((number, member.offset_data, member.size))
         except (OSError, tarfile.TarError, ValueError, EOFError) as error:
             remedy = "; unpack it with gunzip first" if name.endswith(("gz", "bz2", "xz", "zst")) else ""
             raise SummandError(f"{name} cannot be read as a tar: {first_line(error)}{remedy}") from error
+    listing.say()
     if not names:
-        raise SummandError(f"no images in {label} (looked for {', '.join(sorted(endings))})")
+        raise nothing_in(label)
     return StoredImages(label, names, _FromTars(places, [_PerThread(opener) for _, opener in openers]), count)
 
 
@@ -200,8 +204,3 @@ class FromFiles:
     def __call__(self, index: int) -> bytes:
         with self.openers[index]() as file:
             return file.read(MOST_BYTES + 1)
-
-
-def _wanted(name: str, endings: frozenset[str]) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in endings and not any(hidden(part) for part in path.parts)

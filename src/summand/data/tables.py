@@ -47,6 +47,9 @@ def read_table(path: Path) -> pd.DataFrame:
         table = table.reset_index()
     table = table.reset_index(drop=True)
     table.columns = [str(name).strip() for name in table.columns]
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise SummandError(f"{path} has several columns called {twice[0]!r}; rename all but one")
     if not len(table):
         raise SummandError(f"{path} has no rows")
     return table
@@ -92,7 +95,7 @@ def image_column(table: pd.DataFrame, path: Path, column: str | None = None) -> 
     if found is None:
         raise SummandError(
             f"{path} needs a column called 'path' (or {', '.join(COLUMNS[1:])}); it has "
-            f"{listed(map(str, table.columns))}. Name it with --column"
+            f"{listed(map(str, table.columns))}. Name it: {path}#COLUMN"
         )
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SummandError
+from ..visible import drawn
 
 STYLES = (
     {"color": "#1b4f8a", "linestyle": "-", "marker": "o"},
@@ -90,6 +91,6 @@ def save(figure: Any, path: str | Path) -> None:
     """Write a figure; the format follows the file name."""
     path = check_format(path)
     try:
-        figure.savefig(path, dpi=130)
+        drawn(figure).savefig(path, dpi=130)
     except OSError as error:
         raise SummandError(f"cannot write {path}: {error.strerror or error}") from error

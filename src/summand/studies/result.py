@@ -17,6 +17,7 @@ import pandas as pd
 from ..atomic import replacing
 from ..errors import SummandError
 from ..notebook import as_img, called
+from ..visible import drawn
 from .columns import Column, Table, html_table
 
 PICTURES = (".png", ".jpg", ".svg", ".pdf")
@@ -188,7 +189,7 @@ class Result:
             raise SummandError(f"this result has no figure; give a folder in the place of {path}")
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=160, format=path.suffix[1:].lower())
+            drawn(figure).savefig(temporary, dpi=160, format=path.suffix[1:].lower())
         return path
 
     def _repr_html_(self) -> str:

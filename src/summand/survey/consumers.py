@@ -149,7 +149,7 @@ class Projections:
 
 
 class MeanTerms:
-    """The mean of every term of the sum that is no head: what mean-ablation puts in its place."""
+    """The mean of every term of the sum, all heads as one: what mean-ablation puts in its place."""
 
     groups: tuple[Group, ...] = ()
     stages: tuple[int, ...] = (USED,)
@@ -160,18 +160,16 @@ class MeanTerms:
 
     @property
     def value(self) -> Arrays:
-        """mlps [layer, embed], embedding [embed], bias [embed], in fp64."""
+        """heads [embed], mlps [layer, embed], embedding [embed], bias [embed], in fp64."""
         return {name: total / self.count for name, total in self._sums.items()}
 
     def update(self, batch: Batch) -> None:
         parts = batch.parts
-        self._add(
-            {
-                name: doubled(term).sum(dim=0).cpu().numpy()
-                for name, term in (("mlps", parts.mlps()), ("embedding", parts.embedding()), ("bias", parts.bias()))
-            },
-            len(batch),
-        )
+        terms = {"mlps": parts.mlps(), "embedding": parts.embedding(), "bias": parts.bias()}
+        sums = {name: doubled(term).sum(dim=0).cpu().numpy() for name, term in terms.items()}
+        whole = doubled(batch.outputs).sum(dim=0).cpu().numpy()
+        heads = whole - sums["mlps"].sum(axis=0) - sums["embedding"] - sums["bias"]
+        self._add({"heads": heads, **sums}, len(batch))
 
     def fresh(self) -> MeanTerms:
         return MeanTerms()

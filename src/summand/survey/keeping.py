@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .aside import Coefficients, Terms
 from .batch import Arrays, Consumer
-from .consumers import MomentsOf, Projections, TopImagesOf
+from .consumers import MeanTerms, MomentsOf, Projections, TopImagesOf
 from .per_image import Embeddings, Kept, Whole
 from .units import Group
 
@@ -15,7 +15,7 @@ from .units import Group
 @dataclass(frozen=True)
 class Keeping:
     """groups and top: of which units, and how many images a unit. terms: of images kept aside. layers: whose heads'
-    coefficients are kept of every image; whole: groups of which all are, in `dtype`."""
+    coefficients are kept of every image; whole: groups of which all are, in `dtype`. means: of every term."""
 
     groups: tuple[Group, ...]
     top: tuple[int, ...]
@@ -23,12 +23,15 @@ class Keeping:
     layers: tuple[int, ...] = ()
     whole: tuple[Group, ...] = ()
     dtype: str = "float16"
+    means: bool = True
 
     def consumers(self, device: str = "cpu") -> dict[str, Consumer]:
         """By name; those of a group that need a mean have it of the moments beside them."""
         named: dict[str, Consumer] = {"images": Embeddings()}
         if self.terms:
             named["terms"] = Terms()
+        if self.means:
+            named["means"] = MeanTerms()
         if self.layers:
             named["kept"] = Kept(self.layers)
         for group in self.whole:

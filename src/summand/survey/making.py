@@ -17,16 +17,17 @@ from ..errors import SummandError
 from ..models import Model
 from ..statistics.principal_direction import top_count
 from . import store
-from .aside import Coefficients, Terms
+from .aside import Coefficients
 from .consumers import ASIDE, USED, MomentsOf, Projections, TopImagesOf
 from .devices import Devices
 from .engine import Arrays, Consumer, Elsewhere, Position, Stage, passes
 from .keeping import Keeping
 from .manifest import Manifest, skipped_rows, versions
 from .mapper import Mapper
+from .means import put_terms
 from .per_image import PerImage, in_order, joined
 from .shards import Shards
-from .shelf import EMBEDDINGS, IMAGES, KEPT, SKIPPED, TERMS, Shelf, forget
+from .shelf import EMBEDDINGS, IMAGES, KEPT, MEANS, SKIPPED, TERMS, Shelf, forget
 from .survey import Survey
 from .units import Group
 
@@ -88,6 +89,7 @@ class Making:
             asked.kept if self._wanted(KEPT) else (),
             tuple(group for group in whole if self._wanted(f"{KEPT}.{group.name}")),
             asked.dtype,
+            self._wanted(MEANS),
         )
         self.consumers = self.keeping.consumers(str(model.device))
         self.keeper: Shards | None = None
@@ -162,10 +164,7 @@ class Making:
         if self._wanted(SKIPPED):
             rows = pd.DataFrame(skipped_rows(at.skipped), columns=["name", "reason"], dtype=str)
             self.shelf.put_table(SKIPPED, rows.rename(columns={"name": "id"}))
-        terms = self.consumers.get("terms")
-        if isinstance(terms, Terms) and (aside := terms.ordered()):
-            named = {name: (aside[name], ("embed",)) for name in aside if name != "images"}
-            self.shelf.put(TERMS, _per_image(named, aside["images"]))
+        put_terms(self.shelf, self.consumers)
         if self.keeping.layers:
             axes = {"coefficient": ("layer", "head", "channel"), "mlps": ("embed",), "output": ("embed",)}
             self.shelf.put_blocks(KEPT, self._blocks("kept", axes))

@@ -25,6 +25,7 @@ from .keeping import Keeping
 from .lock import locked
 from .making import MOST_HELD_OUT, of, put_group
 from .manifest import Manifest, versions
+from .means import merged_means, put_terms
 from .shelf import EMBEDDINGS, IMAGES, KEPT, SKIPPED, Folder
 from .survey import Survey
 
@@ -94,7 +95,7 @@ class _Merging:
         groups = surveys[0].groups
         tops = [0 if surveys[0].manifest.top == 0 else self._most(group.name) for group in groups]
         self.keeping = Keeping(groups, tuple(tops))
-        self.consumers = self.keeping.consumers(str(model.device))
+        self.consumers = {**self.keeping.consumers(str(model.device)), "means": merged_means(list(surveys))}
         self.certain: list[torch.Tensor] = []
 
     def _parts(self) -> Iterator[tuple[Survey, int]]:
@@ -124,6 +125,7 @@ class _Merging:
             )
         for group in self.keeping.groups:
             put_group(self.shelf, self.consumers, group)
+        put_terms(self.shelf, self.consumers)
         self._rows()
         made = self._manifest(at.passed)
         made.write(path)

@@ -5,7 +5,6 @@ The only import of ray in the package; it is an extra.
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -25,13 +24,15 @@ from .batch import Arrays, Consumer
 from .engine import Stage
 from .keeping import Keeping, asked
 from .mapper import Mapper
+from .partial import Row, failed, joined, packed, part_of, row_of, unpacked
 from .position import Shard
 
-MAPPER_CPUS, READER_CPUS = 0.5, 0.25
-"""Shares of a core that an actor asks for: two mappers of a whole one on a machine of two would leave none to those
-that read, and the pipeline would wait for ever."""
-_SHARDS, _MOST_BATCHES = 8, 64  # parts a mapper at least, batches a part at most
-Row = dict[str, Any]
+MAPPER_CPUS, READER_CPUS, MERGER_CPUS = 0.5, 0.25, 0.25
+"""Shares of a core that an actor, or a task that merges, asks for: two mappers of a whole one on a machine of two would
+leave none to those that read, and the pipeline would wait for ever."""
+_SHARDS, _MOST_BATCHES = 8, 8  # parts a mapper at least; batches a part at most, whose pixels lie in memory together
+_MERGED = 8
+"""Parts that are merged where they are computed, so that no more than an eighth of them comes to the command."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Reader:
         return {
             **{name: rows[name] for name in ("start", "stop", "indices")},
             "read": [np.array(each.indices, dtype=np.int64).tobytes() for each in found],
-            "pixels": [b"" if each.pixels is None else _bytes({"pixels": each.pixels.numpy()}) for each in found],
+            "pixels": [b"" if each.pixels is None else packed({"pixels": each.pixels.numpy()}) for each in found],
             "skipped": [json.dumps([asdict(item) for item in each.skipped]) for each in found],
         }
 
@@ -82,7 +83,7 @@ class Passing:
         try:
             found = [self._part(rows, run) for run in runs]
         except SummandError as error:  # Ray would wrap it, and try again
-            found = [_failed(error)]
+            found = [failed(error)]
         return {name: [row[name] for row in found] for name in found[0]}
 
     def _part(self, rows: dict[str, np.ndarray], run: np.ndarray) -> Row:
@@ -92,15 +93,23 @@ class Passing:
         shard = Shard(self.task.stage, at, at)
         for number in run:
             row: Row = {name: column[number] for name, column in rows.items()}
-            pixels = torch.from_numpy(_arrays(row["pixels"])["pixels"]) if row["pixels"] else None
+            pixels = torch.from_numpy(unpacked(row["pixels"])["pixels"]) if row["pixels"] else None
             skipped = [Skipped(**item) for item in json.loads(row["skipped"])]
             found = Loaded(np.frombuffer(row["read"], dtype=np.int64).tolist(), pixels, skipped)
             planned = np.frombuffer(row["indices"], dtype=np.int64).tolist()
             self.mapper.take(shard, planned, found, again=self.task.again, measure=True)
             shard.stop = int(row["stop"])
-        states = {name: each.state() for name, each in self.mapper.end(shard).items()}
-        named = {f"state/{name}": _bytes(state) for name, state in states.items()}
-        return {"error": "", "shard": json.dumps(asdict(shard)), "states": json.dumps(list(states)), **named}
+        return row_of(shard, {name: each.state() for name, each in self.mapper.end(shard).items()})
+
+
+def merging(rows: dict[str, np.ndarray], task: Any) -> dict[str, list[Any]]:
+    """Rows of parts → the same with neighbours merged pairwise."""
+    found = [{name: column[number] for name, column in rows.items()} for number in range(len(rows["error"]))]
+    if len(found) > 1 and not any(row["error"] for row in found):
+        got: Task = _got(task)
+        made = got.keeping.again("cpu", got.known)
+        found = [row_of(*part) for part in joined(map(part_of, found), made)]
+    return {name: [row[name] for row in found] for name in found[0]}
 
 
 class OnRay:
@@ -138,21 +147,23 @@ class OnRay:
         task = Task(number, stage.again, self.keeping, asked(number, consumers), own, torch.get_num_threads())
         kept = self.ray.put(task)
         data = self.ray.data.from_items(plan, override_num_blocks=max(1, len(plan) // most))
-        data = data.map_batches(
-            Reader,
-            fn_constructor_args=(self._source, self.model.prepared),
-            **{"batch_size": 1, "concurrency": self.readers, "num_cpus": READER_CPUS},
-        ).map_batches(
-            Passing,
-            fn_constructor_args=(self._model, self._source, kept),
-            **{"batch_size": most, "concurrency": self.mappers, "num_cpus": MAPPER_CPUS},
-            **({"num_gpus": 1} if self.gpu else {}),
+        data = (
+            data.map_batches(
+                Reader,
+                fn_constructor_args=(self._source, self.model.prepared),
+                **{"batch_size": 1, "concurrency": self.readers, "num_cpus": READER_CPUS},
+            )
+            .map_batches(
+                Passing,
+                fn_constructor_args=(self._model, self._source, kept),
+                **{"batch_size": most, "concurrency": self.mappers, "num_cpus": MAPPER_CPUS},
+                **({"num_gpus": 1} if self.gpu else {}),
+            )
+            .map_batches(merging, fn_args=(kept,), batch_size=_MERGED, num_cpus=MERGER_CPUS)
         )
         try:
             for row in data.iter_rows():
-                if row["error"]:
-                    raise SummandError(row["error"])
-                yield _shard(row), {name: _arrays(row[f"state/{name}"]) for name in json.loads(row["states"])}
+                yield part_of(row)
         except self.ray.exceptions.RayError as error:
             why = first_line(error)
             raise SummandError(f"Ray stopped: {why}; what is done is kept, and the same command goes on") from error
@@ -188,7 +199,7 @@ def sized(resources: Mapping[str, float], gpu: bool, workers: int | None) -> tup
     """How many actors compute, and how many read. Raises `SummandError` where there is not room for one of each.
 
     >>> sized({"CPU": 2.0}, False, None), sized({"CPU": 16.0, "GPU": 4.0}, True, None)
-    ((2, 1), (4, 56))
+    ((2, 1), (4, 55))
     """
     cpus, gpus = resources.get("CPU", 0.0), int(resources.get("GPU", 0))
     if gpu and not gpus:
@@ -197,26 +208,19 @@ def sized(resources: Mapping[str, float], gpu: bool, workers: int | None) -> tup
             f"--device cpu"
         )
     mappers = gpus if gpu else max(1, int(cpus))
-    mappers = min(mappers, int((cpus - READER_CPUS) / MAPPER_CPUS + 1e-9))
-    free = int((cpus - mappers * MAPPER_CPUS) / READER_CPUS + 1e-9)
+    room = cpus - MERGER_CPUS
+    mappers = min(mappers, int((room - READER_CPUS) / MAPPER_CPUS + 1e-9))
+    free = int((room - mappers * MAPPER_CPUS) / READER_CPUS + 1e-9)
     readers = max(1, workers) if workers is not None else free if gpu else min(free, max(1, int(cpus) // 4))
-    if mappers < 1 or mappers * MAPPER_CPUS + readers * READER_CPUS > cpus + 1e-9:
-        needed = max(1, mappers) * MAPPER_CPUS + max(1, readers) * READER_CPUS
+    if mappers < 1 or mappers * MAPPER_CPUS + readers * READER_CPUS > room + 1e-9:
+        needed = max(1, mappers) * MAPPER_CPUS + max(1, readers) * READER_CPUS + MERGER_CPUS
         raise SummandError(
             f"the Ray cluster has {cpus:g} CPUs, and this needs {needed:g} ({MAPPER_CPUS:g} for each of "
-            f"{max(1, mappers)} that compute, {READER_CPUS:g} for each of {max(1, readers)} that read); add nodes, "
+            f"{max(1, mappers)} that compute, {READER_CPUS:g} for each of {max(1, readers)} that read, {MERGER_CPUS:g} "
+            f"to merge); add nodes, "
             f"start Ray with more (--num-cpus), or give fewer --workers"
         )
     return mappers, readers
-
-
-def _shard(row: Row) -> Shard:
-    said = json.loads(row["shard"])
-    return Shard(**{**said, "skipped": [Skipped(**item) for item in said["skipped"]]})
-
-
-def _failed(error: SummandError) -> Row:
-    return {"error": str(error), "shard": "", "states": "[]"}
 
 
 def _got(held: Any) -> Any:
@@ -224,15 +228,3 @@ def _got(held: Any) -> Any:
     import ray
 
     return ray.get(held)
-
-
-def _bytes(arrays: Arrays) -> bytes:
-    """Plain arrays as the bytes of an .npz, without pickle."""
-    made = io.BytesIO()
-    np.savez(made, **arrays)  # type: ignore[arg-type]
-    return made.getvalue()
-
-
-def _arrays(content: bytes) -> Arrays:
-    with np.load(io.BytesIO(content), allow_pickle=False) as found:
-        return {name: found[name] for name in found.files}

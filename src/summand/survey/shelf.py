@@ -20,7 +20,7 @@ from .checksums import Checksums
 from .manifest import FILE
 
 IMAGES, LABELS, EMBEDDINGS, KEPT = "images", "labels", "images", "kept"
-TERMS, DIRECTIONS, SKIPPED = "terms", "directions", "skipped"
+TERMS, MEANS, DIRECTIONS, SKIPPED = "terms", "means", "directions", "skipped"
 _LISTS = ("texts", "weights", "explained", "words", "poles", "properties")
 
 
@@ -149,7 +149,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, np.ndarray)) else value
 
 
-_MORE = (f"{TERMS}.zarr", f"{DIRECTIONS}.zarr", "checkpoint")
+_MORE = (f"{TERMS}.zarr", f"{MEANS}.zarr", f"{DIRECTIONS}.zarr", "checkpoint")
 
 
 def forget(out: Path) -> None:

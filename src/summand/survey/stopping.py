@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -14,14 +15,18 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 @contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
     """An event that SIGINT, SIGTERM and SIGHUP set, so that a batch is finished and saved first; a second signal stops
-    at once. A signal that the process ignores (SIGHUP under nohup) stays ignored. In threads, which receive no signals,
-    nothing changes."""
+    at once. In the end the handlers are those of before, and that of the signal that came is called: a caller's own, be
+    it to save something too, is only late; where there is none, a KeyboardInterrupt with the signal's name. A signal
+    that the process ignores (SIGHUP under nohup) stays ignored. In threads, which receive no signals, nothing
+    changes."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
+    came: list[int] = []
 
     def note(number: int, frame: object) -> None:
+        came.append(number)
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
@@ -35,6 +40,15 @@ def asked_to_stop() -> Iterator[threading.Event]:
     finally:
         for number in heard:
             signal.signal(number, before[number])
+        if came:
+            _hand_on(came[0], before[came[0]])
+
+
+def _hand_on(number: int, handler: Any) -> None:
+    if callable(handler):
+        handler(number, None)
+    else:
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 _SHARE = 20  # at most a twentieth of the time goes into saving

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..data import ImageSource
 from ..errors import SummandError
+from ..visible import drawn
 from .survey import Survey
 from .units import Group
 
@@ -94,6 +95,6 @@ def save_strip(figure: Any, path: Path) -> None:
     if path.suffix.lower() not in (".png", ".pdf", ".svg", ".jpg"):
         raise SummandError(f"cannot write a picture to {path}: the name must end in .png, .jpg, .svg or .pdf")
     try:
-        figure.savefig(path, dpi=160)
+        drawn(figure).savefig(path, dpi=160)
     except OSError as error:
         raise SummandError(f"cannot write {path}: {error.strerror or error}") from error

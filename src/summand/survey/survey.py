@@ -29,7 +29,7 @@ from . import store
 from .fingerprints import same_weights, weights_hash
 from .manifest import Manifest
 from .read_again import read_again
-from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, SKIPPED, TERMS, Folder, Shelf
+from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, MEANS, SKIPPED, TERMS, Folder, Shelf
 from .shown import Shown
 from .units import Group, Unit
 
@@ -285,7 +285,7 @@ class Survey(Shown):
         path.mkdir(parents=True, exist_ok=True)
         shelf = Folder(path)
         whole = [f"{KEPT}.{name}" for name in self.manifest.coefficients]
-        for name in (*self.manifest.groups, EMBEDDINGS, KEPT, *whole, TERMS, DIRECTIONS):
+        for name in (*self.manifest.groups, EMBEDDINGS, KEPT, *whole, TERMS, MEANS, DIRECTIONS):
             if self.shelf.has(name):
                 shelf.put(name, self.shelf.dataset(name).load())
         for name in (IMAGES, LABELS, SKIPPED):

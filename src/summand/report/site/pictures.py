@@ -30,12 +30,21 @@ class Thumbnails:
         """pictures: as the model saw them, uint8 [height, width, 3]; of a world of small pictures they are as given."""
         for image, seen in zip(images, pictures, strict=True):
             picture = Image.fromarray(seen)
-            size = self.model.world.picture_size
-            if size is not None and self.source.image(image).size == size[::-1]:
-                picture = self.source.image(image)
+            picture = self._as_given(image) or picture
             picture.thumbnail((SIDE, SIDE))
             picture.convert("RGB").save(self.folder / file_of(image), quality=_QUALITY, method=4)
             self.written.add(image)
+
+    def _as_given(self, image: int) -> Image.Image | None:
+        """A picture of the size that the model's world has; None of others, and of one that is gone meanwhile."""
+        size = self.model.world.picture_size
+        if size is None:
+            return None
+        try:
+            picture = self.source.image(image)
+        except OSError:
+            return None
+        return picture if picture.size == size[::-1] else None
 
     def sheet(self, images: Sequence[int], path: Path) -> Mapping[int, tuple[int, int]]:
         """One picture of tiny ones; image → its column and row there. Images that were not written are left out."""

@@ -13,9 +13,10 @@ from ...errors import SummandError, listed
 from ...models import Model
 from ...statistics.moments import Mean, Moments
 from ...survey import Survey
+from ...survey.means import mean_terms
 from ...text.textspan import textspan
 from ...towers import AttentionView
-from ...towers.precision import doubled
+from ...towers.precision import doubled, with_fp64
 from ...whole_numbers import whole_number
 from .accuracy import Batch, Version
 
@@ -38,11 +39,12 @@ class Mlps:
         pass
 
     def recall(self, survey: Survey, device: torch.device) -> bool:
-        """The mean of a survey that kept the MLPs' effects on every image."""
-        if self._embedding or not survey.manifest.kept:
+        """A survey's means of the MLPs and of what enters the first layer."""
+        if (known := mean_terms(survey)) is None:
             return False
-        used = torch.from_numpy(~survey.images["held_out"].to_numpy())
-        self._mean.update(survey.mlps[used].to(device))
+        mlps = known["mlps"].sum(dim=0)
+        mean = mlps + known["embedding"] if self._embedding else mlps
+        self._mean.update(mean[None].to(with_fp64(device)))
         return True
 
     def _term(self, batch: Batch) -> Float[Tensor, "image embed"]:
@@ -90,7 +92,8 @@ class AttentionUpTo:
 
 
 class ClassToken:
-    """What the class token adds through its attention to itself, over all heads (paper C, Table 4)."""
+    """What the class token adds through its attention to itself, over all heads (paper C, Table 4). No survey keeps it:
+    a head's coefficient is the sum over all tokens; so its mean is learnt from the images."""
 
     rounds, axis = 1, ""
 
@@ -209,6 +212,15 @@ class Spans:
     def learn(self, turn: int, batch: Batch) -> None:
         self._moments.update(batch.parts.head_effects().select(slice(self._first, None)))
         self._mean.update(torch.stack([batch.layers.sum(dim=1), batch.parts.mlps().sum(dim=1)], dim=1))
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """The moments of a survey's heads, and its means."""
+        if not survey.holds("heads") or (known := mean_terms(survey)) is None:
+            return False
+        self._moments = survey.moments("heads").select(slice(self._first, None)).to(device)
+        self._mean.update(torch.stack([known["heads"], known["mlps"].sum(dim=0)])[None].to(with_fp64(device)))
+        self.end(0)
+        return True
 
     def end(self, turn: int) -> None:
         for name, texts in self._pools.items():

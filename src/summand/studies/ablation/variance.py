@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,15 +21,16 @@ from ...errors import SummandError
 from ...models import Model
 from ...statistics.moments import Moments
 from ...statistics.principal_direction import RankOne, rank_one
-from ...statistics.top_images import TopImages
 from ...survey import Group, Survey
+from ...survey.consumers import MomentsOf, TopImagesOf
+from ...survey.engine import Batch, Stage, passes
 from ...towers.precision import doubled
 from ...whole_numbers import whole_number
-from .accuracy import Batch, read
+from .accuracy import read
 
 Kind = Literal["second-order", "indirect", "pairs", "neurons"]
 KINDS = ("second-order", "indirect", "pairs", "neurons")
-TOP = 100
+TOP, _FEWEST = 100, 8
 _HELD = 2**26  # numbers of indirect effects that are held at a time: 256 MB
 
 
@@ -74,7 +76,8 @@ def explained(
     neurons: which, or how many, spread evenly over the layer; by default all. An indirect effect is measured by a real
     pass behind the layer for every image and neuron, the others follow from two passes. top: how many of the largest
     centred effects r_n is made from, at most a quarter of the images (paper A: 100 of 5,124). survey: of `source`;
-    second-order effects and pairs that it holds are not looked at again, and r_n is its own.
+    second-order effects and pairs that it holds are not looked at again, and r_n is its own. What no survey holds, the
+    neurons of a pool summed over its heads and indirect effects, is measured on its images.
 
     Raises `SummandError` for a layer or neurons that the model does not have, and fewer than 8 readable images.
     """
@@ -125,8 +128,10 @@ def _chosen(neurons: int | Sequence[int] | None, count: int) -> list[int]:
 
 
 def _size(images: int, top: int) -> int:
-    if images < 8:
-        raise SummandError(f"a principal component of the largest effects needs at least 8 images, got {images}")
+    if images < _FEWEST:
+        raise SummandError(
+            f"a principal component of the largest effects needs at least {_FEWEST} images, got {images}"
+        )
     return max(1, min(top, images // 4))
 
 
@@ -143,20 +148,19 @@ def _of_factors(
     batch_size: int,
     progress: bool | None,
 ) -> tuple[int, int, Shares]:
-    def effects(batch: Batch) -> Effects:
-        if layer is not None:
-            return batch.second_order(layer).select(chosen)
-        some = batch.pairs.select(chosen)
-        return some if kind == "pairs" else some.sum_over_last_unit()
+    group = Group("pairs") if layer is None else Group("neurons", layer)
 
-    moments = Moments()
-    for batch in read(model, source, batch_size, "means", progress):
-        moments.update(effects(batch))
-    largest = TopImages(_size(moments.count, top), moments.mean)
-    for batch in read(model, source, batch_size, "largest effects", progress):
-        largest.update(effects(batch), batch.indices)
-    first, everywhere = _shares(moments, rank_one(largest))
-    return moments.count, largest.k, (first.flatten(), everywhere.flatten())
+    def effects(batch: Batch) -> Effects:
+        some = batch.effects(group).select(chosen)
+        return some.sum_over_last_unit() if kind == "neurons" else some
+
+    moments, plan = MomentsOf(group, of=effects), np.arange(len(source))
+    largest = TopImagesOf(moments, _size(len(source), top))
+    stages = [Stage("means", plan), Stage("largest effects", plan, again=True)]
+    more = {"batch_size": batch_size, "what": f"{kind} effects", "progress": progress, "least": _FEWEST}
+    passes(model, source, {"moments": moments, "top images": largest}, stages, **more)
+    first, everywhere = _shares(moments.value, rank_one(largest.value))
+    return moments.value.count, largest.k, (first.flatten(), everywhere.flatten())
 
 
 def _group(kind: Kind, layer: int | None) -> Group | None:
@@ -179,7 +183,8 @@ def _shares(moments: Moments, ranks: RankOne) -> Shares:
 def _of_indirect(
     model: Model, source: ImageSource, layer: int, chosen: list[int], top: int, batch_size: int, progress: bool | None
 ) -> tuple[int, int, Shares]:
-    """Neurons are taken a few at a time, whose effects on all images are held."""
+    """Neurons are taken a few at a time, whose effects on all images are held. No survey can know an indirect effect,
+    which is what a pass with the neuron replaced gives: for every few neurons the images are read again."""
     means = mean_activations(
         activations(model.tower, batch.pixels, layer)
         for batch in read(model, source, batch_size, "mean activations", progress)

@@ -85,7 +85,8 @@ class _Both:
 def _embeddings(
     made: Model, trunk: Any, clip: Model, source: Any, batch_size: int
 ) -> tuple[Float[Tensor, "image width"], Float[Tensor, "image embed"]]:
-    """f(x) and M(x) of all images that can be read."""
+    """f(x) and M(x) of all images that can be read. Two models see every picture, each prepared in its own way, so this
+    is no pass of a survey."""
     plan = np.array_split(np.arange(len(source)), max(1, -(-len(source) // batch_size)))
     both = _Both(Prepared(made.preprocess, None), Prepared(clip.preprocess, None))
     sizes = [(3, *model.tower.image_size) for model in (made, clip)]

@@ -34,7 +34,8 @@ def indirect_directions(
 
     groups: neurons of layers, as `neuron_groups` gives them. neurons: how many are tried, each layer its share: those
     of largest Σ_i Var(p_i) ‖w‖². images: at most so many of the source. Every neuron costs a pass behind its layer
-    for every image (paper A: all neurons), which is why both are few. Also returns the neurons' names.
+    for every image (paper A: all neurons), which is why both are few, and why no survey holds them. Also returns the
+    neurons' names.
 
     Raises `SummandError` for units that are not neurons of a plain transformer, and fewer than 8 readable images.
     """

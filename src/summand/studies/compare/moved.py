@@ -45,6 +45,8 @@ def moved(
     ]
     rows = []
     for place, i in enumerate(most):
+        if any(place not in each for each in along):  # it can no longer be read
+            continue
         before, after = (each[place] for each in along)
         adds = {name: after.get(name, 0.0) - before.get(name, 0.0) for name in dict.fromkeys([*before, *after])}
         best = sorted(adds, key=lambda name: -abs(adds[name]))[:_THROUGH]
@@ -59,18 +61,19 @@ def moved(
 
 def _along(
     model: Model, source: ImageSource, some: ImageSource, directions: Float[Tensor, "image embed"], batch_size: int
-) -> list[dict[str, float]]:
-    """⟨c − c̄, u⟩ of every term of some images, each along a direction of its own."""
+) -> dict[int, dict[str, float]]:
+    """⟨c − c̄, u⟩ of every term of those of some images that can be read, each along a direction of its own. c̄ is of
+    effects over ‖M(x)‖, image by image, which a survey's means are not."""
     total, count = torch.zeros(()), 0
     for batch in read(model, source, batch_size, progress=False):
         total, count = total + terms_of(batch.parts).sum(dim=0), count + len(batch)
-    found, start = [], 0
-    for batch in read(model, some, batch_size, progress=False):
-        own = directions[start : start + len(batch)].to(total)
-        found += torch.einsum("ite,ie->it", terms_of(batch.parts) - total / count, own).tolist()
-        start += len(batch)
+    found: dict[int, list[float]] = {}
+    for batch in read(model, some, batch_size, progress=False, least=0):
+        own = directions[batch.indices].to(total)
+        values = torch.einsum("ite,ie->it", terms_of(batch.parts) - total / count, own).tolist()
+        found.update(zip(batch.indices, values, strict=True))
     names = term_names(model, total.shape[0])
-    return [dict(zip(names, values, strict=True)) for values in found]
+    return {place: dict(zip(names, values, strict=True)) for place, values in found.items()}
 
 
 def terms_of(parts: Parts) -> Float[Tensor, "image term embed"]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...data import ImageSource
+from ...data.pictures import as_picture
 from ...data.sources import read_batch
 from ...errors import SummandError
 from ...models import Model
@@ -62,7 +63,10 @@ def compare(a: Model, b: Model, images: Any = None, *, options: CompareOptions) 
         for survey, place, own in zip(surveys, both, texts, strict=True)
     )
     found, limit = changes(before, after, options.draws)
-    first, second = (Units.of(survey, own) for survey, own in zip(surveys, _centred(texts, values), strict=True))
+    aside = set.intersection(*(set(survey.held_out_images.tolist()) for survey in surveys))
+    if len(aside) < 2:
+        raise SummandError(f"of the images kept aside both models could read {len(aside)}; at least 2 are needed")
+    first, second = (Units.of(survey, own, aside) for survey, own in zip(surveys, _centred(texts, values), strict=True))
     match, how = matched(first, second, options.matching)
     table = [
         {"how": one.how, "what": one.name, "before": one.before, "after": one.after, "size": one.size, "z": one.z,
@@ -94,7 +98,7 @@ def _images(model: Model, images: Any, count: int | None) -> Given:
 
 def _preparation(a: Model, b: Model, source: ImageSource) -> list[str]:
     """What must be said where the models see a picture differently. Raises `SummandError` for pixels of one alone."""
-    first = read_batch(source, [0], []).images
+    first = _first(source)
     if isinstance(first, Tensor):
         sizes = [tuple(model.tower.image_size) for model in (a, b)]
         if sizes[0] != sizes[1] or tuple(first.shape[-2:]) != sizes[0]:
@@ -103,14 +107,22 @@ def _preparation(a: Model, b: Model, source: ImageSource) -> list[str]:
                 f"{sizes[1]}; give pictures, which each model prepares itself"
             )
         return []
-    picture = source.image(0)
-    seen = [model.preprocess(picture).float().cpu() for model in (a, b)]
+    seen = [model.preprocess(first).float().cpu() for model in (a, b)]
     if seen[0].shape != seen[1].shape:
         sizes = " and ".join(f"{tuple(one.shape[-2:])}" for one in seen)
         return [f"the models see pictures of {sizes} pixels: some of what changed may be that"]
     if not torch.allclose(seen[0], seen[1], atol=1e-3):
         return ["the models prepare pictures otherwise (crop, mean or deviation): some of what changed may be that"]
     return []
+
+
+def _first(source: ImageSource) -> Any:
+    """The first image that can be read: a picture, or pixels as a tensor. Raises `SummandError` where none can."""
+    for index in range(len(source)):
+        found = read_batch(source, [index], [])
+        if found.indices:
+            return found.images if isinstance(found.images, Tensor) else as_picture(found.images[0])
+    raise SummandError(f"none of the images of {source.label} can be read")
 
 
 def common_pool(a: Model, b: Model, given: Any) -> tuple[Pool, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,14 +40,16 @@ class Units:
     count: int
 
     @staticmethod
-    def of(survey: Survey, values: Float[Tensor, "value embed"]) -> Units:
+    def of(survey: Survey, values: Float[Tensor, "value embed"], aside: Collection[int] | None = None) -> Units:
+        """aside: the images kept aside that count, where another survey could not read all of them."""
+        rows = [i for i, image in enumerate(survey.held_out_images.tolist()) if aside is None or image in aside]
         length = float(np.square(survey.images["norm"].to_numpy()).mean())
         names, groups, signals, profiles, variance = [], [], [], [], []
         for group in survey.groups:
             moments, shape = survey.moments(group), survey.shape(group)
             names += [group.unit(index) for index in np.ndindex(*shape)]
             groups += [SINGULAR[group.kind]] * int(np.prod(shape))
-            signals.append(survey.held_out(group).flatten(1).double())
+            signals.append(survey.held_out(group)[rows].flatten(1).double())
             profiles.append(survey.rank_one(group).directions.flatten(0, -2) @ values.T)
             variance.append(moments.variance_along(values).flatten(0, -2).clamp(min=0) / length)
         return Units(

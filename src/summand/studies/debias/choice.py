@@ -32,8 +32,9 @@ def every_other(source: ImageSource, step: int = 2) -> Some:
 
 @dataclass(frozen=True)
 class Choice:
-    """way: None where the attribute does not reach the answer. strength: of "measured". leaks: of the model as it is
-    ("before") and of every way; strengths: (s, its error) of the units, and of the axis. images: held out."""
+    """way: None where the attribute does not reach the answer. strength: of "measured", over all images. leaks: of the
+    model as it is ("before") and of every way; strengths: (s, its error) of the units, and of the axis. images: held
+    out."""
 
     way: Way | None
     strength: float
@@ -61,8 +62,9 @@ def choose_way(
     Classes are those that the model says once the units and the axes are all gone, values of the attribute those that
     it reads by the attribute's texts, and images are weighted so that the two are independent. Strengths are taken over
     the images that the units were found on (every other one), leaks over the rest. "measured" removes s less its error:
-    as much as is sure. survey: of `source`, which the units were found in: leaks are over the images that it kept
-    aside, and heads that it kept of every image are not looked at again.
+    as much as is sure; once that is weighed, s is taken anew over all images. survey: of `source`, which the units
+    were found in: leaks are over the images that it kept aside, and heads that it kept of every image are not looked at
+    again.
     """
     step = max(1, -(-len(source) // _MOST))
     step = step if step == 1 else step | 1  # an odd step keeps both halves
@@ -112,9 +114,9 @@ def _chosen(
     }
     sure = 1.0
     if has_units and not neurons:
-        value, error = strengths["units"]
-        sure = min(max(value - error, 0.0), 2.0)
-        lost["measured"], strengths["measured"] = sure * some, strengths["units"]
+        lost["measured"], strengths["measured"] = _sure(*strengths["units"]) * some, strengths["units"]
+        every_image = independent(classes, values)
+        sure = _sure(*strength(whole @ classifier.T, some @ classifier.T, classes, every_image))
     if neurons:
         lost.pop("units-axis", None)
     weights = independent(classes[weigh], values[weigh])
@@ -127,6 +129,11 @@ def _chosen(
     way = able[0] if able and leaks[able[0]] < leaks["before"] else None
     ordered = {name: leaks[name] for name in ("before", *WAYS) if name in leaks}
     return Choice(way, sure, ordered, strengths, int(weigh.sum()))
+
+
+def _sure(found: float, error: float) -> float:
+    """As much of a strength as is sure."""
+    return min(max(found - error, 0.0), 2.0)
 
 
 def _written(batch: Batch, found: Sequence[tuple[int, int]], neurons: bool) -> Tensor:

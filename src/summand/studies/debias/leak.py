@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+_FEWEST = 1.5  # images of a value, counted by their weights, whose variance can be told
 _MOST_WEIGHT = 20.0  # of one image, where a combination of class and value is rare
 
 
@@ -39,14 +40,25 @@ def leak(
     values: Int[Tensor, " image"],
     weights: Float[Tensor, " image"],
 ) -> float:
-    r"""Σ_v w_v ‖E_v[z − z̄_c]‖² / Σ w ‖z̄_c − z̄‖²: variance of the classes' scores z between the values of the attribute,
-    the class held, over their variance between classes. 0 where the attribute moves no score."""
+    r"""Σ_v w_v (‖E_v[z − z̄_c]‖² − (1 − w_v/w) s_v²/n_v) / Σ w ‖z̄_c − z̄‖²: variance of the classes' scores z between the
+    values of the attribute, the class held, over their variance between classes. w_v: weight of all images of a value.
+
+    s_v²/n_v, of n_v = (Σ w)²/Σ w² images, is what the mean of so few has by chance (as in ω²): without it few images
+    leak more than many, and what removes more looks worse than it is. About 0 where the attribute moves no score; a
+    value of which there are not two images counts nothing.
+    """
     scores = scores - scores.mean(dim=1, keepdim=True)
     left, total = within(scores, classes, weights), weights.sum()
     moved = 0.0
     for value in values.unique():
-        here = values == value
-        moved += float((weights[here, None] * left[here]).sum(dim=0).square().sum() / weights[here].sum())
+        own, some = weights[values == value], left[values == value]
+        count = float(own.sum().square() / own.square().sum())
+        if count < _FEWEST:
+            continue
+        mean = (own[:, None] * some).sum(dim=0) / own.sum()
+        spread = float((own[:, None] * (some - mean).square()).sum())  # Σ w s² (n − 1)/n
+        chance = (1 - float(own.sum() / total)) * spread / (count - 1)
+        moved += float(own.sum() * mean.square().sum()) - chance
     mean = (weights[:, None] * scores).sum(dim=0) / total
     between = float((weights[:, None] * (scores - left - mean).square()).sum())
     return moved / max(between, 1e-30)

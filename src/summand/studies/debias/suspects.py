@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,10 +15,11 @@ from ...effects.second_order import with_neurons
 from ...models import Model
 from ...statistics.moments import Moments
 from ...survey import Group, Survey
+from ...survey.consumers import MomentsOf
+from ...survey.engine import Stage, passes
 from ...survey.unit_words import Words
 from ...text.labels import importance, label_heads
 from ...text.pools import Pool
-from ..ablation.accuracy import read
 from .control import check_layers
 from .spurious import COVER, Suspect, by_property, choose, described
 
@@ -34,10 +36,9 @@ def head_moments(
     where = check_layers(model, layers)
     if survey is not None and survey.holds("heads"):
         return survey.moments("heads").select(where).to(model.device), where
-    moments = Moments()
-    for batch in read(model, source, batch_size, "looking at heads", progress):
-        moments.update(batch.parts.head_effects().select(where))
-    return moments, where
+    found = MomentsOf(heads := Group("heads"), of=lambda batch: batch.effects(heads).select(where))
+    _pass(model, source, found, batch_size, progress)
+    return found.value, where
 
 
 def neuron_moments(
@@ -52,10 +53,14 @@ def neuron_moments(
     with_neurons(model.tower, [layer])
     if survey is not None and survey.holds(Group("neurons", layer)):
         return survey.moments(Group("neurons", layer)).to(model.device)
-    moments = Moments()
-    for batch in read(model, source, batch_size, "looking at neurons", progress):
-        moments.update(batch.second_order(layer))
-    return moments
+    found = MomentsOf(Group("neurons", layer))
+    _pass(model, source, found, batch_size, progress)
+    return found.value
+
+
+def _pass(model: Model, source: ImageSource, moments: MomentsOf, batch_size: int, progress: bool | None) -> None:
+    plan, what = [Stage("moments", np.arange(len(source)))], f"looking at {moments.group.kind}"
+    passes(model, source, {"moments": moments}, plan, batch_size=batch_size, what=what, progress=progress)
 
 
 def named(units: Sequence[tuple[int, int]], kind: Literal["head", "neuron"] = "head") -> list[Suspect]:

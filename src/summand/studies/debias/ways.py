@@ -12,6 +12,9 @@ from ...models import Model
 from ...models.ablations import Ablation, AxisRemoval
 from ...models.ablations.axes import Where
 from ...statistics.moments import Mean
+from ...survey import Survey
+from ...survey.means import mean_terms
+from ...towers.precision import with_fp64
 from ..ablation.accuracy import Batch, Version
 from ..ablation.direct import Head
 from .options import Way
@@ -64,6 +67,21 @@ class Ways:
 
     def end(self, turn: int) -> None:
         pass
+
+    def recall(self, survey: Survey, device: torch.device) -> bool:
+        """The means of a survey's heads and of its terms."""
+        known = mean_terms(survey)
+        if known is None or (self._heads and not survey.holds("heads")):
+            return False
+        some, place = torch.zeros_like(known["heads"]), with_fp64(device)
+        if self._heads:
+            moments = survey.moments("heads")
+            layers, numbers = [layer for layer, _ in self._heads], [head for _, head in self._heads]
+            some = moments.mean_vectors()[layers, numbers].sum(dim=0).to(some)
+            self._coefficients.update(moments.mean[None].to(place))
+        terms = known["heads"] + known["mlps"].sum(dim=0)
+        self._sums.update(torch.stack([some, terms, terms + known["embedding"] + known["bias"]])[None].to(place))
+        return True
 
     def _terms(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Σ_S φ, Σ of all heads and MLPs, M(x)."""

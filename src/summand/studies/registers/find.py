@@ -73,8 +73,10 @@ def find_registers(
 
     Of a CLIP-ResNet the sink is a patch that draws the attention of the pool, and its neurons are those without which
     it draws least (paper B's code). Of a transformer sinks are patch tokens of outlying norm, and their neurons those
-    of the MLPs that are active on them rather than elsewhere. ratio: by how much a sink must exceed what is usual.
-    patch: of a CLIP-ResNet, which patch is looked at (row by row; paper B: the last). seed: of the random control.
+    of the MLPs that are active on them rather than elsewhere. All of it is of single tokens, and of passes with neurons
+    held: nothing that a survey could keep, so its images are read again. ratio: by how much a sink must exceed what is
+    usual. patch: of a CLIP-ResNet, which patch is looked at (row by row; paper B: the last). seed: of the random
+    control.
 
     Raises `SummandError` for other towers, and where no image can be read.
     """

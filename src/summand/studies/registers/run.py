@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...data.adapters import open_images
 from ...models import Model
+from ..given import images_of
 from ..verb import verb
 from .find import find_registers
 from .options import RegistersOptions
@@ -18,11 +18,12 @@ def registers(model: Model, images: Any, *, options: RegistersOptions) -> Regist
     of a transformer D_n = (E|p_n| over outlying patches − E|p_n| over the others) ‖w_n‖ (Jiang et al. 2025): the `top`
     neurons of largest D_n, and the sink and the output without them. Three passes.
 
-    images: a source string, a path, pictures in any form. What neutralising them costs a classifier: `summand.ablate`.
+    images: a source string, a path, pictures in any form, or a survey, whose images are read again. What
+    neutralising them costs a classifier: `summand.ablate`.
 
     Raises `SummandError` for towers that have no sinks of these kinds, and where no image can be read.
     """
-    source = open_images(images, options.count)
+    source = images_of(images, options.count).source
     found = find_registers(
         model, source, options.top,
         ratio=options.ratio, patch=options.patch, seed=options.seed, batch_size=options.batch_size,

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...data.loader import fitting, loaded
 from ...effects.second_order import with_neurons
-from ...errors import SummandError
 from ...models import Model
 from ...models.autoencoders.train import train
 from ...models.latent_verbs import stream_of
-from ...models.prepared import on_device
 from ...progress import Progress
+from ...survey.batch import read
 from ..given import images_of
 from ..verb import verb
 from .options import SaeOptions
@@ -60,17 +57,12 @@ def train_autoencoder(
 def _tokens(
     model: Model, source: Any, layer: int, options: SaeOptions, batch_size: int
 ) -> Float[Tensor, "token width"]:
-    """Tokens of the stream, at most so many: the same number of every image."""
-    plan = np.array_split(np.arange(len(source)), max(1, -(-len(source) // batch_size)))
+    """Tokens of the stream, at most so many: the same number of every image. No survey keeps the stream."""
     chance, found = torch.Generator().manual_seed(options.seed), []
     each = max(1, options.tokens // len(source))
-    with Progress("reading the stream", len(source)) as bar, torch.no_grad():
-        for batch in loaded(source, plan, model.prepared, count=fitting(source, len(source), model.device.type)):
-            if batch.pixels is not None:
-                stream = stream_of(model.tower, on_device(model, batch.pixels), layer).float()
-                some = torch.randperm(stream.shape[1], generator=chance)[:each].to(stream.device)
-                found.append(stream[:, some].flatten(0, 1))
-            bar.update(len(batch.indices) + len(batch.skipped))
-    if not found:
-        raise SummandError("none of the images could be read")
+    with torch.no_grad():
+        for batch in read(model, source, batch_size, what="reading the stream"):
+            stream = stream_of(model.tower, batch.pixels, layer).float()
+            some = torch.randperm(stream.shape[1], generator=chance)[:each].to(stream.device)
+            found.append(stream[:, some].flatten(0, 1))
     return torch.cat(found)

@@ -116,7 +116,11 @@ def unit_readings(profile: Profile, known: Concepts, most: int = _SOME_UNITS) ->
 def measure(
     model: Model, source: ImageSource, readings: Readings, batch_size: int = 64, progress: bool | None = False
 ) -> Measured:
-    """One pass: the readings, the embedding and the pixels of every image. Raises `SummandError` for fewer than 8."""
+    """One pass: the readings, the embedding and the pixels of every image. Of the images that are compared, never of
+    reference data alone, and with the pictures as they are (size, compression), which no other pass has in hand.
+
+    Raises `SummandError` for fewer than 8.
+    """
     skipped: list[Skipped] = []
     found, embeddings, indices, pixels = [], [], [], []
     with Progress("images", len(source), "images", progress) as bar:

@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...data import ImageSource
-from ...data.sources import batches
 from ...effects.published import Parity, check_parity
 from ...errors import SummandError
 from ...maps.pair_maps import pair_signs
-from ...models import Model, pixels_of
+from ...models import Model
 from ...survey import Group
 from ...survey.engine import read
 from ...survey.profile import Profile, profile
@@ -130,7 +129,7 @@ def named_concepts(
         weights = classifier(model, named_classes(texts, read_templates(None, model)))
 
         def pixels() -> Iterator[Tensor]:
-            return (pixels_of(model, batch.images) for batch in batches(source, batch_size, []))
+            return (batch.pixels for batch in read(model, source, batch_size, what="sides of pairs", progress=progress))
 
         units = concept_units(model, weights, texts, signs=pair_signs(model, pixels), parity=parity)
         return NamedConcepts(units, units.measure(model, source, batch_size, progress).numpy())

@@ -40,6 +40,8 @@ class SurveyOptions:
     """ray computes on a Ray cluster, or on a Ray of this machine."""
     max_skipped: float = 0.01
     """Share of the images that may be unreadable before the survey stops; ten never stop it."""
+    column: str | None = None
+    """Of a table that holds paths or pictures in a column of another name; elsewhere say TABLE#COLUMN."""
     restart: bool = False
     """Replace the survey that is in the folder."""
 

@@ -33,6 +33,7 @@ def surveyed(images: str, out: Path | None, options: SurveyOptions, model: Any, 
     out = FOLDER if out is None else out
     wanted = parse_units(options.units) if options.units is not None else None
     kept = parse_units(options.keep) if options.keep is not None else ()
+    images = images if options.column is None else f"{images}#{options.column}"
     source = open_source(images, compute.count)
     more = {"checkpoint": model.checkpoint, "activation": model.activation, "random_init": model.random_init}
     more |= {"precision": model.precision, "image_size": model.image_size, "ablation": model.ablation}

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...data import ImageSource
-from ...data.sources import read_batch
 from ...errors import SummandError
-from ...models import Model, pixels_of
+from ...models import Model
+from ...survey.batch import read
 from ...survey.survey import Survey
 from ...survey.unit_words import Words, directions_of
-from ...survey.units import SINGULAR, Group, effects_of
+from ...survey.units import SINGULAR, Group
 from ...text.lexicons import values_of
 
 TOP = 20
@@ -70,11 +70,9 @@ def _signals(
     """x of fresh images along every direction of the labels."""
     readings = {group: found for group in survey.groups if (found := _reading(survey, group, table)) is not None}
     parts: dict[Group, list[Tensor]] = {group: [] for group in readings}
-    for start in range(0, len(source), batch):
-        found = read_batch(source, range(start, min(start + batch, len(source))), [])
-        effects, _ = effects_of(tuple(readings), model, pixels_of(model, found.images))
+    for some in read(model, source, batch, tuple(readings), progress=False):
         for group, (_, places, mean, reading) in readings.items():
-            coefficients = effects[group].coefficients.cpu().double().flatten(1, -2)[:, places]
+            coefficients = some.effects(group).coefficients.cpu().double().flatten(1, -2)[:, places]
             parts[group].append(torch.einsum("iup,utp->iut", coefficients - mean, reading).float())
     whole = {group: torch.cat(some) for group, some in parts.items()}
     return {
