@@ -20,6 +20,7 @@ import time
 import traceback
 import warnings
 from contextlib import redirect_stderr
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,7 @@ def main() -> None:
 
 
 def search(name: str, seconds: int, place: Path, state: dict[str, Any]) -> None:
-    import atheris
-
+    atheris: Any = import_module("atheris")
     home = Path(tempfile.mkdtemp())
     with atheris.instrument_imports(include=["summand"]):
         import fuzz
