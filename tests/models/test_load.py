@@ -279,7 +279,7 @@ def test_bad_checkpoints(tmp_path, clip, tiny_name):
     refused("none.pt", "no checkpoint file")
     for name in ("cut.safetensors", "cut.pt"):
         (tmp_path / name).write_bytes(b"no weights at all")
-        refused(name, "readable|running code")
+        refused(name, "readable|no checkpoint: torch.save wrote no file that begins with")
     (tmp_path / "x.onnx").write_bytes(b"")
     refused("x.onnx", "ends in")
     torch.save([1, 2], tmp_path / "list.pt")

@@ -176,7 +176,7 @@ def test_every_ablation_of_the_papers_is_an_option(tmp_path):
         (("nowhere", "--size", "few"), "--size takes numbers with commas between them, got 'few'"),
         (("nowhere", "--units", "5"), "a unit is called head LAYER.HEAD (10.3)"),
         (("nowhere", "--units", "5.0,4:1"), "--units has heads and neurons in one set"),
-        (("nowhere", "--units", "4#1"), "--units are heads, neurons or pairs here"),
+        (("nowhere", "--units", "4#1,5.0"), "--units has latents and heads in one set"),
         (("nowhere", "--units", ";"), "--units must name units"),
         (("nowhere", "--variance", "0"), "--variance must be at least 1, got 0"),
     ],

@@ -268,5 +268,7 @@ def test_a_survey_of_the_reference_stands_for_its_images(vit):
     assert reference.read == 0
     assert found.rows.equals(plain.rows)
     assert len(found.rows) == 5
-    summand.ablate(vit, "scenes:count=12,seed=3", known, **given | {"what": "mlps"})  # which it does not hold
-    assert reference.read == 60
+    summand.ablate(vit, "scenes:count=12,seed=3", known, **given | {"what": "mlps"})  # means that it keeps
+    assert reference.read == 0
+    summand.ablate(vit, "scenes:count=12,seed=3", known, **given | {"layers": "4"})  # which it does not hold
+    assert reference.read == 2 * 60  # in two passes

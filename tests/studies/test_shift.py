@@ -189,7 +189,7 @@ def test_bad_input(reference, shifted, vit, unchecked):
         compare_by(reference, shifted, np.zeros(120), alpha=1.5)
     with pytest.raises(summand.SummandError, match="at least 8"):
         make_reference(vit, open_source("scenes:count=4"), pool("scenes"))
-    with pytest.raises(summand.SummandError, match="heads, neurons or pairs"):
+    with pytest.raises(summand.SummandError, match="heads, neurons, pairs, latents, got 'tails'"):
         make_reference(vit, open_source("scenes:count=20"), pool("scenes"), "tails")
 
 
@@ -318,8 +318,8 @@ def refused(*arguments: str) -> str:
         ("--alpha", "nan", "between 0 and 1, got nan"),
         ("--alpha", "1e-7", "needs 20,000,000 permutations"),
         ("--units", "neurons:-1", "expected a layer or a range of layers"),
-        ("--units", "neurons:1-2", "--units must be heads, neurons, the neurons of one layer"),
-        ("--units", "heads,pairs", "--units must be heads, neurons, the neurons of one layer"),
+        ("--units", "neurons:1-2", "--units must be heads, neurons, pairs or latents, of one layer"),
+        ("--units", "heads,pairs", "--units must be heads, neurons, pairs or latents, of one layer"),
         ("--count", "0", "--count must be at least 1"),
         ("--protocol", "own", 'Choose from: "paper"'),
         ("--protocol", "paper", "name it as --concept TEXT"),

@@ -154,6 +154,6 @@ _FORM = attrgetter("_version", "dtype", "device", "shape")
 
 def columns(tensors: list[Tensor]) -> tuple[list[Any], ...] | None:
     """The marks of many tensors at once, one kind after the other; None where one of them is no ordinary tensor."""
-    with suppress(RuntimeError, NotImplementedError):  # inference tensors, and those without an address or strides
+    with suppress(RuntimeError, NotImplementedError, ValueError):  # inference, nested, sparse, uninitialised tensors
         return list(map(Tensor.data_ptr, tensors)), list(map(_FORM, tensors)), list(map(Tensor.stride, tensors))
     return None
