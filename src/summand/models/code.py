@@ -55,26 +55,21 @@ class Code:
         return found
 
     def still(self) -> bool:
-        """Whether all is as it was."""
-        return _same(self._hooks, global_hooks()) and (self._very_same() or self._still_alike())
-
-    def _very_same(self) -> bool:
-        """Whether nothing at all is another, as it nearly always is: in few steps, for it is asked at every question.
-        False as well where something cannot be compared."""
+        """Whether all is as it was; in few steps, for it is asked at every question. What cannot be compared is not."""
         with suppress(RuntimeError, ValueError, TypeError, KeyError):
             return (
-                all(vars(kind) == held for kind, held in self._entries)
+                _same(self._hooks, global_hooks())
                 and all(taken(home) == values for home, taken, values in self._homes)
                 and list(map(_BODY, self._written)) == self._bodies
+                and self._classes_still()
             )
         return False
 
-    def _still_alike(self) -> bool:
-        if not (
-            all(_same_entries(found, self._of_class(kind)) for kind, found in self.classes.items())
-            and all(home.get(name) is value for home, name, value in self.functions)
-            and all(map(_same, map(list, map(_BODY, self._written)), map(list, self._bodies)))
-        ):
+    def _classes_still(self) -> bool:
+        with suppress(RuntimeError, ValueError, TypeError):
+            if all(vars(kind) == held for kind, held in self._entries):  # as they nearly always are
+                return True
+        if not all(_same_entries(found, self._of_class(kind)) for kind, found in self.classes.items()):
             return False
         self._entries = [(kind, dict(vars(kind))) for kind in self.classes]  # what Python has made in a class since
         return True

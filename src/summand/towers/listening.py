@@ -161,13 +161,17 @@ def _listening(listeners: Iterable[Listener], root: nn.Module | None, ahead: int
     def call(function: Callable[..., Any]) -> PassHook:
         def hook(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if inside <= 1:
+                one_more()
                 function(args, kwargs or {})
 
         return PassHook(frame, hook)
 
     def replace(function: Callable[..., Any]) -> PassHook:
         def hook(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            return (function(args[0]), *args[1:]) if inside <= 1 else None
+            if inside > 1:
+                return None
+            one_more()
+            return function(args[0]), *args[1:]
 
         return PassHook(frame, hook)
 
