@@ -15,6 +15,7 @@ from summand.border import foreign
 from summand.report.terminal import drawn
 from summand.studies.truth.scores import agreement, anova_shares, counterfactual_movement, lifts, metric_coordinates
 from tests.commands import command
+from tests.studies.results import close
 
 pytestmark = pytest.mark.slow
 
@@ -88,10 +89,10 @@ def test_the_verb_and_the_command_say_what_the_pieces_do(vit, tmp_path, unchecke
     assert made.rows["moved_most_by"].tolist() == (moved / moved.sum(axis=0)).idxmax(axis=1).tolist()
     arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
     result = command("truth", *arguments, "--json").json
-    assert result["rows"] == json.loads(made.to_json())["rows"]
-    assert result["summary"] == json.loads(made.to_json())["summary"]
+    assert close(result["rows"], json.loads(made.to_json())["rows"])
+    assert close(result["summary"], json.loads(made.to_json())["summary"])
     (tmp_path / "result.json").write_text(json.dumps(result))
-    assert command("truth", "--config", tmp_path / "result.json", "--json").json == result
+    assert close(command("truth", "--config", tmp_path / "result.json", "--json").json, result)
     console = Console(width=80, record=True, file=io.StringIO())
     for table in made.tables():
         console.print(drawn(table))
