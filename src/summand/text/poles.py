@@ -167,9 +167,7 @@ def _choose(signal: Tensor, shown: Tensor, size: int) -> list[tuple[int, ...]]:
     return found
 
 
-def _cover(
-    hits: Tensor, value: int, shown: Tensor, chance: Tensor, apart: Tensor, size: int
-) -> tuple[int, ...]:
+def _cover(hits: Tensor, value: int, shown: Tensor, chance: Tensor, apart: Tensor, size: int) -> tuple[int, ...]:
     """Add words until they cover the end together, as long as each is one of several clusters of its images."""
     words = [value]
     covered, anywhere = hits[:, value], shown[:, value]
