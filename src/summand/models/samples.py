@@ -71,18 +71,21 @@ def samples(tensor: Tensor) -> list[Tensor]:
 
 
 def _diagonals(matrix: Tensor) -> list[Tensor]:
-    """Element (k mod R, k mod C) for every k < max(R, C), as views: whole diagonals, one by one so that all of a model
-    are gathered in one step, and what is left of the last."""
+    """An element of every row and every column: as many as the longer axis has, n of them for each place on the other
+    one, as views: element by element, so that all of a model are gathered in one step, and what is left over.
+
+    Down the longer axis, whole diagonals, one behind the other; where its numbers lie side by side in memory, the n
+    neighbours together, which are read from there at once."""
     if matrix.shape[0] < matrix.shape[1]:
         matrix = matrix.T
     (rows, columns), (down, right) = matrix.shape, matrix.stride()
     whole, rest = divmod(rows, columns)
     start = matrix.storage_offset()
+    apart, along = (down, whole * down + right) if down <= right else (columns * down, down + right)
     if whole > _MOST:
-        views = [matrix.as_strided((whole, columns), (columns * down, down + right), start)]
+        views = [matrix.as_strided((whole, columns), (apart, along), start)]
     else:
-        starts = range(start, start + whole * columns * down, columns * down) if down else [start]
-        views = [matrix.as_strided((columns,), (down + right,), begin) for begin in starts]
+        views = [matrix.as_strided((columns,), (along,), start + one * apart) for one in range(whole)]
     if rest:
         views.append(matrix.as_strided((rest,), (down + right,), start + whole * columns * down))
     return views
