@@ -1,6 +1,6 @@
 """Every command that writes, on a disk with little room for what it writes, keeps and sets aside; then with room.
 
-    sudo mount -t tmpfs -o size=16m tmpfs /mnt/small
+    sudo mount -t tmpfs -o size=64m tmpfs /mnt/small
     python benchmarks/full_disk_commands.py /mnt/small
 
 What is written (--out), the cache (SUMMAND_CACHE) and temporary files (TMPDIR) are all on that disk. Prints for each
@@ -37,7 +37,7 @@ COMMANDS = {
     "shift": ("shift", "scenes:count=40,seed=1", "scenes:count=40,seed=2"),
     "shift, reference": ("shift", "scenes:count=40,seed=1", "--save-reference", "OUT/reference.npz"),
     "segment": ("segment", "scenes:groups=2,count=3", "--methods", "random"),
-    "ablate": ("ablate", "scenes:count=40,seed=3", "--what", "attention"),
+    "ablate": ("ablate", "scenes:count=40,seed=3", "--classes", "shape", "--what", "attention"),
     "debias": ("debias", "scenes:count=40,seed=3", "--classes", "shape", "--groups", "place", "--allow-empty",
                "--units", "5.0"),
     "perturb": ("perturb", "PICTURES", "a red star", "a blue ring", "--methods", "random", "--steps", "2"),

@@ -121,7 +121,8 @@ def tried(name: str, words: tuple[str, ...], places: dict[str, Path], known: Col
     out = places["OUT"] / f"{name}{turn}{'.png' if name in ('unit', 'head') or '--head' in words else ''}"
     found = command(*given, *(() if name in SILENT else ("--out", out) if name != "label" else ()))
     named = sum(each in found.error for each in known)
-    fell = found.code not in (0, 1) or "Traceback" in found.error
+    refused = name == "merge" and turn and found.code == 2 and "bring them back" in found.error  # it reads them again
+    fell = not refused and (found.code not in (0, 1) or "Traceback" in found.error)
     said = f"{named:6}" if known else f"{'':6}"
     print(f"{name + turn:24} {found.code:9} {time.monotonic() - began:8.0f} {said}", flush=True)
     if fell:
