@@ -78,7 +78,7 @@ COMMANDS = {
     "atlas": ("atlas", "scenes:count=24,seed=1", "--layers", "5"),
     "scenes": ("scenes", "--count", "12"),
     "sae": ("sae", "train", "scenes:count=24,seed=1", "--layer", "3", "--latents", "16", "--top-k", "2"),
-    "align": ("align", "vit_tiny_patch16_224", "scenes:count=24,seed=1", "--random-vision", "--pixels", "clip",
+    "align": ("align", "vit_tiny_patch16_224", "scenes:count=40,seed=1", "--random-vision", "--pixels", "clip",
               "--vision-settings", "img_size=64,patch_size=16,embed_dim=12,depth=2,num_heads=2"),
     "retrieve": ("retrieve", "PICTURES/good 000.png", "PICTURES"),
 }  # fmt: skip
