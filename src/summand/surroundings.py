@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import threading
 import traceback
@@ -44,6 +45,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     """torch raises RuntimeErrors, of a type of their own on a GPU; numpy a MemoryError."""
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return known or (isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _OUT_OF_MEMORY))
+
+
+def reserve(file: int, size: int) -> None:
+    """Have the disk set so many bytes of a file aside. Raises `OSError` where it is full: without this a process that
+    writes through a map of the file would be killed (SIGBUS)."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)
 
 
 def place_of(error: BaseException) -> str:
