@@ -102,6 +102,20 @@ class Operations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+class Products(TorchDispatchMode):
+    """How many products have a factor that begins within this weight's memory."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self._lies = range(weight.data_ptr(), weight.data_ptr() + weight.numel() * weight.element_size())
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if str(function).split(".")[1] in _PRODUCTS:
+            self.count += any(each.data_ptr() in self._lies for each in args if isinstance(each, torch.Tensor))
+        return function(*args, **(kwargs or {}))
+
+
 class Counted:
     """A source that counts how often one of its pictures is read."""
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import summand
+from tests.counting import Products
 from tests.oracles import literal_even_split, literal_vit
 from tests.towers.test_towers import small_resnet, small_vit
 
@@ -158,3 +159,52 @@ def test_few_directions_twice_are_the_tokens_toward_them(way):
     torch.testing.assert_close(again, parts.toward(few).sum(dim=(1, 2)), rtol=0, atol=1e-12)
     if way in ("edited", "switched", "other"):
         assert (again - first).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("first", ["maps", "heads", "sums"])
+@pytest.mark.parametrize("vision", [{}, {"pool_type": "avg"}, {"ls_init_value": 0.3}])
+def test_the_four_sums_are_those_of_the_terms_whatever_is_asked_first(vision, first, dtype):
+    model = summand.wrap(small_vit(**vision).to(dtype))
+    x = torch.randn(3, 3, *model.tower.image_size).to(dtype)
+    parts, texts = model.decompose(x), torch.randn(2, 24)
+    asked = {"maps": lambda: parts.tokens_toward(texts), "heads": parts.heads, "sums": parts.sums}[first]()
+    alone = model.decompose(x)
+    terms = [alone.heads().sum(dim=(1, 2)), alone.mlps().sum(dim=1), alone.embedding(), alone.bias()]
+    torch.testing.assert_close(parts.sums(), torch.stack(terms, dim=1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(parts.heads(), alone.heads(), rtol=0, atol=1e-5)
+    assert torch.equal(
+        asked, {"maps": lambda: alone.tokens_toward(texts), "heads": alone.heads, "sums": parts.sums}[first]()
+    )
+
+
+def test_the_sums_of_an_ablated_model_are_its_own():
+    model = summand.wrap(small_vit())
+    x = torch.randn(3, 3, *model.tower.image_size, dtype=torch.float64)
+    for steered in ({"1.0": 0}, {"0:3": 2.0}):
+        steering = model.steer(steered)
+        parts = steering.decompose(x)
+        heads = parts.heads().sum(dim=(1, 2))
+        torch.testing.assert_close(parts.sums()[:, 0], heads, rtol=0, atol=1e-12)
+        assert (heads - model.decompose(x).sums()[:, 0]).abs().max() > 1e-4
+        torch.testing.assert_close(parts.sums().sum(dim=1), steering.encode_image(x), rtol=0, atol=1e-12)
+
+
+def test_maps_of_texts_drawn_before_read_no_value_map():
+    clip = small_vit(width=864, head_width=108, layers=2).float()  # layers so large that each is read where it lies
+    model = summand.wrap(clip)
+    x = torch.randn(1, 3, *model.tower.image_size)
+    texts = torch.randn(2, 24)
+    model.decompose(x).tokens_toward(texts)
+    own = clip.visual.transformer.resblocks[0].attn.in_proj_weight
+
+    def read(*asked):
+        parts = model.decompose(x)
+        with Products(own[2 * len(own) // 3 :]) as seen:
+            for ask in asked:
+                ask(parts)
+        return seen.count
+
+    maps = lambda parts: parts.tokens_toward(texts)  # noqa: E731
+    assert read(maps, lambda parts: parts.sums()) == 0
+    assert read(maps, lambda parts: parts.heads()) == read(lambda parts: parts.heads()) == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 import summand
+from summand.text.fits import agreement_of, told_apart
 from summand.text.poles import COVERED, Signals, images_of_an_end, poles
 
 COUNTS = (4, 6, 10, 2)  # values of four kinds
@@ -75,6 +76,43 @@ def test_an_end_of_two_things_has_both_and_one_of_many_has_none():
     assert either[0].proven
     assert either[0].shown >= COVERED
     assert given.shown_final[:, [12, 4]].any(dim=1).double().mean() == pytest.approx(either[0].chance)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30))
+def test_telling_apart_is_the_area_under_the_curve(rows):
+    signal, shown = (torch.tensor(column) for column in zip(*rows, strict=True))
+    found = told_apart(torch.stack([signal, -signal], dim=1).double(), torch.stack([shown, ~shown], dim=1))
+    apart = 2 * roc_auc_score(shown.numpy(), signal.numpy()) - 1 if 0 < int(shown.sum()) < len(rows) else 0
+    assert found.tolist() == pytest.approx(np.array([[apart, -apart], [-apart, apart]]))
+    if apart:
+        assert agreement_of(signal.double(), shown) == pytest.approx((apart + 1) / 2)
+
+
+def test_of_the_values_that_all_images_of_an_end_show_the_one_that_orders_all_images_is_its_word():
+    """A coin happens to be shown by every image of the end; the value that x is about by all but one of them."""
+    _, shown = world(300)
+    x = 5.0 * shown[:, 12].double() + torch.from_numpy(np.random.default_rng(1).random(300))
+    end = x.topk(images_of_an_end(300)).indices
+    shown = shown.clone()
+    shown[end, 20], shown[end, 21] = True, False
+    shown[end[0], 12:14] = torch.tensor([False, True])
+    assert shown[end].double().mean(dim=0)[[20, 12]].tolist() == pytest.approx([1, 11 / 12])
+    ((above, _),) = poles(Signals(x[:, None], x[:, None], shown, shown), [0])
+    assert (above.words, above.verdict) == ((12,), "proven")
+
+
+@pytest.mark.parametrize(("showing", "words"), [(12, (12,)), (9, (12,)), (8, ())])
+def test_words_that_few_images_might_hide_are_left_to_the_images_that_decide(showing, words):
+    """Of 12 images 9 are a standard error below 0.85, and 8 are more; of the images that decide all show the word."""
+    _, shown = world(300)
+    x = 5.0 * shown[:, 12].double() + torch.from_numpy(np.random.default_rng(1).random(300))
+    end = x.topk(images_of_an_end(300)).indices
+    first = shown.clone()
+    first[end[showing:]] = False  # they show nothing else
+    ((above, _),) = poles(Signals(x[:, None], x[:, None], first, shown), [0])
+    assert above.words == words
+    assert above.proven == bool(words)
 
 
 def test_words_are_chosen_and_scored_on_different_images():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -171,7 +171,8 @@ class AblatedTower(Bound):
 
         both = asked.and_(self._needs)
         found, trace = seen(self._tower, pixels, both)
-        return asked.of(found, both), self._change(self._tower, trace, self._needs.of(found, both))
+        changed = self._change(self._tower, trace, self._needs.of(found, both))
+        return asked.of(found, both), replace(changed, streamed=None)  # the network itself runs unchanged
 
     def head_maps(self) -> HeadMaps:
         if self._turn is None:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..towers.base import working
-from ..towers.plain import group_of
+from ..towers.plain_view import group_of
 from ..towers.view import AttentionView, Reads
 
 

@@ -15,7 +15,8 @@ _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 _FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 _COMMON = _FLOATS | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex128}
-_MOST = 256  # diagonals of a matrix that are views of their own
+_ALONE = 8  # diagonals of a matrix that are views of their own
+_AT_ONCE = 32  # diagonals that are one view, where there are more
 _ROUNDINGS = 64  # how many ε of its largest number a weight may be off to count as the same
 
 
@@ -71,18 +72,23 @@ def samples(tensor: Tensor) -> list[Tensor]:
 
 
 def _diagonals(matrix: Tensor) -> list[Tensor]:
-    """Element (k mod R, k mod C) for every k < max(R, C), as views: whole diagonals, one by one so that all of a model
-    are gathered in one step, and what is left of the last."""
+    """An element of every row and every column: as many as the longer axis has, n of them for each place on the other
+    one, as views: element by element, so that all of a model are gathered in one step, and what is left over.
+
+    Down the longer axis, whole diagonals, one behind the other; where its numbers lie side by side in memory, the n
+    neighbours together, which are read from there at once."""
     if matrix.shape[0] < matrix.shape[1]:
         matrix = matrix.T
     (rows, columns), (down, right) = matrix.shape, matrix.stride()
     whole, rest = divmod(rows, columns)
     start = matrix.storage_offset()
-    if whole > _MOST:
-        views = [matrix.as_strided((whole, columns), (columns * down, down + right), start)]
+    apart, along = (down, whole * down + right) if down <= right else (columns * down, down + right)
+    if whole > _ALONE:
+        counts = [min(_AT_ONCE, whole - first) for first in range(0, whole, _AT_ONCE)]
+        begins = [start + first * apart for first in range(0, whole, _AT_ONCE)]
+        views = [matrix.as_strided((n, columns), (apart, along), at) for n, at in zip(counts, begins, strict=True)]
     else:
-        starts = range(start, start + whole * columns * down, columns * down) if down else [start]
-        views = [matrix.as_strided((columns,), (down + right,), begin) for begin in starts]
+        views = [matrix.as_strided((columns,), (along,), start + one * apart) for one in range(whole)]
     if rest:
         views.append(matrix.as_strided((rest,), (down + right,), start + whole * columns * down))
     return views

@@ -19,9 +19,9 @@ from .samples import HIDDEN, bits, copied, equal, grouped, near, samples
 class State:
     """A model as it was seen: its modules, their settings and code, the user's hooks, and its tensors.
 
-    Tensors are compared by identity, address, version, dtype and device, and by a sample of their bits: element
-    (k mod R, k mod C) of a matrix [R, C] for every k, and every element of a vector. So every edit of a whole row, a
-    whole column or more is noticed by whatever means it was made, and every edit that torch counts. What is not
+    Tensors are compared by identity, address, version, dtype and device, and by a sample of their bits: an element of
+    every row and of every column of a matrix (`samples`), and every element of a vector. So every edit of a whole row,
+    a whole column or more is noticed by whatever means it was made, and every edit that torch counts. What is not
     noticed is a single element that is written past torch's count (through `.data`, or a numpy view).
 
     A parameter that is registered anew over the same numbers is the same (peft does so whenever modules are listed).

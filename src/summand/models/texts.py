@@ -16,9 +16,10 @@ from ..errors import SummandError
 from ..progress import Progress
 from ..towers.text import TextTower, text_features, text_tower_of
 from .asked_again import AskedAgain
-from .callers_tokenizers import as_long_as_the_context, check_ids, token_ids, vocabulary_size
+from .callers_tokenizers import as_long_as_the_context, check_ids, context_length, token_ids, vocabulary_size
 from .guard import Guard, verified
 from .made import Made
+from .short_texts import ShortTexts, short_texts
 from .side_states import text_state
 from .sides import IMAGE_SIDE
 from .state import State
@@ -32,6 +33,7 @@ TEXT_BATCH = 256
 """Texts that are encoded at a time."""
 
 _PROBES = 8  # texts of a list that is found in memory, to see that the tokenizer reads them as it did
+_SORTED = 8192  # texts that are put in the order of their length at a time
 _WORTH_A_HASH = 16  # texts: of a model that is being trained, a few are encoded sooner than its weights are hashed
 
 
@@ -92,13 +94,39 @@ class TextSide:
         """Unit-norm embeddings, fp32 or better."""
         rows = []
         with Progress("texts", len(texts), "texts", progress) as bar:
-            for start in range(0, len(texts), batch_size):
-                tokens = self.tokens(texts[start : start + batch_size])
-                with as_long_as_the_context(self.clip, tokens):
-                    found = text_features(self.clip, tokens)
-                rows.append(F.normalize(found if found.dtype == torch.float64 else found.float(), dim=-1))
-                bar.update(len(tokens))
-        return torch.cat(rows)
+            for start in range(0, len(texts), _SORTED):
+                rows.append(self._encode(texts[start : start + _SORTED], batch_size, bar.update))
+        found = torch.cat(rows)
+        return F.normalize(found if found.dtype == torch.float64 else found.float(), dim=-1)
+
+    def _encode(self, texts: list[str], batch_size: int, done: Callable[[int], object]) -> Tensor:
+        """Embeddings as the model gives them; of many texts the padding that says nothing is left out."""
+        batches = [self.tokens(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
+        short = self._short(batches) if len(texts) > TEXT_BATCH else None
+        order = None
+        if short is not None:
+            tokens = torch.cat(batches)
+            ends = short.ends(tokens)
+            order = ends.argsort()
+            batches = [tokens[some, : int(ends[some].amax()) + 1] for some in order.split(batch_size)]
+        rows = []
+        for tokens in batches:
+            with as_long_as_the_context(self.clip, tokens):
+                rows.append(text_features(self.clip, tokens) if short is None else short.encode(tokens))
+            done(len(tokens))
+        found = torch.cat(rows)
+        return found if order is None else found[order.argsort()]
+
+    def _short(self, batches: list[Tensor]) -> ShortTexts | None:
+        """How to leave the padding out, where these texts are as they would be with it; looked at once a state."""
+        whole = {context_length(self.clip)} == {tokens.shape[1] for tokens in batches}
+        if not whole or torch.is_autocast_enabled(batches[0].device.type):
+            return None
+        made = self._seen.current()
+        if "short" not in made:
+            found = short_texts(self.clip)
+            made["short"] = found if found is not None and found.agrees(self.clip, torch.cat(batches)) else None
+        return made["short"]
 
     def kept(
         self,

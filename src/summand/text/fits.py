@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -32,3 +33,15 @@ def agreement_of(signal: Tensor, positive: Tensor) -> float:
     below, to = (torch.searchsorted(ordered, signal, right=right) for right in (False, True))
     ranks = (below + to + 1).double() / 2
     return float((ranks[positive].sum() - many * (many + 1) / 2) / (many * (len(positive) - many)))
+
+
+def told_apart(signal: Float[Tensor, "image end"], shown: Bool[Tensor, "image value"]) -> Float[Tensor, "end value"]:
+    r"""2 AUC − 1 = 2 Σ_{i shows v} (ρ_i − ρ̄) / (n₊ n₋), ρ: ranks of the signal, equal ones' mean; 0 where all images
+    show v, or none. `agreement_of` for many signals and values at once."""
+    rows = signal.T.contiguous()
+    ordered = rows.sort(dim=1).values
+    below, to = (torch.searchsorted(ordered, rows, right=right) for right in (False, True))
+    ranks = (below + to + 1 - len(signal) - 1).float() / 2
+    member = shown.float()
+    many = member.sum(dim=0).double()
+    return 2 * (ranks @ member).double() / (many * (len(shown) - many)).clamp(min=1)

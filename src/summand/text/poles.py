@@ -4,7 +4,11 @@ Three disjoint sets of images: the unit's statistics are of the first, words are
 worth is measured on the third. An end is the k images of largest (or smallest) coefficient x. Its words are the values
 that these images show, as the model itself reads them (`Values.shown`):
 
-    shown = share of the end's k images that show one of the words;  chance = the same share of all images.
+    shown = share of the end's k images that show one of the words;  chance = the same share of all images;
+    word = argmax_v (shown_v − chance_v) / (1 − chance_v) · (2 AUC_v − 1).
+
+The k images at the end are few, and several values may be shown by all of them ("a large object", where there is one):
+which of these x is about is asked of all images, by AUC_v, of telling those that show v from the others by x.
 
 An end is proven where, on the third set, shown ≥ 0.85, and is better than both nulls:
 
@@ -14,8 +18,9 @@ An end is proven where, on the third set, shown ≥ 0.85, and is better than bot
   pool, and for the words of all other units.
 
 Words that do not cover an end alone may do so together: an end of two or three things (clusters of its images) is said
-to have them all, provided that it tells them from everything else on all images (AUC ≥ 0.75), and one that no three
-words cover has none.
+to have them all, provided that it tells them from everything else on all images (AUC ≥ 0.75). An end that no three
+words cover has none; words that fall short of 0.85 by no more than a standard error of k images are left to the third
+set, which decides.
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ from scipy.stats import hypergeom
 from torch import Tensor
 
 from ..errors import SummandError
-from .fits import agreement_of, kappa, limit_of
+from .fits import agreement_of, kappa, limit_of, told_apart
 
 Verdict = Literal["proven", "not proven", "cannot be tested"]
 
@@ -147,35 +152,38 @@ def _silent(signal: Tensor) -> np.ndarray:
 def _choose(signal: Tensor, shown: Tensor, size: int) -> list[tuple[int, ...]]:
     """Words of every end, on the images of the second set."""
     chance = shown.double().mean(dim=0)
-    ends = _ends(signal)
+    ends, signed = _ends(signal), torch.cat([signal, -signal], dim=1)
     quiet = np.tile((signal.amax(dim=0) == signal.amin(dim=0)).numpy(), 2) | _silent(signal)
     found: list[tuple[int, ...]] = []
-    for some in ends.split(max(1, _BLOCK // (ends.shape[1] * shown.shape[1]))):
+    step = max(1, _BLOCK // (ends.shape[1] * shown.shape[1]))
+    for some, along in zip(ends.split(step), signed.split(step, dim=1), strict=True):
         hits = shown[some]  # [end, k, value]
         share = hits.sum(dim=1).double() / hits.shape[1]
-        first = kappa(share, chance).sub(1e-9 * chance).argmax(dim=1)
+        apart = told_apart(along, shown).clamp(min=0)
+        first = (kappa(share, chance) * apart).sub(1e-9 * chance).argmax(dim=1)
         for row, value in enumerate(first.tolist()):
             place = len(found)
-            found.append(() if quiet[place] else _cover(hits[row], value, shown, chance, size))
+            found.append(() if quiet[place] else _cover(hits[row], value, shown, chance, apart[row], size))
     return found
 
 
-def _cover(hits: Tensor, value: int, shown: Tensor, chance: Tensor, size: int) -> tuple[int, ...]:
+def _cover(hits: Tensor, value: int, shown: Tensor, chance: Tensor, apart: Tensor, size: int) -> tuple[int, ...]:
     """Add words until they cover the end together, as long as each is one of several clusters of its images."""
     words = [value]
     covered, anywhere = hits[:, value], shown[:, value]
-    while float(covered.double().mean()) < COVERED:
-        if len(words) == size:
-            return ()
+    while float(covered.double().mean()) < COVERED and len(words) < size:
         share = (hits | covered[:, None]).double().mean(dim=0)
         base = (shown | anywhere[:, None]).double().mean(dim=0)
         own = (hits & ~covered[:, None]).double().mean(dim=0)
-        fit = torch.where((own >= _LIFT * chance) & (own >= max(_ADDS, 2 / len(hits))), kappa(share, base), -1)
-        best = int(fit.argmax())
-        if float(fit[best]) < 0:
-            return ()
+        cluster = (own >= _LIFT * chance) & (own >= max(_ADDS, 2 / len(hits)))
+        if not cluster.any():
+            break
+        best = int(torch.where(cluster, kappa(share, base) * apart, -1).argmax())
         words.append(best)
         covered, anywhere = covered | hits[:, best], anywhere | shown[:, best]
+    enough = COVERED - (COVERED * (1 - COVERED) / len(hits)) ** 0.5  # within a standard error the third set decides
+    if float(covered.double().mean()) < enough:
+        return ()
     return tuple(sorted(words, key=lambda word: -float(hits[:, word].double().mean())))
 
 

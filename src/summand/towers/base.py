@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -93,21 +93,36 @@ class Rest:
 class Trace(Bound):
     """What one pass leaves at the pooled token. Every term is already in the embedding space but the head values.
 
-    values: Σ_i a_i v_i, [image, layer, head, channel]. scale: 1/σ of the final LayerNorm (ones where there is none),
-    [image]. rest: makes the other terms, at the first question for one of them; it holds no more than vectors of the
-    pooled token. shares: only where the constants are split over the heads, as paper C's code does it. pooling: w_q,
-    how much of each pooled token enters the output, where the tower pools tokens of its stream.
+    held: Σ_i a_i v_i, [image, layer, head, channel], or what makes it at the first question for it. scale: 1/σ of the
+    final LayerNorm (ones where there is none), [image]. rest: makes the other terms, at the first question for one of
+    them; it holds no more than vectors of the pooled token. shares: only where the constants are split over the heads,
+    as paper C's code does it. pooling: w_q, how much of each pooled token enters the output, where the tower pools
+    tokens of its stream. streamed: makes what all heads together added to the stream, in the embedding space, from the
+    stream itself; None where that is not at hand, or not to the precision of a sum.
     """
 
-    values: Float[Tensor, "image layer head channel"]
+    held: Float[Tensor, "image layer head channel"] | Callable[[], Float[Tensor, "image layer head channel"]]
     scale: Float[Tensor, " image"]
     rest: Callable[[], Rest]
     shares: Shares | None = None
     pooling: Float[Tensor, "image query"] | None = None
+    streamed: Callable[[Rest], Float[Tensor, "image embed"]] | None = None
+
+    @cached_property
+    def values(self) -> Float[Tensor, "image layer head channel"]:
+        """Σ_i a_i v_i of every head."""
+        if isinstance(self.held, Tensor):
+            return self.held
+        with torch.no_grad(), unmixed(self.scale.device):
+            return self.held()
+
+    def moved(self, values: Float[Tensor, "image layer head channel"]) -> Trace:
+        """The same with other values of the heads."""
+        return replace(self, held=values, streamed=None)
 
     @cached_property
     def _rest(self) -> Rest:
-        with torch.no_grad(), unmixed(self.values.device):
+        with torch.no_grad(), unmixed(self.scale.device):
             return self.rest()
 
     @property
@@ -136,15 +151,17 @@ class Trace(Bound):
 
     def total(self, maps: HeadMaps) -> Float[Tensor, "image embed"]:
         """The sum of all terms, M(x), without a term of its own for every head."""
-        heads, mlps, embedding, bias = self.sums(maps).unbind(dim=1)
-        return embedding + heads + mlps + bias
+        return self.embedding + self._heads(maps) + self.mlps.sum(dim=1) + self.bias
 
     def sums(self, maps: HeadMaps) -> Float[Tensor, "image term embed"]:
-        """All heads together, all MLPs, the embedding, and the constants."""
-        heads = torch.einsum("ilhc,lhce->ie", self.values * self.scale[:, None, None, None], maps.kept)
-        if self.shares is not None:
-            heads = heads + self.values.shape[2] * self.shares.each().sum(dim=1)
+        """All heads together, all MLPs, the embedding, and the constants. The first from the stream where that has it,
+        as the guard has seen that both are the same."""
+        heads = self._heads(maps) if self.streamed is None else self.streamed(self._rest)
         return torch.stack([heads, self.mlps.sum(dim=1), self.embedding, self.bias], dim=1)
+
+    def _heads(self, maps: HeadMaps) -> Float[Tensor, "image embed"]:
+        heads = torch.einsum("ilhc,lhce->ie", self.values * self.scale[:, None, None, None], maps.kept)
+        return heads if self.shares is None else heads + self.values.shape[2] * self.shares.each().sum(dim=1)
 
 
 @runtime_checkable

@@ -5,20 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import working
 from .products import HALVES, addends, exact_product, in_addends, mixed_product, rounded_product
-from .view import AttentionView, Reads
 
 _IN_CACHE = 1 << 21  # numbers, of tokens and weights, that are worked on together on a CPU
 _AT_ONCE = 1 << 26  # and on other devices
 _LARGE = 1 << 23  # numbers of a layer that is finished alone there: putting it beside others costs more than it saves
+_FEW = 8  # images
 _MOST_READ = 1 << 26  # numbers that are kept of what heads read
 
 
@@ -95,11 +94,7 @@ class PlainLayers:
     def _rows(self) -> Float[Tensor, "layer image head token"]:
         """⟨q, W_K n⟩ = ⟨W_Kᵀ q, n⟩: no key is ever built; the key bias shifts a whole row and drops out."""
         layers, images, count, width = self.tokens.shape
-        _, heads, channels, _ = self.maps.key.shape
-        root = channels**-0.5
-        first = self.tokens[:, :, 0]
-        query = torch.baddbmm(self.maps.query_bias, first, self.maps.query.transpose(1, 2), beta=root, alpha=root)
-        query = query.view(layers, images, heads, channels).transpose(1, 2).reshape(-1, images, channels)
+        heads, query = self.maps.key.shape[1], self._queries()
         reads = torch.bmm(query, self.maps.key.flatten(0, 1)).view(layers, heads, images, width)
         reads = reads.transpose(1, 2).reshape(-1, heads, width)
         tokens = self.tokens.flatten(0, 1)
@@ -108,6 +103,19 @@ class PlainLayers:
             return logits.softmax(dim=1).view(layers, images, count, heads).transpose(2, 3)
         logits = exact_product(reads, tokens.transpose(1, 2))
         return logits.softmax(dim=-1).view(layers, images, heads, count)
+
+    def _queries(self) -> Float[Tensor, "layer_head image channel"]:
+        """(W_Q n_0 + b_Q) / √c. Of a few images head by head, which a CPU's threads share among them: such a product
+        takes as long as its weights are read."""
+        maps, first = self.maps, self.tokens[:, :, 0]
+        layers, images, _ = first.shape
+        _, heads, channels, _ = maps.key.shape
+        root = channels**-0.5
+        if layers == 1 and images <= _FEW and first.device.type == "cpu":
+            weight, bias = maps.query.view(heads, channels, -1), maps.query_bias.view(heads, 1, channels)
+            return torch.baddbmm(bias, first.expand(heads, -1, -1), weight.transpose(1, 2), beta=root, alpha=root)
+        query = torch.baddbmm(maps.query_bias, first, maps.query.transpose(1, 2), beta=root, alpha=root)
+        return query.view(layers, images, heads, channels).transpose(1, 2).reshape(-1, images, channels)
 
     @cached_property
     def values(self) -> Float[Tensor, "image layer head channel"]:
@@ -122,6 +130,15 @@ class PlainLayers:
         are made as they are read."""
         rows, tokens = self.rows.flatten(0, 1), self.tokens.flatten(0, 1)
         return addends(rows, tokens) if in_addends(rows, tokens) else None
+
+    def later(self) -> Tensor | Callable[[], Float[Tensor, "image layer head channel"]]:
+        """`values`, or what makes them when they are asked for: until then what the heads read is kept."""
+        if "token_values" in self.__dict__ and not self.half:
+            return self.values
+        parts, maps = self.addends(), self.maps
+        if parts is not None:
+            return lambda: values_of(maps, parts.sum(dim=1))
+        return partial(values_of, maps, mixed_product(self.rows.flatten(0, 1), self.tokens.flatten(0, 1)))
 
     @cached_property
     def token_values(self) -> Float[Tensor, "layer image token head channel"]:
@@ -187,51 +204,3 @@ class ValuesLater:
             maps = self._maps(read[0][0][0], read[-1][0][-1])
             found.append(values_of(maps, torch.cat([parts for _, parts in read]).sum(dim=1)))
         return found
-
-
-class PlainView(AttentionView):
-    """One of these layers, as any attention is seen: what the model holds in half precision is handed out in fp32."""
-
-    layers: PlainLayers
-    place: int
-
-    def __init__(self, layers: PlainLayers, place: int) -> None:
-        self.__dict__.update(layers=layers, place=place)
-
-    def __getattr__(self, name: str) -> Tensor:
-        """row, inputs, value_weight and value_bias of this layer, made where they are read."""
-        maps, tokens = self.layers.maps, self.layers.tokens
-        held = {"inputs": tokens, "value_weight": maps.value, "value_bias": maps.value_bias}
-        if name == "row":
-            return self.layers.rows[self.place]
-        if name not in held:
-            raise AttributeError(name)
-        return self.__dict__.setdefault(name, working(held[name][self.place]))
-
-    def values(self) -> Float[Tensor, "image head channel"]:
-        return self.layers.values[:, self.place]
-
-    def token_values(self) -> Float[Tensor, "image token head channel"]:
-        return self.layers.token_values[self.place]
-
-    def written(
-        self,
-        along: Float[Tensor, "head channel direction"],
-        read: Reads | None = None,
-        layer: int = 0,
-        rounded: Float[Tensor, "head channel direction"] | None = None,
-    ) -> Float[Tensor, "image token direction"]:
-        if rounded is None or not self.layers.half:
-            return super().written(along, read, layer)
-        values = self.layers.rounded[self.place].flatten(2).flatten(0, 1)[None]
-        return rounded_product(values, rounded.flatten(0, 1)[None])[0].unflatten(0, self.layers.tokens.shape[1:3])
-
-    def _maps_first(self, directions: int) -> bool:
-        return not self.layers.half and super()._maps_first(directions)
-
-
-def group_of(view: AttentionView, layer: int) -> tuple[range, PlainLayers] | None:
-    """The layers that are finished together with this one; None where it is alone."""
-    if not isinstance(view, PlainView) or len(view.layers.tokens) == 1:
-        return None
-    return range(layer - view.place, layer - view.place + len(view.layers.tokens)), view.layers

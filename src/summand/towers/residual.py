@@ -11,20 +11,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import SummandError
-from .base import HeadMaps, Trace, of_weights, working
+from .base import Trace, working
 from .blocks import Block
-from .directions import Whole
-from .factored import Factored
 from .guarded import Guarded
-from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
+from .linear import Projection, inverse_deviation, normed, optional_norm
 from .listening import _Enough, listening, one_pass, untouched, watched
-from .plain import PlainMaps
+from .of_weights import OfWeights
 from .recorded import Work, recorded
 from .stream import POSITIONS, StreamPass
 from .view import Visit
 
 
-class ResidualTower(Guarded):
+class ResidualTower(OfWeights, Guarded):
     r"""M(x) = Fᵀ Σ_q w_q (z_q⁰ + Σ_l (Σ_h W_O^{l,h} Σ_i a_{q,i}^{l,h} v_i^{l,h} + b_O^l + MLP_q^l)) / σ + β P.
 
     Pooling is a choice of w: the class token alone (w = 1 at q = 0, paper C), or the mean over the patches. Where the
@@ -69,11 +67,7 @@ class ResidualTower(Guarded):
             raise SummandError("its layers differ in their number of heads or channels")
         self.heads, self.channels = sizes.pop()
         self.embed = projection.size(len(self._blocks[0].attention.out.weight))
-        self._maps: HeadMaps | None = None
-        self._folded: Tensor | None = None
-        self._plain_maps: PlainMaps | None = None
-        self._neuron_maps: dict[Any, Factored] = {}
-        self._writes: dict[int, Whole] = {}
+        self._begin()
         transformer = getattr(visual, "transformer", None)  # the clip package's puts the tokens first and says nothing
         self._batch_first = transformer is None or bool(getattr(transformer, "batch_first", False))
         self._last_is_plain = untouched(blocks[-1])
@@ -105,49 +99,10 @@ class ResidualTower(Guarded):
             )
         if self._split is None:
             split = copy.copy(self)
-            split.even_split, split._maps, split._neuron_maps, split._writes = True, None, {}, {}
-            split._folded = None
+            split.even_split = True
+            split._begin()
             self._split = split
         return self._split
-
-    def head_maps(self) -> HeadMaps:
-        """W_O^{l,h} F for every value channel, built once."""
-        if self._maps is None:
-            with of_weights(self.device):
-                folded = self.folded()
-                self._maps = HeadMaps(torch.stack([block.directions(folded) for block in self._blocks]))
-        return self._maps
-
-    def neuron_directions(self, layer: int) -> Factored:
-        """P W_VO^{l',h} w^{l,n} for every neuron n and later head (l', h), norms folded in: [neuron, path, embed],
-        through the later head's channels. Built once."""
-        return self.later_directions(layer, self._blocks[layer].neuron_writes, layer)
-
-    def later_directions(self, layer: int, writes: Callable[[], Tensor], key: Any) -> Factored:
-        """The same of what is written to the stream that leaves a layer, [unit, width]. key: of what is kept."""
-        kept = self._neuron_maps.get(key)
-        if kept is None:
-            maps, later = self.head_maps(), self._blocks[layer + 1 :]
-            with of_weights(self.device):
-                written = writes()
-                left = torch.stack([written @ block.value_reads(not self.even_split) for block in later], dim=1)
-                left = left.unflatten(-1, (self.heads, self.channels)).flatten(1, 2)
-                kept = Factored(left, maps.kept[layer + 1 :].flatten(0, 1))
-            self._neuron_maps[key] = kept
-        return kept
-
-    def write_directions(self, layer: int) -> Whole:
-        """w^{l,n} F: what every neuron writes to the pooled token, in the output, [neuron, 1, embed]. Built once."""
-        kept = self._writes.get(layer)
-        if kept is None:
-            with of_weights(self.device):
-                kept = Whole((self._blocks[layer].neuron_writes() @ self.folded())[:, None])
-            self._writes[layer] = kept
-        return kept
-
-    @property
-    def device(self) -> torch.device:
-        return self._blocks[0].attention.out.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -169,33 +124,6 @@ class ResidualTower(Guarded):
         else:
             pooled = normed(self.norm, tokens[:, self._pooled_from :].mean(dim=1))
         return self.projection(pooled) + self.projection.shift(pooled)
-
-    def plain_maps(self, first: int, last: int) -> PlainMaps:
-        """The maps of attention layers that are read plainly, from the first to the last, side by side. Where all
-        layers are, they are copied once."""
-        if self._plain_maps is None:
-            with of_weights(self.device):
-                each = [block.attention.plain_maps() for block in self._blocks]
-                known = [maps for maps in each if maps is not None]
-                if len(known) < len(each):
-                    return PlainMaps.stacked([maps for maps in each[first : last + 1] if maps is not None])
-                self._plain_maps = PlainMaps.stacked(known)
-        return self._plain_maps.some(slice(first, last + 1))
-
-    def folded(self) -> Float[Tensor, "width embed"]:
-        """F: the projection with the final norm's gain and centring in it, at unit σ. Built once."""
-        if self._folded is None:
-            with of_weights(self.device):
-                self._folded = self._fold()
-        return self._folded
-
-    def _fold(self) -> Tensor:
-        projection = self.projection_matrix()
-        if self.norm is None:
-            return projection
-        if self.even_split:
-            return projection if self.norm.weight is None else working(self.norm.weight)[:, None] * projection
-        return fold_norm(self.norm, projection)
 
     @torch.no_grad()
     def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
@@ -254,9 +182,6 @@ class ResidualTower(Guarded):
 
     def final_normed(self, stream: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
         return normed(self.norm, stream)
-
-    def projection_matrix(self) -> Float[Tensor, "width embed"]:
-        return self.projection.matrix(working(self._blocks[0].attention.out.weight.T))
 
     def to_embedding(self, stream: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch embed"]:
         """The final norm and the projection of any vectors of the stream, differentiable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,11 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SummandError
-from .base import Rest, Shares, Trace, working
+from .base import Rest, Trace, working
+from .even_split import evenly_split
 from .linear import inverse_deviation
 from .listening import Listener, enough, listening
-from .plain import PlainLayers, PlainMaps, PlainView, ValuesLater, together
+from .plain import PlainLayers, PlainMaps, ValuesLater, together
+from .plain_view import PlainView
 from .precision import unmixed
+from .products import HALVES
 from .view import AttentionView, Visit
 
 if TYPE_CHECKING:
@@ -24,6 +28,10 @@ POSITIONS = ("rope", "shared_rel_pos")
 """What timm hands to every block beside the tokens."""
 
 _AHEAD = 8  # listeners: those of two blocks and two more
+_LATER = 1 << 24  # numbers that heads read, which are kept for values that may never be asked for
+
+_Values = Tensor | Callable[[], Tensor]
+"""Σ_i a_i v_i, [image, layer, head, channel], or what makes it."""
 
 
 class StreamPass:
@@ -37,7 +45,7 @@ class StreamPass:
     def __init__(self, tower: ResidualTower, visit: Visit | None, weights: Callable[[Tensor], Tensor]) -> None:
         self.tower, self.visit, self.weights = tower, visit, weights
         self.blocks, self.first = tower.blocks, tower.pooled_from
-        self.values: list[Tensor] = []  # [image, layer, head, channel] of layers that were finished together
+        self.values: list[_Values] = []  # of layers that were finished together
         self.waiting: list[tuple[int, Tensor, PlainMaps]] = []
         self.later = ValuesLater(tower.plain_maps)
         self.before: list[Tensor] = []  # the pooled token before each block
@@ -45,7 +53,8 @@ class StreamPass:
         self.masses: list[tuple[Tensor, Tensor] | None] = []  # what each layer's constants are multiplied with; ones
         self.pooling: Tensor | None = None
         self.positions: dict[str, Any] = {}
-        self.ahead = None if tower.always_checked else _AHEAD  # code of others may call blocks in another order
+        # Nothing waits for the first step on a CPU; and code of others may call blocks in another order.
+        self.ahead = None if tower.always_checked or tower.device.type == "cpu" else _AHEAD
 
     def of_class_token(self, pixels: Tensor) -> Trace:
         """The pass ends before the last block, of which only the class token is computed."""
@@ -59,7 +68,7 @@ class StreamPass:
         end = self._of_class_token(pixels)
         with unmixed(pixels.device):
             values, scale = self._values_and_scale(end, scaled=False)
-            return values, scale, working(self.before[0]), end, _written(self.before, self.middle, end)
+            return _made(values), scale, working(self.before[0]), end, _written(self.before, self.middle, end)
 
     def trace_of(self, numbers: tuple[Tensor, ...]) -> Trace:
         """The trace of these numbers."""
@@ -83,7 +92,8 @@ class StreamPass:
             view = self._look(len(self.blocks) - 1, inputs)
             self._finish()
             self.values += self.later.made()
-            outputs = last.plain_outputs(view, self.values[-1][:, -1], inputs, self.positions)
+            self.values[-1] = values = _made(self.values[-1])
+            outputs = last.plain_outputs(view, values[:, -1], inputs, self.positions)
             self.middle.append(working(self.before[-1]) + last.write(outputs))
         # In the model's own precision, and its own order of the axes: who listens to the neurons turns them as ever.
         alone = self.tower.batch_first(self.middle[-1][:, None].to(tokens.dtype))
@@ -163,8 +173,18 @@ class StreamPass:
         if self.visit is not None:
             for place, layer in enumerate(layers):
                 self.visit(layer, PlainView(found, place))
-        if self.tower.always_checked or not self.later.add(layers, found):
+        if self._can_wait(found):
+            self.values.append(found.later())
+        elif self.tower.always_checked or not self.later.add(layers, found):
             self.values.append(found.values)
+
+    def _can_wait(self, found: PlainLayers) -> bool:
+        """Whether the values of heads are made when they are asked for: who visits the tokens may not ask for them, and
+        they take the whole value map."""
+        if self.visit is None or self.tower.always_checked:
+            return False
+        _, images, heads, _ = found.rows.shape
+        return len(self.blocks) * images * heads * found.tokens.shape[-1] <= _LATER
 
     def _pooled(self, tokens: Tensor) -> Float[Tensor, "image width"]:
         """A class token in the model's own precision, a mean in working precision."""
@@ -181,12 +201,16 @@ class StreamPass:
     def _trace(self, pooled: Tensor, scaled: bool) -> Trace:
         values, scale = self._values_and_scale(pooled, scaled)
         if self.tower.even_split:
-            return self._evenly_split(values, pooled, scale)
+            written = _written(self.before, self.middle, pooled)
+            start = working(self.before[0])
+            return evenly_split(self.tower, _made(values), start, written, pooled, scale, self.pooling)
         before, middle = self.before, self.middle
         return self._trace_of(values, scale, pooled, lambda: (working(before[0]), _written(before, middle, pooled)))
 
-    def _values_and_scale(self, pooled: Tensor, scaled: bool) -> tuple[Tensor, Tensor]:
-        values = self.values[0] if len(self.values) == 1 else torch.cat(self.values, dim=1)
+    def _values_and_scale(self, pooled: Tensor, scaled: bool) -> tuple[_Values, Tensor]:
+        values = partial(_side_by_side, self.values)
+        if not any(map(callable, self.values)):
+            values = values()
         if self.tower.norm is not None and not scaled:
             scale = inverse_deviation(self.tower.norm, pooled)
         else:
@@ -196,21 +220,19 @@ class StreamPass:
         return values, scale
 
     def _trace_of(
-        self, values: Tensor, scale: Tensor, pooled: Tensor, others: Callable[[], tuple[Tensor, Tensor]]
+        self, values: _Values, scale: Tensor, pooled: Tensor, others: Callable[[], tuple[Tensor, Tensor]]
     ) -> Trace:
         """Terms in the width of the stream, brought to the embedding space when they are asked for. others: the token
         that enters, and what the MLPs add."""
-        tower, masses = self.tower, self.masses
+        tower = self.tower
         pooling = scale.new_ones(scale.shape[0], 1) if self.pooling is None else self.pooling
+        plain = all(mass is None for mass in self.masses)
+        constant = tower.constant if plain and not tower.always_checked else self._constant(scale)
 
         def rest() -> Rest:
             start, written = others()
-            folded, one = tower.folded(), scale.new_ones(1)
-            constants = [
-                block.constant(one, one) if mass is None else block.constant(mass[0], mass[1].sum(dim=1))
-                for block, mass in zip(tower.blocks, masses, strict=True)
-            ]
-            bias = (sum(constants[1:], constants[0]) @ folded) * scale[:, None]
+            folded = tower.folded()
+            bias = constant() * scale[:, None]
             if tower.norm is not None and tower.norm.bias is not None:
                 bias = bias + tower.projection(working(tower.norm.bias))
             return Rest(
@@ -219,26 +241,35 @@ class StreamPass:
                 bias=bias + tower.projection.shift(pooled),
             )
 
-        return Trace(values, scale, rest, pooling=pooling)
+        def streamed(rest: Rest) -> Tensor:
+            whole = (pooled @ tower.folded() - constant()) * scale[:, None]
+            return whole - rest.embedding - rest.mlps.sum(dim=1)
 
-    def _evenly_split(self, values: Tensor, pooled: Tensor, scale: Tensor) -> Trace:
-        """Paper C, A.1, and its code: L attention terms, L MLPs and the embedding each take 1/(2L + 1) of −μ γ/σ + β;
-        a layer's attention passes its part and its output bias on to its heads, and they to their tokens, evenly."""
-        tower, folded = self.tower, self.tower.folded()
-        parts, one = 2 * tower.layers + 1, scale.new_ones(1)
-        mean = pooled.mean(dim=-1)
-        gain = folded.sum(dim=0)  # 1ᵀ diag(γ) P
-        shift = torch.zeros_like(gain) if tower.norm.bias is None else tower.projection(working(tower.norm.bias))
-        biases = torch.cat([block.constant(one, one) for block in tower.blocks]) @ folded
-        each = torch.stack([biases, (gain / parts).expand_as(biases), (shift / parts).expand_as(biases)], dim=1)
-        share = ((-mean * scale)[:, None] * gain + shift) / parts
-        rest = Rest(
-            embedding=(working(self.before[0]) @ folded) * scale[:, None] + share,
-            mlps=(_written(self.before, self.middle, pooled) @ folded) * scale[:, None, None] + share[:, None],
-            bias=tower.projection.shift(pooled).expand(pooled.shape[0], -1),
-        )
-        shares = Shares(torch.stack([scale, -mean * scale, torch.ones_like(scale)], dim=1), each / tower.heads)
-        return Trace(values, scale, lambda: rest, shares, self.pooling)
+        rounded = tower.dtype in HALVES or torch.is_autocast_enabled(scale.device.type)
+        at_hand = plain and not tower.always_checked and not rounded
+        return Trace(values, scale, rest, pooling=pooling, streamed=streamed if at_hand else None)
+
+    def _constant(self, scale: Tensor) -> Callable[[], Float[Tensor, "one_or_image embed"]]:
+        """What all layers' output biases add, at unit σ, as the pooled query meets them."""
+        tower, masses, one = self.tower, self.masses, scale.new_ones(1)
+
+        def constant() -> Tensor:
+            each = [
+                block.constant(one, one) if mass is None else block.constant(mass[0], mass[1].sum(dim=1))
+                for block, mass in zip(tower.blocks, masses, strict=True)
+            ]
+            return sum(each[1:], each[0]) @ tower.folded()
+
+        return constant
+
+
+def _made(values: _Values) -> Float[Tensor, "image layer head channel"]:
+    return values if isinstance(values, Tensor) else values()
+
+
+def _side_by_side(values: list[_Values]) -> Float[Tensor, "image layer head channel"]:
+    made = [_made(each) for each in values]
+    return made[0] if len(made) == 1 else torch.cat(made, dim=1)
 
 
 def _written(before: list[Tensor], middle: list[Tensor], end: Tensor) -> Float[Tensor, "image layer width"]:

@@ -7,7 +7,6 @@ k = 1 − s and a = s c̄ move it there by a share, k = 2 doubles it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -30,7 +29,7 @@ def heads_moved(
     if any(keep):
         put = put + values[chosen] * torch.tensor(keep).to(values)[:, None]
     values[chosen] = put
-    return replace(trace, values=values)
+    return trace.moved(values)
 
 
 def excess(
@@ -54,7 +53,7 @@ def neurons_moved(
     read = torch.einsum("inp,npc->ipc", excess, reads.to(excess))
     values, later = trace.values.clone(), slice(layer + 1, None)
     values[:, later] -= read.unflatten(1, (-1, heads)) / trace.scale[:, None, None, None]
-    return replace(trace, values=values)
+    return trace.moved(values)
 
 
 def pairs_moved(trace: Trace, rows: Sequence[tuple[int, int]], excess: Tensor, reads: Tensor) -> Trace:
@@ -63,4 +62,4 @@ def pairs_moved(trace: Trace, rows: Sequence[tuple[int, int]], excess: Tensor, r
     values = trace.values.clone()
     for place, (_, head) in enumerate(rows):
         values[:, 0, head] -= excess[:, place, None] * reads[place].to(excess) / trace.scale[:, None]
-    return replace(trace, values=values)
+    return trace.moved(values)
