@@ -351,3 +351,17 @@ def test_one_folder_by_several_paths_is_one(vit, tmp_path, monkeypatch):
     shutil.copytree(folder, tmp_path / "copy")
     with pytest.raises(summand.SummandError, match=r"holds another run: images .*pictures, not .*copy"):
         of_folder(vit, tmp_path / "copy", out)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "checksums.json"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(finished, monkeypatch, name):
+    read = Path.read_text
+
+    def refuse(path, *args, **options):
+        if path.name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(path, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(summand.SummandError, match=rf"^no permission to read .*{name}$"):
+        look_at_all(finished.path)

@@ -164,6 +164,8 @@ class Manifest:
             raise SummandError(
                 f"{folder} is no run folder: it has no {FILE}; `summand survey --out FOLDER` makes one"
             ) from None
+        except PermissionError as error:
+            raise SummandError(f"no permission to read {folder / FILE}") from error
         except SummandError as error:
             raise SummandError(f"{error}; the run must be made again, with --restart") from error
         if found.get("format") != FORMAT:
