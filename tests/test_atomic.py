@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 
 from summand.atomic import replacing
@@ -26,6 +29,15 @@ def test_what_raises_leaves_the_old_file_and_nothing_else(tmp_path):
         write_half(temporary)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left") as said, replacing(tmp_path / "a.png"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert said.value.filename == str(tmp_path / "a.png")
+    with pytest.raises(OSError, match="No space left") as said, replacing(tmp_path / "a.png"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "elsewhere")
+    assert said.value.filename == "elsewhere"
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path):

@@ -14,7 +14,8 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` to write a file, or a folder of files, to; it takes the place of `path` when the
     block ends, and is removed when the block raises. Whoever reads `path` meanwhile sees the old one or the new one,
-    never a part; so does whoever reads it after a power cut, for all of it is on the disk before it is renamed."""
+    never a part; so does whoever reads it after a power cut, for all of it is on the disk before it is renamed. An
+    error of the system that names no file (a full disk) gets the name of `path`."""
     path = Path(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
@@ -28,6 +29,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         else:
             os.replace(temporary, path)
         _flush_one(path.parent)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

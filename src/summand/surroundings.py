@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import threading
 import traceback
@@ -40,10 +41,32 @@ def remedy_of(error: OSError) -> str | None:
     return REMEDIES.get(error.errno) if error.errno is not None else None
 
 
+def room_or_place(error: OSError) -> str:
+    """What to do where a place was chosen, and its work is not to be lost.
+
+    >>> room_or_place(OSError(errno.EROFS, "Read-only file system"))
+    'see that it can be written to'
+    """
+    return (
+        "make room"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)
+        else "see that it can be written to"
+    )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """torch raises RuntimeErrors, of a type of their own on a GPU; numpy a MemoryError."""
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return known or (isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _OUT_OF_MEMORY))
+
+
+def reserve(file: int, size: int) -> None:
+    """Have the disk set so many bytes of a file aside. Raises `OSError` where it is full: without this a process that
+    writes through a map of the file would be killed (SIGBUS)."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)
 
 
 def place_of(error: BaseException) -> str:

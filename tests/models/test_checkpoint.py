@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -524,6 +525,14 @@ def test_files_that_are_none(tmp_path, plain, state):
     whole = Path(saved(tmp_path / "whole.pt", state)).read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     refused("cut.pt", plain, checkpoint=tmp_path / "cut.pt")
+    for name, to in (("gone.pt", tmp_path / "nothing.pt"), ("round.pt", tmp_path / "round.pt")):
+        (tmp_path / name).symlink_to(to)
+        refused(f"{name} is a link to .*{to.name}, which is not there", plain, checkpoint=tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.pt")  # which would never end
+    refused("a device or a pipe", plain, checkpoint=tmp_path / "pipe.pt")
+    numbered = saved(tmp_path / "numbered.pt", dict(enumerate(state.values())))
+    refused(r"unknown \(0, 1, 2", plain, checkpoint=numbered)
+    refused(r"1 unknown \(3\)", plain, checkpoint=saved(tmp_path / "one.pt", {**state, 3: torch.ones(2)}))
 
 
 def test_a_file_with_a_hash_in_its_name(tmp_path, plain, tuned, state):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
@@ -16,6 +17,8 @@ from summand import Moments, SummandError
 from summand.effects.autoencoder import Autoencoder
 from summand.models.ablations import Ablation, AxisRemoval, NeuronAblation
 from summand.models.export.module import Exported, traced
+from summand.models.export.patient import patient
+from summand.models.saved_weights import save_weights
 from tests.border import open_clip
 from tests.tiny import clip
 
@@ -179,6 +182,8 @@ def test_what_no_weights_hold_is_refused_by_name(tmp_path, tiny, pixels):
 def test_places(tmp_path, tiny):
     with pytest.raises(SummandError, match=r"must end in \.pt2, \.onnx, \.safetensors; got 'a\.pth'"):
         summand.export(tiny, tmp_path / "a.pth")
+    with pytest.raises(SummandError, match=r"a path is needed that ends in \.pt2, .*; got NoneType"):
+        summand.export(tiny, None)
     (tmp_path / "file").touch()
     with pytest.raises(SummandError, match=r"cannot write .*x\.pt2: "):
         summand.export(tiny, tmp_path / "file" / "x.pt2")
@@ -199,3 +204,26 @@ def test_a_tower_that_torch_cannot_trace(tmp_path):
         with pytest.raises(SummandError, match=r"torch\.export cannot trace it: .*Remedy: .*classifier\.npz"):
             summand.export(summand.wrap(made, name="choosing"), tmp_path / "a.pt2")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process():
+    """torch's writer ends the process (terminate) where a write to its file fails."""
+    program = torch.export.export(torch.nn.Linear(200, 200), (torch.ones(2, 200),))
+    with pytest.raises(OSError, match="No space left"), patient(Path("/dev/full")) as file:
+        torch.export.save(program, file)
+    assert file.error is not None
+
+
+def test_weights_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    save_weights({"a": torch.eye(3)}, tmp_path / "a.safetensors", {"classes": ["star"]})
+
+    def full(tensors, path, metadata):
+        Path(path).write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(SummandError, match=r"a.safetensors: I/O error: No space left.*make room"):
+        save_weights({"a": torch.zeros(3)}, tmp_path / "a.safetensors")
+    assert torch.equal(load_file(tmp_path / "a.safetensors")["a"], torch.eye(3))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]

@@ -326,6 +326,17 @@ def test_a_damaged_file_is_rebuilt(folder, damage):
     assert len(kept(made, TEXTS)) == len(TEXTS)
 
 
+def test_a_file_that_a_full_disk_left_is_an_empty_one(folder, recwarn):
+    """SQLite makes the file before it writes to it."""
+    made = model()
+    rows = made.text_batch(TEXTS)
+    (file,) = folder.iterdir()
+    file.write_bytes(b"")
+    assert torch.equal(model().text_batch(TEXTS), rows)
+    assert len(kept(made, TEXTS)) == len(TEXTS)
+    assert not [one for one in recwarn if "text cache" in str(one.message)]
+
+
 def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SUMMAND_CACHE", str(tmp_path / "file"))

@@ -93,6 +93,25 @@ def test_threads_that_use_a_model_for_the_first_time_together():
         assert together([work] * 4, 1) == []
 
 
+def test_hooks_that_come_and_go_while_a_pass_is_left():
+    """As those of other threads do: torch says so in the place of whatever it was left with."""
+    made, x = clip(), pixels()
+    with torch.no_grad():
+        truth = made.encode_image(x)
+    left = []
+
+    def come_and_go(module, args, output):
+        left.append(output)
+        module.register_forward_hook(lambda *_: None).remove()
+
+    for module in (made.visual, made.visual.transformer):
+        module.register_forward_hook(come_and_go, always_call=True)
+    model = summand.wrap(made)
+    assert off(model.decompose(x).total(), truth) < 1e-9
+    assert off(model.decompose(x).tokens().sum(dim=1), model.decompose(x).heads().sum(dim=(1, 2))) < 1e-9
+    assert None in left  # a pass was left in the middle
+
+
 def test_a_users_hook_may_ask_in_the_middle_of_a_pass():
     """Re-entrance: a pass of ours within a pass of ours, and a plain forward within it."""
     made = clip()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
@@ -150,6 +151,20 @@ def test_a_file_in_the_way_is_refused(few: Scenes, tmp_path: Path):
         write_folder(few, tmp_path / "file")
     with pytest.raises(SummandError, match=r"cannot write to .*choose a folder that you may write to"):
         write_folder(few, tmp_path / "file" / "below")
+
+
+def test_a_full_disk_leaves_no_part_and_nothing_of_others_goes(few: Scenes, tmp_path: Path, monkeypatch):
+    write_folder(few, tmp_path / "old")
+    (tmp_path / "old" / "images" / "mine.png").write_text("mine")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    for name in ("new", "old"):
+        with pytest.raises(SummandError, match=r"cannot write to .*No space left on device; make room"):
+            write_folder(few, tmp_path / name)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "old" / "images" / "mine.png"]
 
 
 def test_no_permission_is_said(few: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -124,6 +124,18 @@ def test_a_network_of_another_size_than_its_weights_reads_pictures_of_its_own_si
     torch.testing.assert_close(made.decompose(x).total(), made.encode_image(x), rtol=1e-4, atol=1e-5)
 
 
+def test_pixels_that_one_preprocessing_made_are_for_two_models_that_read_the_same(vit):
+    pixels = vit.preprocess(summand.scenes.sample(70, seed=3).images)
+    given = summand.align(network(), vit, pixels, pixels="clip", progress=False).alignment
+    drawn = summand.align(network(), vit, "scenes:count=70,seed=3", pixels="clip", progress=False).alignment
+    assert given.rows.to_dict("records")[0] == pytest.approx(drawn.rows.to_dict("records")[0])
+    for small in (network(), network(img_size=32)):
+        with pytest.raises(SummandError, match=r"tensors of 12,288 numbers.* give pictures .*, or say pixels='clip'"):
+            summand.align(small, vit, list(pixels), progress=False)
+    with pytest.raises(SummandError, match=r"of 6,912 numbers.*, or 12,288 numbers an image, which both read"):
+        summand.align(network(), vit, pixels[:, :, 8:56, 8:56], pixels="clip", progress=False)
+
+
 def test_what_cannot_be_aligned_says_why(vit, unchecked):
     scenes = "scenes:count=40,seed=3"
     with pytest.raises(SummandError, match="40 images are too few for a map of 24 features: give at least 60"):
@@ -137,6 +149,12 @@ def test_what_cannot_be_aligned_says_why(vit, unchecked):
         summand.align(timm.create_model("deit_tiny_distilled_patch16_224"), vit, scenes)
     with pytest.raises(SummandError, match=r"pixels='clip' makes .* say pixels='own'"):
         summand.align(network(img_size=32), vit, "scenes:count=70,seed=3", pixels="clip")
+    with pytest.raises(SummandError, match="vision reads images of 1 channels; three are needed"):
+        summand.align(network(in_chans=1), vit, scenes)
+    with pytest.raises(SummandError, match=r"clip must be a model, such as summand.load.* got the str 'scenes-vit'"):
+        summand.align(network(), "scenes-vit", scenes)
+    with pytest.raises(SummandError, match="batch_size must be a whole number of at least 1, got 0"):
+        summand.align(network(), vit, "scenes:count=70", batch_size=0)
     with pytest.raises(SummandError, match="go with the name of a timm model"):
         summand.align(network(), vit, scenes, random_vision=True)
     with pytest.raises(SummandError, match="timm cannot make 'no_such_vit'"):

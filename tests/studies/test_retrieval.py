@@ -68,6 +68,8 @@ def test_heads_labelled_colour_find_the_colour(vit, source, tmp_path):
     assert len(units) >= 2
     truth = source.attributes()["colour"].to_numpy()
     by_heads = build_index(vit, source, Space(units), folder=tmp_path)
+    file = (tmp_path / "features.npy").stat()
+    assert 512 * file.st_blocks >= file.st_size  # the disk has room for all of it before it is written
     assert (tmp_path / "features.npy").is_file()
     everything = build_index(vit, source, Space())
     queries = range(0, 160, 4)

@@ -127,6 +127,67 @@ def test_every_form_of_images_gives_the_same_survey(vit, pictures, tmp_path, for
         assert found.source().image(7).size == (64, 64)
 
 
+class Broken(Pictures):
+    """A data set of the caller's, one of whose pictures cannot be read."""
+
+    def __init__(self, items, at: int, error: Exception) -> None:
+        super().__init__(items, extra=True)
+        self.at, self.error = at, error
+
+    def __getitem__(self, index: int):
+        if index == self.at:
+            raise self.error
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("form", ["pictures", "pixels", "arrays"])
+@pytest.mark.parametrize(
+    ("error", "said"), [(OSError("cut short"), "cut short"), (ValueError("of mine"), "ValueError: of mine")]
+)
+def test_one_bad_item_of_a_data_set_costs_that_image(vit, pictures, form, error, said):
+    """Also of one whose pixels are preprocessed, which must not become pictures for it."""
+    make = {
+        "pictures": Image.fromarray,
+        "pixels": lambda one: vit.preprocess(Image.fromarray(one)),
+        "arrays": np.asarray,
+    }[form]
+    items = [make(picture) for picture in pictures[:12]]
+    options = {"units": "neurons:3", "held_out": 0.0, "top": 3, "progress": False, "batch_size": 5}
+    for at in (0, 7):
+        found = summand.survey(vit, Broken(items, at, error), **options)
+        expected = summand.survey(vit, Pictures(items[:at] + items[at + 1 :], extra=True), **options)
+        assert found.skipped.to_dict("records") == [{"id": f"image {at}", "reason": said}]
+        np.testing.assert_allclose(
+            found.dataset("neurons.3")["mean"].values,
+            expected.dataset("neurons.3")["mean"].values,
+            rtol=1e-5,
+            atol=1e-7,
+        )
+        numbers = np.delete(np.arange(12), at)
+        assert (found.dataset("neurons.3")["top_image"] == numbers[expected.dataset("neurons.3")["top_image"]]).all()
+
+
+def test_pictures_in_memory_that_are_none(vit, pictures, unchecked):
+    images = [Image.fromarray(picture) for picture in pictures[:6]]
+    odd = [*images, Image.new("F", (4, 4), float("nan")), np.zeros((4, 4, 5), np.uint8)]
+    found = summand.survey(vit, odd, units="neurons:3", held_out=0.0, top=2, progress=False)
+    assert found.skipped["id"].tolist() == ["image 6", "image 7"]
+    assert "NaN" in found.skipped["reason"][0]
+    pixels = [torch.zeros(3, 64, 64), torch.zeros(3, 32, 32)]
+    with pytest.raises(summand.SummandError, match=r"image 1 is \[3, 32, 32\], and image 0 .* of one size"):
+        summand.survey(vit, pixels, units="neurons:3", held_out=0.0, progress=False)
+    with pytest.raises(summand.SummandError, match="ValueError: of mine"):
+        summand.survey(vit, Always(images), units="neurons:3", held_out=0.0, progress=False)
+
+
+class Always(Pictures):
+    def __init__(self, items) -> None:
+        super().__init__(items, extra=True)
+
+    def __getitem__(self, index: int):
+        raise ValueError("of mine")
+
+
 def test_what_holds_no_images_is_refused(tmp_path, unchecked):
     for wrong in (3, {"a": 1}, [], iter([1])):
         with pytest.raises(summand.SummandError, match=r"expected images as|there are no images"):

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import SummandError
+from ..errors import SummandError, first_line
 from .pictures import as_rgb, read_image
+from .skips import Skipped, skip
 from .sources import EXTENSIONS, ImageSource, Some, open_source
 
 _FORMS = (
@@ -70,7 +71,13 @@ class ListedImages:
         return str(item) if isinstance(item, (str, Path)) else f"image {index}"
 
     def _item(self, index: int) -> Any:
-        item = self._items[index]
+        """Raises `OSError`, as a file does, for what a data set of the caller's raises: that image cannot be read."""
+        try:
+            item = self._items[index]
+        except (OSError, SummandError, MemoryError):
+            raise
+        except Exception as error:
+            raise OSError(f"{type(error).__name__}: {first_line(error)}") from error
         if isinstance(item, dict):
             item = next((item[key] for key in ("image", "img", "pixel_values") if key in item), item)
         return item[0] if isinstance(item, (tuple, list)) and len(item) else item
@@ -86,31 +93,63 @@ class ListedImages:
         if isinstance(item, (str, Path)):
             return read_image(Path(item).expanduser())
         if isinstance(item, np.ndarray) and item.dtype == np.uint8:
-            return as_rgb(Image.fromarray(item.squeeze(-1) if item.shape[-1] == 1 else item))
+            return _rgb(lambda: Image.fromarray(item.squeeze(-1) if item.shape[-1] == 1 else item))
         if isinstance(item, Image.Image):
-            return as_rgb(item)
+            return _rgb(lambda: item)
         kind = f"an array of {item.dtype}" if isinstance(item, np.ndarray) else type(item).__name__
         raise SummandError(f"image {index} is {kind}; expected images as {_FORMS}")
 
-    def batch(self, indices: Sequence[int]) -> list[Image.Image] | np.ndarray | Tensor | None:
-        """What can be had as one tensor: preprocessed pixels, or uint8 arrays of one size; None for all else."""
-        first = self._item(int(indices[0]))
-        pixels = isinstance(first, Tensor) and first.dtype.is_floating_point and first.ndim == 3
-        array = isinstance(self._items, np.ndarray) and self._items.dtype == np.uint8 and self._items.ndim == 4
-        if pixels:
-            return torch.stack([self._item(int(index)) for index in indices])
-        return self._items[np.asarray(indices)] if array and self._items.shape[-1] == 3 else None
+    def batch(
+        self, indices: Sequence[int], skipped: list[Skipped]
+    ) -> tuple[list[int], list[Image.Image] | np.ndarray | Tensor] | None:
+        """What can be had as one tensor, and of which images: preprocessed pixels, or uint8 arrays of one size; None
+        for all else. Raises `SummandError` for pixels of several sizes."""
+        if isinstance(self._items, np.ndarray) and self._items.dtype == np.uint8 and self._items.ndim == 4:
+            return (list(indices), self._items[np.asarray(indices)]) if self._items.shape[-1] == 3 else None
+        read: list[int] = []
+        pixels: list[Tensor] = []
+        faults: list[tuple[int, OSError]] = []
+        for index in map(int, indices):
+            try:
+                item = self._item(index)
+            except OSError as error:
+                faults.append((index, error))
+                continue
+            if not (isinstance(item, Tensor) and item.dtype.is_floating_point and item.ndim == 3) and not pixels:
+                return None  # pictures, which are read one by one
+            read.append(index)
+            pixels.append(item)
+            if not isinstance(item, Tensor) or item.shape != pixels[0].shape:
+                found = list(item.shape) if isinstance(item, Tensor) else type(item).__name__
+                raise SummandError(
+                    f"image {index} is {found}, and image {read[0]} preprocessed pixels {list(pixels[0].shape)}; give "
+                    f"all in one form and of one size"
+                )
+        for index, error in faults if pixels else ():
+            skip(skipped, self.name(index), error)
+        return (read, torch.stack(pixels)) if pixels else None
 
     @cached_property
     def content(self) -> str:
         """SHA-256 over what the images hold, which no name tells."""
         seen = hashlib.sha256()
         for index in range(len(self)):
-            seen.update(_bytes(self._item(index), lambda index=index: self.image(index)))
+            try:
+                seen.update(_bytes(self._item(index), lambda index=index: self.image(index)))
+            except OSError:
+                seen.update(b"unreadable")
         return seen.hexdigest()
 
     def attributes(self) -> None:
         return None
+
+
+def _rgb(made: Callable[[], Image.Image]) -> Image.Image:
+    """Raises `OSError`, as a file does, for a picture that cannot be read."""
+    try:
+        return as_rgb(made())
+    except (SummandError, TypeError, ValueError) as error:
+        raise OSError(first_line(error)) from error
 
 
 def _bytes(item: Any, picture: Callable[[], Image.Image]) -> bytes:
@@ -122,8 +161,5 @@ def _bytes(item: Any, picture: Callable[[], Image.Image]) -> bytes:
         return f"{item.dtype} {list(item.shape)}".encode() + item.detach().cpu().float().numpy().tobytes()
     if isinstance(item, np.ndarray):
         return f"{item.dtype} {item.shape}".encode() + np.ascontiguousarray(item).tobytes()
-    try:
-        shown = picture()
-    except OSError:
-        return b"unreadable"
+    shown = picture()
     return f"{shown.size}".encode() + shown.tobytes()

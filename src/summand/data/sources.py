@@ -186,8 +186,8 @@ def read_batch(source: ImageSource, indices: Sequence[int], skipped: list[Skippe
     if isinstance(source, Drawn):
         return Batch(list(indices), source.pick(np.asarray(indices, dtype=np.int64)))
     whole = getattr(source, "batch", None)  # images in memory may be one tensor already
-    if whole is not None and len(indices) and (found := whole(indices)) is not None:
-        return Batch(list(indices), found)
+    if whole is not None and len(indices) and (found := whole(indices, skipped)) is not None:
+        return Batch(*found)
     read, images = [], []
     for index in indices:
         try:

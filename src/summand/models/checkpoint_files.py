@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import warnings
 import zipfile
@@ -35,6 +36,10 @@ def split_part(path: str | Path) -> tuple[Path, str | None]:
             f"{whole} is a folder; a checkpoint is one file ({', '.join(SUFFIXES)}). A folder of open_clip's is the "
             f"model local-dir:{whole}, one of transformers' is hf:{whole}"
         )
+    if whole.is_symlink() and not whole.exists():
+        raise SummandError(f"the checkpoint {whole} is a link to {os.readlink(whole)}, which is not there")
+    if whole.exists():
+        raise SummandError(f"the checkpoint {whole} is a device or a pipe; give a file")
     raise SummandError(f"there is no checkpoint file {whole}")
 
 

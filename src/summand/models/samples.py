@@ -15,7 +15,8 @@ _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 _FLOATS = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 _COMMON = _FLOATS | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.complex128}
-_MOST = 256  # diagonals of a matrix that are views of their own
+_ALONE = 8  # diagonals of a matrix that are views of their own
+_AT_ONCE = 32  # diagonals that are one view, where there are more
 _ROUNDINGS = 64  # how many ε of its largest number a weight may be off to count as the same
 
 
@@ -82,8 +83,10 @@ def _diagonals(matrix: Tensor) -> list[Tensor]:
     whole, rest = divmod(rows, columns)
     start = matrix.storage_offset()
     apart, along = (down, whole * down + right) if down <= right else (columns * down, down + right)
-    if whole > _MOST:
-        views = [matrix.as_strided((whole, columns), (apart, along), start)]
+    if whole > _ALONE:
+        counts = [min(_AT_ONCE, whole - first) for first in range(0, whole, _AT_ONCE)]
+        begins = [start + first * apart for first in range(0, whole, _AT_ONCE)]
+        views = [matrix.as_strided((n, columns), (apart, along), at) for n, at in zip(counts, begins, strict=True)]
     else:
         views = [matrix.as_strided((columns,), (along,), start + one * apart) for one in range(whole)]
     if rest:

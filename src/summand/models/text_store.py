@@ -84,10 +84,10 @@ class TextStore:
 
     def read(self, digests: Sequence[bytes]) -> dict[bytes, Row]:
         """Those of the digests that are kept, with their embeddings."""
-        if not self.path.is_file():
-            return {}
         found: dict[bytes, Row] = {}
         try:
+            if not self.path.is_file() or not self.path.stat().st_size:  # a full disk leaves a file that holds nothing
+                return found
             with self._opened() as file:
                 for start in range(0, len(digests), _AT_ONCE):
                     some = list(digests[start : start + _AT_ONCE])
@@ -96,7 +96,7 @@ class TextStore:
                     for digest, kind, row in file.execute(asked, some):
                         found[bytes(digest)] = np.frombuffer(row, dtype=np.dtype(kind))
             _check(found)
-        except (sqlite3.Error, ValueError, TypeError) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             self._failed(error, "read")
             return {}
         with contextlib.suppress(OSError):
@@ -141,7 +141,11 @@ class TextStore:
             )
             _drop(self.path)
         else:
-            warnings.warn(f"the text cache {self.path} cannot be {what} ({error})", SummandWarning, stacklevel=3)
+            warnings.warn(
+                f"the text cache {self.path} cannot be {what} ({error}); these texts are encoded again the next time",
+                SummandWarning,
+                stacklevel=3,
+            )
 
     def _forget_the_oldest(self) -> None:
         """A model that is being fine-tuned leaves a file for every state of its weights."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import SummandError
 from ..progress import Progress
+from ..surroundings import remedy_of
 from .attributes import GROUP_ATTRIBUTES
 from .render import Scenes
 
@@ -19,6 +22,7 @@ MARKER = ".summand"
 """A file that marks a folder as written by summand, and says by which part of it."""
 
 _OURS = "scenes\n"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _GAP = 4
 _FONT_SIZE = 11
 _LINE = 14  # pixels from one line of a label to the next
@@ -101,9 +105,10 @@ def write_folder(scenes: Scenes, folder: str | Path) -> Path:
     attributes.csv (column `file` first; columns second_… only where some scene has two groups) and README.txt. A folder
     written earlier is replaced; any other folder that is not empty is refused.
 
-    Raises `SummandError` where the folder is not ours or cannot be written.
+    Raises `SummandError` where the folder is not ours or cannot be written; then nothing of ours is left in it.
     """
     folder = Path(folder)
+    new = not folder.exists()
     try:
         _claim(folder)
         _write_pictures(scenes, folder)
@@ -112,10 +117,24 @@ def write_folder(scenes: Scenes, folder: str | Path) -> Path:
         second = ", the second group's as second_…" if "second_shape" in table else ""
         (folder / "README.txt").write_text(_README.format(count=f"{len(scenes):,}", second=second), encoding="utf-8")
     except OSError as error:
-        raise SummandError(
-            f"cannot write to {folder}: {error.strerror or error}; choose a folder that you may write to"
-        ) from error
+        _remove(folder, new)
+        remedy = remedy_of(error) if error.errno in _NO_ROOM else "choose a folder that you may write to"
+        raise SummandError(f"cannot write to {folder}: {error.strerror or error}; {remedy}") from error
     return folder
+
+
+def _remove(folder: Path, new: bool) -> None:
+    """What was written of scenes that cannot all be; and the folder, where it is new."""
+    for inside in (folder / name for name in _FOLDERS):
+        with suppress(OSError):
+            for picture in inside.glob("[0-9]*.png"):
+                picture.unlink()
+            inside.rmdir()
+    with suppress(OSError):
+        for name in ("attributes.csv", "README.txt", MARKER):
+            (folder / name).unlink(missing_ok=True)
+        if new:
+            folder.rmdir()
 
 
 def _claim(folder: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from functools import cache, wraps
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from ..errors import SummandError, nearest
+from ..models import Model
 from ..progress import hushed
 
 Found = TypeVar("Found")
@@ -40,15 +42,22 @@ def one_of(option: str, value: Any, known: Any) -> None:
 
 
 def at_least(option: str, value: float | None, least: float) -> None:
-    """Raises `OptionError` for a number below `least`; None is no number."""
+    """Raises `OptionError` for a number below `least`, and for what is none; None may be left out."""
+    _check_number(option, value)
     if value is not None and not value >= least:  # NaN is not
         raise OptionError(option, f"must be at least {least}, got {value}")
 
 
 def between(option: str, value: float | None, least: float, most: float) -> None:
-    """Raises `OptionError` for a number outside; None is no number."""
+    """Raises `OptionError` for a number outside, and for what is none; None may be left out."""
+    _check_number(option, value)
     if value is not None and not least <= value <= most:
         raise OptionError(option, f"must be from {least} to {most}, got {value}")
+
+
+def _check_number(option: str, value: Any) -> None:
+    if value is not None and not isinstance(value, Real):
+        raise OptionError(option, f"must be a number, got {value!r}")
 
 
 def verb(options: type[Any]) -> Callable[[Callable[..., Found]], Callable[..., Found]]:
@@ -74,6 +83,7 @@ def verb(options: type[Any]) -> Callable[[Callable[..., Found]], Callable[..., F
         def called(*inputs: Any, options: Any = None, progress: bool | None = None, **given: Any) -> Found:
             chosen = {name: given.pop(name) for name in list(given) if name in names}
             _check_known(function, given, names)
+            _check_inputs(inspect.signature(function), inputs, given)
             with hushed(progress):
                 return function(*inputs, options=_made(kind, options, chosen), **given)
 
@@ -100,6 +110,19 @@ def _check_known(function: Callable[..., Any], given: dict[str, Any], names: set
         raise SummandError(
             f"{function.__name__} has no option {wrong!r}{nearest(wrong, known)} (there are {', '.join(known)})"
         )
+
+
+def _check_inputs(signature: inspect.Signature, inputs: Sequence[Any], given: dict[str, Any]) -> None:
+    """Raises for what no verb takes: something else where a model belongs, and batches of no images."""
+    named = dict(zip(signature.parameters, inputs, strict=False)) | given
+    for name, value in named.items():
+        if str(signature.parameters[name].annotation) == "Model" and not isinstance(value, Model):
+            said = f"the {type(value).__name__} {value!r}" if isinstance(value, str) else type(value).__name__
+            raise SummandError(
+                f"{name} must be a model, such as summand.load(NAME) or summand.wrap(CLIP) gives; got {said[:100]}"
+            )
+    if "batch_size" in named and not (isinstance(size := named["batch_size"], Integral) and int(size) >= 1):
+        raise OptionError("batch_size", f"must be a whole number of at least 1, got {size!r}")
 
 
 def _signature(function: Callable[..., Any], kind: type[Any]) -> inspect.Signature:

@@ -16,5 +16,7 @@ def read_again(said: str, location: str | None, count: int | None, images: int, 
     except SummandError as error:
         raise SummandError(f"the images of this run cannot be read again: {error}") from error
     if len(source) != images or names_hash(source) != files:
-        raise SummandError(f"the images in {location} are no longer those of this run")
+        raise SummandError(
+            f"the images in {location} are no longer those of this run; bring them back, or survey anew what is there"
+        )
     return source

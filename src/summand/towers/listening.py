@@ -25,6 +25,14 @@ def enough() -> None:
         raise _Enough
 
 
+def _has_ended(error: BaseException | None) -> bool:
+    """Whether this is how a pass was left that had seen enough. On the way out torch goes through the hooks of every
+    module, and says that they were changed where another thread sets or takes off one of its own meanwhile."""
+    while error is not None and not isinstance(error, _Enough):
+        error = error.__context__
+    return error is not None
+
+
 def exporting() -> bool:
     """Whether torch.export traces this pass."""
     asked = getattr(torch.compiler, "is_exporting", None)  # from torch 2.7
@@ -211,8 +219,11 @@ def _listening(listeners: Iterable[Listener], root: nn.Module | None, ahead: int
                 handles.append(root.register_forward_pre_hook(PassHook(frame, enter)))
                 handles.append(root.register_forward_hook(PassHook(frame, leave), always_call=True))
             handles.extend(attach(*listener) for listener in islice(waiting, ahead))
-        with suppress(_Enough):
+        try:
             yield
+        except (_Enough, RuntimeError) as error:
+            if not _has_ended(error):
+                raise
     finally:
         frame.depth -= inside  # left by an interrupt
         with _registry:

@@ -53,7 +53,8 @@ class StreamPass:
         self.masses: list[tuple[Tensor, Tensor] | None] = []  # what each layer's constants are multiplied with; ones
         self.pooling: Tensor | None = None
         self.positions: dict[str, Any] = {}
-        self.ahead = None if tower.always_checked else _AHEAD  # code of others may call blocks in another order
+        # Nothing waits for the first step on a CPU; and code of others may call blocks in another order.
+        self.ahead = None if tower.always_checked or tower.device.type == "cpu" else _AHEAD
 
     def of_class_token(self, pixels: Tensor) -> Trace:
         """The pass ends before the last block, of which only the class token is computed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 
@@ -12,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from summand.data import open_source
+from summand.errors import SummandError
 from summand.report import palette
 from summand.report.html import as_data, stylesheet
 from summand.report.site.ablation import changes_of, problems_of
 from summand.report.site.entries import entries_of
-from summand.report.site.examples import centred_texts
+from summand.report.site.examples import Tab, centred_texts
 from summand.report.site.folder import built_in
 from summand.report.site.histogram import bars_of
+from summand.report.site.maps import Maps
 from summand.report.site.pictures import TINY, Thumbnails
 from summand.report.site.relations import carried_by, nearest, paths_of
 from summand.report.site.sentences import Sentences
@@ -238,3 +241,36 @@ def test_what_a_killed_build_left_is_removed_and_a_running_one_is_not(tmp_path):
     assert (out / "index.html").read_text() == "second"
     assert not killed.exists()
     assert running.exists()
+
+
+def test_a_build_that_fails_leaves_what_was_there(tmp_path):
+    def full(out):
+        with built_in(out) as folder:
+            (folder / "index.html").write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(SummandError, match="make room"):
+        full(tmp_path / "new")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SummandError, match="make room"):
+        full(tmp_path / "empty")
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+    with built_in(tmp_path / "old") as folder:
+        (folder / "index.html").write_text("whole")
+    with pytest.raises(SummandError, match="make room"):
+        full(tmp_path / "old")
+    assert (tmp_path / "old" / "index.html").read_text() == "whole"
+
+
+def test_the_disk_has_room_for_maps_before_they_are_written(tmp_path):
+    """Of a map of a file that the disk cannot hold, the process would be killed without a word."""
+    tab = Tab("red", "end", 1, True, "", strongest=(1, 2), direction=torch.ones(3))
+    maps = Maps({"5.3": [tab, tab], "5.4": [tab]}, (40, 50), tmp_path)
+    file = os.stat(tmp_path / "maps.bin")
+    assert file.st_size == 2000 * (2 * 2 + 2)
+    assert 512 * file.st_blocks >= file.st_size
+    maps.put("5.4", 2, -torch.ones(1, 2000))
+    scales, values = maps.of("5.4")
+    assert scales.tolist() == [[0], [1]]
+    assert (values[0] == 0).all()
+    assert (values[1] == -127).all()

@@ -56,6 +56,8 @@ def headless(vision: Any) -> Any:
     pooled = getattr(trunk, "global_pool", "")
     if not pooled and getattr(trunk, "attn_pool", None) is None:
         raise SummandError(f"this {type(vision).__name__} was made with global_pool='', so it has no pooled output")
+    if (channels := trunk.patch_embed.proj.weight.shape[1]) != 3:
+        raise SummandError(f"vision reads images of {channels} channels; three are needed")
     tower_of_visual(AlignedTower(trunk, trunk.num_features, 1), lambda pixels: pixels)  # refused now, with the reason
     return trunk
 

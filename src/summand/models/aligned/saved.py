@@ -14,6 +14,7 @@ from ...errors import SummandError, first_line
 from ..checkpoint_files import read_file
 from ..model import Model
 from ..origin import Origin
+from ..saved_weights import save_weights
 from .module import AlignedTower, aligned_clip, headless
 
 FILE, WEIGHTS = "align.json", "image_tower.safetensors"
@@ -74,16 +75,13 @@ def save_aligned(
     folder: Path, vision: Vision, tower: AlignedTower, origin: Origin | None, pixels: str, about: Any
 ) -> None:
     """Raises `SummandError` where the CLIP was wrapped, so that no folder can say how to load it."""
-    from safetensors.torch import save_file
-
     if origin is None:
         raise SummandError(
             "a folder names the CLIP by what summand.load was asked for, and this one was wrapped or edited; align "
             "with a model that summand.load has loaded"
         )
     record = {"format": _FORMAT, "vision": asdict(vision), "clip": asdict(origin), "pixels": pixels, "fit": about}
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tower.state_dict().items()}
-    save_file(state, str(folder / WEIGHTS))
+    save_weights(tower.state_dict(), folder / WEIGHTS)
     (folder / FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

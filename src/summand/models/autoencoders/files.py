@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...effects.autoencoder import Autoencoder
 from ...errors import SummandError, listed
+from ..saved_weights import save_weights
 from .stored import CONFIGS, WEIGHTS, read, weights_of
 
 _NORMS = ("none", "layer_norm", "constant_norm_rescale")
@@ -166,8 +167,6 @@ def _overcomplete(tensors: dict[str, Tensor], config: dict[str, Any], layer: int
 def write_autoencoder(sae: Autoencoder, folder: str | Path) -> Path:
     """A folder in SAELens' layout. Raises `SummandError` for one whose bias in front is neither none nor its own, and
     for one that keeps latents below zero."""
-    from safetensors.torch import save_file
-
     if sae.signed:
         raise SummandError(f"SAELens' layout keeps no latents below zero, and those of {sae.source} are; keep its file")
 
@@ -185,6 +184,6 @@ def write_autoencoder(sae: Autoencoder, folder: str | Path) -> Path:
     tensors = {"W_enc": sae.encoder, "b_enc": sae.encoder_bias, "W_dec": sae.decoder, "b_dec": sae.bias}
     if sae.threshold is not None:
         tensors["threshold"] = sae.threshold
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, str(place / WEIGHTS[0]))
+    save_weights(tensors, place / WEIGHTS[0])
     (place / CONFIGS[0]).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     return place

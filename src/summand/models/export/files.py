@@ -4,6 +4,7 @@ written."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from torch.nn import functional as F
 from ...atomic import replacing
 from ...errors import SummandError, first_line
 from ..model import Model
+from ..saved_weights import save_weights
 from .folding import folded
 from .module import Exported, traced
+from .patient import patient
 
 PROGRAMS, WEIGHTS = (".pt2", ".onnx"), ".safetensors"
 ALLOWED = 1e-4
@@ -39,8 +42,10 @@ class Written:
 
 def check_place(to: str | Path) -> Path:
     """The path. Raises `SummandError` for a name that says no format, and where a format's packages are missing."""
-    path = Path(to).expanduser()
     kinds = (*PROGRAMS, WEIGHTS)
+    if not isinstance(to, (str, os.PathLike)):
+        raise SummandError(f"a path is needed that ends in {', '.join(kinds)}; got {type(to).__name__}")
+    path = Path(to).expanduser()
     if path.suffix not in kinds:
         raise SummandError(f"the name says the format: it must end in {', '.join(kinds)}; got {path.name!r}")
     if path.is_dir():
@@ -116,8 +121,9 @@ def _program(model: Model, module: Exported, pixels: Tensor, batch: int | None) 
 
 
 def _write_pt2(program: torch.export.ExportedProgram, place: Path, about: dict[str, Any]) -> Callable[..., Tensor]:
-    with open(place, "wb") as file:
-        torch.export.save(program, file, extra_files={"about.json": json.dumps(about)})
+    with patient(place) as file:
+        to: Any = file
+        torch.export.save(program, to, extra_files={"about.json": json.dumps(about)})
     with open(place, "rb") as file:
         return torch.export.load(file).module()
 
@@ -148,15 +154,11 @@ def _bytes(program: torch.export.ExportedProgram) -> int:
 
 
 def _weights(model: Model, path: Path, pixels: Tensor, want: Tensor, about: dict[str, Any]) -> Written:
-    from safetensors.torch import save_file
-
     clip = folded(model)
     again = Model(clip, model._preprocess, model._tokenizer, model.name, prefix=model._prefix, world=model.world)
     error = _error(again.encode_image(pixels), want)
     _check(error, path, model)
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in clip.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(state, str(temporary), metadata={name: json.dumps(value) for name, value in about.items()})
+    save_weights(clip.state_dict(), path, about)
     return Written(path, path.stat().st_size, "weights", error)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...errors import SummandError
+from ...surroundings import room_or_place
 
 MARKER = ".summand-atlas"
 _OURS = (
@@ -32,11 +33,12 @@ def check_folder(out: Path) -> None:
 @contextmanager
 def built_in(out: Path) -> Iterator[Path]:
     """A folder to write the site to, inside `out`; when the block ends its entries take the place of the old ones, each
-    by a rename. Where the block raises, it is removed and what stood there stands. Files of others in `out` stay.
+    by a rename. Where the block raises, it is removed and what stood there stands; where nothing did, nothing is left.
+    Files of others in `out` stay.
 
     Front page last: until then the old one is there, and afterwards everything that it names."""
     check_folder(out)
-    building = out / f".building-{os.getpid()}"
+    building, new = out / f".building-{os.getpid()}", not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / MARKER).write_text(_SAID)
@@ -46,10 +48,21 @@ def built_in(out: Path) -> Iterator[Path]:
         _swap(building, out)
     except OSError as error:
         raise SummandError(
-            f"cannot write to {out}: {error.strerror or error}; make room, or give another folder with --out"
+            f"cannot write to {out}: {error.strerror or error}; {room_or_place(error)}, or give another folder with "
+            f"--out"
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
+        _leave_no_empty(out, new)
+
+
+def _leave_no_empty(out: Path, new: bool) -> None:
+    """Remove the marker where it stands alone, and the folder where it is ours and empty."""
+    with suppress(OSError):
+        if [path.name for path in out.iterdir()] == [MARKER]:
+            (out / MARKER).unlink()
+        if new:
+            out.rmdir()
 
 
 def _swap(building: Path, out: Path) -> None:

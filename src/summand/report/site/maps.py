@@ -20,6 +20,7 @@ from ...maps.neuron_maps import activations
 from ...maps.pair_maps import pool_inputs
 from ...models import Model, pixels_of
 from ...progress import Progress
+from ...surroundings import reserve
 from ...survey import Group
 from .entries import Entry
 from .examples import Tab
@@ -49,7 +50,9 @@ class Maps:
             count = len(some) if any(tab.direction is not None for tab in some) else 1
             self.slots[name] = Slot(at, images, count)
             at += len(images) * count
-        self._values = np.memmap(folder / "maps.bin", np.int8, "w+", shape=(max(at, 1), cells))
+        with open(folder / "maps.bin", "w+b") as file:
+            reserve(file.fileno(), max(at, 1) * cells)
+            self._values = np.memmap(file, np.int8, "r+", shape=(max(at, 1), cells))
         self._scales = np.zeros(max(at, 1), dtype=np.float32)
 
     def put(self, name: str, image: int, maps: Float[Tensor, "tab cell"]) -> None:

@@ -60,7 +60,8 @@ def align(
     preprocess = dressed(tower, trunk, clip, options.pixels)
     name = f"{spec.name if spec else type(vision).__name__} in the words of {clip.name}"
     made = Model(aligned_clip(clip.clip, tower), preprocess, clip._tokenizer, name, world=clip.world)
-    features, targets = _embeddings(made, trunk, clip, given.source, batch_size)
+    same = options.pixels == "clip"
+    features, targets = _embeddings(made, trunk, clip, given.source, batch_size, same)
     fitted = fit(features, targets)
     tower.put(fitted.weight.to(clip.device), fitted.bias.to(clip.device))
     answers = _agreements(fitted, features, targets, _classes(clip, options.classes))
@@ -72,21 +73,24 @@ def align(
 
 @dataclass(frozen=True)
 class _Both:
-    """Pixels for two models, side by side in one row an image: every picture is read once."""
+    """Pixels for two models, side by side in one row an image: every picture is read once. Pixels that were made
+    already are passed on, once."""
 
     one: Prepared
     other: Prepared
 
     def __call__(self, images: Any) -> Float[Tensor, "image number"]:
+        if isinstance(images, Tensor):
+            return images.flatten(1)
         return torch.cat([self.one(images).flatten(1), self.other(images).flatten(1)], dim=1)
 
 
 @torch.no_grad()
 def _embeddings(
-    made: Model, trunk: Any, clip: Model, source: Any, batch_size: int
+    made: Model, trunk: Any, clip: Model, source: Any, batch_size: int, same: bool
 ) -> tuple[Float[Tensor, "image width"], Float[Tensor, "image embed"]]:
     """f(x) and M(x) of all images that can be read. Two models see every picture, each prepared in its own way, so this
-    is no pass of a survey."""
+    is no pass of a survey. same: whether both read the same pixels."""
     plan = np.array_split(np.arange(len(source)), max(1, -(-len(source) // batch_size)))
     both = _Both(Prepared(made.preprocess, None), Prepared(clip.preprocess, None))
     sizes = [(3, *model.tower.image_size) for model in (made, clip)]
@@ -94,13 +98,29 @@ def _embeddings(
     with Progress("embedding by both models", len(source)) as bar:
         for batch in loaded(source, plan, both, count=fitting(source, len(source), clip.device.type)):
             if batch.pixels is not None:
-                own, other = batch.pixels.to(clip.device).split([int(np.prod(size)) for size in sizes], dim=1)
+                own, other = _parted(batch.pixels.to(clip.device), [int(np.prod(size)) for size in sizes], same)
                 features.append(trunk(own.reshape(-1, *sizes[0]).to(made.dtype)).float().cpu())
                 targets.append(clip.encode_image(other.reshape(-1, *sizes[1]).to(clip.dtype)).float().cpu())
             bar.update(len(batch.indices) + len(batch.skipped))
     if not features:
         raise SummandError("none of the images could be read")
     return torch.cat(features), torch.cat(targets)
+
+
+def _parted(
+    given: Float[Tensor, "image number"], numbers: Sequence[int], same: bool
+) -> tuple[Float[Tensor, "image one"], Float[Tensor, "image other"]]:
+    """The pixels of either model. Raises `SummandError` for such as were made for one of them alone."""
+    if given.shape[1] == sum(numbers):
+        one, other = given.split(list(numbers), dim=1)
+        return one, other
+    if same and given.shape[1] == numbers[0]:
+        return given, given
+    remedy = f"{numbers[0]:,} numbers an image, which both read" if same else "say pixels='clip' where both read such"
+    raise SummandError(
+        f"these images are tensors of {given.shape[1]:,} numbers, made by one preprocessing, and two models read "
+        f"them; give pictures (paths, PIL images, uint8 arrays), or {remedy}"
+    )
 
 
 def _agreements(fitted: Fit, features: Tensor, targets: Tensor, asked: Mapping[str, Tensor]) -> list[dict[str, Any]]:

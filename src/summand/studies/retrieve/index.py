@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from ...effects.effects import Effects
 from ...errors import SummandError
 from ...models import Model
 from ...statistics.moments import Moments
+from ...surroundings import remedy_of, reserve
 from ...survey import Group
 from ...survey.engine import read
 from ...survey.units import effects_of
@@ -152,7 +152,8 @@ def build_index(
             images += batch.indices
     except OSError as error:
         raise SummandError(
-            f"cannot write the index to {folder or tempfile.gettempdir()}: {error.strerror or error}"
+            f"cannot write the index to {folder or tempfile.gettempdir()}: {error.strerror or error}; "
+            f"{remedy_of(error) or 'give another folder'}{' (TMPDIR=FOLDER)' if folder is None else ''}"
         ) from error
     assert features is not None  # else nothing could be read, and `read` has said so
     return Index(features[: len(images)], np.array(images), tuple(skipped))
@@ -161,17 +162,13 @@ def build_index(
 def _room(folder: str | Path | None, shape: tuple[int, int]) -> np.ndarray:
     if folder is None:
         with tempfile.TemporaryFile() as file:  # the map keeps it alive
-            _reserve(file.fileno(), 4 * shape[0] * shape[1])
+            reserve(file.fileno(), 4 * shape[0] * shape[1])
             return np.memmap(file, np.float32, "r+", shape=shape)
-    return np.lib.format.open_memmap(Path(folder) / "features.npy", "w+", np.float32, shape)
-
-
-def _reserve(file: int, size: int) -> None:
-    """Have the disk set so many bytes aside, or say that it is full: of a map onto a full one the process would die."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, size)
-    else:
-        os.truncate(file, size)
+    path = Path(folder) / "features.npy"
+    found = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    with open(path, "r+b") as file:
+        reserve(file.fileno(), path.stat().st_size)
+    return found
 
 
 def property_units(
