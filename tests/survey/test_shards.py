@@ -274,8 +274,9 @@ def test_a_disk_that_fails_at_a_later_shard_keeps_those_before(vit, heads, tmp_p
         real(data, path)
 
     monkeypatch.setattr(store, "write_zip", write)
+    first = Counting()
     with pytest.raises(summand.SummandError, match=rf"cannot write to .*{remedy}.*the same command goes on"):
-        surveyed(vit, out, first := Counting())
+        surveyed(vit, out, first)
     monkeypatch.setattr(store, "write_zip", real)
     kept = [path.name.split("-") for path in (out / "shards").iterdir()]
     assert kept
