@@ -41,6 +41,19 @@ def remedy_of(error: OSError) -> str | None:
     return REMEDIES.get(error.errno) if error.errno is not None else None
 
 
+def room_or_place(error: OSError) -> str:
+    """What to do where a place was chosen, and its work is not to be lost.
+
+    >>> room_or_place(OSError(errno.EROFS, "Read-only file system"))
+    'see that it can be written to'
+    """
+    return (
+        "make room"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)
+        else "see that it can be written to"
+    )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """torch raises RuntimeErrors, of a type of their own on a GPU; numpy a MemoryError."""
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -105,3 +107,18 @@ def test_avif_bytes_under_another_name_and_in_a_stream():
     Image.new("RGB", (16, 16), "teal").save(made, "AVIF")
     made.seek(0)
     assert read_image(made).size == (16, 16)
+
+
+def test_a_folder_inside_that_may_not_be_read_is_said(folder, capsys, monkeypatch):
+    real = os.scandir
+
+    def scandir(place):
+        if Path(place).name == "deep":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    source = open_source(str(folder))
+    assert [source.name(i) for i in range(len(source))] == ["a.png", "h.jfif"]
+    said = capsys.readouterr().err
+    assert f"since these folders cannot be read: {folder / 'deep'}: Permission denied" in said

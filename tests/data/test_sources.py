@@ -5,6 +5,8 @@ import zlib
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -155,3 +157,12 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"path": "a.png", " path ": "b.png"}\n')
     with pytest.raises(SummandError, match="several columns called 'path'"):
         open_source(str(tmp_path / "a.jsonl"))
+
+
+def test_a_parquet_of_texts_that_are_no_utf8_is_refused(tmp_path):
+    """Parquet does not look at them when it reads, and pandas decodes them where they are used."""
+    buffers = pa.array([b"a.png", b"b\xffc.png"], pa.binary()).buffers()
+    texts = pa.StringArray.from_buffers(2, buffers[1], buffers[2], buffers[0])
+    pq.write_table(pa.table({"path": texts, "label": [1, 2]}), tmp_path / "a.parquet")
+    with pytest.raises(SummandError, match=r"a\.parquet could not be read as a table"):
+        open_source(str(tmp_path / "a.parquet"))

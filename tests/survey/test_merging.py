@@ -131,6 +131,8 @@ def test_what_cannot_be_merged_is_said(vit, resnet, parts, tmp_path):
     one = str(parts[0].path)
     assert "at least two" in error_of("merge", one, "--out", tmp_path / "x")
     assert "given twice" in error_of("merge", one, one, "--out", tmp_path / "x")
+    shutil.copytree(parts[0].path, tmp_path / "copy")
+    assert "twice" in error_of("merge", one, parts[1].path, tmp_path / "copy", "--out", tmp_path / "x")
     other = summand.survey(vit, "scenes:count=12,seed=1", units="heads", top=2, out=tmp_path / "o", progress=False)
     assert "same units" in error_of("merge", one, other.path, "--out", tmp_path / "x")
     strange = summand.survey(resnet, "scenes:count=12,seed=1", units="heads", top=2, out=tmp_path / "r", progress=False)
@@ -164,6 +166,7 @@ def test_info_names_a_flipped_bit_and_exits_with_1(parts, tmp_path, file):
     told = command("info", copy)
     assert told.code == 1
     assert str(copy / file) in told.error
+    assert ("--restart" in told.error) == (file in ("manifest.json", "checksums.json"))
     assert "WRONG" in told.out
 
 

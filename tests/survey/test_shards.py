@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -14,11 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import summand
 from summand.border import foreign
+from summand.data import open_source
 from summand.scenes.as_data import SceneImages
-from summand.survey import Group
+from summand.survey import Group, store
 from summand.survey.lock import locked
 from summand.survey.make import make
 from summand.survey.manifest import Manifest
@@ -252,3 +255,114 @@ def test_a_finished_survey_is_compared_with_its_checksums_once(vit, finished, mo
     _ = found.images, found.embeddings, found.dataset("heads")["mean"].values
     assert read
     assert len(read) == len(set(read))
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "make room"), (errno.EACCES, "can be written to"), (errno.EROFS, "written to")],
+)
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_disk_that_fails_at_a_later_shard_keeps_those_before(vit, heads, tmp_path, monkeypatch, at, number, remedy):
+    real, commits, out = store.write_zip, [], tmp_path / "run"
+
+    def write(data, path):
+        if path.name.startswith("moments") and "shards" in str(path):
+            commits.append(path)
+        if len(commits) > 2 * at:
+            path.write_bytes(b"half")
+            raise OSError(number, os.strerror(number))
+        real(data, path)
+
+    monkeypatch.setattr(store, "write_zip", write)
+    first = Counting()
+    with pytest.raises(summand.SummandError, match=rf"cannot write to .*{remedy}.*the same command goes on"):
+        surveyed(vit, out, first)
+    monkeypatch.setattr(store, "write_zip", real)
+    kept = [path.name.split("-") for path in (out / "shards").iterdir()]
+    assert kept
+    assert not [path for path in out.rglob("*") if ".part" in path.name]
+    found = surveyed(vit, out, again := Counting())
+    same(heads, found)
+    done = sum(int(stop) - int(start) for _, start, stop in kept)
+    assert len(again.read) == len(surveyed_in_all()) - done < len(surveyed_in_all())
+    assert len(first.read) - done <= 8  # the shard at hand, and the batch that was read ahead of it
+
+
+def surveyed_in_all() -> list[int]:
+    """18 images for moments, again for top images, and 6 that are held out."""
+    return [0] * (18 + 18 + 6)
+
+
+def pictures_of(folder: Path, count: int = 12) -> Path:
+    folder.mkdir()
+    for number, picture in enumerate(summand.scenes.sample(count, seed=4).images):
+        Image.fromarray(picture).save(folder / f"{number:02}.png")
+    return folder
+
+
+def of_folder(vit: summand.Model, given: Path, out: Path, last: int = 10**9) -> summand.Survey:
+    source, left = open_source(str(given)), [last]
+    read = source.image
+
+    def image(index: int):
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("the lights went out")
+        return read(index)
+
+    source.image = image
+    asked = Manifest.of(vit.name, source, str(given), top=2, held_out=0.0)
+    return make(vit, source, asked, GROUPS[:1], out, batch_size=4, every=0.0, progress=False)
+
+
+@pytest.mark.parametrize("what", ["added", "removed", "renamed", "replaced", "touched", "nothing"])
+def test_pictures_that_change_between_the_stop_and_going_on(vit, tmp_path, capsys, what):
+    """Others are refused; the same names with other contents are said, since what was read of them stands."""
+    folder, out = pictures_of(tmp_path / "pictures"), tmp_path / "run"
+    with pytest.raises(RuntimeError):
+        of_folder(vit, folder, out, last=6)
+    first = folder / "00.png"
+    if what == "added":
+        shutil.copy(first, folder / "new.png")
+    elif what == "removed":
+        first.unlink()
+    elif what == "renamed":
+        first.rename(folder / "new.png")
+    elif what == "replaced":
+        state = (folder / "01.png").stat()
+        first.write_bytes((folder / "01.png").read_bytes())
+        os.utime(first, ns=(state.st_atime_ns, state.st_mtime_ns - 10**12))  # by an older one
+    elif what == "touched":
+        os.utime(first)
+    if what in ("added", "removed", "renamed"):
+        with pytest.raises(summand.SummandError, match=r"holds another run: 12 images, which are not the 1[123]"):
+            of_folder(vit, folder, out)
+        return
+    of_folder(vit, folder, out)
+    assert ("were changed since" in capsys.readouterr().err) == (what != "nothing")
+
+
+def test_one_folder_by_several_paths_is_one(vit, tmp_path, monkeypatch):
+    folder, out = pictures_of(tmp_path / "pictures"), tmp_path / "run"
+    of_folder(vit, folder, out)
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    for other in (Path("pictures"), Path("pictures/../pictures"), tmp_path / "link", Path("./link")):
+        of_folder(vit, other, out, last=0)  # finished: nothing is read
+    shutil.copytree(folder, tmp_path / "copy")
+    with pytest.raises(summand.SummandError, match=r"holds another run: images .*pictures, not .*copy"):
+        of_folder(vit, tmp_path / "copy", out)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "checksums.json"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(finished, monkeypatch, name):
+    read = Path.read_text
+
+    def refuse(path, *args, **options):
+        if path.name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(path, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(summand.SummandError, match=rf"^no permission to read .*{name}$"):
+        look_at_all(finished.path)

@@ -91,7 +91,10 @@ def hub_images(name: str, label: str, count: int | None = None) -> StoredImages:
 
 def is_saved(folder: str | Path) -> bool:
     """Whether it is a folder that `save_to_disk` wrote; another one may hold the files of a data set."""
-    return any((Path(folder) / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
+    try:
+        return any((Path(folder) / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
+    except PermissionError:
+        return False
 
 
 def image_column_of(found: Any, datasets: Any, label: str) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path, PurePath
 
-from ..errors import SummandError
+from ..errors import SummandError, listed
 from .naming import hidden, printable
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
@@ -24,6 +24,7 @@ class Listing:
 
     def __init__(self, label: str) -> None:
         self.label, self._hidden, self._large, self._unread = label, 0, 0, Counter[str]()
+        self._closed: list[str] = []
 
     def takes(self, name: str | PurePath, size: int = 0) -> bool:
         """Whether a file is a picture to be read. name: relative to the place, on whose own name nothing depends. size:
@@ -42,8 +43,14 @@ class Listing:
             return False
         return ending in EXTENSIONS
 
+    def unread(self, error: OSError) -> None:
+        """A folder inside cannot be listed."""
+        self._closed.append(f"{printable(error.filename)}: {error.strerror}")
+
     def say(self) -> None:
         """What was left out, on stderr."""
+        if self._closed:
+            self._line(f"left out, since these folders cannot be read: {listed(self._closed, most=5)}")
         if self._hidden:
             self._line(f"{self._hidden:,} pictures in hidden folders are left out")
         if self._large:
@@ -68,7 +75,7 @@ def pictures_in(folder: Path, label: str) -> list[Path]:
     except OSError as error:
         raise SummandError(f"the folder {folder} cannot be read: {error.strerror}") from error
     listing, found = Listing(label), []
-    for place, _, names in os.walk(folder):
+    for place, _, names in os.walk(folder, onerror=listing.unread):
         inside = Path(place)
         found += [inside / name for name in names if listing.takes(inside.relative_to(folder) / name)]
     listing.say()

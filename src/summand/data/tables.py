@@ -31,6 +31,8 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         if ending == ".parquet":
             table = pd.read_parquet(path)
+            for at in range(table.shape[1]):
+                table.iloc[:, at].to_numpy()  # texts are decoded only now, and may be none
         elif ending in (".jsonl", ".ndjson"):
             lines = [line for line in _text(path).splitlines() if line.strip()]
             table = pd.DataFrame([json.loads(line) for line in lines])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,16 @@ def location(source: str) -> str:
         return f"wds:{source[4:] if '://' in source else Path(source[4:]).expanduser().absolute()}"
     path = Path(source).expanduser()
     return str(path.absolute()) if path.exists() or is_checkpoint(path) else source
+
+
+def same_place(one: str | None, other: str | None) -> bool:
+    """Whether two locations are one file or folder, by different paths (links, `..`)."""
+    if one is None or other is None:
+        return one is other
+    try:
+        return one == other or os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
 
 
 def model_location(name: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..data import ImageSource
-from ..data.sources import FileImages, read_batch
+from ..data.sources import read_batch
 from ..models import Model, pixels_of
 from ..models.foreign import holds_foreign_code
 from ..models.text_store import cache_folder
@@ -71,7 +71,7 @@ def _key(model: Model, source: ImageSource, groups: Sequence[Group], asked: Mani
     pixels = pixels_of(model, first.images) if first.indices else None
     known = {
         **{"weights": weights_hash(model), "dtype": str(model.dtype), "source": source.label},
-        **{"images": names_hash(source), "files": _files(source), "groups": [group.name for group in groups]},
+        **{"images": names_hash(source), "files": asked.states, "groups": [group.name for group in groups]},
         **{"top": asked.top, "held_out": asked.held_out, "kept": asked.kept, "origin": _origin(asked)},
         # the same files mean other pixels where they are preprocessed otherwise
         "pixels": "" if pixels is None else hashlib.sha256(pixels.float().cpu().numpy().tobytes()).hexdigest(),
@@ -81,13 +81,3 @@ def _key(model: Model, source: ImageSource, groups: Sequence[Group], asked: Mani
 
 def _origin(asked: Manifest) -> dict[str, object]:
     return asdict(asked.origin) if asked.origin is not None else {"wrapped": asked.model}
-
-
-def _files(source: ImageSource) -> str:
-    """Sizes and times of change of a folder's files."""
-    seen = hashlib.sha256()
-    if isinstance(source, FileImages):
-        for file in source.files:
-            state = file.stat() if file.exists() else None
-            seen.update(os.fsencode(file) + f" {state and (state.st_size, state.st_mtime_ns)}\n".encode())
-    return seen.hexdigest()

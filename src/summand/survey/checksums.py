@@ -26,11 +26,12 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
 def read_sealed(path: Path, required: Callable[[dict[str, Any]], bool] = lambda found: True) -> dict[str, Any]:
     """What `write_sealed` was given. required: whether what was found must have a seal.
 
-    Raises `SummandError` for what is no JSON object or was changed since, `FileNotFoundError` where there is none.
+    Raises `SummandError` for what is no JSON object or was changed since, `FileNotFoundError` where there is none, and
+    `PermissionError` where it may not be read.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise SummandError(f"{path} cannot be read ({error})") from error
@@ -78,6 +79,8 @@ class Checksums:
             found = read_sealed(self.folder / FILE)
         except FileNotFoundError:
             return {}
+        except PermissionError as error:
+            raise SummandError(f"no permission to read {self.folder / FILE}") from error
         except SummandError as error:
             raise SummandError(
                 f"{error}, so nothing here can be checked; remove it to trust the survey as it is, or make it again "

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from ..data import ImageSource
+from ..data.sources import FileImages
 from ..models import Model
 from ..towers.settings import settings_hash
 
@@ -39,6 +41,20 @@ def names_hash(source: ImageSource) -> str:
     for index in range(len(source)):
         seen.update(source.name(index).encode() + b"\0")
     seen.update(str(getattr(source, "content", "")).encode())
+    return seen.hexdigest()
+
+
+def states_hash(source: ImageSource) -> str:
+    """SHA-256 over sizes and times of change of a folder's or a table's files; of other sources nothing."""
+    if not isinstance(source, FileImages):
+        return ""
+    seen = hashlib.sha256()
+    for file in source.files:
+        try:
+            state: os.stat_result | None = file.stat()
+        except (OSError, ValueError):
+            state = None
+        seen.update(os.fsencode(file) + f" {state and (state.st_size, state.st_mtime_ns)}\n".encode())
     return seen.hexdigest()
 
 

@@ -15,6 +15,7 @@ from ..data.skips import note
 from ..errors import SummandError
 from ..models import Model
 from ..processes import workers as reading
+from ..surroundings import room_or_place
 from .checksums import Checksums
 from .devices import devices_of
 from .fingerprints import weights_hash
@@ -123,14 +124,29 @@ def make(
                 forget(path)
             broken: set[str] | None = None
             there = Manifest.read(path) if (path / FILE).is_file() else None
+            if there is not None:
+                asked = replace(asked, states=_unchanged(there, asked) or asked.states)
             if there is not None and there.complete and not (broken := _broken(path)):
                 note(Skipped(item["name"], item["reason"]) for item in there.skipped)
                 return Survey(Folder(path, Checksums(path).entries()), there, model, source)
             return Making(model, source, Folder(path), asked, groups, how, broken).run(path)
     except OSError as error:
         raise SummandError(
-            f"cannot write to {path}: {error.strerror or error}; make room, and the same command goes on from there"
+            f"cannot write to {path}: {error.strerror or error}; {room_or_place(error)}, and the same command goes on "
+            f"from there"
         ) from error
+
+
+def _unchanged(there: Manifest, asked: Manifest) -> str:
+    """The states of the files when the survey was begun. Where they are others now, that is said."""
+    if there.states and asked.states and there.states != asked.states:
+        print(
+            f"pictures of {asked.source} were changed since this survey was begun (sizes or times are others): "
+            f"what was read of them stands; --restart reads all anew",
+            file=sys.stderr,
+            flush=True,
+        )
+    return there.states
 
 
 def chosen_groups(model: Model, units: Units) -> tuple[Group, ...]:

@@ -22,10 +22,11 @@ from .consumers import ASIDE, USED, MomentsOf, Projections, TopImagesOf
 from .devices import Devices
 from .engine import Arrays, Consumer, Elsewhere, Position, Stage, passes
 from .keeping import Keeping
-from .manifest import Manifest, skipped_rows, versions
+from .manifest import Manifest, versions
 from .mapper import Mapper
 from .means import put_terms
 from .per_image import PerImage, in_order, joined
+from .position import skipped_rows
 from .shards import Shards
 from .shelf import EMBEDDINGS, IMAGES, KEPT, MEANS, SKIPPED, TERMS, Shelf, forget
 from .survey import Survey

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..data import ImageSource, Skipped
+from ..data import ImageSource
 from ..errors import SummandError
-from ..models.origin import Origin, location
+from ..models.origin import Origin, location, same_place
 from ..models.origin import model_location as model_location
 from .checksums import read_sealed, write_sealed
-from .fingerprints import names_hash, same_weights
+from .fingerprints import names_hash, same_weights, states_hash
 from .fingerprints import versions as versions
 
 FORMAT = 2
@@ -28,11 +28,11 @@ class Manifest:
     `summand.load` was asked for, paths made absolute; wrapped: it was not loaded by name, and must be handed over
     again. weights: `weights_hash` of the model. source: the data source as it was given; location: the same, absolute
     where it is a path, None of images in memory; count: as asked for. images: in the source; files: SHA-256 over their
-    names. groups: names of the groups of units. top: images kept for a unit, None for `top_count`. held_out: share of
-    the images kept aside. kept: layers whose heads' coefficients are kept for every image; coefficients: groups of
-    which all are, in `dtype`. skipped: images that could not be read, and why. residual: |Σ − encode_image| of the
-    first batch, relative. complete: False while the run is being made; passed and planned: images that went through, of
-    how many. parts: of a merged run, where the images of each are.
+    names, and states: over their sizes and times of change. groups: names of the groups of units. top: images kept for
+    a unit, None for `top_count`. held_out: share of the images kept aside. kept: layers whose heads' coefficients are
+    kept for every image; coefficients: groups of which all are, in `dtype`. skipped: images that could not be read, and
+    why. residual: |Σ − encode_image| of the first batch, relative. complete: False while the run is being made; passed
+    and planned: images that went through, of how many. parts: of a merged run, where the images of each are.
     """
 
     model: str
@@ -59,6 +59,7 @@ class Manifest:
     coefficients: tuple[str, ...] = ()
     dtype: str = "float16"
     weights: str = ""
+    states: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     skipped: tuple[dict[str, str], ...] = ()
     residual: float | None = None
@@ -114,6 +115,7 @@ class Manifest:
             count=count,
             images=len(source),
             files=names_hash(source),
+            states=states_hash(source),
             groups=(),
             top=top,
             held_out=held_out,
@@ -162,8 +164,10 @@ class Manifest:
             raise SummandError(
                 f"{folder} is no run folder: it has no {FILE}; `summand survey --out FOLDER` makes one"
             ) from None
+        except PermissionError as error:
+            raise SummandError(f"no permission to read {folder / FILE}") from error
         except SummandError as error:
-            raise SummandError(f"{error}; the run must be made again") from error
+            raise SummandError(f"{error}; the run must be made again, with --restart") from error
         if found.get("format") != FORMAT:
             raise SummandError(
                 f"{folder} has format {found.get('format')}; this version reads format {FORMAT}. Make the run again"
@@ -190,7 +194,7 @@ class Manifest:
         said = []
         for name, words in named.items():
             mine, theirs = getattr(self, name), getattr(other, name)
-            if mine != theirs:
+            if mine != theirs and not (name == "location" and same_place(mine, theirs)):
                 said.append(f"{words} {_plain(mine)}, not {_plain(theirs)}")
         if not said and (self.files, self.images) != (other.files, other.images):
             said.append(f"{self.images} images, which are not the {other.images} that {self.source} holds now")
@@ -200,7 +204,7 @@ class Manifest:
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("model", "source", "files", "precision", "weights", "dtype"), (str,)),
+    **dict.fromkeys(("model", "source", "files", "precision", "weights", "dtype", "states"), (str,)),
     **dict.fromkeys(
         ("pretrained", "location", "checkpoint", "activation", "ablation", "steer", "sae"), (str, type(None))
     ),
@@ -238,11 +242,3 @@ def _of_json(found: dict[str, Any], file: Path) -> Manifest:
 
 def _plain(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else "as by default" if value is None else str(value)
-
-
-def skipped_rows(skipped: Sequence[Skipped]) -> tuple[dict[str, str], ...]:
-    """For the manifest, each file once."""
-    first: dict[str, str] = {}
-    for item in skipped:
-        first.setdefault(item.name, item.reason)
-    return tuple({"name": name, "reason": reason} for name, reason in first.items())

@@ -16,6 +16,7 @@ from ..data.joined import Joined
 from ..data.naming import joined_name
 from ..errors import SummandError
 from ..models import Model
+from ..models.origin import same_place
 from ..statistics.recentred import recentred
 from .batch import Consumer
 from .consumers import MomentsOf, TopImagesOf
@@ -67,6 +68,12 @@ def _check(surveys: Sequence[Survey], out: Path) -> None:
     places = [each.path.resolve() for each in surveys if each.path is not None]
     if len(set(places)) < len(places):
         raise SummandError("the same survey is given twice; its images would count twice")
+    for number, each in enumerate(surveys):
+        if (before := next((i for i in surveys[:number] if _of_the_same(i.manifest, each.manifest)), None)) is not None:
+            raise SummandError(
+                f"{before.shelf.label} and {each.shelf.label} are both of {each.manifest.location}; its images would "
+                f"count twice"
+            )
     for each in surveys[1:]:
         one, other = first.manifest, each.manifest
         if not same_weights(one.weights, other.weights):
@@ -83,6 +90,12 @@ def _check(surveys: Sequence[Survey], out: Path) -> None:
             raise SummandError("some of these surveys keep top images and some do not (--top 0); make them alike")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SummandError(f"{out} is not empty; give a new folder with --out")
+
+
+def _of_the_same(one: Manifest, other: Manifest) -> bool:
+    """Whether two surveys are of the same images of one place."""
+    here = one.location is not None and same_place(one.location, other.location)
+    return here and (one.files, one.images) == (other.files, other.images)
 
 
 class _Merging:

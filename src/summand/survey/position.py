@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,3 +68,11 @@ class Position:
         self.residual = shard.residual if self.residual is None else self.residual
         self.unreadable += shard.unreadable
         self.skipped += shard.skipped
+
+
+def skipped_rows(skipped: Sequence[Skipped]) -> tuple[dict[str, str], ...]:
+    """For the manifest, each file once."""
+    first: dict[str, str] = {}
+    for item in skipped:
+        first.setdefault(item.name, item.reason)
+    return tuple({"name": name, "reason": reason} for name, reason in first.items())

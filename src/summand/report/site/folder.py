@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...errors import SummandError
+from ...surroundings import room_or_place
 
 MARKER = ".summand-atlas"
 _OURS = (
@@ -47,7 +48,8 @@ def built_in(out: Path) -> Iterator[Path]:
         _swap(building, out)
     except OSError as error:
         raise SummandError(
-            f"cannot write to {out}: {error.strerror or error}; make room, or give another folder with --out"
+            f"cannot write to {out}: {error.strerror or error}; {room_or_place(error)}, or give another folder with "
+            f"--out"
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)

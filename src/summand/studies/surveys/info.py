@@ -53,7 +53,9 @@ def info(survey: str | Path) -> Info:
     rows += [_shard(place, fault) for place, fault in faults_of(folder)]
     lost = [str(file) for row in rows for file in row["damaged"]]
     notes = [*wrong, *(f"{file} is damaged or missing" for file in lost)]
-    if lost:
+    if made is None or CHECKSUMS in damaged:
+        notes.append("the command that made the survey makes it again with --restart")
+    elif lost:
         notes.append("the command that made the survey makes what is damaged again, and nothing else")
     title, said = (f"{folder}", []) if made is None else _said(folder, made)
     return Info(rows, None, model=made and made.model, data=made and made.source, notes=notes,

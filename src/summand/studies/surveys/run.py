@@ -46,6 +46,7 @@ def surveyed(images: str, out: Path | None, options: SurveyOptions, model: Any, 
     model = replace(model, device=devices[0])
     check_folder(out, asked, options.restart, kept=options.keep is None)
     done = not options.restart and (out / FILE).is_file() and Manifest.read(out).complete
+    written = (out / FILE).stat().st_mtime_ns if done else 0
     loaded = model.load(source)
     whole = groups_of(loaded, kept)
     groups = tuple(dict.fromkeys([*groups_of(loaded, wanted or default_units(loaded)), *whole]))
@@ -53,7 +54,9 @@ def surveyed(images: str, out: Path | None, options: SurveyOptions, model: Any, 
     more = {"batch_size": compute.batch_size, "restart": options.restart, "max_skipped": options.max_skipped}
     more |= {"devices": devices, "engine": options.engine}
     found = make(loaded, source, asked, groups, out, **more)
-    notes = [f"{out} is complete; nothing to do (restart=True makes it again)"] if done else []
+    mended = done and (out / FILE).stat().st_mtime_ns != written
+    there = "what was damaged of it was made again" if mended else "nothing to do (--restart makes it again)"
+    notes = [f"{out} is complete; {there}"] if done else []
     return result_of(found, options, loaded.name, notes)
 
 
