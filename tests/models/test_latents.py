@@ -243,6 +243,13 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path, change, said):
         read_autoencoder(folder(tmp_path / "a", tensors(), config))
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    held = tensors()
+    held["W_dec"][0, 0] = float("nan")
+    with pytest.raises(SummandError, match=r"W_dec holds NaN, so its latents mean nothing"):
+        read_autoencoder(folder(tmp_path / "a", held, {"hook_name": "blocks.1.hook_resid_post"}))
+
+
 def test_another_model_or_layer(tmp_path, tiny):
     config = {"hook_name": "blocks.1.hook_resid_post"}
     with pytest.raises(SummandError, match="of a stream of 48 numbers, this model's has 32: it was trained on another"):

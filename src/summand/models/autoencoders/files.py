@@ -29,6 +29,9 @@ def read_autoencoder(path: str | Path, layer: int | None = None) -> Autoencoder:
     """
     file = weights_of(Path(path).expanduser())
     tensors, config = read(file)
+    broken = next((name for name, each in tensors.items() if bool(each.isnan().any())), None)
+    if broken is not None:
+        raise SummandError(f"{file}: {broken} holds NaN, so its latents mean nothing; take another checkpoint of it")
     named = _layer_of(config, file.name)
     if layer is None and named is None:
         raise SummandError(f"{file} does not say where it was trained; {_GIVE}")
