@@ -1,16 +1,15 @@
-"""Do words that come through an alignment fit? `python benchmarks/align.py [--json] [--seconds 360]`
+"""Do words that come through an alignment fit? `python benchmarks/align.py [--json] [--scenes 150000] [--seeds 0 1 2]`
 
 A small timm ViT learns to classify scenes, all attributes at once, and never sees a text; then `summand.align` maps its
 output into scenes-vit's space by images alone. Beside it the same ViT with random weights, aligned alike, and
-scenes-vit itself. Training stops after so many CPU seconds of one core and is kept in the cache folder, from where
-another run takes it.
+scenes-vit itself. Training is kept in the cache folder, from where another run takes it, or goes on with it.
 
 The map: what it explains of scenes-vit's embeddings of held-out images, its cosine beside that of their mean, and how
 often zero-shot answers agree, over all attributes. Labels of heads are judged as `summand truth` judges: how often they
 name the attribute that explains most of the variance of the head's effect, on fresh scenes, among heads that one
-attribute dominates. Heads that all are of one attribute can be named right by one word, so beside it: the same of these
-labels shuffled among these heads, Cohen's kappa of the two, how many attributes are named right by a head, and the same
-number of heads of each model, those with proven words that are dominated most.
+attribute dominates, on several samples of scenes. Heads that all are of one attribute can be named right by one word,
+so beside it: the same of these labels shuffled among these heads, Cohen's kappa of the two, which attributes are named
+right by a head, and how many of the proven labels are right.
 """
 
 from __future__ import annotations
@@ -32,11 +31,17 @@ from torch.nn import functional as F
 
 import summand
 from summand.scenes import ATTRIBUTES
+from summand.scenes.pretrained import ScenePreprocess
 from summand.scenes.training.batches import PATCH_TASK, Batches
 
-SHAPE: dict[str, Any] = {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 6, "num_classes": 0}
+SHAPE: dict[str, Any] = {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 8, "num_classes": 0}
 CACHE = Path(os.environ.get("SUMMAND_CACHE", Path.home() / ".cache" / "summand")) / "benchmarks"
 BATCH, RATE, MIDDLE = 48, 2e-3, 3
+STEADY = 0.4  # of the scenes, before the learning rate falls
+SLOW = {"count": 3.0, "shape": 2.0, "texture": 2.5}  # weights of what is learnt last
+DROPPED, DROPPED_FROM = 0.25, 2
+WARM_UP = 30  # steps
+OTHERS = 6300  # seeds
 DOMINANT = 0.5  # of a head's variance
 
 
@@ -45,12 +50,25 @@ def network(seed: int = 0) -> Any:
     return timm.create_model("vit_tiny_patch16_224", **SHAPE).eval()
 
 
+class DropOfClassToken(nn.Module):
+    """Stochastic depth of the class token alone: what a block's MLP writes to it is left out at random, so that heads
+    write what it knows."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return tokens
+        kept = (torch.rand(len(tokens), 1, 1) >= DROPPED).to(tokens)
+        return torch.cat([tokens[:, :1] * kept, tokens[:, 1:]], dim=1)
+
+
 class Learner(nn.Module):
     """The ViT with a linear classifier of every attribute; those of the patches of a middle layer are a help alone."""
 
     def __init__(self, vit: Any) -> None:
         super().__init__()
         self.vit, width = vit, vit.num_features
+        for block in vit.blocks[DROPPED_FROM:]:
+            block.drop_path2 = DropOfClassToken()
         self.heads = nn.ModuleDict({name: nn.Linear(width, len(ATTRIBUTES[name])) for name in ATTRIBUTES})
         self.of_patches = nn.ModuleDict({name: nn.Linear(width, 1 + len(ATTRIBUTES[name])) for name in PATCH_TASK})
 
@@ -58,7 +76,7 @@ class Learner(nn.Module):
         """The loss, and the accuracy of every attribute."""
         seen, (middle,) = self.vit.forward_intermediates(batch["images"], indices=[MIDDLE], output_fmt="NLC")
         scores = {name: head(self.vit.forward_head(seen)) for name, head in self.heads.items()}
-        losses = [F.cross_entropy(scores[name], batch[f"target/{name}"]) for name in ATTRIBUTES]
+        losses = [SLOW.get(name, 1.0) * F.cross_entropy(scores[name], batch[f"target/{name}"]) for name in ATTRIBUTES]
         for name, head in self.of_patches.items():
             label = batch[f"patch/{name}"].flatten()
             each = F.cross_entropy(head(middle).flatten(0, 1), label, reduction="none")
@@ -74,11 +92,11 @@ class Learner(nn.Module):
         return {"muon": muon, "adamw": torch.optim.AdamW(rest, lr=RATE, weight_decay=0.05)}
 
 
-def trained(seconds: float, file: Path) -> Any:
-    """The ViT, trained for so many CPU seconds; goes on from what the file holds."""
+def trained(scenes: int, file: Path) -> tuple[Learner, float]:
+    """A learner that has seen so many scenes, and the CPU seconds it took; goes on from what the file holds."""
     learner = Learner(network())
     optimizers = learner.optimizers()
-    spent, step = 0.0, 0
+    spent, step, steps = 0.0, 0, scenes // BATCH
     if file.exists():
         state = torch.load(file, weights_only=True)
         learner.load_state_dict(state["learner"])
@@ -87,8 +105,10 @@ def trained(seconds: float, file: Path) -> Any:
         spent, step = state["spent"], state["step"]
     batches, begin = Batches(0, 0, BATCH, 77, 64), time.process_time()
     learner.train()
-    while (now := spent + time.process_time() - begin) < seconds:
-        rate = RATE * min(1.0, (step + 1) / 20, 2 * (1 - now / seconds) + 0.02)
+    lately: list[dict[str, float]] = []
+    while step < steps:
+        torch.manual_seed(step)  # of what is dropped: a run that goes on is the run that was not stopped
+        rate = RATE * min(1.0, (step + 1) / WARM_UP, (1 - step / steps) / (1 - STEADY) + 0.01)
         loss, right = learner(batches.batch(step * BATCH))
         learner.zero_grad()
         loss.backward()
@@ -98,12 +118,25 @@ def trained(seconds: float, file: Path) -> Any:
                 group["lr"] = rate
             optimizer.step()
         step += 1
-        if step % 50 == 0:
-            said = ", ".join(f"{name} {100 * share:.0f}" for name, share in right.items())
+        lately.append(right)
+        if step % 100 == 0 or step == steps:
+            said = ", ".join(f"{name} {100 * np.mean([each[name] for each in lately]):.0f}" for name in ATTRIBUTES)
+            now, lately = spent + time.process_time() - begin, []
             print(f"{step * BATCH:,} scenes, {now:.0f} s: {said}", file=sys.stderr, flush=True)
-            _keep(file, learner, optimizers, spent + time.process_time() - begin, step)
-    _keep(file, learner, optimizers, max(spent, seconds), step)
-    return learner.vit.eval()
+            _keep(file, learner, optimizers, now, step)
+    for block in learner.vit.blocks:
+        block.drop_path2 = nn.Identity()
+    return learner.eval(), spent + time.process_time() - begin
+
+
+@torch.no_grad()
+def accuracies(learner: Learner) -> dict[str, float]:
+    """Of every attribute, over 1,000 scenes of one group that it has not seen."""
+    scenes = summand.scenes.sample(1000, seed=123_456)
+    seen = [learner.vit(pixels) for pixels in ScenePreprocess(64)(scenes.images).split(100)]
+    codes = {name: torch.from_numpy(scenes.causes.codes(name)) for name in ATTRIBUTES}
+    return {name: float((head(torch.cat(seen)).argmax(dim=1) == codes[name]).float().mean())
+            for name, head in learner.heads.items()}  # fmt: skip
 
 
 def accuracy(scores: torch.Tensor, targets: torch.Tensor) -> float:
@@ -120,61 +153,94 @@ def _keep(file: Path, learner: nn.Module, optimizers: dict[str, Any], spent: flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--seconds", type=float, default=360)
+    parser.add_argument("--scenes", type=int, default=150_000, help="that the ViT learns from")
     parser.add_argument("--count", type=int, default=1500, help="scenes that the map is fitted on")
-    parser.add_argument("--described", type=int, default=2000, help="scenes that labels are made on")
-    parser.add_argument("--judged", type=int, default=500, help="fresh scenes that judge")
+    parser.add_argument("--described", type=int, default=2500, help="scenes that labels are made on")
+    parser.add_argument("--judged", type=int, default=1000, help="fresh scenes that judge")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the scenes of labels and judges")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    vit, clip = trained(args.seconds, CACHE / f"align-patches-{args.seconds:.0f}.pt"), summand.load("scenes-vit")
-    models = {"scenes-vit itself": clip}
-    scenes = f"scenes:count={args.count},seed=9"
-    for name, one in {"supervised ViT, aligned": vit, "random ViT, aligned": network()}.items():
+    learner, seconds = trained(args.scenes, CACHE / f"align-{args.scenes}.pt")
+    clip, learnt = summand.load("scenes-vit"), accuracies(learner)
+    models, scenes = {"scenes-vit itself": clip}, f"scenes:count={args.count},seed=9"
+    for name, one in {"supervised ViT, aligned": learner.vit, "random ViT, aligned": network()}.items():
         models[name] = summand.align(one, clip, scenes, pixels="clip", progress=False)
     rows = []
     for name, model in models.items():
-        rows.append(scored(name, model, args))
+        heads = [head | {"seed": seed} for seed in args.seeds for head in judged(model, args, seed)]
+        rows.append({"model": name, **scored(heads), **(mapped(model.alignment) if model.alignment else {})})
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    most = min(len(row["proven"]) for row in rows)
-    for row in rows:
-        row["first"], row["of"] = sum(row["proven"][:most]), most
     if args.json:
-        print(json.dumps({"command": "align", "options": vars(args), "rows": rows}))
+        print(
+            json.dumps({"command": "align", "options": vars(args), "seconds": seconds, "learnt": learnt, "rows": rows})
+        )
         return
+    said = ", ".join(f"{name} {100 * share:.0f}" for name, share in learnt.items())
+    print(f"the ViT, after {args.scenes:,} scenes in {seconds:,.0f} CPU seconds, right in %: {said}\n")
     print("| the map | explained | cosine | mean's cosine | same answers | by chance |\n" + "|---" * 6 + "|")
     for row in rows[1:]:
         print(f"| {row['model']} | {100 * row['explained']:.0f} % | {row['cosine']:.2f} | {row['of_mean']:.2f} | "
               f"{100 * row['agreement']:.0f} % | {100 * row['chance']:.0f} % |")  # fmt: skip
-    print("\n| labels of heads of | name the dominant attribute | shuffled | κ | named right | equal numbers |\n"
-          + "|---" * 6 + "|")  # fmt: skip
+    print("\n| labels of heads of | right | by sample | shuffled | κ | proven ones right | first property right | κ | "
+          "attributes named right |\n"
+          + "|---" * 9 + "|")  # fmt: skip
     for row in rows:
-        shares = f"{100 * row['right']:.0f} % of {row['heads']} | {100 * row['shuffled']:.0f} % | {row['kappa']:.2f}"
-        print(f"| {row['model']} | {shares} | {', '.join(row['named']) or 'none'} | {row['first']} of {row['of']} |")
+        shares = f"{100 * row['right']:.0f} % of {row['heads']} | {', '.join(row['samples'])} | "
+        shares += f"{100 * row['shuffled']:.0f} % | {row['kappa']:.2f} | {row['proven']} | "
+        shares += f"{100 * row['firsts']:.0f} % | {row['kappa_firsts']:.2f}"
+        print(f"| {row['model']} | {shares} | {', '.join(row['named']) or 'none'} |")
     for row in rows[1:]:
         said = (f"{name} {100 * same:.0f} ({100 * chance:.0f})" for name, same, chance in row["answers"])
         print(f"\n{row['model']}, same answers (by chance), %: {', '.join(said)}")
+    for row in rows:
+        print(f"\n{row['model']}, wrong: {', '.join(row['wrong']) or 'none'}")
 
 
-def scored(name: str, model: summand.Model, args: argparse.Namespace) -> dict[str, Any]:
-    table = summand.truth(model, count=args.judged, described=args.described, pairs=20, progress=False).rows
-    heads = [row for row in table.to_dict("records") if row["share"] >= DOMINANT]
-    heads.sort(key=lambda row: -row["share"])
-    named, true = (np.array([str(row[which]) for row in heads]) for which in ("named", "true"))
-    proven = np.array([row["verdict"] == "proven" for row in heads])
-    right, shuffled = float(np.mean(named == true)), by_shuffling(named, true)
-    found: dict[str, Any] = {
-        "model": name, "heads": len(heads), "right": right, "shuffled": shuffled,
-        "kappa": (right - shuffled) / (1 - shuffled) if shuffled < 1 else 0.0,
-        "named": sorted(set(named[named == true])), "true": dict(Counter(true.tolist())),
-        "proven": (named == true)[proven].tolist(),
+def judged(model: summand.Model, args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
+    """The heads that one attribute dominates, as `summand truth` judges them on scenes of this seed; first: the
+    property that explains most of what the head says along the texts, by labels of other scenes."""
+    table = summand.truth(model, count=args.judged, described=args.described, pairs=20, seed=seed, progress=False).rows
+    run = summand.survey(model, f"scenes:count={args.described},seed={OTHERS + seed}", units="heads", progress=False)
+    firsts = {row["unit"]: row["properties"][0]["property"] if row["properties"] else "nothing"
+              for row in run.label(pool="scenes").to_dict("records")}  # fmt: skip
+    return [{**row, "first": firsts[row["unit"]]} for row in table.to_dict("records") if row["share"] >= DOMINANT]
+
+
+def scored(heads: list[dict[str, Any]]) -> dict[str, Any]:
+    """Over the heads of all samples."""
+    named = np.array(["nothing" if head["named"] != head["named"] else str(head["named"]) for head in heads])
+    true = np.array([head["true"] for head in heads])
+    same, seeds = named == true, np.array([head["seed"] for head in heads])
+    proven = np.array([head["verdict"] == "proven" for head in heads])
+    right, shuffled = float(np.mean(same)), by_shuffling(named, true)
+    firsts = np.array([head["first"] for head in heads])
+    wrong = Counter(
+        f"{head['unit']} {head['true']} as {head['named'] if isinstance(head['named'], str) else 'nothing'}"
+        for head in np.array(heads)[~same]
+    )
+    return {
+        "heads": len(heads), "right": right, "shuffled": shuffled,
+        "samples": [f"{same[seeds == seed].sum()} of {(seeds == seed).sum()}" for seed in dict.fromkeys(seeds)],
+        "kappa": kappa(named, true),
+        "firsts": float(np.mean(firsts == true)), "kappa_firsts": kappa(firsts, true),
+        "proven": f"{same[proven].sum()} of {proven.sum()}", "true": dict(Counter(true.tolist())),
+        "named": sorted(set(named[same])), "wrong": [f"{said} ({times})" for said, times in wrong.items()],
     }  # fmt: skip
-    if model.alignment is not None:
-        answers = [(row["classes"], row["agreement"], row["chance"]) for row in model.alignment.answers]
-        same, chance = (sum(row[place] for row in answers) / len(answers) for place in (1, 2))
-        report = model.alignment.rows.to_dict("records")[0]
-        found |= {key: report[key] for key in ("explained", "cosine", "of_mean")}
-        found |= {"answers": answers, "agreement": same, "chance": chance}
-    return found
+
+
+def mapped(found: Any) -> dict[str, Any]:
+    """What the map is worth."""
+    answers = [(row["classes"], row["agreement"], row["chance"]) for row in found.answers]
+    same, chance = (sum(row[place] for row in answers) / len(answers) for place in (1, 2))
+    report = found.rows.to_dict("records")[0]
+    kept = {key: report[key] for key in ("explained", "cosine", "of_mean")}
+    return {**kept, "answers": answers, "agreement": same, "chance": chance}
+
+
+def kappa(named: Any, true: Any) -> float:
+    """Cohen's: 0 for what shuffling gives, and where one word names all; 1 where every label is right."""
+    shuffled = by_shuffling(named, true)
+    return float((np.mean(named == true) - shuffled) / (1 - shuffled)) if shuffled < 1 else 0.0
 
 
 def by_shuffling(named: Any, true: Any) -> float:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import summand
 from summand import SummandError
 from summand.models.aligned import fit, needed
+from summand.studies.align.options import read_settings
 from summand.studies.align.result import beyond
 
 SMALL = {"img_size": 64, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
@@ -136,6 +137,19 @@ def test_pixels_that_one_preprocessing_made_are_for_two_models_that_read_the_sam
         summand.align(network(), vit, pixels[:, :, 8:56, 8:56], pixels="clip", progress=False)
 
 
+def test_settings_in_words_are_those_of_python():
+    said = read_settings("img_size=64, init_values=1e-5,class_token=False,global_pool=avg,embed_layer=None")
+    want = {"img_size": 64, "init_values": 1e-5, "class_token": False, "global_pool": "avg", "embed_layer": None}
+    assert said == want
+    assert read_settings({"img_size": 64}) == {"img_size": 64}
+    assert read_settings(None) == {}
+    for given in ("num_classes=3", {"num_classes": 3}):
+        with pytest.raises(SummandError, match="vision_settings has no place for num_classes"):
+            read_settings(given)
+    with pytest.raises(SummandError, match="must be name=value with commas between, got 'img_size'"):
+        read_settings("img_size")
+
+
 def test_what_cannot_be_aligned_says_why(vit, unchecked):
     scenes = "scenes:count=40,seed=3"
     with pytest.raises(SummandError, match="40 images are too few for a map of 24 features: give at least 60"):
@@ -157,6 +171,8 @@ def test_what_cannot_be_aligned_says_why(vit, unchecked):
         summand.align(network(), vit, "scenes:count=70", batch_size=0)
     with pytest.raises(SummandError, match="go with the name of a timm model"):
         summand.align(network(), vit, scenes, random_vision=True)
+    with pytest.raises(SummandError, match=r"'vit_tiny_patch16_224' with vision_settings embed_dim=17: .*; mind these"):
+        summand.align("vit_tiny_patch16_224", vit, scenes, vision_settings="embed_dim=17", random_vision=True)
     with pytest.raises(SummandError, match="timm cannot make 'no_such_vit'"):
         summand.align("no_such_vit", vit, scenes)
     loose = network()

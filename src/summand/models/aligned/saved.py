@@ -39,10 +39,11 @@ class Vision:
         try:
             made = timm.create_model(self.name, pretrained=own, num_classes=0, **self.settings)
         except Exception as error:  # of timm and of the hub, of many kinds
-            raise SummandError(
-                f"timm cannot make {self.name!r}: {first_line(error)}; timm.list_models() names them, and weights that "
-                f"lie in a file are given as weights=FILE"
-            ) from error
+            known = "timm.list_models() names them, and weights that lie in a file are given as weights=FILE"
+            with_ = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+            made_so = f" with vision_settings {with_}" if with_ else ""
+            remedy = f"mind these settings; {known}" if with_ else known
+            raise SummandError(f"timm cannot make {self.name!r}{made_so}: {first_line(error)}; {remedy}") from error
         if self.weights is not None:
             state = _without_head(read_file(Path(self.weights).expanduser()))
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -51,13 +52,21 @@ class AlignOptions:
 
 
 def read_settings(said: str | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Settings as timm takes them: whole numbers where they are such."""
-    if said is None or not isinstance(said, str):
-        return dict(said or {})
-    found: dict[str, Any] = {}
-    for part in split(said):
+    """Settings as timm takes them: numbers, True, False and None where they are such. Raises `OptionError` for the
+    number of classes, for a classifier is left out."""
+    found: dict[str, Any] = {} if isinstance(said, str) else dict(said or {})
+    for part in split(said) if isinstance(said, str) else ():
         name, mark, value = part.partition("=")
         if not mark:
             raise OptionError("vision_settings", f"must be name=value with commas between, got {part!r}")
-        found[name.strip()] = int(value) if value.strip().lstrip("-").isdigit() else value.strip()
+        found[name.strip()] = _value(value.strip())
+    if "num_classes" in found:
+        raise OptionError("vision_settings", "has no place for num_classes: a classifier is left out; leave it away")
     return found
+
+
+def _value(said: str) -> Any:
+    try:
+        return ast.literal_eval(said)
+    except (ValueError, SyntaxError):
+        return said
