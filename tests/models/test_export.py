@@ -182,6 +182,8 @@ def test_what_no_weights_hold_is_refused_by_name(tmp_path, tiny, pixels):
 def test_places(tmp_path, tiny):
     with pytest.raises(SummandError, match=r"must end in \.pt2, \.onnx, \.safetensors; got 'a\.pth'"):
         summand.export(tiny, tmp_path / "a.pth")
+    with pytest.raises(SummandError, match=r"a path is needed that ends in \.pt2, .*; got NoneType"):
+        summand.export(tiny, None)
     (tmp_path / "file").touch()
     with pytest.raises(SummandError, match=r"cannot write .*x\.pt2: "):
         summand.export(tiny, tmp_path / "file" / "x.pt2")

@@ -176,6 +176,9 @@ def test_load_takes_it_and_a_survey_remembers(tmp_path, vit, pixels):
         ({"1.1": float("nan")}, "finite factor"),
         ({"1.1": [1.0, 2.0]}, r"1\.1 is set to its coefficients, 16 numbers .*; got \[2\]"),
         ({"1.1": 0, Unit.parse("1.1"): 2}, "more than once"),
+        ("1.1=0, 1.1=2", "steer names a unit more than once: 1.1"),
+        (None, r"steer is unit → factor, .*; got NoneType"),
+        (["1.1"], "got list"),
         ("head=2", "a unit is called"),
     ],
 )

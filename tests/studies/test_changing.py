@@ -23,6 +23,11 @@ def test_injected_heads_carry_the_classes(tmp_path, vit, pixels):
     found.save(tmp_path / "kept")
     again = load_ablation(tmp_path / "kept" / "steering.npz").apply(vit)
     torch.testing.assert_close(again.encode_image(pixels), vit.steer(found.steer).encode_image(pixels))
+    plain = summand.inject(vit, "scenes:count=60,seed=3", classes="shape", attribute="place", progress=False)
+    assert list(plain.rows["unit"]) == list(found.rows["unit"])
+    assert "a gain of 1 nothing is strengthened" in plain.notes[0]
+    assert torch.equal(plain.steered.encode_image(pixels), vit.encode_image(pixels))
+    assert not found.notes
     with pytest.raises(SummandError, match="gain must be at least 1"):
         summand.inject(vit, "scenes:count=60,seed=3", classes="shape", attribute="place", gain=0.5)
     with pytest.raises(SummandError, match="attribute must say what the images show"):

@@ -163,6 +163,8 @@ def test_bad_input(vit, tied):
         summand.compare(vit, photo, list(pixels), **OPTIONS)
     with pytest.raises(summand.SummandError, match=r"none of scenes-vit; give texts that both models can read, pool="):
         summand.compare(photo, vit, SOURCE, pool=["a dog", "a cat", "a zeppelin"], **OPTIONS)
+    with pytest.raises(summand.SummandError, match="all one and the same to scenes-vit, so there is nothing"):
+        summand.compare(vit, tied, [summand.scenes.sample(1, seed=1).images[0]] * 40, **OPTIONS)
     with pytest.raises(summand.SummandError, match="needs at least 40"):
         summand.compare(vit, tied, "scenes:count=20", **OPTIONS)
     with pytest.raises(summand.SummandError, match="values of one property"):

@@ -95,6 +95,8 @@ def test_wrong_values_name_their_option():
         lambda: one_of("shape", "sgined", ("signed", "root")),
         lambda: at_least("top", 0, 1),
         lambda: between("share", float("nan"), 0, 1),
+        lambda: at_least("top", "3", 1),  # type: ignore[arg-type]
+        lambda: between("share", [0.5], 0, 1),  # type: ignore[arg-type]
     ):
         with pytest.raises(OptionError) as found:
             check()

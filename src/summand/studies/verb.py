@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from functools import cache, wraps
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from ..errors import SummandError, nearest
@@ -42,15 +42,22 @@ def one_of(option: str, value: Any, known: Any) -> None:
 
 
 def at_least(option: str, value: float | None, least: float) -> None:
-    """Raises `OptionError` for a number below `least`; None is no number."""
+    """Raises `OptionError` for a number below `least`, and for what is none; None may be left out."""
+    _check_number(option, value)
     if value is not None and not value >= least:  # NaN is not
         raise OptionError(option, f"must be at least {least}, got {value}")
 
 
 def between(option: str, value: float | None, least: float, most: float) -> None:
-    """Raises `OptionError` for a number outside; None is no number."""
+    """Raises `OptionError` for a number outside, and for what is none; None may be left out."""
+    _check_number(option, value)
     if value is not None and not least <= value <= most:
         raise OptionError(option, f"must be from {least} to {most}, got {value}")
+
+
+def _check_number(option: str, value: Any) -> None:
+    if value is not None and not isinstance(value, Real):
+        raise OptionError(option, f"must be a number, got {value!r}")
 
 
 def verb(options: type[Any]) -> Callable[[Callable[..., Found]], Callable[..., Found]]:

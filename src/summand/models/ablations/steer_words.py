@@ -19,11 +19,17 @@ def read_steer(steer: Steer) -> dict[Unit, Any]:
         wrong = next((name for name, mark, _ in parts if not mark), None)
         if wrong is not None or not parts:
             raise SummandError(f"steer is UNIT=FACTOR with commas between (10.3=0,9:2914=2); got {steer!r}")
-        steer = {name: value for name, _, value in parts}
-    given: Mapping[Any, Any] = steer
-    found = {Unit.parse(name): value for name, value in given.items()}
-    if len(found) < len(steer):
-        raise SummandError(f"steer names a unit more than once: {', '.join(map(str, steer))}")
+        given: list[tuple[Any, Any]] = [(name, value) for name, _, value in parts]
+    elif isinstance(steer, Mapping):
+        given = list(steer.items())
+    else:
+        raise SummandError(
+            f'steer is unit → factor, {{"10.3": 0, "9:2914": 2.0}}, or the same as text, "10.3=0,9:2914=2"; got '
+            f"{type(steer).__name__}"
+        )
+    found = {Unit.parse(name): value for name, value in given}
+    if len(found) < len(given):
+        raise SummandError(f"steer names a unit more than once: {', '.join(str(name) for name, _ in given)}")
     for unit, value in found.items():
         number = number_of(value)
         if number is None and (isinstance(value, str) or not hasattr(value, "__len__")):

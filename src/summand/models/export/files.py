@@ -4,6 +4,7 @@ written."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,10 @@ class Written:
 
 def check_place(to: str | Path) -> Path:
     """The path. Raises `SummandError` for a name that says no format, and where a format's packages are missing."""
-    path = Path(to).expanduser()
     kinds = (*PROGRAMS, WEIGHTS)
+    if not isinstance(to, (str, os.PathLike)):
+        raise SummandError(f"a path is needed that ends in {', '.join(kinds)}; got {type(to).__name__}")
+    path = Path(to).expanduser()
     if path.suffix not in kinds:
         raise SummandError(f"the name says the format: it must end in {', '.join(kinds)}; got {path.name!r}")
     if path.is_dir():

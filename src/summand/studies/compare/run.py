@@ -32,6 +32,7 @@ from .result import Compared
 from .units import Units, changed, matched, through
 
 _FEWEST = 40
+_NOTHING = 1e-9  # the variance of embeddings of length 1 that is rounding
 _MOST = 400  # values: more are taken evenly
 
 
@@ -57,6 +58,8 @@ def compare(a: Model, b: Model, images: Any = None, *, options: CompareOptions) 
     notes += unread
     values, texts = common_values(a, b, chosen)
     surveys = _survey(a, given.source, options), _survey(b, given.source, options)
+    for model, survey in zip((a, b), surveys, strict=True):
+        _check_differ(model, survey.embeddings)
     both, rows = _both(surveys)
     before, after = (
         Readings.of(survey.embeddings[place], own, values.kinds)
@@ -114,6 +117,15 @@ def _preparation(a: Model, b: Model, source: ImageSource) -> list[str]:
     if not torch.allclose(seen[0], seen[1], atol=1e-3):
         return ["the models prepare pictures otherwise (crop, mean or deviation): some of what changed may be that"]
     return []
+
+
+def _check_differ(model: Model, embeddings: Tensor) -> None:
+    """Raises `SummandError` where what differs between images is rounding: ties of that are ties of nothing."""
+    if float(embeddings.double().var(dim=0).sum()) < _NOTHING:
+        raise SummandError(
+            f"these images are all one and the same to {model.name}, so there is nothing to compare; give images that "
+            f"differ"
+        )
 
 
 def _first(source: ImageSource) -> Any:

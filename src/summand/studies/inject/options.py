@@ -18,8 +18,8 @@ class InjectOptions:
 
     Examples:
 
-    - summand inject scenes:count=400,seed=6,tie=shape/place/0.95 --classes shape --attribute place --model
-      scenes-vit-tied --ablation repaired/ablation.npz
+    - summand inject scenes:count=400,seed=6,tie=shape/place/0.95 --classes shape --attribute place --gain 1.25
+      --model scenes-vit-tied --ablation repaired/ablation.npz
     - summand inject birds/ --classes landbird,waterbird --attribute "on land,on water" --gain 2 --model ViT-L-14
       --pretrained laion2b_s32b_b82k
 
@@ -33,8 +33,9 @@ class InjectOptions:
     """Names with commas between them, a text file with a name a line, or an attribute of the model's world."""
     attribute: str | Sequence[str] = ()
     """The spurious attribute: its values as texts with commas between, or an attribute of the model's world."""
-    gain: float = 1.25
-    """What the heads' effects are multiplied by."""
+    gain: float = 1.0
+    """What the heads' effects are multiplied by; choose it on labelled images held out. 1 strengthens nothing and only
+    finds the heads."""
     cover: float = 0.9
     """Heads are chosen until they carry this share of the classes."""
     layers: str | Sequence[int] | None = None

@@ -13,6 +13,11 @@ from ..debias.spurious import Suspect
 from ..result import Result
 from .options import InjectOptions
 
+_NOTHING = (
+    "with a gain of 1 nothing is strengthened. Unlabelled images cannot tell how much helps: hold labelled ones out "
+    "and compare a few gains on them, such as 1.25, 1.5 and 2"
+)
+
 
 class Injected(Result):
     """A model whose heads of the class are strengthened.
@@ -43,7 +48,8 @@ class Injected(Result):
              "gain": options.gain} for one in found
         ]  # fmt: skip
         said = ",".join(f"{unit}={factor:g}" for unit, factor in steer.items())
-        made = cls(rows, options, model=model.name, data=data, steer=said)
+        notes = [_NOTHING] if options.gain == 1 else []
+        made = cls(rows, options, model=model.name, data=data, notes=notes, steer=said)
         made.steered, made._made = steered, Steering.of(model, steer)
         return made
 
