@@ -242,6 +242,8 @@ def one(target: Target, name: str, number: int, folder: Path) -> tuple[str, str]
         with not_for_ever(), warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             target.read(path)
+    except TimeoutError as error:  # an OSError, which some readers may raise
+        return "fault", f"TimeoutError: {error}"
     except target.allowed:
         return "refused", ""
     except Exception as error:

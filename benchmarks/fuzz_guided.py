@@ -78,6 +78,8 @@ def search(name: str, seconds: int, place: Path, state: dict[str, Any]) -> None:
                 warnings.simplefilter("ignore")
                 target.read(path)
             at["read"] += 1
+        except TimeoutError as error:  # an OSError, which some readers may raise
+            at["faults"].setdefault("TimeoutError", f"input {at['inputs']}: {error}")
         except target.allowed:
             at["refused"] += 1
         except Exception as error:

@@ -196,3 +196,22 @@ def test_a_file_that_breaks_off_is_named_in_python_too(tmp_path, vit):
 def test_an_upright_rgb_picture_is_not_copied():
     picture = Image.fromarray(COLOUR)
     assert as_rgb(picture) is picture
+
+
+@pytest.mark.parametrize("mode", ["F", "I", "I;16"])
+@pytest.mark.parametrize("at_once", [1, 7, 1 << 20])
+def test_large_pictures_are_read_some_rows_at_a_time(rng, monkeypatch, mode, at_once):
+    """As the formula says for all of it at once: values over the full scale, in 255 steps."""
+    kind = {"F": np.float32, "I": np.int32, "I;16": np.uint16}[mode]
+    values = (rng.random((9, 5)) * (3 if mode == "F" else 60_000)).astype(kind)
+    full = max(1.0, float(values.max())) if mode == "F" else 65_535.0
+    monkeypatch.setattr("summand.data.pictures._AT_ONCE", at_once)
+    found = np.asarray(as_rgb(Image.fromarray(values)))
+    expected = np.round(values.astype(np.float64) / full * 255).astype(np.uint8)
+    assert (found == expected[..., None]).all()
+
+
+def test_a_large_picture_below_the_limit_is_read_without_a_warning(tmp_path, recwarn):
+    Image.new("1", (9_500, 9_500)).save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif").size == (9_500, 9_500)
+    assert not recwarn.list

@@ -32,6 +32,7 @@ _WHITE_IS_ZERO = 0
 _DEPTHS = (8, 10, 12, 16)
 """Bits of the sensors whose numbers are kept in 16 or 32: the smallest that holds the largest number is taken."""
 _NEGATIVE = 0.01  # of the full scale: less is the overshoot of a filter
+_AT_ONCE = 1 << 20  # numbers that are worked on at a time
 _READING = (SyntaxError, ValueError, EOFError, TypeError, struct.error, OSError, Image.DecompressionBombError)
 
 
@@ -46,10 +47,9 @@ def read_image(path: Path | BinaryIO) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        with image as opened:
-            opened.seek(0)
-            return as_rgb(opened)
+            with Image.open(path) as opened:
+                opened.seek(0)
+                return as_rgb(opened)
     except UnidentifiedImageError as error:
         raise OSError("not an image that Pillow can read") from error
     except SummandError as error:
@@ -139,28 +139,30 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _of_numbers(image: Image.Image) -> Image.Image:
-    """Of more than 8 bits."""
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
+    """Of more than 8 bits; some rows at a time, so that a large picture costs a byte a number and not many of eight."""
+    numbers = np.asarray(image)
+    step = max(1, _AT_ONCE // max(1, numbers.shape[1]))
+    strips = [slice(at, at + step) for at in range(0, len(numbers), step)]
+    if not all(np.isfinite(numbers[strip]).all() for strip in strips):
         raise SummandError("the picture holds NaN or infinite numbers; mend it, or leave it out")
-    full = _full_scale(image, values)
-    if values.min(initial=0) < -_NEGATIVE * full:
+    full, least = _full_scale(image, float(numbers.max(initial=0))), float(numbers.min(initial=0))
+    if least < -_NEGATIVE * full:
         raise SummandError(
-            f"the picture holds negative numbers, down to {values.min():g}, and nothing says which is black; save it "
-            f"with black at 0"
+            f"the picture holds negative numbers, down to {least:g}, and nothing says which is black; save it with "
+            f"black at 0"
         )
-    shown = (values.clip(0, full) / full * 255).round().astype(np.uint8)
-    if _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO:
-        shown = 255 - shown
-    clear = image.info.get("transparency")
-    if isinstance(clear, int):
-        shown = np.where(values == clear, np.uint8(255), shown)
+    shown = np.empty(numbers.shape, np.uint8)
+    inverted, clear = _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO, image.info.get("transparency")
+    for strip in strips:
+        values = numbers[strip].astype(np.float64)
+        eight = (values.clip(0, full) / full * 255).round().astype(np.uint8)
+        eight = 255 - eight if inverted else eight
+        shown[strip] = np.where(values == clear, np.uint8(255), eight) if isinstance(clear, int) else eight
     return Image.fromarray(shown).convert("RGB")
 
 
-def _full_scale(image: Image.Image, values: np.ndarray) -> float:
-    """The number that is white."""
-    largest = float(values.max(initial=0))
+def _full_scale(image: Image.Image, largest: float) -> float:
+    """The number that is white. largest: of the picture, at least 0."""
     if image.mode[0] == "F":
         return max(1.0, largest)
     bits = _tag(image, _BITS_PER_SAMPLE)
