@@ -72,11 +72,12 @@ class Projection:
 
     def shift(self, like: Float[Tensor, "*any width"]) -> Float[Tensor, " embed"]:
         """s, the biases through the maps behind them."""
-        total = like.new_zeros(like.shape[-1])
+        total: Tensor | None = None
         for weight, bias in self._widened():
-            total = total @ weight
-            total = total if bias is None else total + bias
-        return total
+            total = None if total is None else total @ weight
+            if bias is not None:
+                total = bias if total is None else total + bias
+        return like.new_zeros(self.size(like.shape[-1])) if total is None else total
 
 
 def optional_norm(norm: nn.Module | None, where: str) -> nn.LayerNorm | None:

@@ -35,6 +35,7 @@ class OfWeights:
         self._maps: HeadMaps | None = None
         self._folded: Tensor | None = None
         self._constant: Tensor | None = None
+        self._norm_shift: Tensor | None = None
         self._plain_maps: PlainMaps | None = None
         self._neuron_maps: dict[Any, Factored] = {}
         self._writes: dict[int, Whole] = {}
@@ -108,6 +109,15 @@ class OfWeights:
                 each = [block.constant(one, one) for block in self._blocks]
                 self._constant = sum(each[1:], each[0]) @ self.folded()
         return self._constant
+
+    def norm_shift(self) -> Float[Tensor, " embed"] | None:
+        """β P, what the final norm's shift adds; None where it has none. Built once."""
+        if self.norm is None or self.norm.bias is None:
+            return None
+        if self._norm_shift is None:
+            with of_weights(self.device):
+                self._norm_shift = self.projection(working(self.norm.bias))
+        return self._norm_shift
 
     def _fold(self) -> Tensor:
         projection = self.projection_matrix()

@@ -231,15 +231,10 @@ class StreamPass:
 
         def rest() -> Rest:
             start, written = others()
-            folded = tower.folded()
-            bias = constant() * scale[:, None]
-            if tower.norm is not None and tower.norm.bias is not None:
-                bias = bias + tower.projection(working(tower.norm.bias))
-            return Rest(
-                embedding=(start @ folded) * scale[:, None],
-                mlps=(written @ folded) * scale[:, None, None],
-                bias=bias + tower.projection.shift(pooled),
-            )
+            vectors = (torch.cat([start[:, None], written], dim=1) @ tower.folded()) * scale[:, None, None]
+            bias, shift = constant() * scale[:, None], tower.norm_shift()
+            bias = (bias if shift is None else bias + shift) + tower.projection.shift(pooled)
+            return Rest(embedding=vectors[:, 0], mlps=vectors[:, 1:], bias=bias)
 
         def streamed(rest: Rest) -> Tensor:
             whole = (pooled @ tower.folded() - constant()) * scale[:, None]
