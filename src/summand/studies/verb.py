@@ -83,9 +83,10 @@ def verb(options: type[Any]) -> Callable[[Callable[..., Found]], Callable[..., F
         def called(*inputs: Any, options: Any = None, progress: bool | None = None, **given: Any) -> Found:
             chosen = {name: given.pop(name) for name in list(given) if name in names}
             _check_known(function, given, names)
+            made = _made(kind, options, chosen)
             _check_inputs(inspect.signature(function), inputs, given)
             with hushed(progress):
-                return function(*inputs, options=_made(kind, options, chosen), **given)
+                return function(*inputs, options=made, **given)
 
         called.__dict__["__signature__"] = _signature(function, kind)
         return called

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from .listening import exporting
 from .products import HALVES, addends, exact_product, in_addends, mixed_product, rounded_product
 
 _IN_CACHE = 1 << 21  # numbers, of tokens and weights, that are worked on together on a CPU
@@ -111,7 +112,7 @@ class PlainLayers:
         layers, images, _ = first.shape
         _, heads, channels, _ = maps.key.shape
         root = channels**-0.5
-        if layers == 1 and images <= _FEW and first.device.type == "cpu":
+        if layers == 1 and first.device.type == "cpu" and not exporting() and images <= _FEW:
             weight, bias = maps.query.view(heads, channels, -1), maps.query_bias.view(heads, 1, channels)
             return torch.baddbmm(bias, first.expand(heads, -1, -1), weight.transpose(1, 2), beta=root, alpha=root)
         query = torch.baddbmm(maps.query_bias, first, maps.query.transpose(1, 2), beta=root, alpha=root)

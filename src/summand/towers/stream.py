@@ -14,7 +14,7 @@ from ..errors import SummandError
 from .base import Rest, Trace, working
 from .even_split import evenly_split
 from .linear import inverse_deviation
-from .listening import Listener, enough, listening
+from .listening import Listener, enough, exporting, listening
 from .plain import PlainLayers, PlainMaps, ValuesLater, together
 from .plain_view import PlainView
 from .precision import unmixed
@@ -181,7 +181,7 @@ class StreamPass:
     def _can_wait(self, found: PlainLayers) -> bool:
         """Whether the values of heads are made when they are asked for: who visits the tokens may not ask for them, and
         they take the whole value map."""
-        if self.visit is None or self.tower.always_checked:
+        if self.visit is None or self.tower.always_checked or exporting():
             return False
         _, images, heads, _ = found.rows.shape
         return len(self.blocks) * images * heads * found.tokens.shape[-1] <= _LATER
