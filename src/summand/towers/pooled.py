@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .base import working
+from .listening import exporting
 
 if TYPE_CHECKING:
     from .residual import ResidualTower
@@ -47,7 +48,7 @@ class PooledTokens:
 
     def _may_point(self, tokens: Tensor) -> bool:
         tower = self._tower
-        if tower.always_checked or tower.adds_in_place or tokens.is_inference():
+        if tower.always_checked or tower.adds_in_place or tokens.is_inference() or exporting():
             return False
         return 2 * len(tower.blocks) * tokens.numel() <= _SMALL
 
