@@ -73,7 +73,7 @@ class StreamPass:
     def trace_of(self, numbers: tuple[Tensor, ...]) -> Trace:
         """The trace of these numbers."""
         values, scale, start, end, written = numbers
-        ones, plain = scale.new_ones(len(scale), 1), [None] * len(self.blocks)
+        ones, plain = scale.new_ones(scale.shape[0], 1), [None] * len(self.blocks)
         return traced(self.tower, values, scale, end, plain, ones, lambda: (start, written))
 
     def _of_class_token(self, pixels: Tensor) -> Float[Tensor, "image width"]:
@@ -219,7 +219,7 @@ class StreamPass:
     def _trace(self, end: Tensor, scaled: bool) -> Trace:
         tower, tokens = self.tower, self.pooled
         values, scale = together_made(self.values), scale_of(tower, end, scaled)
-        pooling = scale.new_ones(len(scale), 1) if self.pooling is None else self.pooling
+        pooling = scale.new_ones(scale.shape[0], 1) if self.pooling is None else self.pooling
         if tower.even_split:
             return evenly_split(tower, made(values), tokens.start(), tokens.written(end), end, scale, pooling)
         return traced(tower, values, scale, end, self.masses, pooling, lambda: (tokens.start(), tokens.written(end)))

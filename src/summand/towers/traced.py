@@ -43,7 +43,7 @@ def _side_by_side(parts: list[Values]) -> Float[Tensor, "image layer head channe
 def scale_of(tower: ResidualTower, end: Float[Tensor, "image width"], scaled: bool) -> Float[Tensor, " image"]:
     """1/σ of the final norm; ones where there is none, or where it is in the weights already (`scaled`)."""
     if tower.norm is None or scaled:
-        return end.new_ones(len(end))
+        return end.new_ones(end.shape[0])
     return inverse_deviation(tower.norm, end)
 
 
