@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module, Parameter
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -29,6 +30,32 @@ class Elsewhere(TorchFunctionMode):
         super().__init__()
         self.there = torch.device(kind, 0)
         self._tagged: Any = WeakIdKeyDictionary()
+        self._restore: list[Any] = []
+
+    def __enter__(self) -> Elsewhere:
+        """Copies of a parameter, and modules that are moved, which torch makes and moves without asking a mode."""
+        copied, moved = Parameter.__deepcopy__, Module.to
+
+        def there_too(parameter: Parameter, memo: dict[int, Any]) -> Tensor:
+            found = copied(parameter, memo)
+            self._tag(found, self.holds(parameter))
+            return found
+
+        def all_of_it(module: Module, *args: Any, **kwargs: Any) -> Module:
+            args, kwargs, target = self._without_device(args, kwargs)
+            module = moved(module, *args, **kwargs) if args or kwargs else module
+            if target is not None:
+                for tensor in (*module.parameters(), *module.buffers()):
+                    self._tag(tensor, target)
+            return module
+
+        self._restore.append((copied, moved))
+        Parameter.__deepcopy__, Module.to = there_too, all_of_it  # pyright: ignore[reportAttributeAccessIssue]
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        Parameter.__deepcopy__, Module.to = self._restore.pop()  # pyright: ignore[reportAttributeAccessIssue]
+        super().__exit__(*raised)
 
     def put(self, module: Any) -> None:
         """A module's parameters and buffers, moved."""
@@ -52,6 +79,10 @@ class Elsewhere(TorchFunctionMode):
             raise TypeError(f"can't convert {self.there} device type tensor to numpy")
         if name in ("to", "cpu", "cuda", "type_as"):
             return self._moved(function, name, args, kwargs)
+        if name == "__deepcopy__":  # the memo holds whatever was copied before
+            found = function(*args, **kwargs)
+            self._tag(found, self.holds(args[0]))
+            return found
         args, kwargs, target = self._without_device(args, kwargs)
         if target is None:
             target = bool(tagged)

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from timm.models.vision_transformer import VisionTransformer
 
 import summand
 from summand.studies.surveys.options import UnitOptions
 from summand.studies.surveys.unit import unit
 from tests.elsewhere import Elsewhere
 from tests.towers.test_towers import small_resnet, small_vit
+from tests.towers.test_variants import TIMM
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +62,46 @@ VERBS = {
     "truth": lambda m, r, s, out: summand.truth(m, layers="4-5", count=48, described=24, pairs=4),
     "unit": lambda m, r, s, out: [unit(s, name, UnitOptions()).save(out / name) for name in ("5.0", "4:7")],
     "atlas": lambda m, r, s, out: summand.atlas(s, out / "atlas"),
+    "match a text": lambda m, r, s, out: summand.match(m, PICTURE, "a red star", SCENES),
+    "match a picture": lambda m, r, s, out: summand.match(m, PICTURE, PICTURE.rotate(90), layers=[3, 4]),
+    "match two texts": lambda m, r, s, out: summand.match(m, *TEXTS),
+    "compare": lambda m, r, s, out: summand.compare(m, m.steer({"5.0": 0}), "scenes:count=60", draws=20),
+    "align": lambda m, r, s, out: summand.align(small_trunk(m), m, "scenes:count=120", classes="shape"),
+    "export": lambda m, r, s, out: summand.export(r.steer({"0.5": 0}), out / "steered.safetensors"),
+    "inject": lambda m, r, s, out: summand.inject(m, SCENES, classes="shape", attribute="place", gain=1.5),
+    "steer": lambda m, r, s, out: m.steer({"5.0": 0, "3:7": 2.0}).encode_image(pixels(m)),
+    "steer pairs": lambda m, r, s, out: r.steer({"0.5": 0}).encode_image(pixels(r)),
+    "find": lambda m, r, s, out: s.find("a star"),
+    "find by evidence": lambda m, r, s, out: s.find(PICTURE, by="evidence"),
+    "audit": lambda m, r, s, out: summand.survey(m, "scenes:count=60", units="heads", held_out=0.5).audit(),
+    "autoencoder": lambda m, r, s, out: latents(m, out),
+    "monitor": lambda m, r, s, out: watched(m),
 }
+
+
+def pixels(model):
+    return model.preprocess(PICTURE)[None].to(model.device)
+
+
+def small_trunk(model):
+    """A network of timm without texts, on the model's device."""
+    torch.manual_seed(0)
+    trunk = VisionTransformer(**{**TIMM, "num_classes": 0}).eval()
+    if model.device.type != "cpu":
+        trunk = trunk.to(model.device)
+    return trunk
+
+
+def latents(model, folder):
+    found = summand.train_autoencoder(model, SCENES, layer=3, latents=64, top_k=4, epochs=1)
+    with_latents = model.with_autoencoder(found.sae)
+    return summand.survey(with_latents, SCENES, units="latents:3", out=folder / "run").label()
+
+
+def watched(model):
+    monitor = summand.Monitor(SCENES, model, permutations=19)
+    monitor.update([PICTURE] * 20)
+    return monitor.report()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ...effects.autoencoder import Autoencoder
 from ...errors import SummandError
+from ...towers.precision import doubled
 
 _TOKENS = 1024  # a step
 _DEAD = 300  # steps without ever being among the k largest
@@ -111,7 +112,7 @@ def train(
 def _half_whitening(centred: Float[Tensor, "token width"]) -> tuple[Tensor, Tensor]:
     """C^{-1/4} and C^{1/4}, C the covariance with a little added to it, scaled so that tokens have unit length in the
     root mean square; and the way back."""
-    values, axes = torch.linalg.eigh((centred.T @ centred).double() / len(centred))
+    values, axes = torch.linalg.eigh(doubled(centred.T @ centred) / len(centred))
     roots = (values.clamp(min=0) + _LEAST * values.mean()).pow(0.25)
     length = (values / roots.square()).sum().sqrt()
     into, back = (axes / roots) @ axes.T / length, (axes * roots) @ axes.T * length
