@@ -19,13 +19,15 @@ from .shelf import DIRECTIONS
 from .survey import Survey
 from .units import Group
 
+_NO_WORDS = "(no proven words)"
+
 
 @dataclass(frozen=True)
 class End:
     """One end of a direction, as the table of labels holds it: `text.poles.Pole` with its words as texts.
 
     thing: which direction of the unit, from 0. share: of the unit's whole variance that the direction carries; None
-    of units with one direction.
+    of units with one direction. kind: the property that its first word is of.
     """
 
     thing: int
@@ -40,6 +42,7 @@ class End:
     agreement: float | None
     silent: bool
     verdict: Verdict
+    kind: str | None = None
 
     @property
     def proven(self) -> bool:
@@ -52,9 +55,10 @@ class End:
 
 @dataclass(frozen=True)
 class Words:
-    """What a unit is called. ends: of each of its directions both, + first. kind: the property that its proven words
-    are of, of several the one that explains most of its variance. shares: of heads, what each property explains of it,
-    largest first (`shares_of_kinds`). shown_as: `text`, where it is known already."""
+    """What a unit is called. ends: of each of its directions both, + first. kind: the property that it is of
+    (`survey.words.attribute`): that of its proven words, or a property that explains much more of it. shares: of heads,
+    what each property explains of it, largest first (`shares_of_kinds`). shown_as: `text`, where it is known already.
+    """
 
     ends: tuple[End, ...]
     kind: str | None = None
@@ -68,11 +72,31 @@ class Words:
         return next((end for end in spoken if end.proven), spoken[0] if spoken else None)
 
     @property
+    def worded(self) -> str | None:
+        """The property that its proven words are of, of several the one that explains most of it: that of a smaller
+        part of the unit, where it is not `kind`."""
+        return worded_kind([end.kind for end in self.ends if end.proven], dict(self.shares))
+
+    @property
+    def unworded(self) -> bool:
+        """Whether the unit is of a property that none of its proven words is of."""
+        return self.kind is not None and all(end.kind not in (None, self.kind) for end in self.ends if end.proven)
+
+    @property
+    def mostly(self) -> str:
+        """ "count 50 %": the property that it is of, and what that explains of it."""
+        share = dict(self.shares).get(str(self.kind))
+        return f"{self.kind}" if share is None else f"{self.kind} {100 * share:.0f} %"
+
+    @property
     def short(self) -> str:
-        """The first direction alone, without its share, for a small place."""
+        """The first direction alone, without its share, for a small place; of a unit that is `unworded`, what it is
+        of."""
         first = self.first
         if first is None or not first.proven:
             return self.text
+        if self.unworded:
+            return f"{self.kind} {_NO_WORDS}"
         return " ↔ ".join(end.text for end in self.ends if end.proven and end.thing == first.thing)
 
     @property
@@ -110,7 +134,8 @@ class Words:
     def text(self) -> str:
         """What to show. "six objects ↔ one object 62 %": the images at each end of a direction, and the share of the
         head's variance along it; "a circle / a ring": some of these images, some of those; "·" between directions.
-        Directions that are called the same are one thing here, with the sum of their shares."""
+        Directions that are called the same are one thing here, with the sum of their shares. What a unit is of comes
+        first where its words are of a smaller part: "count 50 % (no proven words) · a sunset 9 %"."""
         if self.shown_as is not None:
             return self.shown_as
         said: dict[str, list[float]] = {}
@@ -118,10 +143,12 @@ class Words:
             ends = [end for end in self.ends if end.thing == thing and end.proven]
             shares = said.setdefault(" ↔ ".join(end.text for end in ends), [])
             shares.extend(end.share for end in ends[:1] if end.share is not None)
-        if said:
-            return " · ".join(f"{text} {100 * sum(own):.0f} %" if own else text for text, own in said.items())
+        parts = [f"{text} {100 * sum(own):.0f} %" if own else text for text, own in said.items()]
         first = next((end for end in self.ends if end.words), None)
-        return f"({self.verdict})" if first is None else f"{first.text} ({self.verdict})"
+        if not parts:
+            parts = [f"({self.verdict})" if first is None else f"{first.text} ({self.verdict})"]
+        named = not self.unworded or first is None or (not said and first.kind == self.kind)
+        return " · ".join(parts if named else [f"{self.mostly} {_NO_WORDS}", *parts])
 
     @staticmethod
     def of(
@@ -138,6 +165,12 @@ class Words:
 
     def rows(self) -> list[dict[str, Any]]:
         return [dict(vars(end)) for end in self.ends]
+
+
+def worded_kind(named: Sequence[str | None], shares: Mapping[str, float]) -> str | None:
+    """Of the kinds of proven words the one that explains most of a unit, the first of equals."""
+    kinds = dict.fromkeys(kind for kind in named if kind is not None)
+    return max(kinds, key=lambda kind: shares.get(kind, 0.0), default=None)
 
 
 def words_of_row(row: Mapping[str, Any] | pd.Series) -> Words:
