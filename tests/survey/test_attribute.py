@@ -74,7 +74,7 @@ def test_nothing_explains_much_more_than_what_a_unit_is_said_to_be_of(named, sha
 
 def test_words_of_a_smaller_part_are_shown_as_that():
     words = of_the_count()
-    assert words.unworded
+    assert words.in_part
     assert words.worded == "place"
     assert words.text == "count 50 % (no proven words) · a sunset 9 %"
     assert words.short == "count (no proven words)"
@@ -85,16 +85,20 @@ def test_words_of_a_smaller_part_are_shown_as_that():
 
 def test_words_of_what_a_unit_is_of_stand_alone():
     proven = called((0, 0.4, "large", "size", "proven"), (1, 0.3, "six", "count", "proven"), kind="count", count=0.3)
-    assert not proven.unworded
+    assert not proven.in_part
     assert (proven.text, proven.short) == ("large 40 % · six 30 %", "large")
     assert "smaller part" not in Badge.of(proven).said
     assert "no proven words" not in card("head", "1.1", proven, 0.1, [], labelled=True, off=False)
     same = called((0, 0.8, "six", "count", "not proven"), kind="count", count=0.7)
     assert same.text == same.short == "six (not proven)"
     other = called((0, 0.8, "at the top", "position", "not proven"), kind="count", count=0.5)
-    assert other.text == other.short == "count 50 % (no proven words) · at the top (not proven)"
+    assert (other.text, other.short) == (
+        "count 50 % (no proven words) · at the top (not proven)",
+        "count (no proven words)",
+    )
+    assert "not proven" in Badge.of(other).said.lower()
     older = called((0, 0.4, "large", None, "proven"), kind="size")  # by a version that kept no kinds
-    assert not older.unworded
+    assert not older.in_part
     assert older.text == "large 40 %"
 
 

@@ -165,7 +165,7 @@ def test_heads_are_of_what_explains_most_of_them_and_words_of_a_small_part_do_no
     assert not ((by_words == true) & (said != true)).any()  # nothing that words say right is lost
     assert (said == true).sum() > (by_words == true).sum() + 3
     shown = {text.get_text() for text in survey.plot("heads").axes[0].texts}
-    part = [called for called in words if called.unworded and called.verdict == "proven"]
+    part = [called for called in words if called.in_part and called.verdict == "proven"]
     assert part
     for called in part:
         assert f"({called.kind})" in shown

@@ -62,9 +62,9 @@ def _write(axes: Any, rows: pd.DataFrame, largest: float) -> None:
     for row in rows.to_dict("records"):
         words = words_of_row(row)  # type: ignore[arg-type]
         first = words.first
-        proven = first is not None and first.proven and not words.unworded
+        proven = first is not None and first.proven and not words.in_part
         said = str(row["texts"][0]) if first is None else first.words[0]
-        said = str(words.kind) if words.unworded and first is not None and first.kind != words.kind else said
+        said = str(words.kind) if words.in_part else said
         text = said if proven else f"({said})"
         dark = row["importance"] > 0.55 * largest
         axes.text(

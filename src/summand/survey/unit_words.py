@@ -78,9 +78,13 @@ class Words:
         return worded_kind([end.kind for end in self.ends if end.proven], dict(self.shares))
 
     @property
-    def unworded(self) -> bool:
-        """Whether the unit is of a property that none of its proven words is of."""
-        return self.kind is not None and all(end.kind not in (None, self.kind) for end in self.ends if end.proven)
+    def in_part(self) -> bool:
+        """Whether its words are of a smaller part of the unit alone: none of the proven ones is of its property, or,
+        where none is proven, the first one is not."""
+        if self.kind is None or self.first is None:
+            return False
+        shown = [end for end in self.ends if end.proven] or [self.first]
+        return all(end.kind not in (None, self.kind) for end in shown)
 
     @property
     def mostly(self) -> str:
@@ -90,13 +94,13 @@ class Words:
 
     @property
     def short(self) -> str:
-        """The first direction alone, without its share, for a small place; of a unit that is `unworded`, what it is
-        of."""
+        """The first direction alone, without its share, for a small place; what the unit is of where its words are of
+        a smaller part."""
         first = self.first
+        if self.in_part:
+            return f"{self.kind} {_NO_WORDS}"
         if first is None or not first.proven:
             return self.text
-        if self.unworded:
-            return f"{self.kind} {_NO_WORDS}"
         return " ↔ ".join(end.text for end in self.ends if end.proven and end.thing == first.thing)
 
     @property
@@ -147,8 +151,7 @@ class Words:
         first = next((end for end in self.ends if end.words), None)
         if not parts:
             parts = [f"({self.verdict})" if first is None else f"{first.text} ({self.verdict})"]
-        named = not self.unworded or first is None or (not said and first.kind == self.kind)
-        return " · ".join(parts if named else [f"{self.mostly} {_NO_WORDS}", *parts])
+        return " · ".join([f"{self.mostly} {_NO_WORDS}", *parts] if self.in_part else parts)
 
     @staticmethod
     def of(

@@ -62,7 +62,7 @@ class Entry:
     @property
     def worded(self) -> bool:
         """Whether words are proven, and not of a smaller part of it alone."""
-        return self.words.verdict == "proven" and not self.words.unworded
+        return self.words.verdict == "proven" and not self.words.in_part
 
     @cached_property
     def badge(self) -> Badge:
@@ -93,7 +93,7 @@ class Badge:
                 f"({_percent(first.chance)} of all images do). {_score(first.agreement)} is how well its ranking "
                 "tells such images from the others (1 is perfect, 0.5 is chance)."
             )
-            if words.unworded:
+            if words.in_part:
                 said += f" They are of a smaller part of it: {words.mostly} of its variance has no proven words."
             return Badge("proven", first.agreement, said)
         if words.verdict == "cannot be tested":
