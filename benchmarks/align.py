@@ -10,7 +10,8 @@ name the attribute that explains most of the variance of the head's effect, on f
 attribute dominates, on several samples of scenes. Judged are the attribute that a label says the head is of, the one
 that its proven words are of, and the first of its properties. Heads that all are of one attribute can be named right by
 one word, so beside it: Cohen's kappa of each with the same shuffled among these heads, which attributes are named right
-by the words of a head, and how many of the proven labels are right.
+by the words of a head, and how many of the proven labels are right. And where words are wrong: how much of the variance
+along any one direction of the head its attribute explains at most, beside the same of heads whose words are right.
 """
 
 from __future__ import annotations
@@ -197,6 +198,7 @@ def main() -> None:
     for row in rows:
         print(f"\n{row['model']}, words wrong: {', '.join(row['wrong']) or 'none'}")
         print(f"{row['model']}, attribute wrong: {', '.join(row['wrong_said']) or 'none'}")
+        print(f"{row['model']}, the attribute explains of the variance along its best direction: {row['best']}")
 
 
 def judged(model: summand.Model, args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
@@ -206,7 +208,28 @@ def judged(model: summand.Model, args: argparse.Namespace, seed: int) -> list[di
     run = summand.survey(model, f"scenes:count={args.described},seed={OTHERS + seed}", units="heads", progress=False)
     firsts = {row["unit"]: row["properties"][0]["property"] if row["properties"] else "nothing"
               for row in run.label(pool="scenes").to_dict("records")}  # fmt: skip
-    return [{**row, "first": firsts[row["unit"]]} for row in table.to_dict("records") if row["share"] >= DOMINANT]
+    coefficients, causes = run.held_out_coefficients("heads"), run.source().attributes()
+    assert coefficients is not None
+    assert causes is not None
+    held, found = causes.iloc[np.flatnonzero(run.images["held_out"])], []
+    for row in table.to_dict("records"):
+        if row["share"] >= DOMINANT:
+            layer, head = (int(part) for part in row["unit"].split("."))
+            codes = torch.tensor(held[row["true"]].astype("category").cat.codes.to_numpy(), dtype=torch.long)
+            best = along_best(coefficients[:, layer, head].double(), codes)
+            found.append({**row, "first": firsts[row["unit"]], "best": best})
+    return found
+
+
+def along_best(coefficients: torch.Tensor, codes: torch.Tensor) -> float:
+    """max_d Σ_v n_v x̄_v² / Σ_i x_i² of x = c d, centred: the first canonical correlation of a head with the values of
+    an attribute, squared. Found and scored on the same images, so rather too large."""
+    centred = coefficients - coefficients.mean(dim=0)
+    left, sizes, _ = torch.linalg.svd(centred, full_matrices=False)
+    left = left[:, sizes > 1e-6 * sizes[0]]
+    member = F.one_hot(codes).double()
+    means = member.T @ left / member.sum(dim=0).clamp(min=1)[:, None].sqrt()
+    return float(torch.linalg.matrix_norm(means, ord=2) ** 2)
 
 
 def scored(heads: list[dict[str, Any]]) -> dict[str, Any]:
@@ -228,7 +251,11 @@ def scored(heads: list[dict[str, Any]]) -> dict[str, Any]:
         )
         for some in (named, said)
     )
+    best = np.array([head["best"] for head in heads])
+    spans = {"right": best[same], "wrong": best[~same]}
     return {
+        "best": ", ".join(f"words {key} {some.min():.2f}–{some.max():.2f}" for key, some in spans.items() if len(some)),
+        "best_of_wrong": [f"{head['unit']} {head['best']:.2f}" for head in heads if head["true"] != str(head["named"])],
         "heads": len(heads), "right": right, "shuffled": shuffled,
         "samples": [f"{same[seeds == seed].sum()} of {(seeds == seed).sum()}" for seed in dict.fromkeys(seeds)],
         "kappa": kappa(named, true),

@@ -49,13 +49,13 @@ def main() -> None:
         print(json.dumps({"command": "attributes", "options": vars(args), "rows": rows}))
         return
     print("| heads of | which | right: by words | by the label | by the first property | the label says nothing | "
-          "words right, label wrong | said though shuffled | random lists explain, median, most |\n"
-          + "|---" * 9 + "|")  # fmt: skip
+          "words right, label wrong | said though shuffled | random lists explain, median, most | a quarter or more |\n"
+          + "|---" * 10 + "|")  # fmt: skip
     for row in rows:
         for which, found in row["found"].items():
             print(f"| {row['model']} | {which}, {found['heads']} | {found['words']} | {found['label']} | "
                   f"{found['first']} | {found['nothing']} | {found['lost']} | {found['shuffled']} | "
-                  f"{found['random'][0]:.2f}, {found['random'][1]:.2f} |")  # fmt: skip
+                  f"{found['random'][0]:.2f}, {found['random'][1]:.2f} | {100 * found['quarter']:.1f} % |")  # fmt: skip
 
 
 def judged(model: summand.Model, args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
@@ -119,6 +119,7 @@ def scored(heads: list[dict[str, Any]]) -> dict[str, Any]:
             "lost": int(np.sum(np.array(right["words"]) & ~np.array(right["label"]))),
             "shuffled": sum(head["shuffled"] for head in some),
             "random": [float(np.median(random)), float(random.max())],
+            "quarter": float((random >= 0.25).mean()),
         }  # fmt: skip
     return {"found": found}
 

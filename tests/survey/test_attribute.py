@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,8 @@ from summand import SummandError
 from summand.report.explorer.unit_views import card
 from summand.report.site.entries import Badge
 from summand.studies.debias.spurious import by_property, in_words
+from summand.studies.surveys.options import LabelOptions
+from summand.studies.surveys.result import Labelled
 from summand.survey.unit_words import Words
 from summand.survey.words import attribute
 from summand.text.labels import HeadLabel
@@ -111,3 +115,18 @@ def test_heads_are_repaired_by_what_they_are_of():
     assert said.startswith("head 3.7 was removed because 'count' explains 50 % of it, more than what its words are of.")
     with pytest.raises(SummandError, match="no head is labelled 'place'; properties here: count"):
         by_property(labels, "place", words)
+
+
+def test_the_table_says_what_no_proven_words_mean():
+    rows: list[dict[str, Any]] = [
+        {"unit": unit, "kind": "head", "importance": 0.1, "attribute": words.kind, "label": words.text}
+        | {"verdict": words.verdict, "evidence": True, "clusters": 1, "shown": 1, "chance": 0.1, "agreement": 1}
+        for unit, words in (
+            ("3.7", of_the_count()),
+            ("1.1", called((0, 0.4, "large", "size", "proven"), kind="size")),
+        )
+    ]
+    said = "so much of the head is of that, and the words beside it are of a smaller part"
+    for some, expected in ((rows, True), (rows[1:], False)):
+        made = Labelled(some, LabelOptions(), model="m", data="d", files=[], along_texts=None)
+        assert (said in str(made.tables()[0].caption)) == expected

@@ -19,7 +19,8 @@ from .shelf import DIRECTIONS
 from .survey import Survey
 from .units import Group
 
-_NO_WORDS = "(no proven words)"
+NO_WORDS = "(no proven words)"
+"""Behind what a unit is of, where its words are of a smaller part."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Words:
         a smaller part."""
         first = self.first
         if self.in_part:
-            return f"{self.kind} {_NO_WORDS}"
+            return f"{self.kind} {NO_WORDS}"
         if first is None or not first.proven:
             return self.text
         return " ↔ ".join(end.text for end in self.ends if end.proven and end.thing == first.thing)
@@ -151,7 +152,7 @@ class Words:
         first = next((end for end in self.ends if end.words), None)
         if not parts:
             parts = [f"({self.verdict})" if first is None else f"{first.text} ({self.verdict})"]
-        return " · ".join([f"{self.mostly} {_NO_WORDS}", *parts] if self.in_part else parts)
+        return " · ".join([f"{self.mostly} {NO_WORDS}", *parts] if self.in_part else parts)
 
     @staticmethod
     def of(
