@@ -157,3 +157,23 @@ def test_values_that_are_made_at_the_end_are_those_made_as_they_are_read(monkeyp
     found = model.decompose(x).heads()
     assert len(products) == VISION["layers"]
     assert (found - want).abs().max() <= 1e-4 * want.abs().max()
+
+
+@pytest.mark.parametrize("layers", [12, 24])
+@torch.no_grad()
+def test_one_image_through_a_deep_tower_takes_few_steps_more_than_the_prediction(monkeypatch, layers):
+    """As on a GPU, where layers of one image are finished together and every step is a launch."""
+    torch.manual_seed(0)
+    clip = CLIP(64, {**VISION, "layers": layers}, TEXT).eval()
+    model, x = summand.wrap(clip), torch.randn(1, 3, 56, 56)
+    monkeypatch.setattr("summand.towers.stream.together", lambda tokens, maps: layers)
+    with Operations(clip) as plain:
+        clip.encode_image(x)
+    for _ in range(2):
+        want = model.decompose(x).heads()
+    with Operations(clip) as seen:
+        found = model.decompose(x).heads()
+    assert plain.count > 8 * layers
+    assert seen.count <= 1.25 * plain.count, seen.names()
+    torch.testing.assert_close(found, want, rtol=0, atol=0)
+    torch.testing.assert_close(model.decompose(x).total(), clip.encode_image(x), rtol=0, atol=1e-5)

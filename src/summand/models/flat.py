@@ -36,7 +36,7 @@ class Flat:
             names.setdefault(key, set()).add(name)
         self._filtered = [(index, names[id(module)]) for index, module in enumerate(modules) if id(module) in names]
         self._kinds = list(map(type, modules))
-        self._forwards = [kind.forward for kind in self._kinds]
+        self._forwards = {kind: kind.forward for kind in self._kinds}
         own = self._own()
         self._attributes = list(map(dict, own))
         dicts, self._lists = _holders(
@@ -57,7 +57,7 @@ class Flat:
         with suppress(RuntimeError, ValueError, TypeError):  # changed while it was listed; arrays
             return (
                 list(map(type, self._modules)) == self._kinds
-                and _same([kind.forward for kind in self._kinds], self._forwards)
+                and all(kind.forward is forward for kind, forward in self._forwards.items())
                 and not any(self._empty)
                 and self._own() == self._attributes
                 and _alike(_contents(self._dicts), self._entries)

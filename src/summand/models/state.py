@@ -47,7 +47,7 @@ class State:
         self._rewritten: set[tuple[int, str]] = set()
         self._spoilt = False
         self._known: dict[str, Any] = {}
-        self._listed: tuple[Flat, _Asked, list[Tensor]] | None = None
+        self._listed: tuple[Flat, list[nn.Module], list[Tensor]] | None = None
         self._see()
 
     def _look(self) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
@@ -108,17 +108,17 @@ class State:
 
     def _found(self) -> tuple[list[Tensor], list[Tensor]] | None:
         """The tensors, and those that passes rewrite, where the settings are the same. They are taken apart only
-        where the modules do not hold the very objects that they held at the last look."""
+        where the modules do not hold the very objects that they held at the last look: what stands aside and what is
+        not read follows from these."""
         _refuse_while_tracing()
-        listed = self._listed
-        asked = [*self._roots(), None, *self._aside()], self._unread()
-        if listed is not None and _alike(asked, listed[1]) and listed[0].still():
+        listed, roots = self._listed, list(self._roots())
+        if listed is not None and _alike(roots, listed[1]) and listed[0].still():
             return listed[2], []
         fresh = None if self._rewritten else flat(self.modules(), self._unseen, self._restless)  # before the look
         settings, tensors, _, rewritten = self._look()
         if settings != self._settings or len(tensors) != len(self._tensors):
             return None
-        self._listed = None if fresh is None else (fresh, asked, tensors)
+        self._listed = None if fresh is None else (fresh, roots, tensors)
         return tensors, rewritten
 
     def spoil(self) -> None:
@@ -166,12 +166,8 @@ class State:
         return bits(self._samples)
 
 
-_Asked = tuple[list[nn.Module | None], frozenset[str]]
-"""What is looked at: the roots and what stands aside, and what is not read."""
-
-
-def _alike(now: _Asked, then: _Asked) -> bool:
-    return now[1] == then[1] and len(now[0]) == len(then[0]) and all(map(is_, now[0], then[0]))
+def _alike(now: list[nn.Module], then: list[nn.Module]) -> bool:
+    return len(now) == len(then) and all(map(is_, now, then))
 
 
 def _refuse_while_tracing() -> None:

@@ -22,6 +22,8 @@ _READABLE = (
     *("EvaBlock", "EvaBlockPostNorm", "RelPosBlock", "ResPostRelPosBlock", "CLIPEncoderLayer", "SiglipEncoderLayer"),
     *("Siglip2EncoderLayer", "MetaClip2EncoderLayer", "AltCLIPEncoderLayer", "ChineseCLIPVisionLayer"),
 )
+_HANDED = ("EvaBlock", "EvaBlockPostNorm", "RelPosBlock", "ResPostRelPosBlock")
+"""Blocks that are handed positions beside their tokens."""
 _POST_NORM = ("ResPostBlock", "EvaBlockPostNorm", "ResPostRelPosBlock")
 
 
@@ -41,7 +43,7 @@ class Block:
         self.attention = Attention(self._part("attn", "self_attn"))
         self._maps: dict[str, LinearMap] = {}
         first, second = self._part("ln_1", "norm1", "layer_norm1"), self._part("ln_2", "norm2", "layer_norm2")
-        self.post = kind in _POST_NORM
+        self.post, self.handed = kind in _POST_NORM, kind in _HANDED
         self.before: Any = None if self.post else first
         behind = first if self.post else getattr(module, "ln_attn", None)
         self.out_norm = optional_norm(behind, "the norm behind its attention")

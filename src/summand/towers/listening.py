@@ -137,12 +137,13 @@ def listening(listeners: Iterable[Listener], root: nn.Module | None = None, ahea
     """Attach hooks for the duration of a pass and always detach them.
 
     A listener is (module, when, function). "before" gets the module's first argument and its keyword arguments, "after"
-    its output, "call" all its arguments and keyword arguments; "replace" gets its first argument and gives another one
-    in its place. A listener may raise `_Enough` to end the pass early. root: the module whose forward the pass is;
-    where it is entered again within itself the listeners are silent. Autocast, where the pass runs under it, is off
-    for the listeners; what is compiled runs module by module. ahead: for listeners in the order in which they are
-    called, all of them: only so many are attached before the pass begins, and one more whenever one is called, so that
-    a GPU has its first work sooner.
+    its output, "across" its first argument and its output, "call" all its arguments and keyword arguments; "replace"
+    gets its first argument and gives another one in its place. A listener may raise `_Enough` to end the pass early.
+    root: the module whose forward the pass is; where it is entered again within itself the listeners are silent.
+    Autocast, where the pass runs under it, is off for the listeners; what is compiled runs module by module. ahead: for
+    listeners in the order in which they are called, all of them: only so many are attached before the pass begins, and
+    as many more whenever the first of those is called that were attached last but one, so that a GPU has its first work
+    sooner.
     """
     with eagerly(), one_pass(), _listening(listeners, root, ahead):
         yield
@@ -151,17 +152,20 @@ def listening(listeners: Iterable[Listener], root: nn.Module | None = None, ahea
 @contextmanager
 def _listening(listeners: Iterable[Listener], root: nn.Module | None, ahead: int | None) -> Iterator[None]:
     frame = _under_way.frames[-1]
-    inside = 0
+    inside = called = 0
     handles: list[Any] = []
     waiting = iter(listeners)
 
     def before(function: Callable[..., Any]) -> PassHook:
         def hook(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if inside <= 1:
-                one_more()
+                more()
                 kwargs = kwargs or {}
                 first = args[0] if args else next(iter(kwargs.values()))
-                with unmixed(first.device):
+                if torch.is_autocast_enabled(first.device.type):
+                    with unmixed(first.device):
+                        function(first, kwargs)
+                else:
                     function(first, kwargs)
 
         return PassHook(frame, hook)
@@ -169,7 +173,7 @@ def _listening(listeners: Iterable[Listener], root: nn.Module | None, ahead: int
     def call(function: Callable[..., Any]) -> PassHook:
         def hook(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if inside <= 1:
-                one_more()
+                more()
                 function(args, kwargs or {})
 
         return PassHook(frame, hook)
@@ -178,32 +182,35 @@ def _listening(listeners: Iterable[Listener], root: nn.Module | None, ahead: int
         def hook(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             if inside > 1:
                 return None
-            one_more()
+            more()
             return function(args[0]), *args[1:]
 
         return PassHook(frame, hook)
 
-    def after(function: Callable[..., Any]) -> PassHook:
+    def after(function: Callable[..., Any], given: bool) -> PassHook:
         def hook(args: tuple[Any, ...], output: Any) -> None:
             if inside <= 1:
-                one_more()
+                more()
                 first = output if isinstance(output, Tensor) else output[0]
                 with unmixed(first.device):
-                    function(first)
+                    function(*args[:1], first) if given else function(first)
 
         return PassHook(frame, hook)
 
     def attach(module: nn.Module, when: str, function: Callable[..., Any]) -> Any:
-        if when == "after":
-            return module.register_forward_hook(after(function))
+        if when in ("after", "across"):
+            return module.register_forward_hook(after(function, given=when == "across"))
         if when == "replace":
             return module.register_forward_pre_hook(replace(function))
         return module.register_forward_pre_hook((call if when == "call" else before)(function), with_kwargs=True)
 
-    def one_more() -> None:
+    def more() -> None:
+        nonlocal called
         if ahead is not None:
-            with _registry:
-                handles.extend(attach(*listener) for listener in islice(waiting, 1))
+            called += 1
+            if called % ahead == 1:
+                with _registry:
+                    handles.extend(attach(*listener) for listener in islice(waiting, ahead))
 
     def enter(*_: Any) -> None:
         nonlocal inside

@@ -53,10 +53,10 @@ class PlainMaps:
         parts = (self.query, self.query_bias, self.key, self.value, self.value_bias)
         return PlainMaps(*(part[layers] for part in parts))
 
-    @property
+    @cached_property
     def numbers(self) -> int:
         """In the weights of one layer."""
-        return self.query[0].numel() + self.key[0].numel() + self.value[0].numel()
+        return (self.query.numel() + self.key.numel() + self.value.numel()) // len(self.query)
 
 
 def together(tokens: Float[Tensor, "image token width"], maps: PlainMaps) -> int:

@@ -18,7 +18,7 @@ from .linear import Projection, inverse_deviation, normed, optional_norm
 from .listening import _Enough, listening, one_pass, untouched, watched
 from .of_weights import OfWeights
 from .recorded import Work, recorded
-from .stream import POSITIONS, StreamPass
+from .stream import POSITIONS, StreamPass, WrittenInPlace
 from .view import Visit
 
 
@@ -71,6 +71,11 @@ class ResidualTower(OfWeights, Guarded):
         transformer = getattr(visual, "transformer", None)  # the clip package's puts the tokens first and says nothing
         self._batch_first = transformer is None or bool(getattr(transformer, "batch_first", False))
         self._last_is_plain = untouched(blocks[-1])
+        norms = [norm for block in self._blocks for norm in (block.before, block.before_mlp)]
+        self.through_norms = self.plain and not any(block.handed for block in self._blocks) and not _repeated(norms)
+        """Whether every block reads its tokens through a norm of its own and is handed nothing else."""
+        self.adds_in_place = False
+        """Whether blocks were seen to write to their stream."""
         self.even_split = False
         self._recordings: dict[tuple[int, torch.dtype], Work] = {}
         self._split: ResidualTower | None = None
@@ -131,7 +136,12 @@ class ResidualTower(OfWeights, Guarded):
         if visit is None and not watched() and self._recordable(pixels):
             return self._played(pixels)
         with one_pass():
-            trace = self._run(pixels, visit)
+            try:
+                trace = self._run(pixels, visit)
+            except WrittenInPlace:
+                if visit is not None:  # first seen where the sum was checked, which nobody visits
+                    raise SummandError("a block of this model writes to its stream in some passes only") from None
+                trace = self._run(pixels, visit)
         self.confirm(trace, pixels)
         return trace
 
@@ -221,3 +231,7 @@ class ResidualTower(OfWeights, Guarded):
         if not seen:
             raise SummandError("the forward pass never reached the first block; is the model wrapped or compiled?")
         return seen[0], positions
+
+
+def _repeated(modules: list[nn.Module]) -> bool:
+    return len(set(map(id, modules))) < len(modules)
