@@ -7,9 +7,11 @@ scenes-vit itself. Training is kept in the cache folder, from where another run 
 The map: what it explains of scenes-vit's embeddings of held-out images, its cosine beside that of their mean, and how
 often zero-shot answers agree, over all attributes. Labels of heads are judged as `summand truth` judges: how often they
 name the attribute that explains most of the variance of the head's effect, on fresh scenes, among heads that one
-attribute dominates, on several samples of scenes. Heads that all are of one attribute can be named right by one word,
-so beside it: the same of these labels shuffled among these heads, Cohen's kappa of the two, which attributes are named
-right by a head, and how many of the proven labels are right.
+attribute dominates, on several samples of scenes. Judged are the attribute that a label says the head is of, the one
+that its proven words are of, and the first of its properties. Heads that all are of one attribute can be named right by
+one word, so beside it: Cohen's kappa of each with the same shuffled among these heads, which attributes are named right
+by the words of a head, and how many of the proven labels are right. And where words are wrong: how much of the variance
+along any one direction of the head its attribute explains at most, beside the same of heads whose words are right.
 """
 
 from __future__ import annotations
@@ -181,11 +183,12 @@ def main() -> None:
     for row in rows[1:]:
         print(f"| {row['model']} | {100 * row['explained']:.0f} % | {row['cosine']:.2f} | {row['of_mean']:.2f} | "
               f"{100 * row['agreement']:.0f} % | {100 * row['chance']:.0f} % |")  # fmt: skip
-    print("\n| labels of heads of | right | by sample | shuffled | κ | proven ones right | first property right | κ | "
-          "attributes named right |\n"
-          + "|---" * 9 + "|")  # fmt: skip
+    print("\n| labels of heads of | attribute right | κ | words right | by sample | shuffled | κ | proven ones right | "
+          "first property right | κ | attributes named right |\n"
+          + "|---" * 11 + "|")  # fmt: skip
     for row in rows:
-        shares = f"{100 * row['right']:.0f} % of {row['heads']} | {', '.join(row['samples'])} | "
+        shares = f"{100 * row['said']:.0f} % of {row['heads']} | {row['kappa_said']:.2f} | "
+        shares += f"{100 * row['right']:.0f} % | {', '.join(row['samples'])} | "
         shares += f"{100 * row['shuffled']:.0f} % | {row['kappa']:.2f} | {row['proven']} | "
         shares += f"{100 * row['firsts']:.0f} % | {row['kappa_firsts']:.2f}"
         print(f"| {row['model']} | {shares} | {', '.join(row['named']) or 'none'} |")
@@ -193,7 +196,9 @@ def main() -> None:
         said = (f"{name} {100 * same:.0f} ({100 * chance:.0f})" for name, same, chance in row["answers"])
         print(f"\n{row['model']}, same answers (by chance), %: {', '.join(said)}")
     for row in rows:
-        print(f"\n{row['model']}, wrong: {', '.join(row['wrong']) or 'none'}")
+        print(f"\n{row['model']}, words wrong: {', '.join(row['wrong']) or 'none'}")
+        print(f"{row['model']}, attribute wrong: {', '.join(row['wrong_said']) or 'none'}")
+        print(f"{row['model']}, the attribute explains of the variance along its best direction: {row['best']}")
 
 
 def judged(model: summand.Model, args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
@@ -203,28 +208,62 @@ def judged(model: summand.Model, args: argparse.Namespace, seed: int) -> list[di
     run = summand.survey(model, f"scenes:count={args.described},seed={OTHERS + seed}", units="heads", progress=False)
     firsts = {row["unit"]: row["properties"][0]["property"] if row["properties"] else "nothing"
               for row in run.label(pool="scenes").to_dict("records")}  # fmt: skip
-    return [{**row, "first": firsts[row["unit"]]} for row in table.to_dict("records") if row["share"] >= DOMINANT]
+    coefficients, causes = run.held_out_coefficients("heads"), run.source().attributes()
+    assert coefficients is not None
+    assert causes is not None
+    held, found = causes.iloc[np.flatnonzero(run.images["held_out"])], []
+    for row in table.to_dict("records"):
+        if row["share"] >= DOMINANT:
+            layer, head = (int(part) for part in row["unit"].split("."))
+            codes = torch.tensor(held[row["true"]].astype("category").cat.codes.to_numpy(), dtype=torch.long)
+            best = along_best(coefficients[:, layer, head].double(), codes)
+            found.append({**row, "first": firsts[row["unit"]], "best": best})
+    return found
+
+
+def along_best(coefficients: torch.Tensor, codes: torch.Tensor) -> float:
+    """max_d Σ_v n_v x̄_v² / Σ_i x_i² of x = c d, centred: the first canonical correlation of a head with the values of
+    an attribute, squared. Found and scored on the same images, so rather too large."""
+    centred = coefficients - coefficients.mean(dim=0)
+    left, sizes, _ = torch.linalg.svd(centred, full_matrices=False)
+    left = left[:, sizes > 1e-6 * sizes[0]]
+    member = F.one_hot(codes).double()
+    means = member.T @ left / member.sum(dim=0).clamp(min=1)[:, None].sqrt()
+    return float(torch.linalg.matrix_norm(means, ord=2) ** 2)
 
 
 def scored(heads: list[dict[str, Any]]) -> dict[str, Any]:
     """Over the heads of all samples."""
-    named = np.array(["nothing" if head["named"] != head["named"] else str(head["named"]) for head in heads])
+    named, said = (
+        np.array([head[name] if isinstance(head[name], str) else "nothing" for head in heads])
+        for name in ("named", "attribute")
+    )
     true = np.array([head["true"] for head in heads])
     same, seeds = named == true, np.array([head["seed"] for head in heads])
     proven = np.array([head["verdict"] == "proven" for head in heads])
     right, shuffled = float(np.mean(same)), by_shuffling(named, true)
     firsts = np.array([head["first"] for head in heads])
-    wrong = Counter(
-        f"{head['unit']} {head['true']} as {head['named'] if isinstance(head['named'], str) else 'nothing'}"
-        for head in np.array(heads)[~same]
+    wrong, wrong_said = (
+        Counter(
+            f"{head['unit']} {head['true']} as {name}"
+            for head, name in zip(heads, some, strict=True)
+            if head["true"] != name
+        )
+        for some in (named, said)
     )
+    best = np.array([head["best"] for head in heads])
+    spans = {"right": best[same], "wrong": best[~same]}
     return {
+        "best": ", ".join(f"words {key} {some.min():.2f}–{some.max():.2f}" for key, some in spans.items() if len(some)),
+        "best_of_wrong": [f"{head['unit']} {head['best']:.2f}" for head in heads if head["true"] != str(head["named"])],
         "heads": len(heads), "right": right, "shuffled": shuffled,
         "samples": [f"{same[seeds == seed].sum()} of {(seeds == seed).sum()}" for seed in dict.fromkeys(seeds)],
         "kappa": kappa(named, true),
+        "said": float(np.mean(said == true)), "kappa_said": kappa(said, true),
         "firsts": float(np.mean(firsts == true)), "kappa_firsts": kappa(firsts, true),
         "proven": f"{same[proven].sum()} of {proven.sum()}", "true": dict(Counter(true.tolist())),
-        "named": sorted(set(named[same])), "wrong": [f"{said} ({times})" for said, times in wrong.items()],
+        "named": sorted(set(named[same])), "wrong": [f"{each} ({times})" for each, times in wrong.items()],
+        "wrong_said": [f"{each} ({times})" for each, times in wrong_said.items()],
     }  # fmt: skip
 
 

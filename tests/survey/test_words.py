@@ -13,6 +13,7 @@ import summand
 from summand.data import open_source
 from summand.report.site.build import build
 from summand.studies.retrieve.index import property_units
+from summand.studies.truth.scores import anova_shares
 from summand.studies.truth.values import both_proven, first_proven, shows, summary_of, values_shown
 from summand.survey.labels import kinds_of
 from summand.survey.terms import term_shares
@@ -148,6 +149,27 @@ def test_only_proven_words_are_shown_as_meaning(survey):
         else:
             assert row["label"].endswith(f"({row['verdict']})")
             assert not len(row["words"])
+
+
+def test_heads_are_of_what_explains_most_of_them_and_words_of_a_small_part_do_not_say_otherwise(vit, survey):
+    scenes = summand.scenes.sample(800, seed=78)
+    given = {"units": "heads", "held_out": 0, "top": 0, "progress": False}
+    fresh = summand.survey(vit, "scenes:count=800,seed=78", keep=range(6), **given)
+    shares = anova_shares(fresh.kept, scenes.attributes[list(summand.scenes.ATTRIBUTES)])
+    heads = survey.labels[survey.labels["kind"] == "head"]
+    words = [words_of_row(row) for row in heads.to_dict("records")]
+    said, by_words = (pd.Series(each) for each in ([w.kind for w in words], [w.worded for w in words]))
+    true, strong = shares.idxmax(axis=1), shares.max(axis=1) >= 0.5
+    assert (said == true)[strong].all()
+    assert not (by_words == true)[strong].all()
+    assert not ((by_words == true) & (said != true)).any()  # nothing that words say right is lost
+    assert (said == true).sum() > (by_words == true).sum() + 3
+    shown = {text.get_text() for text in survey.plot("heads").axes[0].texts}
+    part = [called for called in words if called.in_part and called.verdict == "proven"]
+    assert part
+    for called in part:
+        assert f"({called.kind})" in shown
+        assert called.text.startswith(f"{called.kind} ")
 
 
 def test_without_held_out_images_nothing_is_proven(vit):

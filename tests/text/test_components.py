@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import f_oneway
 
 from summand import Effects, Moments
-from summand.text.components import components, shares_of_kinds, varimax
+from summand.text.components import components, limits_of_kinds, shares_of_kinds, varimax
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:
@@ -97,3 +98,29 @@ def test_a_property_that_does_not_matter_has_no_share_however_many_its_values():
         code = {"many": torch.from_numpy(np.random.default_rng(seed).integers(0, 40, 120))}
         shares.append(float(shares_of_kinds(one.coefficients, one.basis.double().gram, code)["many"]))
     assert np.mean(shares) < 0.04
+
+
+@given(st.integers(0, 200), st.integers(2, 6), st.floats(0, 1))
+def test_of_one_dimension_a_limit_is_that_of_an_analysis_of_variance(seed, values, strength):
+    rng = np.random.default_rng(seed)
+    code = rng.integers(0, values, 90)
+    x = rng.standard_normal((90, 1, 1)) + strength * code[:, None, None]
+    read = {"a": torch.from_numpy(code), "b": torch.from_numpy(rng.integers(0, 3, 90))}
+    drawn = torch.from_numpy(x), torch.full((1, 1, 1), 2.0, dtype=torch.float64), read
+    shares, limits = shares_of_kinds(*drawn), limits_of_kinds(*drawn, 0.05)
+    for name, codes in read.items():
+        p = f_oneway(*(x[codes.numpy() == value, 0, 0] for value in np.unique(codes))).pvalue
+        assert bool(shares[name] > limits[name]) == (p < 0.05 / 2)
+
+
+@pytest.mark.parametrize("images", [30, 200])
+@pytest.mark.parametrize("dimensions", [1, 3, 8])
+def test_properties_of_no_meaning_are_above_their_limit_in_one_unit_of_twenty(images, dimensions):
+    units, rng = 1500, np.random.default_rng(1)
+    factor = draw(7, units, 8, dimensions) @ draw(8, units, dimensions, 12)
+    coefficients = draw(9, images, units, 8)
+    read = {str(k): torch.from_numpy(rng.integers(0, k, images)) for k in (2, 4, 6, 8, 12)}
+    drawn = coefficients, factor @ factor.transpose(1, 2), read
+    shares, limits = shares_of_kinds(*drawn), limits_of_kinds(*drawn, 0.05)
+    above = torch.stack([shares[name] > limits[name] for name in read]).any(dim=0).double().mean()
+    assert 0.015 < float(above) < 0.075

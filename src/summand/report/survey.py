@@ -57,11 +57,14 @@ def _map(survey: Survey, rows: pd.DataFrame | None) -> Any:
 
 
 def _write(axes: Any, rows: pd.DataFrame, largest: float) -> None:
-    """The first word of each head; in italics and brackets where it is not proven."""
+    """The first word of each head; in italics and brackets where it is not proven, or what the head is of, where only
+    words of a smaller part are."""
     for row in rows.to_dict("records"):
-        first = words_of_row(row).first  # type: ignore[arg-type]
-        proven = first is not None and first.proven
+        words = words_of_row(row)  # type: ignore[arg-type]
+        first = words.first
+        proven = first is not None and first.proven and not words.in_part
         said = str(row["texts"][0]) if first is None else first.words[0]
+        said = str(words.kind) if words.in_part else said
         text = said if proven else f"({said})"
         dark = row["importance"] > 0.55 * largest
         axes.text(

@@ -19,13 +19,16 @@ from .shelf import DIRECTIONS
 from .survey import Survey
 from .units import Group
 
+NO_WORDS = "(no proven words)"
+"""Behind what a unit is of, where its words are of a smaller part."""
+
 
 @dataclass(frozen=True)
 class End:
     """One end of a direction, as the table of labels holds it: `text.poles.Pole` with its words as texts.
 
     thing: which direction of the unit, from 0. share: of the unit's whole variance that the direction carries; None
-    of units with one direction.
+    of units with one direction. kind: the property that its first word is of.
     """
 
     thing: int
@@ -40,6 +43,7 @@ class End:
     agreement: float | None
     silent: bool
     verdict: Verdict
+    kind: str | None = None
 
     @property
     def proven(self) -> bool:
@@ -52,9 +56,10 @@ class End:
 
 @dataclass(frozen=True)
 class Words:
-    """What a unit is called. ends: of each of its directions both, + first. kind: the property that its proven words
-    are of, of several the one that explains most of its variance. shares: of heads, what each property explains of it,
-    largest first (`shares_of_kinds`). shown_as: `text`, where it is known already."""
+    """What a unit is called. ends: of each of its directions both, + first. kind: the property that it is of
+    (`survey.words.attribute`): that of its proven words, or a property that explains much more of it. shares: of heads,
+    what each property explains of it, largest first (`shares_of_kinds`). shown_as: `text`, where it is known already.
+    """
 
     ends: tuple[End, ...]
     kind: str | None = None
@@ -68,9 +73,33 @@ class Words:
         return next((end for end in spoken if end.proven), spoken[0] if spoken else None)
 
     @property
+    def worded(self) -> str | None:
+        """The property that its proven words are of, of several the one that explains most of it: that of a smaller
+        part of the unit, where it is not `kind`."""
+        return worded_kind([end.kind for end in self.ends if end.proven], dict(self.shares))
+
+    @property
+    def in_part(self) -> bool:
+        """Whether its words are of a smaller part of the unit alone: none of the proven ones is of its property, or,
+        where none is proven, the first one is not."""
+        if self.kind is None or self.first is None:
+            return False
+        shown = [end for end in self.ends if end.proven] or [self.first]
+        return all(end.kind not in (None, self.kind) for end in shown)
+
+    @property
+    def mostly(self) -> str:
+        """ "count 50 %": the property that it is of, and what that explains of it."""
+        share = dict(self.shares).get(str(self.kind))
+        return f"{self.kind}" if share is None else f"{self.kind} {100 * share:.0f} %"
+
+    @property
     def short(self) -> str:
-        """The first direction alone, without its share, for a small place."""
+        """The first direction alone, without its share, for a small place; what the unit is of where its words are of
+        a smaller part."""
         first = self.first
+        if self.in_part:
+            return f"{self.kind} {NO_WORDS}"
         if first is None or not first.proven:
             return self.text
         return " ↔ ".join(end.text for end in self.ends if end.proven and end.thing == first.thing)
@@ -110,7 +139,8 @@ class Words:
     def text(self) -> str:
         """What to show. "six objects ↔ one object 62 %": the images at each end of a direction, and the share of the
         head's variance along it; "a circle / a ring": some of these images, some of those; "·" between directions.
-        Directions that are called the same are one thing here, with the sum of their shares."""
+        Directions that are called the same are one thing here, with the sum of their shares. What a unit is of comes
+        first where its words are of a smaller part: "count 50 % (no proven words) · a sunset 9 %"."""
         if self.shown_as is not None:
             return self.shown_as
         said: dict[str, list[float]] = {}
@@ -118,10 +148,11 @@ class Words:
             ends = [end for end in self.ends if end.thing == thing and end.proven]
             shares = said.setdefault(" ↔ ".join(end.text for end in ends), [])
             shares.extend(end.share for end in ends[:1] if end.share is not None)
-        if said:
-            return " · ".join(f"{text} {100 * sum(own):.0f} %" if own else text for text, own in said.items())
+        parts = [f"{text} {100 * sum(own):.0f} %" if own else text for text, own in said.items()]
         first = next((end for end in self.ends if end.words), None)
-        return f"({self.verdict})" if first is None else f"{first.text} ({self.verdict})"
+        if not parts:
+            parts = [f"({self.verdict})" if first is None else f"{first.text} ({self.verdict})"]
+        return " · ".join([f"{self.mostly} {NO_WORDS}", *parts] if self.in_part else parts)
 
     @staticmethod
     def of(
@@ -138,6 +169,12 @@ class Words:
 
     def rows(self) -> list[dict[str, Any]]:
         return [dict(vars(end)) for end in self.ends]
+
+
+def worded_kind(named: Sequence[str | None], shares: Mapping[str, float]) -> str | None:
+    """Of the kinds of proven words the one that explains most of a unit, the first of equals."""
+    kinds = dict.fromkeys(kind for kind in named if kind is not None)
+    return max(kinds, key=lambda kind: shares.get(kind, 0.0), default=None)
 
 
 def words_of_row(row: Mapping[str, Any] | pd.Series) -> Words:

@@ -4,7 +4,7 @@ unit's meaning is made here."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -12,15 +12,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..text.components import components, shares_of_kinds
+from ..text.components import components, limits_of_kinds, shares_of_kinds
 from ..text.kinds import Values
-from ..text.poles import Pole, Signals, poles
+from ..text.poles import ERROR, Pole, Signals, poles
 from .survey import Survey
-from .unit_words import End, Words
+from .unit_words import End, Words, worded_kind
 from .units import SINGULAR, Group
 
 MOST_THINGS = 3
 """Directions of a head that are named at most."""
+
+_MUCH_MORE = 1.5
+_LEAST = 0.25  # of a unit's variance: values that are random directions explain so much of one head in 200 or fewer
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def _heads(
     pairs = _poles(signal, readings, owner, size)
     gram = survey.rank_one(group).basis.double()._gram().flatten(0, -3)[places]
     shares = shares_of_kinds(coefficients[:, places], gram, readings.read)
+    limits = limits_of_kinds(coefficients[:, places], gram, readings.read, ERROR)
     directions = torch.zeros(len(places), MOST_THINGS, readings.values.embeddings.shape[1], dtype=torch.float64)
     words, start = [], 0
     for row, place in enumerate(places):
@@ -81,8 +85,9 @@ def _heads(
         start += len(mine)
         kept = [k for k, pair in enumerate(mine) if pair[0].words or pair[1].words] or list(range(len(mine)))[:1]
         directions[row, : len(kept)] = own.directions[kept]
-        of_kinds = {kind: float(share[row]) for kind, share in shares.items()}
-        words.append(_words([mine[k] for k in kept], [float(own.share[k]) for k in kept], readings.values, of_kinds))
+        of_kinds, by_chance = ({kind: float(each[row]) for kind, each in some.items()} for some in (shares, limits))
+        said = [mine[k] for k in kept], [float(own.share[k]) for k in kept]
+        words.append(_words(*said, readings.values, of_kinds, by_chance))
     return words, directions
 
 
@@ -95,26 +100,44 @@ def _words(
     shares: Sequence[float | None],
     values: Values,
     of_kinds: Mapping[str, float] = MappingProxyType({}),
+    by_chance: Mapping[str, float] = MappingProxyType({}),
 ) -> Words:
-    ends: list[End] = []
-    kinds: dict[str, float] = {}
-    for thing, (pair, share) in enumerate(zip(pairs, shares, strict=True)):
-        for pole in pair:
-            words = [values.texts[word] for word in pole.words]
-            ends.append(_end(pole, thing, share, words))
-            kind = values.kinds[pole.words[0]] if pole.proven else None
-            if kind is not None:
-                kinds.setdefault(kind, of_kinds.get(kind, 0.0))
-    known = sorted(of_kinds.items(), key=lambda item: -item[1])
-    return Words(tuple(ends), max(kinds, key=lambda kind: kinds[kind], default=None), tuple(known))
+    ends = tuple(
+        _end(pole, thing, share, values)
+        for thing, (pair, share) in enumerate(zip(pairs, shares, strict=True))
+        for pole in pair
+    )
+    said = Words(ends, shares=tuple(sorted(of_kinds.items(), key=lambda item: -item[1])))
+    return replace(said, kind=attribute([end.kind for end in ends if end.proven], of_kinds, by_chance))
 
 
-def _end(pole: Pole, thing: int, share: float | None, words: list[str]) -> End:
+def attribute(named: Sequence[str | None], shares: Mapping[str, float], by_chance: Mapping[str, float]) -> str | None:
+    """The property that a unit is of, which words of a small part of it do not decide.
+
+    named: the kinds of its proven words, of which it is the one that explains most of the unit, unless another property
+    explains more than 1.5 times as much. Then it is the other, if that explains a quarter of the unit and more than by
+    chance, else none. Where nobody knows what the words' kind explains, or any kind, the words decide.
+
+    >>> attribute(["place"], {"count": 0.5, "place": 0.06}, {"count": 0.02, "place": 0.02})
+    'count'
+    >>> attribute(["place"], {"count": 0.5, "place": 0.4}, {"count": 0.02, "place": 0.02})
+    'place'
+    """
+    worded = worded_kind(named, shares)
+    first = max(shares, key=lambda kind: shares[kind], default=None)
+    if first is None or any(kind not in shares for kind in named):
+        return worded
+    if worded is not None and shares[first] <= _MUCH_MORE * shares[worded]:
+        return worded
+    return first if shares[first] >= _LEAST and shares[first] > by_chance[first] else None
+
+
+def _end(pole: Pole, thing: int, share: float | None, values: Values) -> End:
     return End(
         thing=thing,
         share=share,
         sign=pole.sign,
-        words=words,
+        words=[values.texts[word] for word in pole.words],
         each=list(pole.each),
         shown=_number(pole.shown),
         chance=_number(pole.chance),
@@ -123,6 +146,7 @@ def _end(pole: Pole, thing: int, share: float | None, words: list[str]) -> End:
         agreement=_number(pole.agreement),
         silent=pole.silent,
         verdict=pole.verdict,
+        kind=values.kinds[pole.words[0]] if pole.words else None,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
+from scipy.stats import f as fisher
 from torch import Tensor
 
 from ..statistics.moments import Moments
@@ -90,6 +91,33 @@ def shares_of_kinds(
         degrees = max(1, len(codes) - len(values))
         share = (between - (len(values) - 1) * (total - between) / degrees) / total.clamp(min=_TINY)
         found[name] = share.clamp(min=0)
+    return found
+
+
+@torch.no_grad()
+def limits_of_kinds(
+    coefficients: Float[Tensor, "image *unit path"],
+    gram: Float[Tensor, "*unit path path2"],
+    read: Mapping[str, Int[Tensor, " image"]],
+    error: float,
+) -> dict[str, Float[Tensor, "*unit"]]:
+    r"""What `shares_of_kinds` exceeds for any of these properties in a share `error` of units that none of them is of.
+
+    Then F = (B / (k − 1)) / (W / (n − k)) has (k − 1) r and (n − k) r degrees of freedom, r = (tr Σ)² / tr Σ² the
+    dimensions that the unit varies in (Dempster 1958, Box 1954); the share is (k − 1)(F − 1) / (n − k + (k − 1) F).
+    """
+    centred = coefficients.double() - coefficients.double().mean(dim=0)
+    inner = torch.einsum("i...p,i...q,...qs->...ps", centred, centred, gram)
+    trace = inner.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    squared = torch.einsum("...pq,...qp->...", inner, inner)
+    dimensions = (trace.square() / squared.clamp(min=_TINY)).clamp(min=1)
+    found = {}
+    for name, codes in read.items():
+        between = len(codes.unique()) - 1
+        within = max(1, len(codes) - between - 1)
+        level = 1 - error / len(read)
+        bound = torch.from_numpy(fisher.ppf(level, max(1, between) * dimensions, within * dimensions)).to(trace)
+        found[name] = between * (bound - 1) / (within + between * bound)
     return found
 
 

@@ -43,7 +43,7 @@ class HeadLabel:
         they name no attribute of a lexicon.
 
         No label: no image says that it is true, and it needs none, for statistics alone have it. The label's attribute
-        is that of its proven words (`Survey.labels`), which studies take where a survey has labels."""
+        (`survey.words.attribute`) needs images, and studies take it where a survey has labels."""
         return named_attribute(self.texts, self.explained)
 
 

@@ -34,6 +34,8 @@ def card(
     ends = [] if found is None else [end for end in found.ends if end.words]
     if ends:
         said = f'<ul class="sx-ends">{"".join(_end(end) for end in ends)}</ul>'
+        if found is not None and found.in_part:
+            said = note(f"{found.mostly} of what it varies by, and no proven words for that") + said
     else:
         said = note("no words: its survey gives it none" if labelled else "no words: open a labelled survey for them")
     name = escape(f"{kind} {unit}")

@@ -59,6 +59,11 @@ class Entry:
         """Its words as they are shown; a share stays beside its sign."""
         return self.words.text.replace(" %", "\u00a0%")
 
+    @property
+    def worded(self) -> bool:
+        """Whether words are proven, and not of a smaller part of it alone."""
+        return self.words.verdict == "proven" and not self.words.in_part
+
     @cached_property
     def badge(self) -> Badge:
         return Badge.of(self.words)
@@ -88,6 +93,8 @@ class Badge:
                 f"({_percent(first.chance)} of all images do). {_score(first.agreement)} is how well its ranking "
                 "tells such images from the others (1 is perfect, 0.5 is chance)."
             )
+            if words.in_part:
+                said += f" They are of a smaller part of it: {words.mostly} of its variance has no proven words."
             return Badge("proven", first.agreement, said)
         if words.verdict == "cannot be tested":
             return Badge(words.verdict, None, "Not tested: too few images were kept aside, or too few show the words.")

@@ -78,7 +78,7 @@ def _layers(
         for head in range(made.shares.shape[1]):
             entry, share = heads.get((layer, head)), float(made.shares[layer, head])
             fall = falls.get((layer, head))
-            score = entry.badge.score if entry is not None and entry.words.verdict == "proven" else None
+            score = entry.badge.score if entry is not None and entry.worded else None
             cells.append(
                 {
                     "head": head,
@@ -108,7 +108,7 @@ def _layers(
 def _chips(entries: Sequence[Entry]) -> list[str]:
     """Words to start a search from: those that most units say, proven, of one property after another."""
     counts = Counter(word for entry in entries for word in dict.fromkeys(entry.words.proven))
-    kind = {word: entry.words.kind for entry in entries for word in entry.words.proven}
+    kind = {end.words[0]: end.kind or entry.words.kind for entry in entries for end in entry.words.ends if end.proven}
     chosen: list[str] = []
     for turn in range(3):
         seen: Counter[str | None] = Counter(kind[word] for word in chosen)

@@ -50,7 +50,7 @@ def debias(
 
     S is named (`units`); or found from unlabelled images and texts alone: units whose variance lies along the
     attribute's texts rather than the classes' (`attribute` of two texts or more), or whose labels name it (of one: the
-    proven words of a survey that has labels; else, and with a pool of its own, the first texts that span a head).
+    attribute or proven words in a survey that has labels; else, and with a pool of its own, texts that span a head).
     Which way is taken is chosen on unlabelled images as well (`choose_way`), and none where the attribute does not
     reach the answer: then nothing is changed. Groups are only for the report.
 

@@ -109,7 +109,8 @@ def by_property(
     """Heads whose label is of a property: an attribute of the scenes, a list of the general pool (`places`, `colours`,
     …), or a word that most of its texts hold.
 
-    called: what a survey calls the heads; its proven words are then the label. Of others it is the first texts that
+    called: what a survey calls the heads; the label is then its proven words, and what it is of
+    (`survey.words.attribute`). Of others it is the first texts that
     span the head, which no images are needed for and none have proven.
     """
     known = {} if called is None else called
@@ -124,7 +125,12 @@ def by_property(
         fits = [wanted == lists.get(text) or wanted.lower() in text.lower().split() for text in read]
         if attribute == wanted or sum(fits) * 2 > len(read):
             share = label.explained[len(read) - 1] if words is None else dict(words.shares).get(wanted, float("nan"))
-            matched = tuple(text for text, fit in zip(read, fits, strict=True) if fit or attribute_of(text) == wanted)
+            own = (
+                {word for end in words.ends if end.kind == wanted for word in end.words} if words is not None else set()
+            )
+            matched = tuple(
+                text for text, fit in zip(read, fits, strict=True) if fit or text in own or attribute_of(text) == wanted
+            )
             found.append(Suspect(unit, share, float("nan"), label.importance, tuple(read), wanted, matched))
     if not found:
         named = sorted({attribute for attribute in attributes if attribute} or set(lists.values()))
@@ -141,6 +147,9 @@ def in_words(suspect: Suspect, attribute: str, classes: str, done: str = "was re
     called = f" Its texts: {', '.join(suspect.texts)}." if suspect.texts else ""
     if suspect.wanted:
         matched = f" ({', '.join(suspect.matched)})" if suspect.matched else ""
+        if not matched and suspect.attribute == suspect.attribute:
+            why = f"{suspect.wanted!r} explains {_percent(suspect.attribute)} of it, more than what its words are of"
+            return f"{unit} {suspect.name} {done} because {why}.{called}"
         return f"{unit} {suspect.name} {done} because its label fits {suspect.wanted!r}{matched}.{called}"
     if suspect.classes != suspect.classes:
         return f"{unit} {suspect.name} {done} because it was named.{called}"

@@ -29,7 +29,7 @@ def retrieve(model: Model, query: Any, images: Any, *, options: RetrieveOptions)
 
     query: a picture in any form. images: where to search, a source in any form, or a survey. With a property φ is
     M(x)/‖M(x)‖ along the differences of the property's texts, or what the heads write that are labelled with it
-    (along="heads"): in a survey that has labels, by their proven words; else, and with a pool of its own, by what the
+    (along="heads"): in a survey that has labels, by their `attribute`; else, and with a pool of its own, by what the
     first texts that span them name. By the whole representation where neither units nor a property is named.
 
     Raises `SummandError` for units that the model does not have, and for a property that the pool has no texts of, or

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from ...survey.unit_words import NO_WORDS
 from ..columns import Column, Table
 from ..result import Result
 
@@ -106,6 +107,7 @@ def _verdict(rows: pd.DataFrame, kind: str) -> str:
     if count.get("cannot be tested", 0) == len(rows):
         return "cannot be tested: too few images were held out (held_out)"
     several = sum(number > 1 for number in rows["clusters"])
+    part = rows["label"].str.contains(NO_WORDS, regex=False).any()
     untested = count.get("cannot be tested", 0)
     more = f", {untested:,} cannot be tested" if untested else ""
     return (
@@ -113,6 +115,11 @@ def _verdict(rows: pd.DataFrame, kind: str) -> str:
         f"{kind}, kept aside and not used to choose the words, so many show them (shown) as the model reads them\n"
         f"↔ the two ends of a direction · another direction"
         + (f"; / one end of several things ({several:,} {kind}s)" if several else "")
+        + (
+            f"\n{NO_WORDS}: so much of the {kind} is of that, and the words beside it are of a smaller part"
+            if part
+            else ""
+        )
     )
 
 

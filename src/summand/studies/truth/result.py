@@ -14,10 +14,11 @@ class Truth(Result):
     """The words of every unit beside the truth.
 
     rows: kind, unit, label, verdict, texts; of the first proven end, shown (the share of the 20 fresh scenes furthest
-    along it that show its words) and chance; of heads, the attribute that the label names, the true one (which explains
-    most of the head's variance) and its share, and the attribute whose change moves the head most, relative to the
-    other heads. summary: values (a row a kind of unit), attributes (by what the words name), and how often named and
-    true attribute agree, among the heads that one attribute dominates.
+    along it that show its words) and chance; of heads, the attribute that proven words name (named), the one that the
+    label says it is of (attribute), the true one (which explains most of the head's variance) and its share, and the
+    attribute whose change moves the head most, relative to the other heads. summary: values (a row a kind of unit),
+    attributes (by what the words name), and how often named and true attribute agree, among the heads that one
+    attribute dominates; the same of the label's attribute (agreement_attribute).
     """
 
     command: ClassVar[str] = "truth"
@@ -78,13 +79,16 @@ class Truth(Result):
         of = f"{found['dominant']} of {found['heads']}"
         agree = f"{round(found['agreement'] * found['dominant'])}" if found["dominant"] else "0"
         alike = round(found["agreement_all_heads"] * found["heads"])
+        largest = round(found["agreement_attribute_all_heads"] * found["heads"])
         measures = [
             (f"heads with a dominant attribute (≥ {self.options.dominant:.0%} of the variance)", of),
             ("of these, label names the dominant attribute", f"{agree} ({found['agreement']:.0%})"),
+            ("of these, the attribute that the label is of is the dominant one", f"{found['agreement_attribute']:.0%}"),
             ("the first text that spans it names it", f"{found['agreement_first_text']:.0%}"),
             ("random texts from the pool name it", f"{found['agreement_random_texts']:.0%}"),
             ("label is the attribute whose change moves the head most", f"{found['agreement_causal']:.0%}"),
             (f"of all {found['heads']} heads, label names the attribute with the largest share", str(alike)),
+            ("of these, the attribute that the label is of has the largest share", str(largest)),
         ]
         measures += [
             (f"changing {attribute}: movement of heads labelled so over that of the others", f"{factor:.1f} ×")

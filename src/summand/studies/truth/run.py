@@ -13,6 +13,7 @@ from ...models import Model
 from ...scenes import attribute_of
 from ...survey.labels import SIZE, label_run
 from ...survey.make import survey
+from ...survey.unit_words import words_of_row
 from ...survey.words import Readings, false_proofs
 from ...text.kinds import values_of_pool
 from ...text.pools import pool
@@ -34,7 +35,8 @@ def truth(model: Model, *, options: TruthOptions, batch_size: int = 64) -> Truth
     Value: of the 20 fresh scenes furthest along each end of a unit's directions, the share that shows the very value
     that its words name. Attribute, for every head: what its label names, and share(u, a) = Σ_v n_v ‖μ_v − μ‖² /
     Σ_i ‖φ_u(x_i) − μ‖², how much of the variance of its effect an attribute a of the scenes explains; and which
-    attribute moves it most when it alone changes, E ‖φ_u(x) − φ_u(x')‖².
+    attribute moves it most when it alone changes, E ‖φ_u(x) − φ_u(x')‖². What a label names is what its proven words
+    are of; what it says that the head is of (`survey.words.attribute`) is another where they are of a small part.
 
     Labels are made on other scenes than those that judge.
 
@@ -57,9 +59,11 @@ def truth(model: Model, *, options: TruthOptions, batch_size: int = 64) -> Truth
         "attributes": by_attribute(ends).to_dict("records"),
     }
     heads = labels[labels["kind"] == "head"]
-    named = [None if value is None or value != value else str(value) for value in heads["attribute"]]
+    said: list[dict[str, Any]] = heads.to_dict("records")  # type: ignore[assignment]
+    called = [words_of_row(row) for row in said]
+    named, of = [words.worded for words in called], [words.kind for words in called]
     rows = pd.DataFrame(labels[["kind", "unit", "label", "verdict", "texts"]])
-    rows = _with_ends(rows.assign(named=None, true=None, share=None, moved_most_by=None), ends)
+    rows = _with_ends(rows.assign(named=None, attribute=None, true=None, share=None, moved_most_by=None), ends)
     if len(heads):
         fresh = survey(model, judge, units="heads", held_out=0, top=0, keep=layers, **given)
         causes = fresh.source().attributes()
@@ -68,8 +72,11 @@ def truth(model: Model, *, options: TruthOptions, batch_size: int = 64) -> Truth
         moved = counterfactual_movement(model, options.pairs, _CHANGED + options.seed, layers)
         firsts = [attribute_of(chosen[0]) if len(chosen) else None for chosen in heads["texts"]]
         found |= _attributes(options, shares, moved, named, firsts, texts)
+        of_all = ("agreement_attribute", options.dominant), ("agreement_attribute_all_heads", 0.0)
+        found |= {name: agreement(shares, of, least).agreement for name, least in of_all}
         of_heads = rows["kind"] == "head"
         rows.loc[of_heads, "named"] = named
+        rows.loc[of_heads, "attribute"] = of
         rows.loc[of_heads, "true"] = shares.idxmax(axis=1).to_numpy()
         rows.loc[of_heads, "share"] = shares.max(axis=1).to_numpy()
         rows.loc[of_heads, "moved_most_by"] = _most(moved).to_numpy()
