@@ -3,11 +3,14 @@ device without fp64 is asked for none."""
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
+from torch.nn.utils import parametrizations
 
 import summand
 from summand.studies.surveys.options import UnitOptions
@@ -146,6 +149,44 @@ def test_pairs(there):
     with there:
         model = summand.wrap(clip)
         assert model.pairs(torch.randn(2, 3, 64, 64).to(there.there)).norms().device == there.there
+
+
+class Adapted(torch.nn.Module):
+    """A linear layer and what an adapter of rank two adds to it."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base, self.down = base, torch.nn.Linear(base.in_features, 2, bias=False)
+        self.up = torch.nn.Linear(2, base.out_features, bias=False)
+
+    def forward(self, vectors):
+        return self.base(vectors) + self.up(self.down(vectors))
+
+
+def adapted(block):
+    block.mlp.c_proj = Adapted(block.mlp.c_proj)
+
+
+def normalised(block):
+    parametrizations.weight_norm(block.mlp.c_proj)
+
+
+@pytest.mark.parametrize("change", [adapted, normalised])
+@torch.no_grad()
+def test_layers_that_are_read_by_what_they_do(there, change):
+    """They are read in fp64, which not every device has."""
+    torch.manual_seed(0)
+    clip = small_vit().float()
+    for block in clip.visual.transformer.resblocks:
+        change(block)
+    clip.eval()
+    x = torch.randn(2, 3, 32, 32)
+    want = summand.wrap(copy.deepcopy(clip)).second_order(x, 0).norms()
+    there.put(clip)
+    with there:
+        found = summand.wrap(clip).second_order(x.to(there.there), 0).norms()
+        assert found.device == there.there
+    torch.testing.assert_close(found, want, rtol=0, atol=1e-5 * float(want.max()))
 
 
 @pytest.fixture(scope="module")

@@ -113,8 +113,8 @@ class _Merged:
             else:
                 copied.merge(adapter_names=[name for name in copied.active_adapters if name in copied.lora_A])
             made = copied.get_base_layer()
-            self.in_proj_weight = made.in_proj_weight.detach().to(base.in_proj_weight.dtype)
-            self.out_proj = _Layer(made.out_proj.weight.detach().to(base.out_proj.weight.dtype), base.out_proj.bias)
+            self.in_proj_weight = made.in_proj_weight.detach().to(base.in_proj_weight)
+            self.out_proj = _Layer(made.out_proj.weight.detach().to(base.out_proj.weight), base.out_proj.bias)
         self.in_proj_bias: Tensor | None = base.in_proj_bias
 
 

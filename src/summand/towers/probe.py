@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import SummandError
 from .base import of_weights
-from .precision import unmixed
+from .precision import doubled, unmixed, with_fp64
 
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _SMALL = 0.4 / 127  # less than half a step of eight bits beside a one
@@ -24,9 +24,9 @@ _TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 2e-3, to
 def probed(module: nn.Module, where: str) -> tuple[Float[Tensor, "out in"], Float[Tensor, " out"]]:
     r"""W = f(I) − f(0) and b = f(0) of a module f, where f(x) = W x + b also for other vectors.
 
-    f is computed in fp64 by a copy of the module without the user's hooks; where it cannot be copied so (quantised
-    weights, a `forward` set on the object), by the module itself. Raises `SummandError` where f takes no vectors or is
-    not linear: quantised activations, gates, dropout.
+    f is computed in fp64 (on the CPU where the device has none) by a copy of the module without the user's hooks; where
+    it cannot be copied so (quantised weights, a `forward` set on the object), by the module itself. Raises
+    `SummandError` where f takes no vectors or is not linear: quantised activations, gates, dropout.
     """
     noisy = next((each for each in module.modules() if _drops(each)), None)
     if noisy is not None:
@@ -40,8 +40,8 @@ def probed(module: nn.Module, where: str) -> tuple[Float[Tensor, "out in"], Floa
                 weight, bias = _read(function, width, dtype, device)
                 error = _departure(function, weight, bias)
                 if error <= _TOLERANCE[dtype]:
-                    kept = _dtype_of(module)
-                    return weight.to(kept), bias.to(kept)
+                    kept = _dtype_of(module), _device_of(module)
+                    return weight.to(kept[1], kept[0]), bias.to(kept[1], kept[0])
                 reason = f"it departs from W x + b by {error:.1g} of |W| |x|"
     raise SummandError(f"{where} ({named(module)}) is not one linear map: {reason}{remedy(module)}")
 
@@ -87,14 +87,18 @@ def _drops(module: nn.Module) -> bool:
 
 def _ways(module: nn.Module) -> Iterator[tuple[Callable[[Tensor], Tensor], torch.dtype, torch.device]]:
     """Ways to compute the module, the most precise first."""
-    tensors = [*module.parameters(), *module.buffers()]
-    device = tensors[0].device if tensors else torch.device("cpu")
+    device = _device_of(module)
     with suppress(Exception):
         copied = stripped(module)
-        yield copied.forward, torch.float64, device
+        yield copied.forward, torch.float64, with_fp64(device)
     own = _dtype_of(module)
     for dtype in dict.fromkeys((own, torch.float32, torch.bfloat16, torch.float16)):
         yield module.forward, dtype, device
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    tensors = (*module.parameters(), *module.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def _dtype_of(module: nn.Module) -> torch.dtype:
@@ -128,13 +132,14 @@ def _departure(function: Callable[[Tensor], Tensor], weight: Tensor, bias: Tenso
     generator = torch.Generator().manual_seed(0)
     sizes = torch.tensor([[1.0], [1e-2], [30.0]], dtype=torch.float64)
     drawn = torch.randn(3, width, generator=generator, dtype=torch.float64) * sizes
-    rows = weight[:: max(1, len(weight) // 4)][:4].double()
+    linear, constant = doubled(weight), doubled(bias)
+    rows = linear[:: max(1, len(linear) // 4)][:4]
     signs = torch.where(rows < 0, -1.0, 1.0).to(rows)
     one = torch.zeros_like(signs).scatter_(1, rows.abs().argmin(dim=1, keepdim=True), 1.0)
     aligned = [torch.where(one > 0, signs, signs * size) for size in (_SMALL, _BETWEEN)]
     vectors = torch.cat([drawn.to(rows.device), *aligned]).to(weight.dtype)
-    exact, linear, constant = vectors.double(), weight.double(), bias.double()
-    error = (function(vectors).double() - exact @ linear.T - constant).abs()
+    exact = vectors.double()
+    error = (doubled(function(vectors.to(weight.device))) - exact @ linear.T - constant).abs()
     error = (error - eps * exact.abs().sum(dim=1, keepdim=True) * constant.abs()).clamp(min=0)  # of f(I) − f(0)
     scale = exact.abs() @ linear.abs().T + constant.abs()
     scale = torch.maximum(scale, 1e-3 * scale.amax(dim=1, keepdim=True)).clamp(min=torch.finfo(scale.dtype).tiny)
@@ -166,4 +171,4 @@ def _makes_weights(hook: Any) -> bool:
 
 
 def _cast(value: Any) -> Any:
-    return value.detach().double() if type(value) in (Tensor, nn.Parameter) and value.dtype in _FLOATS else value
+    return doubled(value.detach()) if type(value) in (Tensor, nn.Parameter) and value.dtype in _FLOATS else value
