@@ -82,6 +82,7 @@ def test_words_of_a_smaller_part_are_shown_as_that():
     assert words.worded == "place"
     assert words.text == "count 50 % (no proven words) · a sunset 9 %"
     assert words.short == "count (no proven words)"
+    assert Badge.of(words).text == "✓ 0.50 in part"
     assert "smaller part of it: count 50 % of its variance has no proven words" in Badge.of(words).said
     shown = card("head", "3.7", words, 0.1, [], labelled=True, off=False)
     assert "count 50 % of what it varies by, and no proven words for that" in shown
@@ -91,6 +92,7 @@ def test_words_of_what_a_unit_is_of_stand_alone():
     proven = called((0, 0.4, "large", "size", "proven"), (1, 0.3, "six", "count", "proven"), kind="count", count=0.3)
     assert not proven.in_part
     assert (proven.text, proven.short) == ("large 40 % · six 30 %", "large")
+    assert Badge.of(proven).text == "✓ 0.50"
     assert "smaller part" not in Badge.of(proven).said
     assert "no proven words" not in card("head", "1.1", proven, 0.1, [], labelled=True, off=False)
     same = called((0, 0.8, "six", "count", "not proven"), kind="count", count=0.7)

@@ -78,11 +78,12 @@ class Entry:
 @dataclass(frozen=True)
 class Badge:
     """What the words are worth, in one small mark. score: how well the unit's ranking of held-out images tells those
-    that show the words from the others (AUC); said: the same for a newcomer."""
+    that show the words from the others (AUC); said: the same for a newcomer; in_part: of a smaller part alone."""
 
     verdict: str
     score: float | None
     said: str
+    in_part: bool = False
 
     @staticmethod
     def of(words: Words) -> Badge:
@@ -95,14 +96,15 @@ class Badge:
             )
             if words.in_part:
                 said += f" They are of a smaller part of it: {words.mostly} of its variance has no proven words."
-            return Badge("proven", first.agreement, said)
+            return Badge("proven", first.agreement, said, words.in_part)
         if words.verdict == "cannot be tested":
             return Badge(words.verdict, None, "Not tested: too few images were kept aside, or too few show the words.")
         return Badge("not proven", None, "Not proven: images kept aside do not show these words clearly enough.")
 
     @property
     def text(self) -> str:
-        return f"✓ {_score(self.score)}" if self.verdict == "proven" else self.short
+        part = " in part" if self.in_part else ""
+        return f"✓ {_score(self.score)}{part}" if self.verdict == "proven" else self.short
 
     @property
     def short(self) -> str:

@@ -41,7 +41,7 @@ def write_index(
 
 def row_of(entry: Entry, thumbs: Sequence[int], fall: float | None) -> list[Any]:
     """name, kind, layer, address, property, verdict, score, what the badge says, importance, fall of accuracy, images,
-    [text, sign, proven] of each end's words, [text, weight] of the texts."""
+    [text, sign, proven] of each end's words, [text, weight] of the texts, whether the words are of a part alone."""
     words = [[word, end.sign, int(end.proven)] for end in entry.words.ends for word in end.words]
     score = entry.badge.score
     return [
@@ -58,6 +58,7 @@ def row_of(entry: Entry, thumbs: Sequence[int], fall: float | None) -> list[Any]
         list(thumbs[:_SHOWN]),
         words,
         [[text, round(weight, 3)] for text, weight in entry.texts],
+        int(entry.words.in_part),
     ]
 
 

@@ -3,7 +3,7 @@
 "use strict";
 
 const summandAtlas = (() => {
-  const NAME = 0, KIND = 1, LAYER = 2, PAGE = 3, PROPERTY = 4, VERDICT = 5, SCORE = 6, LABEL = 7, IMPORTANCE = 8, THUMBS = 10, WORDS = 11, TEXTS = 12;
+  const NAME = 0, KIND = 1, LAYER = 2, PAGE = 3, PROPERTY = 4, VERDICT = 5, SCORE = 6, LABEL = 7, IMPORTANCE = 8, THUMBS = 10, WORDS = 11, TEXTS = 12, PART = 13;
   const SHOWN = 40;
   const FILTERS = { kind: KIND, property: PROPERTY, layer: LAYER, evidence: VERDICT };
   const at = (id) => document.getElementById(id);
@@ -80,7 +80,7 @@ const summandAtlas = (() => {
 
   function item(row, query) {
     const proven = row[VERDICT] === "proven";
-    const badge = proven ? `✓ ${row[SCORE] === null ? "" : row[SCORE].toFixed(2)}` : row[VERDICT] === "not proven" ? "unproven" : "untested";
+    const badge = proven ? `✓ ${row[SCORE] === null ? "" : row[SCORE].toFixed(2)}${row[PART] ? " in part" : ""}` : row[VERDICT] === "not proven" ? "unproven" : "untested";
     const said = proven ? "Proven on images kept aside; the number says how well it tells such images from others (0.5 is chance)" : "Not proven by the images kept aside";
     const thumbs = element("span", { class: "thumbs" });
     for (const image of row[THUMBS]) thumbs.append(element("img", { src: `thumbs/${String(image).padStart(6, "0")}.webp`, alt: "", loading: "lazy", width: 36, height: 36 }));
