@@ -144,7 +144,7 @@ def read_layers(layers: str | int | Iterable[int] | None) -> list[int] | None:
         found = list(parse_layers(layers))
     except SummandError:
         raise OptionError("layers", f"takes numbers from 0 on, such as 8-10,12; got {layers!r}") from None
-    if any(layer < 0 for layer in found):
+    if not found or any(layer < 0 for layer in found):
         raise OptionError("layers", f"takes numbers from 0 on, such as 8-10,12; got {found}")
     return found
 
