@@ -1,6 +1,6 @@
 """One bit flipped in each file of a finished survey in turn: whether it is named, and what is made again.
 
-    python benchmarks/flipped.py
+    python benchmarks/flipped.py [--latents 64]
 
 Prints a line a kind of file: how many there are, how often the flip was named by `summand info` (exit code 1), and by
 the command that made the survey, how often nothing but the damaged part was made again, and how often the survey was
@@ -9,6 +9,7 @@ then as before.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import random
@@ -18,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from killed import differences
+from killed import differences, with_latents
 
 import summand
 from summand.studies.surveys.info import info
@@ -27,16 +28,20 @@ from summand.studies.surveys.info import info
 def survey(model: summand.Model, out: Path) -> tuple[summand.Survey, str]:
     """The survey, and what was said on stderr."""
     said = io.StringIO()
-    options = {"units": "heads,neurons:4", "top": 5, "keep": "neurons:4", "batch_size": 16, "progress": False}
+    units = ("heads,latents:3", "latents:3") if model.autoencoders else ("heads,neurons:4", "neurons:4")
+    options = {"units": units[0], "top": 5, "keep": units[1], "batch_size": 16, "progress": False}
     with contextlib.redirect_stderr(said):
         found = summand.survey(model, "scenes:count=60,seed=3", out=out, **options)
     return found, said.getvalue()
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--latents", type=int, help="of a sparse autoencoder, in the place of neurons")
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    model, rng = summand.load("scenes-vit"), random.Random(0)
-    home = Path(tempfile.mkdtemp())
+    rng, home = random.Random(0), Path(tempfile.mkdtemp())
+    model = summand.load("scenes-vit") if given.latents is None else with_latents(home / "sae", given.latents)
     expected, _ = survey(model, home / "whole")
     files = sorted(path.relative_to(home / "whole") for path in (home / "whole").rglob("*") if path.is_file())
     told: dict[str, Counter[str]] = {}

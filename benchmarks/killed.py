@@ -1,6 +1,6 @@
 """SIGKILL at random moments of a survey, then the same call again, against one that nobody stopped.
 
-    python benchmarks/killed.py --trials 20 --images 400
+    python benchmarks/killed.py --trials 20 --images 400 [--latents 256]
 
 What is lost is what was read since the last commit: the shard that the process was in. Prints a line a trial: when it
 was killed, how many image passes were read, committed and lost, the largest difference of any moment (relative), and
@@ -29,6 +29,15 @@ from summand.survey.make import chosen_groups, make
 from summand.survey.manifest import Manifest
 
 UNITS = "heads,neurons:4"
+WITH_LATENTS = "heads,latents:3"
+
+
+def with_latents(folder: Path, count: int) -> summand.Model:
+    """scenes-vit with a sparse autoencoder from a file, as `--sae` has it."""
+    model = summand.load("scenes-vit")
+    options = {"layer": 3, "latents": count, "top_k": 8, "epochs": 1, "progress": False}
+    summand.train_autoencoder(model, "scenes:count=100,seed=8", **options).save(folder)
+    return summand.load("scenes-vit", sae=folder)
 
 
 class Counted(SceneImages):
@@ -49,7 +58,8 @@ def surveyed(model: summand.Model, source: str, out: Path | None, counter, every
     images = Counted(source, counter)
     asked = Manifest.of(model.origin or model.name, images, source, top=10)
     with contextlib.redirect_stderr(io.StringIO()):
-        return make(model, images, asked, chosen_groups(model, UNITS), out, batch_size=8, every=every, progress=False)
+        groups = chosen_groups(model, WITH_LATENTS if model.autoencoders else UNITS)
+        return make(model, images, asked, groups, out, batch_size=8, every=every, progress=False)
 
 
 def differences(one: summand.Survey, other: summand.Survey) -> tuple[float, bool]:
@@ -69,14 +79,18 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--every", type=float, default=0.5, help="seconds between two commits")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--latents", type=int, help="of a sparse autoencoder, in the place of neurons")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    model, source = summand.load("scenes-vit"), f"scenes:count={given.images},seed=9"
+    source = f"scenes:count={given.images},seed=9"
+    home = Path(tempfile.mkdtemp())
+    model = summand.load("scenes-vit") if given.latents is None else with_latents(home / "sae", given.latents)
     rng, counter = random.Random(given.seed), multiprocessing.Value("q", 0)
     began = time.monotonic()
     expected = surveyed(model, source, None, counter, given.every)
     whole = time.monotonic() - began
-    print(f"{given.images} scenes, {UNITS}; uninterrupted {whole:.1f} s, {counter.value} image passes; a commit every "
+    groups = ", ".join(expected.manifest.groups)
+    print(f"{given.images} scenes, {groups}; uninterrupted {whole:.1f} s, {counter.value} image passes; a commit every "
           f"{given.every:g} s, at most a twentieth of the time")  # fmt: skip
     print(f"{'killed at':>10} {'passed':>7} {'committed':>9} {'lost':>5} {'off by':>8}  top images")
     good = 0
@@ -103,6 +117,7 @@ def main() -> None:
         print(f"{at:8.2f} s {passed:7,} {committed:9,} {lost:5,} {off:8.0e}  "
               f"{'the same' if same else 'OTHERS'}", flush=True)  # fmt: skip
         shutil.rmtree(folder.parent)
+    shutil.rmtree(home)
     print(f"equal to 1e-9 with the same top images: {good} of {given.trials}")
 
 

@@ -493,6 +493,12 @@ def test_weights_that_were_never_filled(tmp_path, plain, state):
     refused("nothing but zeros", plain, checkpoint=saved(tmp_path / "x.pt", found))
 
 
+@pytest.mark.parametrize("name", ["visual.proj", "text_projection"])
+def test_a_projection_of_zeros_is_refused_where_it_is_loaded(tmp_path, plain, state, name):
+    found = {**state, name: torch.zeros_like(state[name])}
+    refused(f"nothing but zeros in {name}, the projection", plain, checkpoint=saved(tmp_path / "x.pt", found))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_read(tmp_path, plain, state, dtype):
     cast = {n: v.to(dtype) for n, v in state.items()}

@@ -429,3 +429,20 @@ def test_a_survey_takes_latents_as_it_takes_neurons(tmp_path, vit):
     assert list(table["unit"]) == [f"3#{latent}" for latent in range(6)]
     again = summand.open(tmp_path / "run").load_model()
     assert again.autoencoder(3).latents == 6
+
+
+def test_load_takes_one_autoencoder_of_a_layer_and_says_what_it_is_not_given(tmp_path):
+    model = summand.load("scenes-vit")
+    width = model.clip.visual.ln_post.weight.shape[0]
+    made = torch.Generator().manual_seed(0)
+    encoder, decoder = torch.randn(width, 8, generator=made), torch.randn(8, width, generator=made)
+    for name, layer in (("one", 3), ("other", 3), ("later", 4)):
+        sae = Autoencoder(layer, encoder, torch.zeros(8), decoder, torch.zeros(width), torch.zeros(width), 2)
+        write_autoencoder(sae, tmp_path / name)
+    both = summand.load("scenes-vit", sae=[tmp_path / "one", tmp_path / "later"])
+    assert sorted(both.autoencoders) == [3, 4]
+    with pytest.raises(SummandError, match=r"two autoencoders of layer 3, the second of them .*other"):
+        summand.load("scenes-vit", sae=[tmp_path / "one", tmp_path / "other"])
+    for given in (3, [3], {"a": 1}, torch.ones(2)):
+        with pytest.raises(SummandError, match="sae is the path of a sparse autoencoder"):
+            summand.load("scenes-vit", sae=given)

@@ -84,6 +84,7 @@ def load(
         pretrained, checkpoint = None, pretrained
     if random_init and (pretrained or checkpoint):
         raise SummandError(f"random_init=True contradicts {pretrained or checkpoint!s}; leave one of them out")
+    files = _files_of(sae)
     if activation is not None and (name in SHIPPED or name.startswith(_HUGGING_FACE)):
         raise SummandError(f"{name} says its activation itself; leave out activation={activation!r}")
     if name in SHIPPED:
@@ -107,9 +108,8 @@ def load(
     model = wrap(clip, preprocess=preprocess, tokenizer=tokenizer, name=label)
     of_folder = name.startswith(_ALIGNED) and random_vision(name.removeprefix(_ALIGNED))
     model.random_weights = random_init or of_folder
-    files = split(str(sae or "") if sae is None or isinstance(sae, (str, Path)) else map(str, sae))
     for file in files:
-        model = model.with_autoencoder(*at_layer(file))
+        model = _with_one_more(model, *at_layer(file))
     model = model if ablation is None else load_ablation(ablation).apply(model)
     model = model if steer is None else model.steer(steer)
     steered = None if steer is None else steer_text(steer)
@@ -122,6 +122,33 @@ def load(
             sae=tuple(files),
         )
     return model.compile(batch_size=int(compile)) if compile else model
+
+
+def _files_of(sae: Any) -> list[str]:
+    """What `sae` names. Raises `SummandError` for anything that names no file."""
+    if sae is None or isinstance(sae, (str, Path)):
+        return split(str(sae or ""))
+    if not isinstance(sae, (list, tuple)) or not all(isinstance(each, (str, Path)) for each in sae):
+        raise SummandError(
+            f"sae is the path of a sparse autoencoder, or a list of paths; got {sae!r:.80}. One that is at hand "
+            f"is added by model.with_autoencoder(…)"
+        )
+    return split(map(str, sae))
+
+
+def _with_one_more(model: Model, file: str, layer: int | None) -> Model:
+    """Raises `SummandError` for a second autoencoder of a layer."""
+    found = model.with_autoencoder(file, layer)
+    if twice := found.autoencoders.keys() & {at for at in model.autoencoders if _other(model, found, at)}:
+        raise SummandError(
+            f"sae names two autoencoders of layer {min(twice)}, the second of them {file}; the latents of a layer are "
+            f"those of one: leave one of them out"
+        )
+    return found
+
+
+def _other(one: Model, another: Model, layer: int) -> bool:
+    return one.autoencoders[layer] is not another.autoencoders[layer]
 
 
 def _device(device: str | torch.device) -> str | torch.device:

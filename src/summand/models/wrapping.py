@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from ..errors import SummandError, listed
 from ..towers import tower_of
+from ..towers.finite import empty_projections
 from .adapters import unwrapped
 from .model import Model
 from .preprocessing import as_preprocess
@@ -35,6 +37,12 @@ def wrap(
     """
     known = None if world is None else check_world(world)
     inner = unwrapped(clip)
+    if empty := empty_projections(inner):
+        raise SummandError(
+            f"{name or type(inner).__name__} holds nothing but zeros in {listed(empty)}, the projection to its "
+            f"embeddings, so that all of them are alike: it was never filled, or pruned; load the weights it was "
+            f"trained to"
+        )
     preprocess = as_preprocess(preprocess, lambda: tower_of(inner, prefix).image_size)
     tokenizer = as_tokenizer(tokenizer, inner)
     return Model(inner, preprocess, tokenizer, name or type(inner).__name__, prefix=prefix, world=known)

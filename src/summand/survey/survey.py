@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,15 +25,15 @@ from ..statistics.top_images import TopImages
 from ..towers.directions import Directions
 from ..towers.precision import doubled
 from . import store
+from .asked import Asked
 from .fingerprints import same_weights, weights_hash
 from .manifest import Manifest
 from .read_again import read_again
 from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, MEANS, SKIPPED, TERMS, Folder, Shelf
-from .shown import Shown
-from .units import Group, Unit
+from .units import Group
 
 
-class Survey(Shown):
+class Survey(Asked):
     """What `summand.survey` found. Of a folder (`summand.open`) nothing is read before it is asked for.
 
     manifest: what it is a survey of. path: its folder, or None. groups: its groups of units; wherever a group is asked
@@ -56,6 +55,10 @@ class Survey(Shown):
         where = "in memory" if self.path is None else str(self.path)
         made = self.manifest
         return f"<Survey {where}: {made.model} on {made.source}, {', '.join(made.groups)}>"
+
+    @property
+    def _survey(self) -> Survey:
+        return self
 
     @property
     def path(self) -> Path | None:
@@ -170,54 +173,6 @@ class Survey(Shown):
         if not self.manifest.kept:
             raise SummandError(f"{self.shelf.label} keeps no coefficients of single images; make it again with keep=4")
         return self.shelf.dataset(KEPT)
-
-    @property
-    def labelled(self) -> bool:
-        return self.shelf.has(LABELS, table=True)
-
-    @property
-    def labels(self) -> pd.DataFrame:
-        """One row a unit, as `label` made them."""
-        if not self.labelled:
-            how = "survey.label()" if self.path is None else f"`summand label {self.path}`"
-            raise SummandError(f"{self.shelf.label} has no labels yet; {how} makes them")
-        return self.shelf.table(LABELS)
-
-    def label(self, pool: Any = None, *, size: int = 3, most: int | None = None, draws: int | None = None,
-              progress: bool | None = None) -> pd.DataFrame:  # fmt: skip
-        """Every unit in words, and what the words are worth on the held-out images; kept in the survey.
-
-        pool: a name, a file of texts, or a list of texts [default: fits the model]. size: texts a unit, and words an
-        end at most. most: of neurons and pairs only so many, the most important. docs/runs.md lists the columns.
-        """
-        from .labels import label
-
-        return label(self, pool, size=size, most=most, draws=draws, progress=progress)
-
-    def find(self, what: Any, *, top: int = 10, by: str = "cosine") -> pd.DataFrame:
-        """Units by a text, an image or a direction [embed]: those whose r_n is nearest, with their words and evidence.
-
-        cosine: of r_n with the centred embedding of `what`, signed. by: "cosine", or "evidence": those first of whose
-        effects on held-out images `what` says more than other texts (or images) do.
-        """
-        from .search import find
-
-        return find(self, what, top, by)
-
-    def audit(self, *, most: int | None = None) -> pd.DataFrame:
-        """Every unit: is it about one thing (clear), about several, or the like of another (redundant)?"""
-        from .audit import audit
-
-        return audit(self, most)[0]
-
-    def __getitem__(self, unit: str | Unit) -> Any:
-        """One unit by its name: words, weights, evidence, r_n, top images; `.show()` draws it."""
-        from .view import UnitView
-
-        only_pairs = {group.kind for group in self.groups} == {"pairs"}  # then 624.21 can be nothing else
-        found = Unit.parse(unit, "pairs" if only_pairs else None)
-        self.check_unit(found.group, found.index)
-        return UnitView(self, found)
 
     def holds(self, group: Group | str) -> bool:
         """Whether it is a survey of these units."""

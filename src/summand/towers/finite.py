@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from cmath import isfinite
 from collections.abc import Iterator
 from contextlib import suppress
@@ -88,6 +89,18 @@ def broken_weights(module: nn.Module) -> Iterator[str]:
     for name, value in module.named_buffers():
         if _lies_here(value) and value.is_floating_point() and bool((torch.isnan(value) | (value == torch.inf)).any()):
             yield name
+
+
+_LAST = re.compile(
+    r"(visual\.proj|(text\.)?text_projection(\.weight)?|visual_projection\.weight|visual\.attnpool\.c_proj\.weight|"
+    r"visual\.head\.proj\.weight|text\.proj\.weight)$"
+)
+
+
+def empty_projections(module: nn.Module) -> list[str]:
+    """Projections into the space of embeddings that are all zero: with one, all images or all texts are one point."""
+    ends = [(name, value) for name, value in module.named_parameters() if _LAST.match(name)]
+    return [name for name, value in ends if _lies_here(value) and value.numel() and not bool(value.detach().any())]
 
 
 def _lies_here(value: Tensor) -> bool:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ...atomic import replacing
 from ...errors import SummandError, first_line
+from ..ablations import Steering
 from ..model import Model
 from ..saved_weights import save_weights
 from .folding import folded
@@ -155,9 +156,10 @@ def _bytes(program: torch.export.ExportedProgram) -> int:
 
 
 def _cheapest(model: Model, pixels: Tensor, want: Tensor) -> Model:
-    """The model with its edits in its weights, which then cost nothing, where weights hold them as exactly as steps of
-    their own do; else itself."""
-    if not model._ablations:
+    """The model with its edits in its weights, where pairs are steered and weights hold them as exactly as steps of
+    their own do, of which each pair needs several; else itself: for heads the pass of the one query is cheaper than the
+    network's own."""
+    if not any(isinstance(edit, Steering) and edit.chosen("pairs") for edit in model._ablations):
         return model
     try:
         again = _in_weights(model)
