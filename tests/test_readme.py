@@ -43,6 +43,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", RUN)
 def test_a_page_can_be_followed(page, here):
     names = follow(page)

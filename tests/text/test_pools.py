@@ -377,6 +377,7 @@ def test_a_list_of_which_little_can_be_read_is_refused(vit):
         readable(texts, vit._tokenizer)
 
 
+@pytest.mark.slow
 def test_what_a_model_cannot_read_of_a_shipped_pool_is_left_out_and_said_once(vit):
     words = set(summand.scenes.vocabulary())
     tokenizer = SceneTokenizer()

@@ -256,6 +256,7 @@ def test_texts_and_names_of_all_kinds_are_texts(odd, tmp_path):
     assert "狐狸" in index
 
 
+@pytest.mark.slow
 def test_pictures_that_were_removed_are_left_out_and_said(odd, tmp_path):
     import shutil
 
