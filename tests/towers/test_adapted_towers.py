@@ -310,6 +310,7 @@ def compile_each(clip: Any, in_place: bool):
             yield name, copied
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "in_place"),
     [("short vit", True), *((name, False) for name in ("short vit", "coca", "CLIPModel", "timm map", "eva"))],
