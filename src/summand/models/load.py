@@ -139,16 +139,13 @@ def _files_of(sae: Any) -> list[str]:
 def _with_one_more(model: Model, file: str, layer: int | None) -> Model:
     """Raises `SummandError` for a second autoencoder of a layer."""
     found = model.with_autoencoder(file, layer)
-    if twice := found.autoencoders.keys() & {at for at in model.autoencoders if _other(model, found, at)}:
+    added = next(at for at, one in found.autoencoders.items() if model.autoencoders.get(at) is not one)
+    if added in model.autoencoders:
         raise SummandError(
-            f"sae names two autoencoders of layer {min(twice)}, the second of them {file}; the latents of a layer are "
-            f"those of one: leave one of them out"
+            f"sae names two autoencoders of layer {added}, the second of them {file}; the latents of a layer are those "
+            f"of one: leave one of them out"
         )
     return found
-
-
-def _other(one: Model, another: Model, layer: int) -> bool:
-    return one.autoencoders[layer] is not another.autoencoders[layer]
 
 
 def _device(device: str | torch.device) -> str | torch.device:

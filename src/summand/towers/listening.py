@@ -162,10 +162,7 @@ def _listening(listeners: Iterable[Listener], root: nn.Module | None, ahead: int
                 more()
                 kwargs = kwargs or {}
                 first = args[0] if args else next(iter(kwargs.values()))
-                if torch.is_autocast_enabled(first.device.type):
-                    with unmixed(first.device):
-                        function(first, kwargs)
-                else:
+                with unmixed(first.device):
                     function(first, kwargs)
 
         return PassHook(frame, hook)
