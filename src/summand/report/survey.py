@@ -62,14 +62,13 @@ def _write(axes: Any, rows: pd.DataFrame, largest: float) -> None:
     for row in rows.to_dict("records"):
         words = words_of_row(row)  # type: ignore[arg-type]
         first = words.first
-        proven = first is not None and first.proven and not words.in_part
         said = str(row["texts"][0]) if first is None else first.words[0]
         said = str(words.kind) if words.in_part else said
-        text = said if proven else f"({said})"
+        text = said if words.whole else f"({said})"
         dark = row["importance"] > 0.55 * largest
         axes.text(
             int(row["head"]), int(row["layer"]), fill(short(text, 30), 15), ha="center", va="center", fontsize=6.5,
-            color="white" if dark else "black", style="normal" if proven else "italic", parse_math=False,
+            color="white" if dark else "black", style="normal" if words.whole else "italic", parse_math=False,
         )  # fmt: skip
 
 

@@ -88,6 +88,11 @@ class Words:
         return all(end.kind not in (None, self.kind) for end in shown)
 
     @property
+    def whole(self) -> bool:
+        """Whether words are proven, and not of a smaller part of the unit alone."""
+        return self.verdict == "proven" and not self.in_part
+
+    @property
     def mostly(self) -> str:
         """ "count 50 %": the property that it is of, and what that explains of it."""
         share = dict(self.shares).get(str(self.kind))

@@ -59,11 +59,6 @@ class Entry:
         """Its words as they are shown; a share stays beside its sign."""
         return self.words.text.replace(" %", "\u00a0%")
 
-    @property
-    def worded(self) -> bool:
-        """Whether words are proven, and not of a smaller part of it alone."""
-        return self.words.verdict == "proven" and not self.words.in_part
-
     @cached_property
     def badge(self) -> Badge:
         return Badge.of(self.words)

@@ -78,7 +78,7 @@ def _layers(
         for head in range(made.shares.shape[1]):
             entry, share = heads.get((layer, head)), float(made.shares[layer, head])
             fall = falls.get((layer, head))
-            score = entry.badge.score if entry is not None and entry.worded else None
+            score = entry.badge.score if entry is not None and entry.words.whole else None
             cells.append(
                 {
                     "head": head,
