@@ -216,3 +216,18 @@ def test_the_second_call_encodes_no_text():
         model.clip.text_projection.neg_()
     turned = summand.heatmap(model, images[0], "a star")
     np.testing.assert_allclose(turned.grid, -first.grid, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["a picture", "a sheet"])
+@pytest.mark.parametrize("text", ["a red star", "a small striped red star on the left and a scene without a letter"])
+def test_no_title_is_cut_off(vit, text, count):
+    found = summand.heatmap(vit, f"scenes:count={count}", [text], versus="a large dotted blue ring and the letter K")
+    figure = found.figure()
+    figure.draw_without_rendering()
+    width, height = figure.canvas.get_width_height()
+    for axis in figure.axes[:-1]:  # the last one is the bar
+        box = axis.title.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
+        assert box.y0 >= axis.get_window_extent().y1 - 1

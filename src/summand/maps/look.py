@@ -40,7 +40,7 @@ def panels(heatmap: Heatmap) -> Any:
     look = scale(heatmap, maps)
     across = min(len(maps) + 1, _ACROSS)
     down = -(-(len(maps) + 1) // across)
-    figure = Plot(figsize=(3.1 * across + 0.5, 3.6 * down), layout="constrained")
+    figure = Plot(figsize=(3.1 * across + 0.5, (3.6 + _above([heatmap])) * down), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False).ravel()
     shown = _row(list(axes), heatmap, maps, look, "image")
     for axis in axes:
@@ -56,15 +56,25 @@ def _row(axes: Sequence[Any], heatmap: Heatmap, maps: np.ndarray, look: dict[str
     for axis, text, values, cosine in zip(axes[1 : len(maps) + 1], heatmap.texts, maps, heatmap.cosines, strict=True):
         axis.imshow(heatmap.picture.mean(axis=2), cmap="gray", vmin=_GREY[0], vmax=_GREY[1])
         shown = axis.imshow(values, alpha=heatmap.options.opacity, **look)
-        lines = [fill(line, 34) for line in text.split("\n")]
-        if cosine is not None:
-            lines.append(f"cosine {cosine:+.3f}".replace("-", "−"))
-        axis.set_title("\n".join(lines), fontsize=10, parse_math=False)  # a text may hold dollars
+        axis.set_title(_title(text, cosine), fontsize=10, parse_math=False)  # a text may hold dollars
     return shown
 
 
+def _title(text: str, cosine: float | None) -> str:
+    lines = [fill(line, 34) for line in text.split("\n")]
+    if cosine is not None:
+        lines.append(f"cosine {cosine:+.3f}".replace("-", "−"))
+    return "\n".join(lines)
+
+
+def _above(heatmaps: Sequence[Heatmap]) -> float:
+    """Inches that titles of more than two lines need."""
+    titles = [_title(*each) for one in heatmaps for each in zip(one.texts, one.cosines, strict=True)]
+    return 0.17 * max([0, *(title.count("\n") - 1 for title in titles)])
+
+
 def _bar(figure: Any, shown: Any, axes: list[Any], quantity: str) -> None:
-    bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.01)
+    bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.01, panchor=(0.5, 0.0))  # room that is left is the titles'
     bar.set_label(quantity, fontsize=9)
     bar.ax.tick_params(labelsize=8)
 
@@ -79,7 +89,7 @@ def sheet(heatmaps: Any) -> Any:
     maps = [one.upsampled() for one in some]
     look = scale(some[0], np.concatenate([one.ravel() for one in maps]))
     across = max(map(len, maps)) + 1
-    figure = Plot(figsize=(2.6 * across + 0.5, 2.9 * len(some)), layout="constrained")
+    figure = Plot(figsize=(2.6 * across + 0.5, (2.9 + _above(some)) * len(some)), layout="constrained")
     axes = figure.subplots(len(some), across, squeeze=False)
     shown = None
     for row, one, values in zip(axes, some, maps, strict=True):
