@@ -26,6 +26,7 @@ def run(*arguments: str, cwd: Path | None = None) -> Finished:
         return command(*arguments)
 
 
+@pytest.mark.slow
 def test_version_and_help():
     whole = subprocess.run([sys.executable, "-m", "summand", "--version"], capture_output=True, text=True)
     assert (whole.returncode, whole.stdout.strip()) == (0, f"summand {summand.__version__}")

@@ -218,6 +218,7 @@ def test_the_second_call_encodes_no_text():
     np.testing.assert_allclose(turned.grid, -first.grid, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2], ids=["a picture", "a sheet"])
 @pytest.mark.parametrize("text", ["a red star", "a small striped red star on the left and a scene without a letter"])
 def test_no_title_is_cut_off(vit, text, count):

@@ -158,6 +158,7 @@ def test_every_term_is_that_of_the_merged_model(name, targets):
         assert off(here, there) <= 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("targets", [["attn", "c_fc"], ["c_proj"]])
 def test_what_is_done_to_adapters_is_seen_at_once(targets):
