@@ -36,7 +36,7 @@ class Parts(Toward):
     layers, MLPs and the embedding, a layer's part and its output bias evenly over heads and tokens; `bias()` is then
     zero. The sum is the same. (That code also divides by ‖M(x)‖ afterwards; here the sum stays `encode_image`.)
 
-    tower: a snapshot of the model; pixels: a copy that nobody else writes to; asked: as in `Questioned`.
+    tower: a snapshot of the model; pixels: a copy that nobody else writes to; asked, begun: as in `Questioned`.
 
     Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
     need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
@@ -49,11 +49,12 @@ class Parts(Toward):
         encode: Callable[[Tensor], Tensor],
         parity: Parity = None,
         asked: Asked | None = None,
+        begun: Any = None,
     ) -> None:
         check_parity(parity)
         self._parity: Parity = parity
         self._token_stream: Tensor | None = None
-        super().__init__(tower, pixels, encode, asked)
+        super().__init__(tower, pixels, encode, asked, begun)
 
     def _split(self, tower: Any) -> Any:
         """The tower as it is asked, by this parity."""
@@ -97,7 +98,7 @@ class Parts(Toward):
             if layer in chosen:
                 found[layer] = view.token_values().transpose(1, 2)  # [image, head, token, channel]
 
-        self._trace = self._tower.run(self._pixels, visit)
+        self._trace = self._run(visit)
         coefficients = torch.stack([found[layer] for layer in chosen], dim=1)
         coefficients = coefficients * self._trace.scale[:, None, None, None, None]
         directions, shares, count = self._directions[chosen], self._trace.shares, coefficients.shape[3]

@@ -40,7 +40,7 @@ def first_order(tower: Tower, pixels: Float[Tensor, "image channel height width"
     def listeners() -> Iterator[Any]:
         yield tower.blocks[layer].neuron_map(), "before", neurons
 
-    with listening(listeners(), tower.visual):
+    with listening(listeners(), tower.visual, within=True):
         trace = tower.run(pixels)
     with unmixed(pixels.device):
         return _effects(tower, layer, trace, hidden)

@@ -14,6 +14,7 @@ from ..towers import Trace
 from ..towers.base import HeadMaps, Summed
 from ..towers.bound import Bound
 from ..towers.precision import unmixed
+from ..towers.view import Visit
 
 
 @runtime_checkable
@@ -75,13 +76,20 @@ class Questioned(Bound):
     """A tower and inputs, of which one pass is made when the first question needs it.
 
     tower: a snapshot of the model; pixels: a copy that nobody else writes to. asked: looks before and behind
-    every question whether the model still is the one that was decomposed (`models.asked_again`).
+    every question whether the model still is the one that was decomposed (`models.asked_again`). begun: a pass that the
+    tower has begun with these inputs, which the first question goes on with.
     """
 
     def __init__(
-        self, tower: Summed, pixels: Tensor, encode: Callable[[Tensor], Tensor], asked: Asked | None = None
+        self,
+        tower: Summed,
+        pixels: Tensor,
+        encode: Callable[[Tensor], Tensor],
+        asked: Asked | None = None,
+        begun: Any = None,
     ) -> None:
         self._tower: Summed = self._split(tower)
+        self._begun = [] if begun is None else [begun]  # whichever thread takes it out has it
         self._pixels, self._encode = pixels, encode
         self._trace: Trace | None = None
         self._asked = asked
@@ -145,14 +153,24 @@ class Questioned(Bound):
     @property
     def _passed(self) -> Trace:
         if self._trace is None:
-            self._trace = self._tower.run(self._pixels)
+            self._trace = self._run()
         return self._trace
+
+    def _run(self, visit: Visit | None = None) -> Trace:
+        """One pass, or the rest of the one that was begun."""
+        try:
+            begun = self._begun.pop()
+        except IndexError:
+            return self._tower.run(self._pixels, visit)
+        return begun.run(self._tower, self._pixels, visit)
 
     def share(self, trace: Trace) -> None:
         """Use a pass that was made of the same images for something else, instead of making one."""
+        self._begun.clear()
         self._trace = trace.copied()
 
     def _forget(self) -> None:
+        self._begun.clear()
         self._trace = None
         self.__dict__.pop("_maps", None)
 

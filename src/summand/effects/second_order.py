@@ -104,13 +104,13 @@ def second_orders(
         for layer in layers:
             yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: fire(layer, found)
         for at in later:
-            yield tower.blocks[at].module, "before", lambda stream, _, at=at: enter(at, stream)
+            yield tower.reader(at), "before", lambda stream, _, at=at: enter(at, stream)
 
     def visit(at: int, view: AttentionView) -> None:
         if at in later:
             rows[at] = view.row
 
-    with listening(listeners(), tower.visual):
+    with listening(listeners(), tower.visual, within=tower.parts is not None):
         trace = tower.run(pixels, visit)
     found: dict[Any, Effects] = {}
     with unmixed(pixels.device):

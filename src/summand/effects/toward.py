@@ -53,7 +53,7 @@ class Toward(Questioned):
             view.toward(along[layer], out=found[:, layer])
 
         with torch.no_grad():
-            self._trace = self._tower.run(self._pixels, visit)
+            self._trace = self._run(visit)
         if gradient:
             found = torch.stack(each, dim=1)
         assert found is not None
@@ -106,7 +106,7 @@ class Toward(Questioned):
             if at == layer:
                 found.append(view.of_head(number))
 
-        self._trace = self._tower.run(self._pixels, visit)
+        self._trace = self._run(visit)
         with unmixed(self._pixels.device):
             values = found[0] * self._trace.scale[:, None, None]
             toward = values @ self._along(directions)[layer, number]
@@ -148,7 +148,7 @@ class Toward(Questioned):
         halved = _halved(along, self._tower.dtype) if rounded and not along.requires_grad else None
         writing = Writing(along, halved, None if layers is None else frozenset(layers), reads)
         with torch.no_grad():
-            self._trace = self._tower.run(self._pixels, writing.visit)
+            self._trace = self._run(writing.visit)
         return writing.total().mul_(self._trace.scale[:, None, None])
 
     def _reads(self, directions: Tensor) -> Reads | None:

@@ -146,12 +146,12 @@ def second_order_maps(
         for layer in () if latents is not None else layers:
             yield tower.blocks[layer].neuron_map(), "before", lambda found, _, layer=layer: fire(layer, found)
         for at in range(layers[0] + 1, tower.layers):
-            yield tower.blocks[at].module, "before", lambda stream, _, at=at: enter(at, stream)
+            yield tower.reader(at), "before", lambda stream, _, at=at: enter(at, stream)
 
     for layer in () if latents is not None else layers:
         tower.verify(("neurons", layer), pixels)
     tower.verify(("norms", min(layers)), pixels)
-    with listening(listeners(), tower.visual):
+    with listening(listeners(), tower.visual, within=tower.parts is not None):
         trace = tower.run(pixels, lambda at, view: rows.__setitem__(at, view.row))
     total: Tensor | None = None
     for layer in layers:

@@ -19,6 +19,7 @@ from ..effects.published import Parity
 from ..effects.second_order import second_order
 from ..errors import SummandError
 from ..towers import Tower
+from .ahead import begun
 from .asked_again import AskedAgain
 from .guard import anew, verified
 from .made import WHILE, Made
@@ -61,9 +62,12 @@ class ImageVerbs:
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode; where the terms do
         not sum to the model's own embedding; and, later, where the model was changed before a question is asked.
         """
-        tower = verified(lambda: self._checked(x)[1], x, self._image.forget)
+        found = begun(self._image, x, self._check)
+        if found is None or found[0].verify("sum", x):
+            found = verified(lambda: self._checked(x)[1], x, self._image.forget), None
+        tower, ahead = found
         asked = AskedAgain(self._image, lambda: self.tower, tower.guard.state)
-        return Parts(tower, x.clone(), tower.encode, parity, asked=asked)
+        return Parts(tower, x.clone(), tower.encode, parity, asked=asked, begun=ahead)
 
     def pairs(
         self, x: Float[Tensor, "image channel height width"], positions: bool = True, parity: Parity = None
@@ -141,13 +145,24 @@ class ImageVerbs:
     def _checked(self, x: Tensor) -> tuple[State, Any]:
         """The state of the model now, and the tower, for pixels that it can read."""
         state, tower = self._image.seen()
-        training = state.known("training", lambda: in_training(tower.visual))
-        check_pixels(x, tower, self.name, self.dtype, self.device, training)
+        self._check(x, state, tower)
         return state, tower
 
+    def _check(self, x: Tensor, state: State, tower: Any) -> None:
+        training = state.known("training", lambda: in_training(tower.visual))
+        check_pixels(x, tower, self.name, self.dtype, self.device, training)
+
     def _asked(self, x: Tensor, ask: Callable[[Any], Answer]) -> Answer:
-        """What the tower answers, where nothing has changed the model meanwhile."""
-        return anew(lambda: self._asked_once(x, ask), lambda: self.tower, self._image.forget)
+        """What the tower answers, where nothing has changed the model meanwhile: one look, behind the answer, but of a
+        model that holds code of others, whose passes may change it."""
+
+        def once() -> Answer:
+            last = self._image.last
+            if last is None or last[1].always_checked:
+                return self._asked_once(x, ask)
+            return self._image.at_once(lambda: self._asked_once(x, ask))
+
+        return anew(once, lambda: self.tower, self._image.forget)
 
     def _asked_once(self, x: Tensor, ask: Callable[[Any], Answer]) -> Answer:
         state, tower = self._checked(x)

@@ -34,6 +34,11 @@ class Made(Generic[T]):
         self._taken = threading.local()
         self._found: tuple[State, T] | None = None
 
+    @property
+    def last(self) -> tuple[State, T] | None:
+        """The state that was seen last, and the thing; whether it still is the state is not looked at."""
+        return self._found
+
     def current(self) -> T:
         """The thing, of the state as it is now."""
         return self.seen()[1]
@@ -81,6 +86,8 @@ class Made(Generic[T]):
         """What `work` gives, in one look, behind it: meanwhile, in this thread, the state is taken to be the one that
         was seen last. Where it was another, `work` is done again, between two looks."""
         found = self._found
+        if found is not None and self._is_taken(found[0]):
+            return work()
         if found is not None:
             answer, error = None, None
             try:

@@ -40,10 +40,11 @@ def exporting() -> bool:
 
 
 class _Frame:
-    """Listeners that watch the same pass. depth: of the root modules that are being computed now."""
+    """Listeners that watch the same pass. depth: of the root modules that are being computed now; outside: how many
+    groups of listeners there are that may listen to more than the parts of blocks."""
 
     def __init__(self) -> None:
-        self.depth = 0
+        self.depth = self.outside = 0
 
 
 class _Stack(threading.local):
@@ -125,6 +126,12 @@ def watched() -> bool:
     return bool(_under_way.frames)
 
 
+def listened() -> bool:
+    """Whether somebody listens to more than the parts of blocks in the pass that this thread makes."""
+    frames = _under_way.frames
+    return bool(frames) and frames[-1].outside > 0
+
+
 def one_pass() -> AbstractContextManager[None]:
     """All that is computed here belongs to one pass: the one that is being watched, or a new one where it is begun in
     the middle of another, by a hook of the user's."""
@@ -133,7 +140,9 @@ def one_pass() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def listening(listeners: Iterable[Listener], root: nn.Module | None = None, ahead: int | None = None) -> Iterator[None]:
+def listening(
+    listeners: Iterable[Listener], root: nn.Module | None = None, ahead: int | None = None, within: bool = False
+) -> Iterator[None]:
     """Attach hooks for the duration of a pass and always detach them.
 
     A listener is (module, when, function). "before" gets the module's first argument and its keyword arguments, "after"
@@ -143,14 +152,17 @@ def listening(listeners: Iterable[Listener], root: nn.Module | None = None, ahea
     Autocast, where the pass runs under it, is off for the listeners; what is compiled runs module by module. ahead: for
     listeners in the order in which they are called, all of them: only so many are attached before the pass begins, and
     as many more whenever the first of those is called that were attached last but one, so that a GPU has its first work
-    sooner.
+    sooner. within: they listen to parts of blocks alone (norms, attentions, MLPs and what these are made of), so that
+    they also hear a pass that is made by calling these (`walk`).
     """
-    with eagerly(), one_pass(), _listening(listeners, root, ahead):
+    with eagerly(), one_pass(), _listening(listeners, root, ahead, within):
         yield
 
 
 @contextmanager
-def _listening(listeners: Iterable[Listener], root: nn.Module | None, ahead: int | None) -> Iterator[None]:
+def _listening(
+    listeners: Iterable[Listener], root: nn.Module | None, ahead: int | None, within: bool
+) -> Iterator[None]:
     frame = _under_way.frames[-1]
     inside = called = 0
     handles: list[Any] = []
@@ -217,6 +229,7 @@ def _listening(listeners: Iterable[Listener], root: nn.Module | None, ahead: int
         nonlocal inside
         inside, frame.depth = inside - 1, frame.depth - 1
 
+    frame.outside += not within
     try:
         with _registry:
             if root is not None:
@@ -229,6 +242,7 @@ def _listening(listeners: Iterable[Listener], root: nn.Module | None, ahead: int
             if not _has_ended(error):
                 raise
     finally:
+        frame.outside -= not within
         frame.depth -= inside  # left by an interrupt
         with _registry:
             for handle in handles:

@@ -20,6 +20,7 @@ from .of_weights import OfWeights
 from .recorded import Work, recorded
 from .stream import POSITIONS, StreamPass, WrittenInPlace
 from .view import Visit
+from .walk import Begun, Parts, Steps, begun
 
 
 class ResidualTower(OfWeights, Guarded):
@@ -74,6 +75,9 @@ class ResidualTower(OfWeights, Guarded):
         norms = [norm for block in self._blocks for norm in (block.before, block.before_mlp)]
         self.through_norms = self.plain and not any(block.handed for block in self._blocks) and not _repeated(norms)
         """Whether every block reads its tokens through a norm of its own and is handed nothing else."""
+        parts = [Parts.of(block.module) for block in self._blocks] if self.through_norms else []
+        self.parts = [each for each in parts if each is not None] if parts and None not in parts else None
+        """The parts of all blocks, where a pass can be made by calling them."""
         self.adds_in_place = False
         """Whether blocks were seen to write to their stream."""
         self.even_split = False
@@ -83,6 +87,10 @@ class ResidualTower(OfWeights, Guarded):
     @property
     def blocks(self) -> list[Block]:
         return self._blocks
+
+    def reader(self, layer: int) -> nn.Module:
+        """The module that is given the stream that enters a block, and nothing else."""
+        return self._blocks[layer].module if self.parts is None else self._blocks[layer].before
 
     @property
     def averaged(self) -> bool:
@@ -131,13 +139,23 @@ class ResidualTower(OfWeights, Guarded):
         return self.projection(pooled) + self.projection.shift(pooled)
 
     @torch.no_grad()
-    def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
+    def begin(self, pixels: Tensor) -> Begun | None:
+        """A pass that `run` can go on with. None where it cannot be begun by itself."""
+        if self._recordable(pixels):
+            play = self._recordings.get((len(pixels), pixels.dtype))
+            return None if play is None else Begun(self, None, play(pixels))
+        steps = begun(self, pixels)
+        return None if steps is None else Begun(self, steps)
+
+    @torch.no_grad()
+    def run(self, pixels: Tensor, visit: Visit | None = None, ahead: Begun | None = None) -> Trace:
+        """One forward pass, as in `Summed`. ahead: the one that `begin` has begun with these pixels."""
         self.verify("sum", pixels)
         if visit is None and not watched() and self._recordable(pixels):
-            return self._played(pixels)
+            return self._played(pixels, ahead)
         with one_pass():
             try:
-                trace = self._run(pixels, visit)
+                trace = self._run(pixels, visit, None if ahead is None else ahead.steps)
             except WrittenInPlace:
                 if visit is not None:  # first seen where the sum was checked, which nobody visits
                     raise SummandError("a block of this model writes to its stream in some passes only") from None
@@ -160,22 +178,24 @@ class ResidualTower(OfWeights, Guarded):
             return False
         return all(block.plain and block.attention.plain_maps() is not None for block in self._blocks)
 
-    def _played(self, pixels: Tensor) -> Trace:
+    def _played(self, pixels: Tensor, ahead: Begun | None) -> Trace:
         key = (len(pixels), pixels.dtype)
         with one_pass():
+            if ahead is not None and ahead.numbers is not None:
+                return self._stream_pass(None).trace_of(ahead.numbers)
             if key not in self._recordings:
                 self._recordings[key] = recorded(lambda given: self._stream_pass(None).numbers(given), pixels)
             return self._stream_pass(None).trace_of(self._recordings[key](pixels))
 
-    def _stream_pass(self, visit: Visit | None) -> StreamPass:
-        return StreamPass(self, visit, lambda tokens: tokens.new_ones(tokens.shape[0], 1))
+    def _stream_pass(self, visit: Visit | None, steps: Steps | None = None) -> StreamPass:
+        return StreamPass(self, visit, lambda tokens: tokens.new_ones(tokens.shape[0], 1), steps)
 
-    def _run(self, pixels: Tensor, visit: Visit | None) -> Trace:
+    def _run(self, pixels: Tensor, visit: Visit | None, steps: Steps | None = None) -> Trace:
         if not self._averaged:
-            one = self._stream_pass(visit)
+            one = self._stream_pass(visit, steps)
             return one.of_class_token(pixels) if self._last_is_plain else one.of_mean(pixels, scaled=False)
         if self.norm is None or not self.norm_first:
-            return StreamPass(self, visit, self._even).of_mean(pixels, scaled=False)
+            return StreamPass(self, visit, self._even, steps).of_mean(pixels, scaled=False)
         ends: list[Tensor] = []
         with listening([(self._blocks[-1].module, "after", ends.append)], self.visual):
             self.visual(pixels)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import SummandError
 from .base import Trace, working
+from .eager import eagerly
 from .even_split import evenly_split
 from .listening import Listener, enough, exporting, listening
 from .plain import PlainLayers, PlainMaps, ValuesLater, together
@@ -20,6 +21,8 @@ from .pooled import PooledTokens
 from .precision import unmixed
 from .traced import Mass, Values, made, scale_of, together_made, traced
 from .view import AttentionView, Visit
+from .walk import Steps, walkable
+from .walk import steps as walked
 
 if TYPE_CHECKING:
     from .residual import ResidualTower
@@ -38,13 +41,19 @@ class WrittenInPlace(Exception):
 class StreamPass:
     """The pooled token before and within every block, and what each attention read of the tokens for it.
 
-    weights: of the tokens that are pooled, [image, query]. Little is done while the pass is under way, because behind
-    a large product even a small step is slow: what only some questions need waits in the `Trace`, and layers that a
-    class token reads plainly wait until several are finished together.
+    weights: of the tokens that are pooled, [image, query]. steps: of a pass that was begun (`walk`). Little is done
+    while the pass is under way, because behind a large product even a small step is slow: what only some questions need
+    waits in the `Trace`, and layers that a class token reads plainly wait until several are finished together.
     """
 
-    def __init__(self, tower: ResidualTower, visit: Visit | None, weights: Callable[[Tensor], Tensor]) -> None:
-        self.tower, self.visit, self.weights = tower, visit, weights
+    def __init__(
+        self,
+        tower: ResidualTower,
+        visit: Visit | None,
+        weights: Callable[[Tensor], Tensor],
+        steps: Steps | None = None,
+    ) -> None:
+        self.tower, self.visit, self.weights, self.steps = tower, visit, weights, steps
         self.blocks, self.first = tower.blocks, tower.pooled_from
         self.values: list[Values] = []  # of layers that were finished together
         self.waiting: list[tuple[int, Tensor, PlainMaps]] = []
@@ -77,16 +86,7 @@ class StreamPass:
         return traced(self.tower, values, scale, end, plain, ones, lambda: (start, written))
 
     def _of_class_token(self, pixels: Tensor) -> Float[Tensor, "image width"]:
-        entering: list[Tensor] = []
-
-        def enter_last(*tokens: Tensor) -> None:
-            entering.extend(self.tower.batch_first(each) for each in tokens)
-            enough()
-
-        with listening(self._listeners(enter_last, None), self.tower.visual, self.ahead):
-            self.tower.visual(pixels)
-        self._check(entering)
-        self._settle()
+        entering = [self.tower.batch_first(each) for each in self._passed(pixels, whole=False)]
         last, tokens = self.blocks[-1], entering[0]
         inputs = entering[1] if len(entering) > 1 else last.attention_input(tokens)
         with unmixed(tokens.device):
@@ -103,20 +103,50 @@ class StreamPass:
 
     def of_mean(self, pixels: Tensor, scaled: bool) -> Trace:
         """The whole pass. scaled: the final norm's σ is in the weights already."""
-        ends: list[Tensor] = []
-
-        def leave_last(tokens: Tensor) -> None:
-            ends.append(self.pooled.of(tokens))
-            enough()
-
-        with listening(self._listeners(None, leave_last), self.tower.visual, self.ahead):
-            self.tower.visual(pixels)
-        self._check(ends)
-        end = working(ends[0]).clone()
-        self._settle()
+        (end,) = self._passed(pixels, whole=True)
         with unmixed(pixels.device):
             self._finish()
             return self._trace(end, scaled)
+
+    def _passed(self, pixels: Tensor, whole: bool) -> list[Tensor]:
+        """The pass, up to the last block: the tokens that enter it, and, where they are there, what its attention
+        reads. whole: through it as well; the pooled token that leaves it."""
+        with eagerly():
+            steps = None
+            if walkable(self.tower, pixels.device):
+                steps = walked(self.tower, pixels) if self.steps is None else self.steps
+            reached = self._listened(pixels, whole) if steps is None else self._walked(steps, whole)
+        if whole:
+            reached = [working(self.pooled.of(reached[0])).clone()]
+        if not self.pooled.settle():
+            raise WrittenInPlace
+        return reached
+
+    def _walked(self, steps: Steps, whole: bool) -> list[Tensor]:
+        """Block by block."""
+        for layer in range(len(self.blocks)):
+            tokens, inputs = next(steps)
+            assert inputs is not None
+            self.pooled.before.append(self.pooled.of(tokens))
+            if layer == len(self.blocks) - 1 and not whole:
+                return [tokens, inputs]
+            self._look(layer, self.tower.batch_first(inputs))
+            self.pooled.middle.append(self.pooled.of(next(steps)[0]))
+        return [next(steps)[0]]
+
+    def _listened(self, pixels: Tensor, whole: bool) -> list[Tensor]:
+        """By the model's own forward."""
+        reached: list[Tensor] = []
+
+        def reach(*tokens: Tensor) -> None:
+            reached.extend(tokens)
+            enough()
+
+        with listening(self._listeners(*((None, reach) if whole else (reach, None))), self.tower.visual, self.ahead):
+            self.tower.visual(pixels)
+        if not reached:
+            raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")
+        return reached
 
     def _listeners(
         self, enter_last: Callable[..., None] | None, leave_last: Callable[[Tensor], None] | None
@@ -207,14 +237,6 @@ class StreamPass:
             return False
         _, images, heads, _ = found.rows.shape
         return len(self.blocks) * images * heads * found.tokens.shape[-1] <= _LATER
-
-    def _check(self, reached: list[Tensor]) -> None:
-        if not reached:
-            raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")
-
-    def _settle(self) -> None:
-        if not self.pooled.settle():
-            raise WrittenInPlace
 
     def _trace(self, end: Tensor, scaled: bool) -> Trace:
         tower, tokens = self.tower, self.pooled

@@ -1,0 +1,137 @@
+"""A pass made block by block: the parts of the model's own blocks called in their order, so that nothing has to be
+listened to. On the host that takes less time than the model's own forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .eager import eagerly
+from .listening import enough, exporting, listened, listening
+
+if TYPE_CHECKING:
+    from .base import Trace
+    from .residual import ResidualTower
+    from .view import Visit
+
+_HOMES = {"ResidualAttentionBlock": {"open_clip", "clip"}, "Block": {"timm"}}
+"""Blocks that are known, and the libraries that they and their forward are written in."""
+
+_BEGUN = 3  # steps: the first block, and what the attention of the second one reads
+
+Seen = tuple[Tensor, Tensor | None]
+Steps = Iterator[Seen]
+"""Of every block its tokens and what its attention reads of them, then the tokens between attention and MLP and None;
+at last the tokens that leave the last one."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A block that is z' = z + s(attention(N(z))), z'' = z' + s(MLP(N(z'))), by its own modules."""
+
+    norm: Callable[[Tensor], Tensor]
+    attend: Callable[[Tensor], Tensor]
+    behind_attention: tuple[nn.Module, ...]
+    second: Callable[[Tensor], Tensor]
+    mlp: Callable[[Tensor], Tensor]
+    behind_mlp: tuple[nn.Module, ...]
+
+    @classmethod
+    def of(cls, module: Any) -> Parts | None:
+        """None for a block of which it is not known that its forward is this."""
+        kind = type(module)
+        homes = {home.partition(".")[0] for home in (kind.__module__, kind.forward.__module__)}
+        if not homes <= _HOMES.get(kind.__name__, set()) or "forward" in vars(module):
+            return None
+        if kind.__name__ == "Block":
+            behind = (_present(module, "ls1", "drop_path1"), _present(module, "ls2", "drop_path2"))
+            return cls(module.norm1, module.attn, behind[0], module.norm2, module.mlp, behind[1])
+        if hasattr(module, "ln_1_kv"):
+            return None
+        behind = (_present(module, "ls_1"), _present(module, "ls_2"))
+        return cls(module.ln_1, module.attention, behind[0], module.ln_2, module.mlp, behind[1])
+
+
+def _present(module: nn.Module, *names: str) -> tuple[nn.Module, ...]:
+    found = (getattr(module, name, None) for name in names)
+    return tuple(each for each in found if each is not None and type(each) is not nn.Identity)
+
+
+def walkable(tower: ResidualTower, device: torch.device) -> bool:
+    """Whether a pass may be made so: of blocks whose parts are known, with no code of others, nobody who listens, no
+    autocast, and not for a program."""
+    if tower.parts is None or tower.always_checked or listened() or exporting():
+        return False
+    return not torch.is_autocast_enabled(device.type)
+
+
+class Begun:
+    """A pass of a tower that has been begun: the blocks' steps, some of which are made, or what a played pass gave."""
+
+    def __init__(self, tower: ResidualTower, steps: Steps | None, numbers: tuple[Tensor, ...] | None = None) -> None:
+        self.steps, self.numbers, self._blocks, self._how = steps, numbers, tower.blocks, _how(tower)
+
+    def run(self, tower: ResidualTower, pixels: Tensor, visit: Visit | None) -> Trace:
+        """The rest of it; all of it by a tower of other blocks, and where products are computed otherwise by now."""
+        same = tower.blocks is self._blocks and _how(tower) == self._how
+        return tower.run(pixels, visit, self if same else None)
+
+
+def _how(tower: ResidualTower) -> tuple[Any, ...]:
+    mixed = torch.is_autocast_enabled(tower.device.type)
+    return mixed, torch.get_float32_matmul_precision()
+
+
+def begun(tower: ResidualTower, pixels: Tensor) -> Steps | None:
+    """A pass up to its second block, so that a GPU has something to do. None where it cannot be made so, or is the
+    second one of two."""
+    twice = tower.averaged and tower.norm is not None and tower.norm_first
+    if twice or len(tower.blocks) == 1 or not walkable(tower, pixels.device):
+        return None
+    with eagerly():
+        rest = steps(tower, pixels)
+        return None if rest is None else chain([next(rest) for _ in range(_BEGUN)], rest)
+
+
+def steps(tower: ResidualTower, pixels: Tensor) -> Steps | None:
+    """The pass, made as far as it is read. None where the blocks are handed more than their tokens."""
+    tokens = _entering(tower, pixels)
+    return None if tokens is None else _steps(tower.parts or [], tokens)
+
+
+def _entering(tower: ResidualTower, pixels: Tensor) -> Tensor | None:
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append((args, kwargs))
+        enough()
+
+    with listening([(tower.blocks[0].module, "call", first)], tower.visual):
+        tower.visual(pixels)
+    if not calls:
+        return None
+    args, kwargs = calls[0]
+    handed = [*args[1:], *kwargs.values()]
+    return args[0] if args and all(each is None for each in handed) else None
+
+
+def _steps(parts: list[Parts], tokens: Tensor) -> Steps:
+    for block in parts:
+        inputs = block.norm(tokens)
+        yield tokens, inputs
+        tokens = tokens + _through(block.behind_attention, block.attend(inputs))
+        del inputs
+        yield tokens, None
+        tokens = tokens + _through(block.behind_mlp, block.mlp(block.second(tokens)))
+    yield tokens, None
+
+
+def _through(modules: tuple[nn.Module, ...], written: Tensor) -> Tensor:
+    for module in modules:
+        written = module(written)
+    return written
