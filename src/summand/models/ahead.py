@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..effects.ablated import as_ablated
+from ..towers.eager import refuse_while_compiling
 from .made import Made
 from .state import State
 
@@ -18,12 +20,13 @@ def begun(made: Made[Any], x: Tensor, check: Callable[[Tensor, State, Any], obje
     """The tower of the model as it was last seen, and a pass over x that it has begun (`ResidualTower.begin`), where
     the model still is what it was, which is looked at meanwhile. None where nothing is gained by it, and of a model
     that has changed. check: raises for pixels that the tower cannot read."""
+    refuse_while_compiling()
     last = made.last
     if last is None or not isinstance(x, Tensor) or not works_by_itself(x.device):
         return None
     state, tower = last
-    begin = getattr(tower, "begin", None)
-    if begin is None:
+    begin = None if as_ablated(tower) else getattr(tower, "begin", None)  # an ablated one asks for more than a pass
+    if begin is None or not state.modes_still():
         return None
     try:
         looking = aside(x.device)

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import InexactError, listed
+from ..errors import InexactError, SummandError, listed
 from ..towers.base import Trace
 from ..towers.finite import broken_weights
 from ..towers.listening import apart
 from .findings import findings
 from .foreign import holds_foreign_code
 from .identities import Measured, confirmed, measure
+from .made import WHILE
 from .state import State
 
 Answer = TypeVar("Answer")
@@ -53,6 +54,8 @@ class Guard:
         """Whether there was something to check for the first time."""
         if get_ident() in self._checking:
             return False
+        if not self.state.modes_still():
+            raise SummandError(f"{self._name} {WHILE}")
         mixed = torch.is_autocast_enabled(inputs.device.type)
         key = (
             what,
@@ -68,10 +71,15 @@ class Guard:
         with self._lock:
             if key in self._verified:
                 return False
+            looked = self.state.settled or not self._verified
+            if looked and not self.state.still():
+                raise SummandError(f"{self._name} {WHILE}")
             with self._at_work():
                 one = inputs[:1]
                 self._check(tower, what, inputs if self.always else one)
                 if not self.state.still():  # two batches, for what remembers how large they were
+                    if not looked:  # it may have been edited before
+                        raise SummandError(f"{self._name} {WHILE}")
                     self.state.settle(lambda: (tower.encode(one), tower.encode(torch.cat([one, one]))))
                     self._check(tower, what, one)  # an edit in between is none of what passes leave behind
             self._verified.add(key)

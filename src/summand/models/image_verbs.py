@@ -62,12 +62,13 @@ class ImageVerbs:
         shape, dtype or device, NaN or infinite pixels, an empty batch, or a model in training mode; where the terms do
         not sum to the model's own embedding; and, later, where the model was changed before a question is asked.
         """
+        x = x.clone() if isinstance(x, Tensor) else x  # of which all that follows is
         found = begun(self._image, x, self._check)
         if found is None or found[0].verify("sum", x):
             found = verified(lambda: self._checked(x)[1], x, self._image.forget), None
         tower, ahead = found
         asked = AskedAgain(self._image, lambda: self.tower, tower.guard.state)
-        return Parts(tower, x.clone(), tower.encode, parity, asked=asked, begun=ahead)
+        return Parts(tower, x, tower.encode, parity, asked=asked, begun=ahead)
 
     def pairs(
         self, x: Float[Tensor, "image channel height width"], positions: bool = True, parity: Parity = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from .code import Code
 from .flat import Flat, flat
 from .marks import UNSEEN, columns, look, mark, note, ordered
 from .samples import HIDDEN, bits, copied, equal, grouped, near, samples
+
+_TRAINING = attrgetter("training")
 
 
 class State:
@@ -65,6 +67,8 @@ class State:
         self._bits = self._sampled()
         self._roughly = copied(rewritten)
         self._code = self._see_code()
+        self._switches = self.modules()
+        self._modes = list(map(_TRAINING, self._switches))
 
     def _see_code(self) -> Code:
         return Code({type(module) for module in self.modules()}, frozenset(self._restless_code))
@@ -72,6 +76,11 @@ class State:
     def modules(self) -> list[nn.Module]:
         """The modules that were seen."""
         return [module for module in self._kept if isinstance(module, nn.Module)]
+
+    def modes_still(self) -> bool:
+        """Whether the same modules are in training mode: asked in front of a pass that is made before the model is
+        looked at, for in that mode a pass may write to the model (batch statistics)."""
+        return list(map(_TRAINING, self._switches)) == self._modes
 
     def known(self, what: str, look: Callable[[], Any]) -> Any:
         """What `look` gives, which depends on the state alone: looked at once."""
@@ -124,6 +133,11 @@ class State:
     def spoil(self) -> None:
         """Never the same again: what was made of it may have been made of what came later."""
         self._spoilt = True
+
+    @property
+    def settled(self) -> bool:
+        """Whether passes were found to leave something behind."""
+        return bool(self._restless or self._restless_code or self._rewritten)
 
     def core_still(self) -> bool:
         """Whether all that changed are hooks, and what stands in the model beside its towers."""

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from ..errors import SummandError
 from .attention_maps import AttentionMaps
 from .base import working
+from .eager import exporting
 from .effective import class_of, seen_through
 from .linear import fold_norm, inverse_deviation, normed, optional_norm
-from .listening import exporting
 from .plain import PlainMaps
 from .probe import remedy
 from .view import AttentionView

@@ -62,6 +62,12 @@ def refuse_while_compiling() -> None:
         pass
 
 
+def exporting() -> bool:
+    """Whether torch.export traces this pass."""
+    asked = getattr(torch.compiler, "is_exporting", None)  # from torch 2.7
+    return asked is not None and asked()
+
+
 def can_run_eagerly() -> bool:
     """Whether this torch can be told to leave its compiler out for a while (2.6 and later)."""
     return hasattr(torch.compiler, "set_stance")

@@ -8,10 +8,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from itertools import islice
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from .eager import eagerly
+from .eager import eagerly, exporting
 from .precision import unmixed
 
 
@@ -33,18 +32,12 @@ def _has_ended(error: BaseException | None) -> bool:
     return error is not None
 
 
-def exporting() -> bool:
-    """Whether torch.export traces this pass."""
-    asked = getattr(torch.compiler, "is_exporting", None)  # from torch 2.7
-    return asked is not None and asked()
-
-
 class _Frame:
-    """Listeners that watch the same pass. depth: of the root modules that are being computed now; outside: how many
-    groups of listeners there are that may listen to more than the parts of blocks."""
+    """Listeners that watch the same pass. depth: of the root modules that are being computed now; parts: whether parts
+    of blocks are being called in their place; outside: how many groups listen to more than the parts of blocks."""
 
     def __init__(self) -> None:
-        self.depth = self.outside = 0
+        self.depth = self.parts = self.outside = 0
 
 
 class _Stack(threading.local):
@@ -71,7 +64,7 @@ class PassHook:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A model that is copied or pickled while a pass is under way takes no part of that pass with it."""
-        return _nothing, ()
+        return _Nothing, ()
 
 
 class _Nothing(PassHook):
@@ -82,10 +75,6 @@ class _Nothing(PassHook):
 
     def __call__(self, module: nn.Module, *given: Any) -> None:
         pass
-
-
-def _nothing() -> PassHook:
-    return _Nothing()
 
 
 Listener = tuple[nn.Module, str, Callable[..., Any]]
@@ -103,11 +92,6 @@ def hooks_of(module: nn.Module) -> list[Any]:
     given = vars(module)
     found = [*entries(given.get("_forward_hooks", {})), *entries(given.get("_forward_pre_hooks", {}))]
     return [hook for _, hook in found if not isinstance(hook, PassHook)]
-
-
-def untouched(block: nn.Module) -> bool:
-    """Whether a block does what its class says: no hook of the user's in it, and no forward of its own."""
-    return not any(hooks_of(module) or "forward" in vars(module) for module in block.modules())
 
 
 @contextmanager
@@ -136,7 +120,19 @@ def one_pass() -> AbstractContextManager[None]:
     """All that is computed here belongs to one pass: the one that is being watched, or a new one where it is begun in
     the middle of another, by a hook of the user's."""
     frames = _under_way.frames
-    return nullcontext() if frames and frames[-1].depth == 0 else apart()
+    return nullcontext() if frames and not frames[-1].depth + frames[-1].parts else apart()
+
+
+@contextmanager
+def by_parts() -> Iterator[None]:
+    """What is called here are parts of the pass, whose root is entered within them by another pass alone."""
+    with one_pass():
+        frame = _under_way.frames[-1]
+        frame.parts = 1
+        try:
+            yield
+        finally:
+            frame.parts = 0
 
 
 @contextmanager
@@ -168,9 +164,12 @@ def _listening(
     handles: list[Any] = []
     waiting = iter(listeners)
 
+    def heard() -> bool:
+        return inside + frame.parts <= 1
+
     def before(function: Callable[..., Any]) -> PassHook:
         def hook(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
-            if inside <= 1:
+            if heard():
                 more()
                 kwargs = kwargs or {}
                 first = args[0] if args else next(iter(kwargs.values()))
@@ -181,7 +180,7 @@ def _listening(
 
     def call(function: Callable[..., Any]) -> PassHook:
         def hook(args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
-            if inside <= 1:
+            if heard():
                 more()
                 function(args, kwargs or {})
 
@@ -189,7 +188,7 @@ def _listening(
 
     def replace(function: Callable[..., Any]) -> PassHook:
         def hook(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            if inside > 1:
+            if not heard():
                 return None
             more()
             return function(args[0]), *args[1:]
@@ -198,7 +197,7 @@ def _listening(
 
     def after(function: Callable[..., Any], given: bool) -> PassHook:
         def hook(args: tuple[Any, ...], output: Any) -> None:
-            if inside <= 1:
+            if heard():
                 more()
                 first = output if isinstance(output, Tensor) else output[0]
                 with unmixed(first.device):
@@ -221,20 +220,19 @@ def _listening(
                 with _registry:
                     handles.extend(attach(*listener) for listener in islice(waiting, ahead))
 
-    def enter(*_: Any) -> None:
-        nonlocal inside
-        inside, frame.depth = inside + 1, frame.depth + 1
+    def count(by: int) -> PassHook:
+        def hook(*_: Any) -> None:
+            nonlocal inside
+            inside, frame.depth = inside + by, frame.depth + by
 
-    def leave(*_: Any) -> None:
-        nonlocal inside
-        inside, frame.depth = inside - 1, frame.depth - 1
+        return PassHook(frame, hook)
 
     frame.outside += not within
     try:
         with _registry:
             if root is not None:
-                handles.append(root.register_forward_pre_hook(PassHook(frame, enter)))
-                handles.append(root.register_forward_hook(PassHook(frame, leave), always_call=True))
+                handles.append(root.register_forward_pre_hook(count(1)))
+                handles.append(root.register_forward_hook(count(-1), always_call=True))
             handles.extend(attach(*listener) for listener in islice(waiting, ahead))
         try:
             yield

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .listening import exporting
+from .eager import exporting
 from .products import HALVES, addends, exact_product, in_addends, mixed_product, rounded_product
 
 _IN_CACHE = 1 << 21  # numbers, of tokens and weights, that are worked on together on a CPU

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .base import working
-from .listening import exporting
+from .eager import exporting
 
 if TYPE_CHECKING:
     from .residual import ResidualTower

@@ -15,12 +15,12 @@ from .base import Trace, working
 from .blocks import Block
 from .guarded import Guarded
 from .linear import Projection, inverse_deviation, normed, optional_norm
-from .listening import _Enough, listening, one_pass, untouched, watched
+from .listening import _Enough, listening, one_pass, watched
 from .of_weights import OfWeights
 from .recorded import Work, recorded
 from .stream import POSITIONS, StreamPass, WrittenInPlace
 from .view import Visit
-from .walk import Begun, Parts, Steps, begun
+from .walk import Begun, Parts, Steps, begun, untouched
 
 
 class ResidualTower(OfWeights, Guarded):
@@ -75,7 +75,7 @@ class ResidualTower(OfWeights, Guarded):
         norms = [norm for block in self._blocks for norm in (block.before, block.before_mlp)]
         self.through_norms = self.plain and not any(block.handed for block in self._blocks) and not _repeated(norms)
         """Whether every block reads its tokens through a norm of its own and is handed nothing else."""
-        parts = [Parts.of(block.module) for block in self._blocks] if self.through_norms else []
+        parts = [Parts.of(block) for block in blocks] if self.through_norms else []
         self.parts = [each for each in parts if each is not None] if parts and None not in parts else None
         """The parts of all blocks, where a pass can be made by calling them."""
         self.adds_in_place = False

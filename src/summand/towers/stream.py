@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..errors import SummandError
 from .base import Trace, working
-from .eager import eagerly
+from .eager import eagerly, exporting
 from .even_split import evenly_split
-from .listening import Listener, enough, exporting, listening
+from .listening import Listener, by_parts, enough, listening
 from .plain import PlainLayers, PlainMaps, ValuesLater, together
 from .plain_view import PlainView
 from .pooled import PooledTokens
@@ -88,7 +88,8 @@ class StreamPass:
     def _of_class_token(self, pixels: Tensor) -> Float[Tensor, "image width"]:
         entering = [self.tower.batch_first(each) for each in self._passed(pixels, whole=False)]
         last, tokens = self.blocks[-1], entering[0]
-        inputs = entering[1] if len(entering) > 1 else last.attention_input(tokens)
+        with by_parts():
+            inputs = entering[1] if len(entering) > 1 else last.attention_input(tokens)
         with unmixed(tokens.device):
             view = self._look(len(self.blocks) - 1, inputs)
             self._finish()
@@ -99,7 +100,8 @@ class StreamPass:
             self.pooled.middle.append(middle)
         # In the model's own precision, and its own order of the axes: who listens to the neurons turns them as ever.
         alone = self.tower.batch_first(middle[:, None].to(tokens.dtype))
-        return middle + self.tower.batch_first(last.mlp(alone))[:, 0]
+        with by_parts():
+            return middle + self.tower.batch_first(last.mlp(alone))[:, 0]
 
     def of_mean(self, pixels: Tensor, scaled: bool) -> Trace:
         """The whole pass. scaled: the final norm's σ is in the weights already."""
@@ -124,15 +126,16 @@ class StreamPass:
 
     def _walked(self, steps: Steps, whole: bool) -> list[Tensor]:
         """Block by block."""
-        for layer in range(len(self.blocks)):
-            tokens, inputs = next(steps)
-            assert inputs is not None
-            self.pooled.before.append(self.pooled.of(tokens))
-            if layer == len(self.blocks) - 1 and not whole:
-                return [tokens, inputs]
-            self._look(layer, self.tower.batch_first(inputs))
-            self.pooled.middle.append(self.pooled.of(next(steps)[0]))
-        return [next(steps)[0]]
+        with by_parts():
+            for layer in range(len(self.blocks)):
+                tokens, inputs = next(steps)
+                assert inputs is not None
+                self.pooled.before.append(self.pooled.of(tokens))
+                if layer == len(self.blocks) - 1 and not whole:
+                    return [tokens, inputs]
+                self._look(layer, self.tower.batch_first(inputs))
+                self.pooled.middle.append(self.pooled.of(next(steps)[0]))
+            return [next(steps)[0]]
 
     def _listened(self, pixels: Tensor, whole: bool) -> list[Tensor]:
         """By the model's own forward."""

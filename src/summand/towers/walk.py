@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import has_torch_function
 
-from .eager import eagerly
-from .listening import enough, exporting, listened, listening
+from .eager import eagerly, exporting
+from .effective import seen_through
+from .listening import apart, enough, hooks_of, listened, listening
 
 if TYPE_CHECKING:
     from .base import Trace
     from .residual import ResidualTower
     from .view import Visit
 
-_HOMES = {"ResidualAttentionBlock": {"open_clip", "clip"}, "Block": {"timm"}}
-"""Blocks that are known, and the libraries that they and their forward are written in."""
+_HOMES = {
+    "ResidualAttentionBlock": {"open_clip.transformer", "clip.model"},
+    "Block": {"timm.models.vision_transformer"},
+}
+"""Blocks that are known, and the Python modules that they and their forward are written in: other blocks of the same
+libraries have the same names."""
 
 _BEGUN = 3  # steps: the first block, and what the attention of the second one reads
 
@@ -42,11 +48,14 @@ class Parts:
     behind_mlp: tuple[nn.Module, ...]
 
     @classmethod
-    def of(cls, module: Any) -> Parts | None:
-        """None for a block of which it is not known that its forward is this."""
+    def of(cls, block: nn.Module) -> Parts | None:
+        """None for a block of which it is not known that its forward is this, and for one that has hooks itself."""
+        module = seen_through(block)
         kind = type(module)
-        homes = {home.partition(".")[0] for home in (kind.__module__, kind.forward.__module__)}
+        homes = {kind.__module__, kind.forward.__module__}
         if not homes <= _HOMES.get(kind.__name__, set()) or "forward" in vars(module):
+            return None
+        if hooks_of(block) or hooks_of(module):
             return None
         if kind.__name__ == "Block":
             behind = (_present(module, "ls1", "drop_path1"), _present(module, "ls2", "drop_path2"))
@@ -59,7 +68,12 @@ class Parts:
 
 def _present(module: nn.Module, *names: str) -> tuple[nn.Module, ...]:
     found = (getattr(module, name, None) for name in names)
-    return tuple(each for each in found if each is not None and type(each) is not nn.Identity)
+    return tuple(each for each in found if each is not None and (type(each) is not nn.Identity or hooks_of(each)))
+
+
+def untouched(block: nn.Module) -> bool:
+    """Whether a block does what its class says: no hook of the user's in it, and no forward of its own."""
+    return not any(hooks_of(module) or "forward" in vars(module) for module in block.modules())
 
 
 def walkable(tower: ResidualTower, device: torch.device) -> bool:
@@ -77,14 +91,19 @@ class Begun:
         self.steps, self.numbers, self._blocks, self._how = steps, numbers, tower.blocks, _how(tower)
 
     def run(self, tower: ResidualTower, pixels: Tensor, visit: Visit | None) -> Trace:
-        """The rest of it; all of it by a tower of other blocks, and where products are computed otherwise by now."""
+        """The rest of it; all of it by a tower of other blocks, and where its steps are made otherwise by now."""
         same = tower.blocks is self._blocks and _how(tower) == self._how
         return tower.run(pixels, visit, self if same else None)
 
 
 def _how(tower: ResidualTower) -> tuple[Any, ...]:
-    mixed = torch.is_autocast_enabled(tower.device.type)
-    return mixed, torch.get_float32_matmul_precision()
+    """In what precision products are computed, whether torch counts what is written in place, whether a mode of the
+    user's handles torch's functions, and, on a GPU, in which stream: memory of one is given away without waiting for
+    another that reads it."""
+    weight = tower.blocks[0].attention.out.weight
+    stream = torch.cuda.current_stream(weight.device) if weight.is_cuda else None
+    mixed, modes = torch.is_autocast_enabled(weight.device.type), has_torch_function((weight,))
+    return mixed, torch.get_float32_matmul_precision(), torch.is_inference_mode_enabled(), modes, stream
 
 
 def begun(tower: ResidualTower, pixels: Tensor) -> Steps | None:
@@ -93,7 +112,7 @@ def begun(tower: ResidualTower, pixels: Tensor) -> Steps | None:
     twice = tower.averaged and tower.norm is not None and tower.norm_first
     if twice or len(tower.blocks) == 1 or not walkable(tower, pixels.device):
         return None
-    with eagerly():
+    with eagerly(), apart():
         rest = steps(tower, pixels)
         return None if rest is None else chain([next(rest) for _ in range(_BEGUN)], rest)
 
