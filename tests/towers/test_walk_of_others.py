@@ -3,7 +3,10 @@ their own passes, or asked in another way than they were decomposed."""
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -13,6 +16,7 @@ from torch.nn import functional as F
 
 import summand
 from summand.models import ahead
+from summand.towers import recorded
 from summand.towers.residual import ResidualTower
 from summand.towers.walk import Parts
 from tests.towers.test_towers import small_resnet, small_vit
@@ -228,3 +232,39 @@ def test_pixels_that_are_written_to_while_it_is_begun(monkeypatch, begun):
     parts = model.decompose(x)
     torch.testing.assert_close(parts.heads(), want, rtol=0, atol=1e-13)
     torch.testing.assert_close(parts.tokens().sum(dim=1), want.sum(dim=(1, 2)), rtol=0, atol=1e-12)
+
+
+def test_threads_that_play_one_graph_have_their_own_answers(monkeypatch):
+    """A graph reads and writes the same memory whenever it is played. Here one that takes its time."""
+    found = []
+
+    def work(given):
+        found[:] = [given * 2]
+        return tuple(found)
+
+    def replay():
+        time.sleep(0.05)
+        found[0].copy_(given[0] * 2)
+
+    given = []
+    stream = SimpleNamespace(wait_stream=lambda other: None, wait_event=lambda event: None)
+    cuda = SimpleNamespace(
+        Stream=lambda device: stream,
+        current_stream=lambda device: stream,
+        stream=lambda each: nullcontext(),
+        CUDAGraph=lambda: SimpleNamespace(replay=replay),
+        graph=lambda graph: nullcontext(),
+        Event=lambda: SimpleNamespace(record=lambda stream: None),
+    )
+    monkeypatch.setattr(recorded, "torch", SimpleNamespace(cuda=cuda))
+    play = recorded._graph(lambda pixels: given.append(pixels) or work(pixels), torch.zeros(2))
+    answers = {}
+    threads = [
+        threading.Thread(target=lambda number=number: answers.update({number: play(torch.full((2,), number))}))
+        for number in (1.0, 2.0, 3.0)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {number: float(found[0]) for number, (found, *_) in answers.items()} == {1.0: 2.0, 2.0: 4.0, 3.0: 6.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -45,9 +46,16 @@ def _graph(work: Work, pixels: Tensor) -> Work:
     with torch.cuda.graph(graph):
         found = work(given)
 
+    one, left = threading.Lock(), torch.cuda.Event()
+
     def play(other: Tensor) -> Numbers:
-        given.copy_(other)
-        graph.replay()
-        return tuple(each.clone() for each in found)
+        with one:  # threads, and their streams, share what a graph reads and writes
+            stream = torch.cuda.current_stream(given.device)
+            stream.wait_event(left)
+            given.copy_(other)
+            graph.replay()
+            copies = tuple(each.clone() for each in found)
+            left.record(stream)
+        return copies
 
     return play
