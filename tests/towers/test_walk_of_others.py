@@ -125,6 +125,17 @@ def test_no_pass_of_a_model_in_training_mode_is_begun(begun):
     assert len(begun) == count
 
 
+@torch.no_grad()
+def test_nothing_is_begun_in_a_trace(begun):
+    model = summand.wrap(small_vit())
+    x = pixels(model)
+    model.decompose(x).heads()
+    count = len(begun)
+    with pytest.raises(summand.SummandError, match="outside of tracing"):
+        torch.jit.trace(lambda given: model.decompose(given).heads(), x)
+    assert len(begun) == count
+
+
 @pytest.mark.parametrize("ask", ["second_order", "first_order", "activations"])
 @torch.no_grad()
 def test_an_edit_in_front_of_the_first_question_of_a_kind(ask):

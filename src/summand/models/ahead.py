@@ -24,6 +24,8 @@ def begun(made: Made[Any], x: Tensor, check: Callable[[Tensor, State, Any], obje
     last = made.last
     if last is None or not isinstance(x, Tensor) or not works_by_itself(x.device):
         return None
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        return None  # refused by the look; torch ends the process over a trace that is left in the middle
     state, tower = last
     begin = None if as_ablated(tower) else getattr(tower, "begin", None)  # an ablated one asks for more than a pass
     if begin is None or not state.modes_still():
