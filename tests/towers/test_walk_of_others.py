@@ -125,14 +125,22 @@ def test_no_pass_of_a_model_in_training_mode_is_begun(begun):
     assert len(begun) == count
 
 
+TRACED = {
+    "heads": lambda model, x: model.decompose(x).heads(),
+    "at once": lambda model, x: model.at_once(lambda: model.decompose(x).heads()),
+    "second order": lambda model, x: model.second_order(x, 0).vectors(),
+}
+
+
+@pytest.mark.parametrize("asked", TRACED)
 @torch.no_grad()
-def test_nothing_is_begun_in_a_trace(begun):
+def test_nothing_is_computed_in_a_trace(begun, asked):
     model = summand.wrap(small_vit())
     x = pixels(model)
-    model.decompose(x).heads()
+    TRACED[asked](model, x)
     count = len(begun)
     with pytest.raises(summand.SummandError, match="outside of tracing"):
-        torch.jit.trace(lambda given: model.decompose(given).heads(), x)
+        torch.jit.trace(lambda given: TRACED[asked](model, given), x)
     assert len(begun) == count
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..effects.ablated import as_ablated
 from ..towers.eager import refuse_while_compiling
 from .made import Made
-from .state import State
+from .state import State, refuse_while_tracing
 
 
 def begun(made: Made[Any], x: Tensor, check: Callable[[Tensor, State, Any], object]) -> tuple[Any, Any] | None:
@@ -21,11 +21,10 @@ def begun(made: Made[Any], x: Tensor, check: Callable[[Tensor, State, Any], obje
     the model still is what it was, which is looked at meanwhile. None where nothing is gained by it, and of a model
     that has changed. check: raises for pixels that the tower cannot read."""
     refuse_while_compiling()
+    refuse_while_tracing()
     last = made.last
     if last is None or not isinstance(x, Tensor) or not works_by_itself(x.device):
         return None
-    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
-        return None  # refused by the look; torch ends the process over a trace that is left in the middle
     state, tower = last
     begin = None if as_ablated(tower) else getattr(tower, "begin", None)  # an ablated one asks for more than a pass
     if begin is None or not state.modes_still():

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar, cast
 
 from ..errors import SummandError
 from ..towers.eager import refuse_while_compiling
-from .state import State
+from .state import State, refuse_while_tracing
 
 T = TypeVar("T")
 Answer = TypeVar("Answer")
@@ -46,6 +46,7 @@ class Made(Generic[T]):
     def seen(self) -> tuple[State, T]:
         """The state as it is now, and the thing."""
         refuse_while_compiling()
+        refuse_while_tracing()
         found = self._found
         if found is not None and self.holds(found[0]):
             return found

@@ -53,7 +53,7 @@ class State:
         self._see()
 
     def _look(self) -> tuple[list[Any], list[Tensor], list[Any], list[Tensor]]:
-        _refuse_while_tracing()
+        refuse_while_tracing()
         left_out = self._unseen, self._unread(), self._restless
         return look(list(self._roots()), self._aside(), left_out, self._rewritten)
 
@@ -119,7 +119,7 @@ class State:
         """The tensors, and those that passes rewrite, where the settings are the same. They are taken apart only
         where the modules do not hold the very objects that they held at the last look: what stands aside and what is
         not read follows from these."""
-        _refuse_while_tracing()
+        refuse_while_tracing()
         listed, roots = self._listed, list(self._roots())
         if listed is not None and _alike(roots, listed[1]) and listed[0].still():
             return listed[2], []
@@ -184,6 +184,8 @@ def _alike(now: list[nn.Module], then: list[nn.Module]) -> bool:
     return len(now) == len(then) and all(map(is_, now, then))
 
 
-def _refuse_while_tracing() -> None:
+def refuse_while_tracing() -> None:
+    """Raises `SummandError` in torch.jit.trace, where nothing can be looked at, before anything is computed: torch may
+    end the process over a trace that is left in the middle."""
     if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         raise SummandError(HIDDEN)
