@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch.nn.utils import parametrizations, parametrize
 
 import summand
+from summand.models.side_states import image_state
 from summand.models.state import State
 from tests.depth import deep
 from tests.models.tiny_clip import clip, letters, off, pixels
@@ -464,3 +465,16 @@ def test_a_module_that_remembers_its_last_batch_is_the_same_model():
     parts = summand.wrap(made).decompose(pixels(3))
     parts.heads()
     assert off(parts.total(), made.encode_image(pixels(3))) < 1e-9
+
+
+@torch.no_grad()
+def test_weights_that_are_edited_while_passes_are_tried_are_nothing_that_passes_leave_behind():
+    made = clip()
+    state, weight = image_state(made), made.visual.conv1.weight
+    state.settle(lambda: weight.mul_(2))  # by another thread
+    assert not state.still()
+    state = image_state(made)
+    state.settle(lambda: made.encode_image(X))
+    assert state.still()
+    weight.mul_(2)
+    assert not state.still()

@@ -152,6 +152,8 @@ class State:
         changed = {key for key, (marks, *_) in now.items() if key not in before or before[key][0] != marks}
         weights = {key for key in changed if key[1] != "_buffers" and key in before}
         rewritten = {key for key in weights if near(before[key][1], now[key][1])}
+        if any(name == "_parameters" for _, name in changed - rewritten):
+            return  # no pass does that: another thread has edited them meanwhile
         if changed or not code.still():
             self._restless_code |= code.changes()
             self._restless |= changed - rewritten
