@@ -30,9 +30,10 @@ class ResidualTower(OfWeights, Guarded):
     final norm comes after the mean, σ is one number of the pooled vector; where it comes before it, every query has
     its own, w_q = 1/(N σ_q), known only when the pass is over: then the explanation takes two passes.
 
-    The model's own forward runs, watched by hooks. For a class token it ends before the last block, of which only the
-    class token is computed, since nothing else of it reaches the output; a last block that does more than its class
-    says (a hook of the user's, a forward of its own) is run whole.
+    The model's own forward runs, watched by hooks; of blocks that are known and hold no code of others, part by part
+    (`walk`). For a class token it ends before the last block, of which only the class token is computed, since nothing
+    else of it reaches the output; a last block that does more than its class says (a hook of the user's, a forward of
+    its own) is run whole.
 
     A tower is a snapshot: what it makes of weights it makes once. `Model` makes a new one when the weights, modules,
     settings or hooks that it was made from have changed.
