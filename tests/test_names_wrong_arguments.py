@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import pickle
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -26,9 +28,16 @@ from summand.arguments import names_wrong_arguments
 from summand.errors import SummandWarning
 from summand.studies.verb import OptionError, verb
 
+X = torch.zeros(1, 3, 64, 64)
+
 
 class Broken(Exception):
     pass
+
+
+class Unshown:
+    def __repr__(self) -> str:
+        raise Broken("repr")
 
 
 def failing(hint: Any) -> Callable[..., Any]:
@@ -91,6 +100,7 @@ def test_what_the_function_gives_is_given_whatever_it_was_annotated_with(value, 
         ),
         (Float[Tensor, "image *unit embed"], [torch.zeros(2, 3), torch.zeros(1, 2, 3, 4)], [np.zeros((2, 3)), "a"]),
         (Any, [3, None, "a", object(), [None]], ["a\0b"]),
+        (int | None, [3, None], [pd.DataFrame({"a": range(99)}), Unshown(), "x" * 5000, range(10**6), b"x" * 999]),
         ("NothingOfThisName", [3, None, object()], []),
     ],
 )
@@ -123,6 +133,7 @@ def test_signatures_names_and_pickling_are_kept():
     assert (half.__name__, half.__doc__, half.__module__) == ("half", "The first half.", __name__)
     assert pickle.loads(pickle.dumps(half)) is half
     assert str(inspect.signature(summand.open)) == "(path: 'str | Path', model: 'Model | None' = None) -> 'Survey'"
+    assert str(inspect.signature(summand.survey)).startswith("(model: 'Model', images: 'Any', *, units: ")
     error = OptionError("a", "must be 1", "f")
     assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
 
@@ -204,6 +215,22 @@ def outer(size: str | int, of: str = "") -> int:
     assert isinstance(said.value.__cause__, TypeError)
     with pytest.raises(SummandError, match=r"^summand\.open: `path` is in the home of a user"):
         summand.open("~nobody-of-this-name/run")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_methods_are_named_by_what_they_were_called_on(vit):
+    said = {
+        "summand.Model.mean_activations: `batches`": lambda: vit.mean_activations(3, 1),
+        "summand.Parts.tokens_toward: `layers`": lambda: vit.decompose(X).tokens_toward(torch.ones(1, 128), 3),
+        "summand.survey: `units`": lambda: summand.survey(vit, "scenes:count=8", units=3),
+        "summand.Monitor: `options`": lambda: summand.Monitor("scenes:count=8", vit, options=3),
+        "summand.scenes.sample: `count`": lambda: summand.scenes.sample(2.5, 1),
+        "Words.save: `place`": lambda: summand.words(vit, "a red star").save(3),
+    }
+    for start, call in said.items():
+        with pytest.raises(SummandError, match=f"^{re.escape(start)} must be ") as found:
+            call()
+        assert type(found.value.__cause__) in (TypeError, AttributeError)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -28,7 +28,6 @@ Kind = TypeVar("Kind", bound=Callable[..., Any])
 _CALLED = ("__init__", "__getitem__")  # methods that users call without these names
 _HOME = Path(__file__).parents[1]
 _SHELL = _HOME / "cli"
-_LIBRARIES = tuple(Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 @overload
@@ -106,10 +105,15 @@ def _is_of_callers_code(trace: TracebackType, function: Callable[..., Any]) -> b
         if (
             not file.startswith("<")
             and not file.endswith(".pyx")
-            and not any(Path(file).is_relative_to(folder) for folder in _LIBRARIES)
+            and not any(Path(file).is_relative_to(folder) for folder in _libraries())
         ):
             return True
     return False
+
+
+@cache
+def _libraries() -> tuple[Path, ...]:
+    return tuple(Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
@@ -137,7 +141,7 @@ def _said(
     if not wrong:
         return None
     (name, said), *more = wrong.items()
-    return OptionError(name, "; ".join([said, *(f"`{other}` {said}" for other, said in more)]), _called(function))
+    return OptionError(name, "; ".join([said, *(f"`{other}` {said}" for other, said in more)]), _called(function, args))
 
 
 def _each(given: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> Iterator[tuple[str, Any]]:
@@ -158,31 +162,29 @@ def _trouble(value: Any, hint: Any) -> str:
     return f"cannot be used, got {got(value)}" if trouble(value) else ""
 
 
-def _called(function: Callable[..., Any]) -> str:
-    """What its users call it."""
-    name = function.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
+def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
+    """What its users call it: a method by the class of what it was called on, a function by its public name."""
+    name, plain = function.__qualname__.rpartition("<locals>.")[2], inspect.unwrap(function)
+    of: Any = next((one if isinstance(one, type) else type(one) for one in args[:1]), object)
+    if "." in name and hasattr(of, function.__name__) and inspect.unwrap(getattr(of, function.__name__)) is plain:
+        name = f"{of.__name__}.{function.__name__}"
     package = sys.modules["summand"]
     if function.__module__.startswith("summand.scenes."):
         return f"summand.scenes.{name}"
-    public = {
-        inspect.unwrap(made): each for each in package.__all__ if inspect.isfunction(made := vars(package).get(each))
-    }
-    name = public.get(inspect.unwrap(function), name)  # `summand.open` is `open_survey`
-    return f"summand.{name}" if name.partition(".")[0] in package.__all__ else name
+    made = {each: vars(package).get(each) for each in package.__all__}
+    name = next((each for each, one in made.items() if inspect.isfunction(one) and inspect.unwrap(one) is plain), name)
+    name = name.removesuffix(".__init__").replace(".__getitem__", "[…]")
+    return f"summand.{name}" if name.partition(".")[0].removesuffix("[…]") in package.__all__ else name
 
 
 @cache
 def _hints(of: Callable[..., Any], options: type[Any] | None) -> dict[str, Any]:
-    """Annotations by the names of parameters; without those that name what is imported for a type checker alone."""
-    home = vars(sys.modules[of.__module__])
+    """Annotations by the names of parameters, or of fields; without those that name what is imported for a type checker
+    alone."""
     found: dict[str, Any] = {} if options is None else dict(_hints(options, None))
-    for name, text in inspect.get_annotations(of).items() if not isinstance(of, type) else _fields(of):
-        with suppress(NameError):
-            found |= get_type_hints(type("One", (), {"__annotations__": {name: text}}), home, include_extras=True)
+    for each in reversed(of.__mro__) if isinstance(of, type) else [of]:  # fields are inherited
+        for name, said in inspect.get_annotations(each).items():
+            one = type("One", (), {"__annotations__": {name: said}})
+            with suppress(NameError, AttributeError, TypeError):
+                found[name] = get_type_hints(one, vars(sys.modules[each.__module__]), include_extras=True)[name]
     return found
-
-
-def _fields(kind: type[Any]) -> Iterator[tuple[str, Any]]:
-    """Of a dataclass, those that it inherits too: read where they are written."""
-    for each in reversed(kind.__mro__):
-        yield from inspect.get_annotations(each).items()

@@ -35,7 +35,7 @@ def got(value: Any) -> str:
     shape = getattr(value, "shape", None)
     if value is None:
         return "None"
-    if isinstance(shape, tuple) and shape:
+    if isinstance(shape, tuple) and shape and hasattr(value, "dtype"):
         return f"{_kind(value)} of {str(value.dtype).removeprefix('torch.')} and shape {list(shape)}"
     if isinstance(value, str):
         text = repr(value) if len(value) <= _LONGEST else f"{value[:50]!r}… of {len(value):,} letters"
