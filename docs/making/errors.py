@@ -19,6 +19,7 @@ _LEAST = 3  # words of ours: below it a message is another library's, passed on
 
 ROOMS = {
     "cli": "Commands and their arguments",
+    "arguments": "Arguments of functions",
     "report": "Pages, figures and sheets",
     "studies": "Studies",
     "scenes": "Scenes",

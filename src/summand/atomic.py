@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import SummandError
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -17,6 +19,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     never a part; so does whoever reads it after a power cut, for all of it is on the disk before it is renamed. An
     error of the system that names no file (a full disk) gets the name of `path`."""
     path = Path(path)
+    if not path.name:
+        raise SummandError(f"{path} names no file; add a name")
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         yield temporary

@@ -15,6 +15,18 @@ class InexactError(SummandError):
     """A model that is not what its terms say: how far off, and what in it may be why."""
 
 
+class OptionError(SummandError):
+    """A value that an option cannot have: `keep must be from 1 to 100, got 0`. The command line says it of `--keep`.
+    of: the function whose argument it is, where that is said."""
+
+    def __init__(self, option: str, rest: str, of: str = "") -> None:
+        super().__init__(f"{of}: `{option}` {rest}" if of else f"{option} {rest}")
+        self.option, self.rest, self.of = option, rest, of
+
+    def __reduce__(self) -> tuple[type[OptionError], tuple[str, str, str]]:
+        return type(self), (self.option, self.rest, self.of)
+
+
 class SummandWarning(UserWarning):
     """What was done, where the caller may have meant something else."""
 

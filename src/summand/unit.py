@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from .arguments import names_wrong_arguments
 from .errors import SummandError, nearest
 
 Kind = Literal["heads", "neurons", "pairs", "latents"]
@@ -53,6 +54,7 @@ class Group:
         return str(Unit(self, tuple(int(number) for number in index)))
 
 
+@names_wrong_arguments
 @dataclass(frozen=True)
 class Unit:
     """One head, neuron, neuron–head pair or latent: a group, and the unit's index on the group's axes.

@@ -45,7 +45,8 @@ def open_images(images: Any, count: int | None = None) -> ImageSource:
         items = images.dataset  # its own batches and their order do not matter here
     if isinstance(items, (np.ndarray, Tensor)) and items.ndim == 3:
         items = items[None]
-    if not (hasattr(items, "__len__") and hasattr(items, "__getitem__")) or isinstance(items, dict):
+    many = hasattr(items, "__len__") and hasattr(items, "__getitem__") and getattr(items, "shape", None) != ()
+    if not many or isinstance(items, (dict, bytes)):
         raise SummandError(f"expected images as {_FORMS}; got {type(images).__name__}")
     if isinstance(items, torch.utils.data.IterableDataset):
         raise SummandError("images are read more than once and by number; give a Dataset that is no stream, or a list")

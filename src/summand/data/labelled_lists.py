@@ -58,7 +58,7 @@ def as_source(images: Any, count: int | None = None, split: str | None = None) -
         return open_source(str(images), count, split)
     if isinstance(images, ImageSource):
         return Some(images, spread(len(images), count)) if count is not None and count < len(images) else images
-    if isinstance(images, (list, tuple, np.ndarray)) and len(images):
+    if isinstance(images, (list, tuple, np.ndarray)) and getattr(images, "shape", None) != () and len(images):
         return as_source(ListedImages(images), count)
     raise SummandError(
         f"expected images as a source string, an opened source or a list of pictures that is not empty; got "

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from ..notebook import as_img, called
 from ..towers import AttentionView
@@ -25,6 +26,7 @@ from .toward import Toward
 from .waterfall import Step, steps
 
 
+@names_wrong_arguments
 class Parts(Toward):
     r"""M(x) = embedding + Σ_l Σ_h head_{l,h} + Σ_l mlp_l + bias, each term [image, embed]; paper C, Eq. 1–6.
 

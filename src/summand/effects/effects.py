@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from ..towers.directions import Directions
 from ..towers.finite import all_finite
@@ -13,6 +14,7 @@ from ..towers.precision import as_written, promoted
 from ..whole_numbers import as_whole_number, whole_number
 
 
+@names_wrong_arguments
 class Effects:
     r"""effect[image, unit, embed] = Σ_path coefficients[image, unit, path] · directions[unit, path, embed]
 

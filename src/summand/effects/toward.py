@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from ..towers import AttentionView
 from ..towers.base import wants_gradient
@@ -20,6 +21,7 @@ from .questions import Questioned, question
 from .written import Writing
 
 
+@names_wrong_arguments
 class Toward(Questioned):
     """⟨a term, direction⟩ of every head and token, or of sums of them, for a sum over layers, heads and tokens."""
 

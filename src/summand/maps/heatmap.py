@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
+from ..arguments import names_wrong_arguments
 from ..atomic import replacing
 from ..errors import SummandError
 from ..notebook import png
@@ -41,6 +42,7 @@ class Original:
         return self.find_box()
 
 
+@names_wrong_arguments
 @dataclass(frozen=True, repr=False)
 class Heatmap:
     """Maps of one image.
@@ -137,14 +139,8 @@ class Heatmap:
 
         places = [self._largest(one) for one in self.grid]
         found = [
-            {
-                "text": text,
-                "similarity": alike,
-                "sum": float(one.sum()),
-                "max": float(one.max()),
-                "min": float(one.min()),
-            }
-            | {"x": x, "y": y}
+            {"text": text, "similarity": alike, "sum": float(one.sum())}
+            | {"max": float(one.max()), "min": float(one.min()), "x": x, "y": y}
             for text, alike, one, (x, y) in zip(self.texts, self.cosines, self.grid, places, strict=True)
         ]
         return pd.DataFrame(found)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..effects.activations import activations, mean_activations
 from ..effects.direct import Parts
 from ..effects.effects import Effects
@@ -30,6 +31,7 @@ from .training_mode import in_training
 Answer = TypeVar("Answer")
 
 
+@names_wrong_arguments
 class ImageVerbs:
     """The questions to the image side of a `Model`."""
 

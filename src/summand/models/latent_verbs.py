@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..effects.activations import network_of, readable
 from ..effects.autoencoder import Autoencoder, Reconstruction
 from ..effects.effects import Effects
@@ -18,6 +19,7 @@ from ..errors import SummandError
 from ..towers.listening import _Enough, listening
 
 
+@names_wrong_arguments
 class LatentVerbs:
     """The questions to the autoencoders of a `Model`."""
 

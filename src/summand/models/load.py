@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError, first_line
 from ..towers import describe_configuration
 from ..unit import split
@@ -31,6 +32,7 @@ _HUGGING_FACE = "hf:"
 _ALIGNED = "aligned:"
 
 
+@names_wrong_arguments
 def load(
     name: str,
     pretrained: str | Path | None = None,

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
+from ..arguments import names_wrong_arguments
 from ..effects.autoencoder import Autoencoder
 from ..errors import SummandError
 from ..towers import tower_of
@@ -40,6 +41,7 @@ class Ablating(Protocol):
         ...
 
 
+@names_wrong_arguments
 class Model(ImageVerbs, LatentVerbs, TextVerbs):
     """A CLIP that can be taken apart. Made by `load` or `wrap`.
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..effects.text_parts import TextParts
 from ..towers.text import TextTower
 from .texts import TEXT_BATCH, TextSide
 
 
+@names_wrong_arguments
 class TextVerbs:
     """The questions to the text side of a `Model`."""
 

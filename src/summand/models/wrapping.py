@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError, listed
 from ..towers import tower_of
 from ..towers.finite import empty_projections
@@ -17,6 +18,7 @@ from .tokens import as_tokenizer
 from .world import World, check_world
 
 
+@names_wrong_arguments
 def wrap(
     clip: nn.Module,
     *,

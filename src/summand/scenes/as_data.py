@@ -13,7 +13,7 @@ from ..data.labelled import Labelled
 from ..data.masks.base import MaskSource
 from ..data.schemes import SCHEMES, Scheme
 from ..errors import SummandError, listed
-from .attributes import ATTRIBUTES, Causes
+from .attributes import ATTRIBUTES, LARGEST_COUNT, Causes
 from .captions import captions
 from .source import parse_source
 
@@ -28,6 +28,8 @@ class SceneImages:
         self._source = parse_source(source)
         if count is not None:
             # A longer sample starts with the same scenes, but the coins of ties and shifts are drawn for the whole.
+            if not 1 <= count <= LARGEST_COUNT:
+                raise SummandError(f"count must be from 1 to {LARGEST_COUNT:,} scenes, got {count:,}")
             self._source = replace(self._source, count=count)
         self._chunk: tuple[int, np.ndarray] | None = None
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError, nearest
 
+LARGEST_COUNT = 1_000_000
+"""Scenes of one sample at most: their chance takes 0.8 kB a scene."""
 Value = str | int
 
 ATTRIBUTES: dict[str, tuple[Value, ...]] = {
@@ -116,6 +119,7 @@ def _check_share(share: float, what: str) -> float:
     return share
 
 
+@names_wrong_arguments
 def draw_causes(
     count: int,
     seed: int,
@@ -134,6 +138,8 @@ def draw_causes(
         raise SummandError(f"groups must be 1 or 2, got {groups}")
     if count < 0 or seed < 0:
         raise SummandError(f"count and seed must not be negative, got count={count}, seed={seed}")
+    if count > LARGEST_COUNT:
+        raise SummandError(f"count must be at most {LARGEST_COUNT:,} scenes, got {count:,}")
     chance = np.random.default_rng([seed, 1]).random((count, len(ATTRIBUTES)))
     codes = {attribute: _uniform(chance[:, i], attribute, groups) for i, attribute in enumerate(ATTRIBUTES)}
     for i, tie in enumerate(ties):

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .attributes import ATTRIBUTES, GROUP_ATTRIBUTES, Causes
+from ..arguments import names_wrong_arguments
+from ..errors import SummandError
+from .attributes import ATTRIBUTES, GROUP_ATTRIBUTES, LARGEST_COUNT, Causes
 from .phrases import (
     COUNT_WORDS,
     LEADS,
@@ -69,12 +71,17 @@ class Captions:
         return objects & place & letter
 
 
+@names_wrong_arguments
 def captions(causes: Causes, seed: int, per_scene: int = 1) -> Captions:
     """`per_scene` true sentences about each scene, each naming a random subset of 1–5 of its causes.
 
     Of two groups a sentence names either one or both. A count that is not named is not given away by the
     grammatical number.
     """
+    if seed < 0 or per_scene < 0:
+        raise SummandError(f"seed and per_scene must not be negative, got seed={seed}, per_scene={per_scene}")
+    if per_scene > LARGEST_COUNT:
+        raise SummandError(f"per_scene must be at most {LARGEST_COUNT:,} sentences, got {per_scene:,}")
     rng = random.Random(f"captions {seed}")
     total = len(causes) * per_scene
     scene = np.arange(total) // per_scene

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from .attributes import (
     _OPPOSITE,
@@ -21,6 +22,7 @@ from .render import Chance, Scenes, render
 _DIFFERING = ("shape", "colour", "texture")
 
 
+@names_wrong_arguments
 def describe(text: str, count: int = 1, seed: int = 0) -> Scenes:
     """`count` scenes of which a sentence is true: "two red stars and a small blue ring in the snow with the letter A".
 

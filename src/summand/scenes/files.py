@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from ..progress import Progress
 from ..surroundings import remedy_of
@@ -39,6 +40,7 @@ letters/000000.png …     255 on the plate of the letter, else 0
 """
 
 
+@names_wrong_arguments
 def contact_sheet(
     images: np.ndarray, columns: int | None = None, scale: int = 2, labels: Sequence[str] | None = None
 ) -> Image.Image:
@@ -98,6 +100,7 @@ def _wrap(label: str, width: int) -> list[str]:
     return lines
 
 
+@names_wrong_arguments
 def write_folder(scenes: Scenes, folder: str | Path) -> Path:
     """Write scenes with their masks and attributes for use elsewhere; returns the folder.
 

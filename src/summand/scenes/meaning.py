@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError, nearest
 from .attributes import ATTRIBUTES, GROUP_ATTRIBUTES, Value
 from .phrases import (
@@ -52,6 +53,7 @@ def meanings() -> dict[str, tuple[str, Value]]:
     return result
 
 
+@names_wrong_arguments
 def attribute_of(text: str) -> str | None:
     """The attribute that a sentence names if it names exactly one, else None."""
     named = {attribute for attribute, _ in _named(text)}
@@ -65,6 +67,7 @@ def _named(text: str) -> list[tuple[str, Value]]:
     return [known[word] for word in words if word in known] + ([("letter", "none")] if silent else [])
 
 
+@names_wrong_arguments
 def parse(text: str) -> list[dict[str, Value]]:
     """The causes that a sentence names, for one group or two: "two red stars and a ring in the snow" →
     [{count: 2, colour: red, shape: star, place: snow}, {shape: ring}].

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ..arguments import names_wrong_arguments
 from .attributes import ATTRIBUTES, Value, check_attribute
 
 COUNT_WORDS = ("one", "two", "three", "four", "five", "six")
@@ -91,6 +92,7 @@ def _prompts(attribute: str) -> dict[Value, tuple[str, ...]]:
     return result
 
 
+@names_wrong_arguments
 def prompts(attribute: str) -> dict[Value, list[str]]:
     """For each value of an attribute, sentences that name it and nothing else: the zero-shot classes of the scenes."""
     return {value: list(texts) for value, texts in _prompts(attribute).items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from .attributes import (
     ATTRIBUTES,
@@ -84,6 +85,7 @@ class Scenes:
         return self.causes.table(group=1)
 
 
+@names_wrong_arguments
 def sample(
     count: int,
     seed: int,
@@ -99,6 +101,7 @@ def sample(
     return render(draw_causes(count, seed, groups, ties, shifts, fixed), Chance.draw(count, seed))
 
 
+@names_wrong_arguments
 def counterfactuals(count: int, attribute: str, seed: int, groups: int = 1) -> tuple[Scenes, Scenes]:
     """Pairs of scenes that differ in one attribute (of the first group) and in nothing else.
 
@@ -114,6 +117,7 @@ def counterfactuals(count: int, attribute: str, seed: int, groups: int = 1) -> t
     return render(causes, chance), render(changed, chance)
 
 
+@names_wrong_arguments
 def render(causes: Causes, chance: Chance) -> Scenes:
     """The pictures and masks of given causes and chance (both with one row a scene)."""
     parts = [_render_chunk(*piece) for piece in _chunks(causes, chance)]

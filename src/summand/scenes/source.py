@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError, nearest
-from .attributes import ATTRIBUTES, Causes, Shift, Tie, check_attribute, code_of, draw_causes
+from .attributes import ATTRIBUTES, LARGEST_COUNT, Causes, Shift, Tie, check_attribute, code_of, draw_causes
 from .render import Chance, Scenes, render
-
-LARGEST_COUNT = 1_000_000
-"""Scenes of one source at most: the chance of a sample takes 0.8 kB a scene."""
 
 _EXAMPLE = "scenes:count=2000,seed=7,shift=place/sea/0.3"
 
@@ -65,6 +63,7 @@ class SceneSource:
         return render(causes, Chance.draw(int(rows.max(initial=-1)) + 1, self.seed).rows(rows))
 
 
+@names_wrong_arguments
 def parse_source(text: str) -> SceneSource:
     """The sample that a source string asks for: `scenes` or `scenes:key=value,…` with the keys count, seed, groups,
     tie=cause/effect/share and shift=attribute/value/share (these two may be repeated).

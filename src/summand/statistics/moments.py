@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..effects.effects import Effects
 from ..errors import SummandError
 from ..towers.directions import Directions
@@ -22,6 +23,7 @@ _AT_ONCE = 32  # images of which a sum in fp32 keeps its digits
 _EMPTY = "these moments have seen no images yet; call update(effects) first"
 
 
+@names_wrong_arguments
 class Moments:
     r"""Count n, mean μ = Σ c / n and covariance Σ = Σ (c − μ)(c − μ)ᵀ / n of coefficients, in path space, in fp64.
 
@@ -29,10 +31,8 @@ class Moments:
     of images and the way they were split do not matter beyond rounding. What is asked in the embedding space follows
     through the directions B of each unit: the mean is Bᵀμ, the variance along t is (Bt)ᵀ Σ (Bt).
 
-    Memory is that of one covariance for each unit, whatever the number of images. The largest effects of every unit
-    and the quantiles of their norms need the mean first: `TopImages(k, moments.mean)`, in a second pass.
-
-    mean: [*unit, path]; covariance: [*unit, path, path].
+    Memory is one covariance a unit, however many images. The largest effects and the quantiles of their norms need the
+    mean first: `TopImages(k, moments.mean)`, in a second pass. mean: [*unit, path]; covariance: [*unit, path, path].
     """
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..effects.effects import Effects
 from ..errors import SummandError
 from ..towers.directions import Directions
@@ -40,6 +41,7 @@ def significance(top: TopImages) -> Float[Tensor, "*unit"]:
     return top.quantile(SIGNIFICANT)
 
 
+@names_wrong_arguments
 @dataclass(frozen=True)
 class RankOne:
     r"""φ_n(x) ≈ x_n(x) r_n + b_n, with r_n of unit length and x_n(x) = ⟨φ_n(x) − b_n, r_n⟩, signed (paper A).
@@ -103,6 +105,7 @@ class RankOne:
             raise SummandError("these directions are of other units than the effects; another model or another layer")
 
 
+@names_wrong_arguments
 def rank_one(source: TopImages | Moments, components: int = 1) -> RankOne:
     r"""r_n: the first right-singular vector of a unit's centred effects, from its top images or from all of them.
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..effects.effects import Effects, path_norms
 from ..errors import SummandError
 from ..towers.directions import Directions, alike
@@ -22,6 +23,7 @@ _Kept = tuple[Tensor, Tensor, Tensor]  # ids, norms, coefficients
 _EMPTY = "these top images have seen no images yet; call update(effects, ids) first"
 
 
+@names_wrong_arguments
 class TopImages:
     r"""For every unit the k images of largest ‖φ(x) − φ̄‖: their ids, norms and centred coefficients (paper A: k = 100).
 

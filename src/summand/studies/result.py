@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from ..arguments import names_wrong_arguments
 from ..atomic import replacing
 from ..errors import SummandError
 from ..notebook import as_img, called
@@ -29,6 +30,7 @@ _OTHER = frozenset((".doc", ".docx", ".txt", ".md", ".gif", ".webp", ".jpeg", ".
 """Endings of files, of which a result cannot be one."""
 
 
+@names_wrong_arguments
 class Result:
     """What every verb returns.
 

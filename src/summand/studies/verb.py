@@ -8,22 +8,17 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from functools import cache, wraps
+from math import isinf
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
+from ..arguments import names_wrong_arguments
+from ..errors import OptionError as OptionError
 from ..errors import SummandError, nearest
 from ..models import Model
 from ..progress import hushed
 
 Found = TypeVar("Found")
-
-
-class OptionError(SummandError):
-    """A value that an option cannot have: `keep must be from 1 to 100, got 0`. The command line says it of `--keep`."""
-
-    def __init__(self, option: str, rest: str) -> None:
-        super().__init__(f"{option} {rest}")
-        self.option, self.rest = option, rest
 
 
 class Unfinished(SummandError):
@@ -58,6 +53,8 @@ def between(option: str, value: float | None, least: float, most: float) -> None
 def _check_number(option: str, value: Any) -> None:
     if value is not None and not isinstance(value, Real):
         raise OptionError(option, f"must be a number, got {value!r}")
+    if value is not None and isinf(value):
+        raise OptionError(option, f"must be a finite number, got {value!r}")
 
 
 def verb(options: type[Any]) -> Callable[[Callable[..., Found]], Callable[..., Found]]:
@@ -89,7 +86,7 @@ def verb(options: type[Any]) -> Callable[[Callable[..., Found]], Callable[..., F
                 return function(*inputs, options=made, **given)
 
         called.__dict__["__signature__"] = _signature(function, kind)
-        return called
+        return names_wrong_arguments(options=kind)(called)
 
     kind = options
     return decorate

@@ -7,7 +7,8 @@
 
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from inspect import signature
+from typing import TYPE_CHECKING
 
 from .cache import survey_of
 from .make import survey as make_survey
@@ -22,10 +23,9 @@ __all__ = ["Group", "Manifest", "Survey", "open_survey", "survey_of"]
 class _Callable(types.ModuleType):
     """The package under the name of its one function."""
 
-    def __call__(self, *args: Any, **options: Any) -> Survey:
-        return make_survey(*args, **options)
+    __call__ = staticmethod(make_survey)
 
 
-_Callable.__call__.__doc__ = make_survey.__doc__
+__signature__ = signature(make_survey)
 if not TYPE_CHECKING:
     sys.modules[__name__].__class__ = _Callable

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
+from ..text.pools import Pool
 from .shelf import LABELS, Shelf
 from .shown import Shown
 from .units import Group, Unit
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from .survey import Survey
 
 
+@names_wrong_arguments
 class Asked(Shown):
     """The questions of a `Survey`."""
 
@@ -37,8 +42,15 @@ class Asked(Shown):
             raise SummandError(f"{self.shelf.label} has no labels yet; {how} makes them")
         return self.shelf.table(LABELS)
 
-    def label(self, pool: Any = None, *, size: int = 3, most: int | None = None, draws: int | None = None,
-              progress: bool | None = None) -> pd.DataFrame:  # fmt: skip
+    def label(
+        self,
+        pool: str | Path | Pool | Sequence[str] | None = None,
+        *,
+        size: int = 3,
+        most: int | None = None,
+        draws: int | None = None,
+        progress: bool | None = None,
+    ) -> pd.DataFrame:
         """Every unit in words, and what the words are worth on the held-out images; kept in the survey.
 
         pool: a name, a file of texts, or a list of texts [default: fits the model]. size: texts a unit, and words an

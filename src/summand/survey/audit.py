@@ -46,6 +46,8 @@ def audit(survey: Survey, most: int | None = None) -> tuple[pd.DataFrame, Limits
 
     Raises `SummandError` for a survey with fewer than 20 held-out images.
     """
+    if most is not None and most < 1:
+        raise SummandError(f"most must be at least 1, got {most}")
     held = torch.tensor(survey.images["held_out"].to_numpy(), dtype=torch.bool)
     if int(held.sum()) < LEAST_HELD_OUT:
         raise SummandError(

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..arguments import names_wrong_arguments
 from ..data import ImageSource, Skipped
 from ..data.adapters import open_images
 from ..data.skips import note
-from ..errors import SummandError
+from ..errors import OptionError, SummandError
 from ..models import Model
 from ..processes import workers as reading
 from ..surroundings import room_or_place
@@ -31,6 +32,7 @@ ENGINES, DTYPES = ("local", "ray"), ("float16", "float32")
 Units = str | Sequence["str | Group | Wanted"] | None
 
 
+@names_wrong_arguments
 def survey(
     model: Model,
     images: Any,
@@ -71,6 +73,8 @@ def survey(
     >>> tuple(found.rank_one("neurons.3").directions.shape)
     (512, 128)
     """
+    if batch_size < 1:
+        raise OptionError("batch_size", f"must be a whole number of at least 1, got {batch_size!r}")
     source = open_images(images, count)
     whole = chosen_groups(model, keep) if isinstance(keep, str) else ()
     layers = () if isinstance(keep, str) else _kept(model, keep)

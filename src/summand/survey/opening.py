@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from ..models import Model
 from .manifest import Manifest
@@ -11,6 +12,7 @@ from .shelf import Folder
 from .survey import Survey
 
 
+@names_wrong_arguments
 def open_survey(path: str | Path, model: Model | None = None) -> Survey:
     """The survey in a folder. model: a wrapped one, which cannot be loaded again by name.
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from ..notebook import as_img, called
+from ..unit import Group
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .manifest import Manifest
-    from .units import Group
 
 _FIGURE = "summand.report.survey:figure"
 
@@ -33,6 +34,7 @@ class _Surveyed(Protocol):
     def plot(self, group: Group | str | None = None) -> Any: ...
 
 
+@names_wrong_arguments
 class Shown:
     """What a `Survey` has of this."""
 

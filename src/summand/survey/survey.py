@@ -13,6 +13,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..data import ImageSource
 from ..data.joined import Joined
 from ..effects.effects import Effects
@@ -33,6 +34,7 @@ from .shelf import DIRECTIONS, EMBEDDINGS, IMAGES, KEPT, LABELS, MEANS, SKIPPED,
 from .units import Group
 
 
+@names_wrong_arguments
 class Survey(Asked):
     """What `summand.survey` found. Of a folder (`summand.open`) nothing is read before it is asked for.
 
@@ -192,6 +194,8 @@ class Survey(Asked):
         """Raise `SummandError` for a unit that the group does not have."""
         data, group = self.dataset(group), self.group(group)
         sizes = [data.sizes[axis] for axis in data.attrs["units"]]
+        if len(index) != len(sizes):
+            raise SummandError(f"a unit of {group.name} is ({', '.join(data.attrs['units'])}), got {index}")
         for axis, number, size in zip(data.attrs["units"], index, sizes, strict=True):
             if not 0 <= number < size:
                 raise SummandError(f"{group.name} has no {axis} {number}; {axis}s are counted from 0 to {size - 1}")

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from ..notebook import as_img
 from ..statistics.principal_direction import significance
@@ -21,6 +22,7 @@ from .units import Unit
 _PICTURES = 8
 
 
+@names_wrong_arguments
 class UnitView:
     """One unit. Made by `survey["9:2914"]`; in a notebook it shows itself."""
 

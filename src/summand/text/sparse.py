@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from ..progress import Progress
 from ..towers.finite import check_finite, power_of_two
@@ -56,6 +57,7 @@ def prepare_atoms(
     return F.normalize(torch.where(kept, centred, 0), dim=1)
 
 
+@names_wrong_arguments
 @torch.no_grad()
 @as_written
 def sparse_code(

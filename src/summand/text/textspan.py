@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..arguments import names_wrong_arguments
 from ..errors import SummandError
 from ..statistics.moments import Moments
 from ..towers.finite import all_finite, check_finite, power_of_two
@@ -21,6 +22,7 @@ _BLOCK = 2**22
 _STEPS_BETWEEN_RENEWALS = 8
 
 
+@names_wrong_arguments
 @dataclass(frozen=True)
 class TextSpan:
     """The chosen texts of each unit, in order.
@@ -46,6 +48,7 @@ class TextSpan:
         return TextSpan(self.indices[..., :size], self.explained[..., :size], self.basis[..., :size, :])
 
 
+@names_wrong_arguments
 def textspan(
     source: Moments | Float[Tensor, "image *unit embed"],
     texts: Float[Tensor, "text embed"],
@@ -81,6 +84,8 @@ def textspan(
         raise SummandError(f"texts must be [text, embed] with at least one text, got {list(texts.shape)}")
     if size < 1:
         raise SummandError(f"size must be at least 1, got {size}")
+    if rank is not None and rank < 1:
+        raise SummandError(f"rank must be at least 1, got {rank}")
     if parity == "paper" and rank is None:
         rank = _PAPER_RANK
     check_finite(texts, "text", "encode the texts again, or leave these out")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...errors import SummandError
+from ...models import Model
 from ...studies.atlas_options import AtlasOptions
 from ...studies.columns import Column, Table
 from ...studies.given import Given, images_of, is_survey, layers_of, readable_pool
@@ -89,7 +90,7 @@ def atlas(
     images: Any,
     out: str | Path = FOLDER,
     *,
-    model: Any = None,
+    model: Model | None = None,
     batch_size: int = 64,
     options: AtlasOptions,
 ) -> Built:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from ...errors import SummandError
 from ...unit import Unit, parse_units, split, units_of
 from ..ablation.options import read_layers
-from ..verb import OptionError, at_least, one_of
+from ..verb import OptionError, at_least, between, one_of
 
 Way = Literal["units", "measured", "units-axis", "terms-axis", "text-axis"]
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -94,7 +94,7 @@ class DebiasOptions:
         wanted = read_units(self.units)
         if not 0 < self.cover <= 1:
             raise OptionError("cover", f"must be a share above 0 and up to 1, got {self.cover}")
-        at_least("draws", self.draws, 1)
+        between("draws", self.draws, 1, 1_000_000)
         at_least("control", self.control, 1)
         at_least("seed", self.seed, 0)
         if self.protocol not in (None, "paper"):

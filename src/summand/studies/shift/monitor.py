@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...arguments import names_wrong_arguments
 from ...data import ImageSource, Skipped
 from ...data.sources import batches
 from ...errors import SummandError
@@ -27,6 +28,7 @@ from .run import opened, reference_of, usual_model
 from .statistics import FEWEST
 
 
+@names_wrong_arguments(options=ShiftOptions)
 class Monitor:
     """Watches a stream of images against a reference.
 
@@ -140,7 +142,7 @@ class Monitor:
             for batch in batches(source, size, self._skipped):
                 names = [source.name(i) for i in batch.indices]
                 yield pixels_of(self.model, batch.images), names, of_pixels(self.model, batch.images)
-        elif isinstance(images, (list, tuple, np.ndarray)):
+        elif isinstance(images, (list, tuple)) or (isinstance(images, np.ndarray) and images.ndim):
             for start in range(0, len(images), size):
                 some = images[start : start + size]
                 some = some if isinstance(some, np.ndarray) else list(some)

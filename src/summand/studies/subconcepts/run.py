@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -22,11 +22,12 @@ from .result import Subconcepts
 from .tops import TopsOfPairs, tops_of_pairs
 
 _RANDOM = 400
+Which = int | str | Unit | Sequence[int | str | Unit] | None
 
 
 @verb(SubconceptsOptions)
 @torch.no_grad()
-def subconcepts(model: Model, images: Any, unit: Any = None, *, options: SubconceptsOptions) -> Subconcepts:
+def subconcepts(model: Model, images: Any, unit: Which = None, *, options: SubconceptsOptions) -> Subconcepts:
     r"""Σ_i ‖e_i − ē‖² of the unit embeddings e_i of the top images of a neuron in front of an attention pool (its
     inertia: 0 where all are alike), and of each of its pairs with single heads.
 
