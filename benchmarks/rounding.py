@@ -44,7 +44,8 @@ def main() -> None:
     args = parser.parse_args()
     print("| model | precision | sum to encode_image | encode_image to fp32 | sum to fp32 |\n|---|---|---|---|---|")
     for each in args.rows:
-        print(row(*each.split(","), args.images), flush=True)
+        name, _, precision = each.partition(",")
+        print(row(name, precision, args.images), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from open_clip.transformer import ResidualAttentionBlock
 import summand
 from summand.models import ahead
 from summand.towers import stream
+from summand.towers.pool import PoolTower
 from summand.towers.residual import ResidualTower
 from summand.towers.walk import Parts
 from tests.counting import Passes
-from tests.towers.test_towers import small_vit
+from tests.towers.test_towers import small_resnet, small_vit
 from tests.towers.test_variants import TIMM, timm_clip
 
 TERMS = ("values", "scale", "embedding", "mlps", "bias")
@@ -184,14 +185,17 @@ def test_hooks_of_the_user_are_called_by_the_models_own_forward():
 def begun(monkeypatch):
     """As on a GPU: whatever is asked for is begun before the look. Counts what was."""
     found = []
-    begin = ResidualTower.begin
 
-    def counted(self, x):
-        found.append(begin(self, x))
-        return found[-1]
+    def counted(begin):
+        def beginning(self, x):
+            found.append(begin(self, x))
+            return found[-1]
+
+        return beginning
 
     monkeypatch.setattr(ahead, "works_by_itself", lambda device: True)
-    monkeypatch.setattr(ResidualTower, "begin", counted)
+    for kind in (ResidualTower, PoolTower):
+        monkeypatch.setattr(kind, "begin", counted(kind.begin))
     return found
 
 
@@ -232,6 +236,36 @@ def test_other_towers_begin_the_same_pass(begun, name):
     assert begun[-2] is not None or name.endswith(("before", "mean"))  # the second pass of two
     for term in TERMS:
         torch.testing.assert_close(getattr(found.trace, term), getattr(want, term), rtol=0, atol=0)
+
+
+POOLS = {
+    "ResNet": small_resnet,
+    "pooler of CoCa": lambda: small_vit(attentional_pool=True, attn_pooler_queries=4, attn_pooler_heads=4),
+    "SigLIP": lambda: of_timm(global_pool="map", class_token=False),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+@torch.no_grad()
+def test_a_pass_is_begun_up_to_an_attention_pool(begun, name):
+    clip = POOLS[name]()
+    model, plain = summand.wrap(clip), summand.wrap(clip)
+    x, texts = pixels(model), torch.randn(4, model.tower.embed, dtype=torch.float64)
+    want = plain.decompose(x).heads(), plain.decompose(x).tokens_toward(texts)
+    model.decompose(x).heads()
+    for question, truth in zip(("heads", "tokens_toward"), want, strict=True):
+        count = len(begun)
+        with Passes() as seen:
+            parts = model.decompose(x)
+            found = parts.heads() if question == "heads" else parts.tokens_toward(texts)
+        torch.testing.assert_close(found, truth, rtol=0, atol=1e-13)
+        assert [each is not None for each in begun[count:]] == [True]
+        assert seen.batches == [3]
+    late = model.decompose(x)
+    next(clip.visual.parameters()).mul_(1.5)
+    with pytest.raises(summand.SummandError, match="was changed after it was decomposed"):
+        late.heads()
+    torch.testing.assert_close(model.decompose(x).heads(), summand.wrap(clip).decompose(x).heads(), rtol=0, atol=1e-13)
 
 
 @torch.no_grad()

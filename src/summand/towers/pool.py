@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from ..errors import SummandError
 from .attention import Attention
 from .base import HeadMaps, Rest, Trace, of_weights, working
+from .eager import exporting
 from .factored import Factored
 from .guarded import Guarded
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
-from .listening import enough, listening, one_pass
+from .listening import apart, enough, listened, listening, one_pass
 from .precision import unmixed
 from .view import AttentionView, Visit
+from .walk import Begun
 from .widened import Widened
 
 
@@ -190,10 +192,20 @@ class PoolTower(Guarded):
         return self._projection(pooled) + self._projection.shift(pooled)
 
     @torch.no_grad()
-    def run(self, pixels: Tensor, visit: Visit | None = None) -> Trace:
+    def begin(self, pixels: Tensor) -> Begun | None:
+        """A pass up to the pool, that `run` can go on with. None where it cannot be begun by itself."""
+        if self.always_checked or exporting() or torch.is_autocast_enabled(pixels.device.type):
+            return None
+        with apart():
+            return Begun(self, self._attention.out.weight, entering=self.enter(pixels))
+
+    @torch.no_grad()
+    def run(self, pixels: Tensor, visit: Visit | None = None, ahead: Begun | None = None) -> Trace:
+        """One forward pass, as in `Summed`. ahead: the one that `begin` has begun with these pixels."""
         self.verify("sum", pixels)
         with one_pass():
-            entering = self.enter(pixels)
+            begun = None if ahead is None or listened() else ahead.entering
+            entering = self.enter(pixels) if begun is None else begun
             with unmixed(pixels.device):
                 trace = self._read(entering, visit, pixels.dtype)
         self.confirm(trace, pixels)

@@ -142,11 +142,12 @@ class ResidualTower(OfWeights, Guarded):
     @torch.no_grad()
     def begin(self, pixels: Tensor) -> Begun | None:
         """A pass that `run` can go on with. None where it cannot be begun by itself."""
+        weight = self._blocks[0].attention.out.weight
         if self._recordable(pixels):
             play = self._recordings.get((len(pixels), pixels.dtype))
-            return None if play is None else Begun(self, None, play(pixels))
+            return None if play is None else Begun(self, weight, numbers=play(pixels))
         steps = begun(self, pixels)
-        return None if steps is None else Begun(self, steps)
+        return None if steps is None else Begun(self, weight, steps)
 
     @torch.no_grad()
     def run(self, pixels: Tensor, visit: Visit | None = None, ahead: Begun | None = None) -> Trace:

@@ -85,22 +85,30 @@ def walkable(tower: ResidualTower, device: torch.device) -> bool:
 
 
 class Begun:
-    """A pass of a tower that has been begun: the blocks' steps, some of which are made, or what a played pass gave."""
+    """A pass of a tower that has been begun: the blocks' steps, some of which are made, what a played pass gave, or
+    what enters a pool. weight: one of the tower's, for where and how it computes."""
 
-    def __init__(self, tower: ResidualTower, steps: Steps | None, numbers: tuple[Tensor, ...] | None = None) -> None:
-        self.steps, self.numbers, self._blocks, self._how = steps, numbers, tower.blocks, _how(tower)
+    def __init__(
+        self,
+        tower: Any,
+        weight: Tensor,
+        steps: Steps | None = None,
+        numbers: tuple[Tensor, ...] | None = None,
+        entering: Tensor | None = None,
+    ) -> None:
+        self.steps, self.numbers, self.entering = steps, numbers, entering
+        self._guard, self._weight, self._how = tower.guard, weight, _how(weight)
 
-    def run(self, tower: ResidualTower, pixels: Tensor, visit: Visit | None) -> Trace:
-        """The rest of it; all of it by a tower of other blocks, and where its steps are made otherwise by now."""
-        same = tower.blocks is self._blocks and _how(tower) == self._how
+    def run(self, tower: Any, pixels: Tensor, visit: Visit | None) -> Trace:
+        """The rest of it; all of it by a tower of another state, and where its steps are made otherwise by now."""
+        same = tower.guard is self._guard and _how(self._weight) == self._how
         return tower.run(pixels, visit, self if same else None)
 
 
-def _how(tower: ResidualTower) -> tuple[Any, ...]:
+def _how(weight: Tensor) -> tuple[Any, ...]:
     """In what precision products are computed, whether torch counts what is written in place, whether a mode of the
     user's handles torch's functions, and, on a GPU, in which stream: memory of one is given away without waiting for
     another that reads it."""
-    weight = tower.blocks[0].attention.out.weight
     stream = torch.cuda.current_stream(weight.device) if weight.is_cuda else None
     mixed, modes = torch.is_autocast_enabled(weight.device.type), has_torch_function((weight,))
     return mixed, torch.get_float32_matmul_precision(), torch.is_inference_mode_enabled(), modes, stream
