@@ -92,6 +92,7 @@ def test_tag_and_file_together(tmp_path, monkeypatch):
     assert "--activation" in error_of(*given, "--checkpoint", tmp_path / "x.pt", "--activation", "relu")
 
 
+@pytest.mark.slow
 def test_a_run_has_its_own_model(scenes_file, tmp_path):
     made = run("decompose", "--images", "scenes:count=12", "--units", "heads", "--out", tmp_path / "run")
     assert made.code == 0, made.error

@@ -148,6 +148,7 @@ PLACES = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=deep(30, 10), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     where=st.sampled_from(PLACES),

@@ -176,6 +176,7 @@ def add_rows(folder: Path, start: int) -> None:
         TextStore("m", "k" * 64, folder).add({i.to_bytes(16, "big"): np.full(4, i, np.float32)})
 
 
+@pytest.mark.slow
 def test_processes_share_a_file(tmp_path):
     """Three processes add rows one by one to one file, overlapping; nothing is lost and every row is its own."""
     fork = multiprocessing.get_context("fork")

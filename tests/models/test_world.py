@@ -146,6 +146,7 @@ def test_a_scenes_model_behind_a_function_reads_what_it_can_of_the_general_pool(
     assert np.isfinite(named.grid).all()
 
 
+@pytest.mark.slow
 def test_the_rooms_inside_work_without_scenes(tmp_path):
     """Nothing but the registry's table names them: with it empty, sources, pools and models are all the others."""
     code = """

@@ -43,6 +43,7 @@ def test_functions_win_over_the_modules_they_live_in():
     assert isinstance(scenes.captions(scenes.draw_causes(1, 0), 0), Captions)
 
 
+@pytest.mark.slow
 def test_scenes_alone_do_not_import_torch():
     code = SCENES_ALONE.format(path=str(Path(scenes.__file__).parents[1]))
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -55,6 +56,7 @@ def test_examples_in_docstrings(name: str):
     assert not result.failed
 
 
+@pytest.mark.slow
 def test_the_documentation_runs_and_draws_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     text = (DOCS / "scenes.md").read_text(encoding="utf-8")
     (tmp_path / "docs" / "images").mkdir(parents=True)

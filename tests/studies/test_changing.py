@@ -14,6 +14,7 @@ from tests.border import linalg
 from tests.commands import command
 
 
+@pytest.mark.slow
 def test_injected_heads_carry_the_classes(tmp_path, vit, pixels):
     found = summand.inject(vit, "scenes:count=60,seed=3", classes="shape", attribute="place", gain=3, progress=False)
     assert bool((found.rows["classes"] > found.rows["attribute"]).all())

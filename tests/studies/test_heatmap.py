@@ -246,6 +246,7 @@ def test_what_notebooks_show_is_short(vit, images):
     assert len(many.figure().axes) == 2 * 3 + 1
 
 
+@pytest.mark.slow
 def test_the_command_is_the_verb(vit, folder, images, tmp_path, monkeypatch, unchecked):
     monkeypatch.chdir(tmp_path)
     given_ = ("heatmap", folder / "b.png", *TEXTS, "--json", "--array", "maps.npz", "--out", "one.png")

@@ -122,6 +122,7 @@ def test_mistakes_are_named(weighing, board, unchecked):
 SHAPES = ["a star", "a ring", "a heart"]
 
 
+@pytest.mark.slow
 def test_the_verb_is_the_curves_of_each_picture(vit):
     scenes = summand.scenes.sample(6, seed=5)
     found = summand.perturb(vit, scenes.images, SHAPES, methods="decomposition,random", steps=4, batch_size=4)

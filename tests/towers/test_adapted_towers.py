@@ -332,6 +332,7 @@ def test_any_module_may_be_compiled(name, in_place):
     assert checked > 15 / every
 
 
+@pytest.mark.slow
 def test_a_model_that_runs_compiled_is_read_and_goes_on_compiled():
     runs = []
 

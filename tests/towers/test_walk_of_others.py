@@ -144,6 +144,7 @@ def test_nothing_is_computed_in_a_trace(begun, asked):
     assert len(begun) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ask", ["second_order", "first_order", "activations"])
 @torch.no_grad()
 def test_an_edit_in_front_of_the_first_question_of_a_kind(ask):

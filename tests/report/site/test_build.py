@@ -237,6 +237,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.slow
 def test_texts_and_names_of_all_kinds_are_texts(odd, tmp_path):
     model = tiny()
     made = build(
@@ -289,6 +290,7 @@ def written(folder: Path) -> str:
     return str(folder / "texts.txt")
 
 
+@pytest.mark.slow
 def test_latents_have_pages_with_maps_of_where_they_are_active(tmp_path):
     draw = torch.Generator().manual_seed(0)
     shapes = {"W_enc": (32, 6), "b_enc": (6,), "W_dec": (6, 32), "b_dec": (32,)}
