@@ -274,6 +274,7 @@ def test_threads_that_play_one_graph_have_their_own_answers(monkeypatch):
         stream=lambda each: nullcontext(),
         CUDAGraph=lambda: SimpleNamespace(replay=replay),
         graph=lambda graph: nullcontext(),
+        device=lambda each: nullcontext(),
         Event=lambda: SimpleNamespace(record=lambda stream: None),
     )
     monkeypatch.setattr(recorded, "torch", SimpleNamespace(cuda=cuda))

@@ -40,8 +40,9 @@ class Parts(Toward):
 
     tower: a snapshot of the model; pixels: a copy that nobody else writes to; asked, begun: as in `Questioned`.
 
-    Nothing is computed before it is asked for. The first question runs one forward pass; `tokens()` and `toward()`
-    need what the pass would otherwise throw away, so asked after `heads()` they run it once more.
+    Nothing is computed before it is asked for, but the start of a pass on a GPU (`begun`). The first question runs one
+    forward pass; `tokens()` and `toward()` need what the pass would otherwise throw away, so asked after `heads()` they
+    run it once more.
     """
 
     def __init__(

@@ -57,7 +57,8 @@ class ImageVerbs:
         return self._checked(x)[1].encode(x)
 
     def decompose(self, x: Float[Tensor, "image channel height width"], parity: Parity = None) -> Parts:
-        """The terms whose sum is `encode_image(x)`. One forward pass, made when the first term is asked for.
+        """The terms whose sum is `encode_image(x)`. One forward pass, made when the first term is asked for (on a GPU
+        begun at once, so that it works while the model is looked at).
 
         x: preprocessed pixels [image, 3, height, width] on the model's device. parity="paper": constants split evenly
         over the terms, as paper C's code does it (class-token transformers). Raises `SummandError` for a wrong

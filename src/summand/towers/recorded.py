@@ -43,7 +43,7 @@ def _graph(work: Work, pixels: Tensor) -> Work:
             work(given)
     here.wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.device(pixels.device), torch.cuda.graph(graph):
         found = work(given)
 
     one, left = threading.Lock(), torch.cuda.Event()
