@@ -4,6 +4,7 @@ is a pass of the model that was decomposed, or none."""
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 
 import pytest
 import timm
@@ -11,7 +12,8 @@ import torch
 from open_clip.transformer import ResidualAttentionBlock
 
 import summand
-from summand.models import ahead
+from summand.models import ahead, image_verbs
+from summand.models.state import State
 from summand.towers import stream
 from summand.towers.pool import PoolTower
 from summand.towers.residual import ResidualTower
@@ -393,3 +395,35 @@ def test_a_model_that_holds_code_of_others_is_looked_at_first(begun):
     model.decompose(x).heads()
     assert model.decompose(x).residual() < 1e-12
     assert not any(begun)
+
+
+@torch.no_grad()
+def test_the_look_waits_for_what_came_before_the_pass_and_not_for_the_pass(monkeypatch, begun):
+    """As it must be on a GPU: what the look waits for is taken down before the first step of the pass is given out, and
+    every step of the look is given out apart from the pass."""
+    model = summand.wrap(small_vit())
+    x, done = pixels(model), []
+    model.decompose(x).heads()
+    still, begin = State.still, ResidualTower.begin
+
+    @contextmanager
+    def apart():
+        done.append("apart")
+        yield
+        done.append("back")
+
+    def said(what, function):
+        def saying(*args):
+            done.append(what)
+            return function(*args)
+
+        return saying
+
+    monkeypatch.setattr(ahead, "aside", lambda device: done.append("taken down") or apart())
+    monkeypatch.setattr(ResidualTower, "begin", said("begun", begin))
+    monkeypatch.setattr(State, "still", said("looked", still))
+    monkeypatch.setattr(image_verbs, "check_pixels", said("pixels", image_verbs.check_pixels))
+    parts = model.decompose(x)
+    assert done == ["taken down", "begun", "apart", "pixels", "looked", "back"]
+    parts.heads()
+    assert done[6:] == ["looked"]
