@@ -15,8 +15,10 @@ _wanted: ContextVar[int | None] = ContextVar("workers", default=None)
 @contextmanager
 def workers(count: int | None) -> Iterator[None]:
     """All that is read inside is read by so many processes, 0 for none. None: as before; by default as many as fit."""
-    if count is not None and not 0 <= count <= _MOST:
-        raise SummandError(f"--workers is a number of processes, 0 for none and at most {_MOST:,}; got {count}")
+    if count is not None and count < 0:
+        raise SummandError(f"--workers is a number of processes, or 0 for none, got {count}")
+    if count is not None and count > _MOST:
+        raise SummandError(f"--workers is at most {_MOST:,} processes, got {count:,}")
     token = _wanted.set(wanted() if count is None else count)
     try:
         yield

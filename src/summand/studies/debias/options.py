@@ -94,6 +94,7 @@ class DebiasOptions:
         wanted = read_units(self.units)
         if not 0 < self.cover <= 1:
             raise OptionError("cover", f"must be a share above 0 and up to 1, got {self.cover}")
+        at_least("draws", self.draws, 1)
         between("draws", self.draws, 1, 1_000_000)
         at_least("control", self.control, 1)
         at_least("seed", self.seed, 0)
