@@ -67,8 +67,7 @@ def _is_other_array(value: Any, hint: Any) -> bool:
     precision, nor the length of an axis."""
     if not isinstance(value, hint.array_type):
         return True
-    floating = any(name in str(value.dtype) for name in ("float",))
-    if of_floats(hint) and not floating:
+    if of_floats(hint) and "float" not in str(value.dtype):
         return True
     return hint.index_variadic is None and value.ndim != len(hint.dims)
 

@@ -110,7 +110,7 @@ def second_orders(
         if at in later:
             rows[at] = view.row
 
-    with listening(listeners(), tower.visual, within=tower.parts is not None):
+    with listening(listeners(), tower.visual, within=True):
         trace = tower.run(pixels, visit)
     found: dict[Any, Effects] = {}
     with unmixed(pixels.device):

@@ -151,7 +151,7 @@ def second_order_maps(
     for layer in () if latents is not None else layers:
         tower.verify(("neurons", layer), pixels)
     tower.verify(("norms", min(layers)), pixels)
-    with listening(listeners(), tower.visual, within=tower.parts is not None):
+    with listening(listeners(), tower.visual, within=True):
         trace = tower.run(pixels, lambda at, view: rows.__setitem__(at, view.row))
     total: Tensor | None = None
     for layer in layers:

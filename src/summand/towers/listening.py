@@ -94,6 +94,11 @@ def hooks_of(module: nn.Module) -> list[Any]:
     return [hook for _, hook in found if not isinstance(hook, PassHook)]
 
 
+def first_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a module reads, by place or by name."""
+    return args[0] if args else next(iter(kwargs.values()))
+
+
 @contextmanager
 def apart() -> Iterator[None]:
     """What is computed here belongs to none of the passes that are being watched."""
@@ -172,7 +177,7 @@ def _listening(
             if heard():
                 more()
                 kwargs = kwargs or {}
-                first = args[0] if args else next(iter(kwargs.values()))
+                first = first_of(args, kwargs)
                 with unmixed(first.device):
                     function(first, kwargs)
 

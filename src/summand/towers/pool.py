@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from ..errors import SummandError
 from .attention import Attention
 from .base import HeadMaps, Rest, Trace, of_weights, working
-from .eager import exporting
 from .factored import Factored
 from .guarded import Guarded
 from .linear import Projection, fold_norm, inverse_deviation, normed, optional_norm
-from .listening import apart, enough, listened, listening, one_pass
+from .listening import apart, first_of, listened, one_pass
 from .precision import unmixed
 from .view import AttentionView, Visit
-from .walk import Begun
+from .walk import Begun, called_with, ordinary
 from .widened import Widened
 
 
@@ -166,17 +165,10 @@ class PoolTower(Guarded):
     @torch.no_grad()
     def enter(self, pixels: Tensor) -> Tensor:
         """What the pool reads, as the tower hands it over: [image, neuron, row, column] or [image, token, width]."""
-        seen: list[Tensor] = []
-
-        def before_pool(tokens: Tensor, _: Any) -> None:
-            seen.append(tokens)
-            enough()
-
-        with listening([(self._pool_module, "before", before_pool)], self.visual):
-            self._forward(pixels)
-        if not seen:
+        call = called_with(self._pool_module, self.visual, lambda: self._forward(pixels))
+        if call is None:
             raise SummandError("the forward pass never reached the pool; is the model wrapped or compiled?")
-        return seen[0]
+        return first_of(*call)
 
     @property
     def pool(self) -> LatentPool | MeanTokenPool:
@@ -194,7 +186,7 @@ class PoolTower(Guarded):
     @torch.no_grad()
     def begin(self, pixels: Tensor) -> Begun | None:
         """A pass up to the pool, that `run` can go on with. None where it cannot be begun by itself."""
-        if self.always_checked or exporting() or torch.is_autocast_enabled(pixels.device.type):
+        if not ordinary(self, pixels.device):
             return None
         with apart():
             return Begun(self, self._attention.out.weight, entering=self.enter(pixels))

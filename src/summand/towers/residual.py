@@ -15,12 +15,12 @@ from .base import Trace, working
 from .blocks import Block
 from .guarded import Guarded
 from .linear import Projection, inverse_deviation, normed, optional_norm
-from .listening import _Enough, listening, one_pass, watched
+from .listening import first_of, listening, one_pass, watched
 from .of_weights import OfWeights
 from .recorded import Work, recorded
 from .stream import POSITIONS, StreamPass, WrittenInPlace
 from .view import Visit
-from .walk import Begun, Parts, Steps, begun, untouched
+from .walk import Begun, Parts, Steps, begun, called_with, untouched
 
 
 class ResidualTower(OfWeights, Guarded):
@@ -73,8 +73,9 @@ class ResidualTower(OfWeights, Guarded):
         transformer = getattr(visual, "transformer", None)  # the clip package's puts the tokens first and says nothing
         self._batch_first = transformer is None or bool(getattr(transformer, "batch_first", False))
         self._last_is_plain = untouched(blocks[-1])
-        norms = [norm for block in self._blocks for norm in (block.before, block.before_mlp)]
-        self.through_norms = self.plain and not any(block.handed for block in self._blocks) and not _repeated(norms)
+        norms = [id(norm) for block in self._blocks for norm in (block.before, block.before_mlp)]
+        handed = any(block.handed for block in self._blocks)
+        self.through_norms = self.plain and not handed and len(set(norms)) == len(norms)
         """Whether every block reads its tokens through a norm of its own and is handed nothing else."""
         parts = [Parts.of(block) for block in blocks] if self.through_norms else []
         self.parts = [each for each in parts if each is not None] if parts and None not in parts else None
@@ -240,20 +241,8 @@ class ResidualTower(OfWeights, Guarded):
     @torch.no_grad()
     def enter(self, pixels: Tensor) -> tuple[Float[Tensor, "image token width"], dict[str, Any]]:
         """The tokens that the first block reads, in the model's dtype, and the positions that it is handed."""
-        seen: list[Tensor] = []
-        positions: dict[str, Any] = {}
-
-        def first(tokens: Tensor, kwargs: dict[str, Any]) -> None:
-            seen.append(self.batch_first(tokens))
-            positions.update({name: kwargs[name] for name in POSITIONS if kwargs.get(name) is not None})
-            raise _Enough
-
-        with listening([(self._blocks[0].module, "before", first)], self.visual):
-            self.visual(pixels)
-        if not seen:
+        call = called_with(self._blocks[0].module, self.visual, lambda: self.visual(pixels))
+        if call is None:
             raise SummandError("the forward pass never reached the first block; is the model wrapped or compiled?")
-        return seen[0], positions
-
-
-def _repeated(modules: list[nn.Module]) -> bool:
-    return len(set(map(id, modules))) < len(modules)
+        positions = {name: call[1][name] for name in POSITIONS if call[1].get(name) is not None}
+        return self.batch_first(first_of(*call)), positions

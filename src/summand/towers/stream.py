@@ -145,26 +145,25 @@ class StreamPass:
             reached.extend(tokens)
             enough()
 
-        with listening(self._listeners(*((None, reach) if whole else (reach, None))), self.tower.visual, self.ahead):
+        with listening(self._listeners(reach, whole), self.tower.visual, self.ahead):
             self.tower.visual(pixels)
         if not reached:
             raise SummandError("the forward pass never reached the last block; is the model wrapped or compiled?")
         return reached
 
-    def _listeners(
-        self, enter_last: Callable[..., None] | None, leave_last: Callable[[Tensor], None] | None
-    ) -> Iterator[Listener]:
+    def _listeners(self, reach: Callable[..., None], whole: bool) -> Iterator[Listener]:
         """Before a block: the pooled token. Before its attention: what keys and values read. Both at once where its
-        norm takes the one and gives the other."""
-        last = None if enter_last is None else len(self.blocks) - 1
+        norm takes the one and gives the other. reach: given what enters the last block, or, of a whole pass, leaves
+        it."""
+        last = None if whole else len(self.blocks) - 1
         short = self.tower.through_norms and not self.tower.always_checked
 
         def enter(layer: int, tokens: Tensor, kwargs: dict[str, Any]) -> None:
             if kwargs:
                 self.positions = {name: kwargs[name] for name in POSITIONS if kwargs.get(name) is not None}
             self.pooled.before.append(self.pooled.of(tokens))
-            if layer == last and enter_last is not None:
-                enter_last(tokens)
+            if layer == last:
+                reach(tokens)
 
         def attend(layer: int, inputs: Tensor) -> None:
             self._look(layer, self.tower.batch_first(inputs))
@@ -175,8 +174,8 @@ class StreamPass:
 
         def through_norm(layer: int, tokens: Tensor, inputs: Tensor) -> None:
             self.pooled.before.append(self.pooled.of(tokens))
-            if layer == last and enter_last is not None:
-                enter_last(tokens, inputs)
+            if layer == last:
+                reach(tokens, inputs)
             attend(layer, inputs)
 
         for layer, block in enumerate(self.blocks):
@@ -189,8 +188,7 @@ class StreamPass:
             if not short:
                 yield block.attention.module, "before", lambda inputs, _, layer=layer: attend(layer, inputs)
             yield block.before_mlp, "before", between
-        if leave_last is not None:
-            yield self.blocks[-1].module, "after", leave_last
+        yield self.blocks[-1].module, "after", reach
 
     def _look(self, layer: int, inputs: Tensor) -> AttentionView | None:
         """What an attention reads, as a view; None where it waits."""

@@ -18,6 +18,7 @@ from .listening import apart, enough, hooks_of, listened, listening
 
 if TYPE_CHECKING:
     from .base import Trace
+    from .guarded import Guarded
     from .residual import ResidualTower
     from .view import Visit
 
@@ -77,11 +78,28 @@ def untouched(block: nn.Module) -> bool:
 
 
 def walkable(tower: ResidualTower, device: torch.device) -> bool:
-    """Whether a pass may be made so: of blocks whose parts are known, with no code of others, nobody who listens, no
-    autocast, and not for a program."""
-    if tower.parts is None or tower.always_checked or listened() or exporting():
-        return False
-    return not torch.is_autocast_enabled(device.type)
+    """Whether a pass may be made so: an ordinary one, of blocks whose parts are known, to which nobody listens."""
+    return tower.parts is not None and not listened() and ordinary(tower, device)
+
+
+def ordinary(tower: Guarded, device: torch.device) -> bool:
+    """Whether a pass is of no code of others, without autocast, and not for a program."""
+    return not (tower.always_checked or exporting() or torch.is_autocast_enabled(device.type))
+
+
+def called_with(
+    module: nn.Module, root: nn.Module, make_a_pass: Callable[[], object]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """What a module is called with in a pass of `root`, which is left there; None where it is not reached."""
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def reached(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append((args, kwargs))
+        enough()
+
+    with listening([(module, "call", reached)], root):
+        make_a_pass()
+    return calls[0] if calls else None
 
 
 class Begun:
@@ -127,24 +145,9 @@ def begun(tower: ResidualTower, pixels: Tensor) -> Steps | None:
 
 def steps(tower: ResidualTower, pixels: Tensor) -> Steps | None:
     """The pass, made as far as it is read. None where the blocks are handed more than their tokens."""
-    tokens = _entering(tower, pixels)
-    return None if tokens is None else _steps(tower.parts or [], tokens)
-
-
-def _entering(tower: ResidualTower, pixels: Tensor) -> Tensor | None:
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-
-    def first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.append((args, kwargs))
-        enough()
-
-    with listening([(tower.blocks[0].module, "call", first)], tower.visual):
-        tower.visual(pixels)
-    if not calls:
-        return None
-    args, kwargs = calls[0]
+    args, kwargs = called_with(tower.blocks[0].module, tower.visual, lambda: tower.visual(pixels)) or ((), {})
     handed = [*args[1:], *kwargs.values()]
-    return args[0] if args and all(each is None for each in handed) else None
+    return _steps(tower.parts or [], args[0]) if args and all(each is None for each in handed) else None
 
 
 def _steps(parts: list[Parts], tokens: Tensor) -> Steps:
