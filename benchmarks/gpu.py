@@ -141,6 +141,8 @@ def main() -> None:
     parser.add_argument("--rows", default="", help="only rows whose model or precision holds this text")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error("no CUDA device here; `--quick --device cpu` shows that the script works")
     if not args.json:
         print(
             "| model, batch | precision | plain | heads | 100-text maps | toward | neurons + moments | played | "
